@@ -1,0 +1,262 @@
+//! The head: the block number that finality tags become, and how it travels from sidecar to filter.
+//!
+//! Everything that carries a head takes the maximum; nothing assigns. [`HeadReport`] is the answer of
+//! `GET /v1/head`, [`HeadQuery`] its query. The wire is stable: members may be added, never changed.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Path of the head on the sidecar's HTTP API.
+pub const HEAD_PATH: &str = "/v1/head";
+
+/// Who settled the head's block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The node's block equals the batch that HotShot confirmed.
+    Espresso,
+    /// The node's `finalized` block: Ethereum has decided it.
+    Ethereum,
+}
+
+/// What carries the head forward since the sidecar started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// No batch was confirmed since the start: the head follows the node's `finalized`.
+    Ethereum,
+    /// At least one batch was confirmed since the start.
+    Espresso,
+}
+
+/// Whether the node still has the head's block. A second fact beside the number: it may change either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// The node's block at the head number has the verified hash, or nothing speaks against it yet.
+    Ok,
+    /// The node's block at the head number has another hash than the verified one.
+    Diverged,
+    /// The node's latest block is below the head.
+    NodeBehind,
+    /// The node has later blocks but not that one: the check is skipped.
+    Pruned,
+}
+
+impl Status {
+    /// The spelling on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Diverged => "diverged",
+            Self::NodeBehind => "node_behind",
+            Self::Pruned => "pruned",
+        }
+    }
+
+    /// Whether a tag may become the head's number in this status.
+    #[must_use]
+    pub const fn is_usable(self) -> bool {
+        matches!(self, Self::Ok | Self::Pruned)
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The last block that Espresso confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EspressoPosition {
+    /// L2 block number.
+    pub number: u64,
+    /// Height of the HotShot block that held the batch.
+    pub hotshot_height: u64,
+}
+
+/// The node's last admitted `finalized` block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EthereumPosition {
+    /// L2 block number.
+    pub number: u64,
+}
+
+/// The answer of `GET /v1/head`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadReport {
+    /// The head: the L2 block number that tags become.
+    pub number: u64,
+    /// The same number as JSON-RPC writes it; see [`hex_number`].
+    pub hex: String,
+    /// Hash of the head's block, `0x` and 64 digits; null while it is unknown (state taken over).
+    pub hash: Option<String>,
+    /// Who settled that block.
+    pub source: Source,
+    /// What carries the head forward.
+    pub mode: Mode,
+    /// Whether the node still has that block.
+    pub status: Status,
+    /// The last block that Espresso confirmed since the start, if any.
+    pub espresso: Option<EspressoPosition>,
+    /// The node's last admitted `finalized` block, if any.
+    pub ethereum: Option<EthereumPosition>,
+    /// The L2 chain id.
+    pub chain_id: u64,
+    /// When number or status last changed, RFC 3339 in UTC.
+    pub updated_at: String,
+}
+
+/// Why a text is not an acceptable [`HeadReport`].
+#[derive(Debug, Error)]
+pub enum HeadReportError {
+    /// Not JSON, or a member is missing or of the wrong type.
+    #[error("not a head report: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// `hex` and `number` name different blocks.
+    #[error("head report disagrees with itself: number {number}, hex {hex}")]
+    HexDiffers {
+        /// The `number` member.
+        number: u64,
+        /// The `hex` member.
+        hex: String,
+    },
+}
+
+impl HeadReport {
+    /// Reads the body of an answer of `GET /v1/head`. Unknown members are accepted.
+    ///
+    /// # Errors
+    /// [`HeadReportError`] when the body is malformed or disagrees with itself.
+    pub fn parse(body: &[u8]) -> Result<Self, HeadReportError> {
+        let report: Self = serde_json::from_slice(body)?;
+        if report.hex == hex_number(report.number) {
+            Ok(report)
+        } else {
+            Err(HeadReportError::HexDiffers { number: report.number, hex: report.hex })
+        }
+    }
+}
+
+/// The body of a 503 of `GET /v1/head`: there is no head yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoHeadReport {
+    /// Always `no_head`.
+    pub error: String,
+    /// Why, in words for an operator.
+    pub reason: String,
+}
+
+impl NoHeadReport {
+    /// The value of `error`.
+    pub const ERROR: &'static str = "no_head";
+
+    /// A report with the given reason.
+    #[must_use]
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { error: Self::ERROR.to_owned(), reason: reason.into() }
+    }
+}
+
+/// The query of `GET /v1/head`.
+///
+/// With `wait_seconds` above zero the sidecar answers as soon as the number is above `after` or the
+/// status differs from `status`, else after that time with the current head. Without `after` and
+/// `status` it answers at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HeadQuery {
+    /// The number that the client already has.
+    pub after: Option<u64>,
+    /// The status that the client already has.
+    pub status: Option<Status>,
+    /// How long the sidecar may wait, in seconds.
+    pub wait_seconds: u64,
+}
+
+impl HeadQuery {
+    /// Path and query of the request, for instance `/v1/head?after=5&status=ok&wait=25s`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        let mut path = String::from(HEAD_PATH);
+        let mut separator = '?';
+        let mut add = |name: &str, value: &str| {
+            path.push(separator);
+            path.push_str(name);
+            path.push('=');
+            path.push_str(value);
+            separator = '&';
+        };
+        if let Some(after) = self.after {
+            add("after", &after.to_string());
+        }
+        if let Some(status) = self.status {
+            add("status", status.as_str());
+        }
+        if self.wait_seconds > 0 {
+            add("wait", &format!("{}s", self.wait_seconds));
+        }
+        path
+    }
+}
+
+/// A block number as JSON-RPC writes it: `0x` and lower-case hex without leading zeros.
+///
+/// ```
+/// assert_eq!(finality_core::head::hex_number(0), "0x0");
+/// assert_eq!(finality_core::head::hex_number(12345), "0x3039");
+/// ```
+#[must_use]
+pub fn hex_number(number: u64) -> String {
+    format!("0x{number:x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPORT: &str = r#"{ "number": 12345, "hex": "0x3039", "hash": null, "source": "espresso",
+        "mode": "espresso", "status": "ok", "espresso": {"number": 12345, "hotshot_height": 991},
+        "ethereum": {"number": 12001}, "chain_id": 22266222, "updated_at": "2026-01-01T00:00:00.123Z",
+        "added_later": true }"#;
+
+    #[test]
+    fn the_wire_form_of_the_design_is_read_and_written() {
+        let report = HeadReport::parse(REPORT.as_bytes()).unwrap();
+        assert_eq!(report.number, 12345);
+        assert_eq!(report.espresso.unwrap().hotshot_height, 991);
+        let written = serde_json::to_string(&report).unwrap();
+        assert_eq!(HeadReport::parse(written.as_bytes()).unwrap(), report);
+        assert!(written.contains(r#""source":"espresso","mode":"espresso","status":"ok""#));
+    }
+
+    #[test]
+    fn a_report_that_disagrees_with_itself_is_refused() {
+        let body = REPORT.replace("0x3039", "0x3038");
+        assert!(matches!(
+            HeadReport::parse(body.as_bytes()),
+            Err(HeadReportError::HexDiffers { number: 12345, .. })
+        ));
+    }
+
+    #[test]
+    fn garbage_is_refused() {
+        for body in ["", "null", "[]", "{}", r#"{"number":-1}"#, "no healthy upstream"] {
+            assert!(HeadReport::parse(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_query_names_only_what_is_known() {
+        assert_eq!(HeadQuery::default().path(), "/v1/head");
+        let query = HeadQuery { after: Some(5), status: Some(Status::NodeBehind), wait_seconds: 25 };
+        assert_eq!(query.path(), "/v1/head?after=5&status=node_behind&wait=25s");
+    }
+
+    #[test]
+    fn numbers_are_minimal_lower_case_hex() {
+        assert_eq!(hex_number(u64::MAX), "0xffffffffffffffff");
+        assert_eq!(hex_number(0xABC), "0xabc");
+    }
+}

@@ -1,0 +1,113 @@
+//! Every reason for which a request is refused, and the one mapping to JSON-RPC code, HTTP status and
+//! metric name.
+
+use crate::head::Status;
+
+/// Why a request is not forwarded to the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The body may hold a tag but is not valid JSON.
+    Unparsable,
+    /// The body is longer than `max_body_bytes`.
+    BodyTooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// A batch with a tag has more elements than `max_batch_length`.
+    BatchTooLong {
+        /// The limit, in elements.
+        limit: usize,
+    },
+    /// A body with a tag is nested deeper than `max_depth`.
+    TooDeep {
+        /// The limit, in levels.
+        limit: usize,
+    },
+    /// The body is encoded (gzip, br, …), so that a tag could hide in it.
+    Encoded {
+        /// The content-encoding as it came.
+        encoding: String,
+    },
+    /// There is a tag but no head to replace it by.
+    NoHead(NoHead),
+}
+
+/// Why there is no usable head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoHead {
+    /// No head has been learned yet.
+    Unknown,
+    /// The head's status forbids its use.
+    Status(Status),
+    /// The sidecar has not answered for longer than `max_contact_age`.
+    NoContact,
+}
+
+impl Refusal {
+    /// The JSON-RPC error code.
+    #[must_use]
+    pub const fn code(&self) -> i32 {
+        match self {
+            Self::Unparsable => -32700,
+            Self::NoHead(_) => -32055,
+            Self::BodyTooLarge { .. }
+            | Self::BatchTooLong { .. }
+            | Self::TooDeep { .. }
+            | Self::Encoded { .. } => -32600,
+        }
+    }
+
+    /// The HTTP status of the answer.
+    #[must_use]
+    pub const fn http_status(&self) -> u16 {
+        match self {
+            Self::Unparsable => 400,
+            Self::BodyTooLarge { .. } | Self::BatchTooLong { .. } | Self::TooDeep { .. } => 413,
+            Self::Encoded { .. } => 415,
+            Self::NoHead(_) => 503,
+        }
+    }
+
+    /// A short name from a closed set, for metrics and for `data.reason` of the error.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Unparsable => "unparsable",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::BatchTooLong { .. } => "batch_too_long",
+            Self::TooDeep { .. } => "too_deep",
+            Self::Encoded { .. } => "encoded",
+            Self::NoHead(NoHead::Unknown) => "no_head",
+            Self::NoHead(NoHead::NoContact) => "no_contact",
+            Self::NoHead(NoHead::Status(status)) => status.as_str(),
+        }
+    }
+
+    /// The error message: what is wrong, and the setting that governs it.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::Unparsable => "parse error: the body may hold a finality tag but is not valid JSON".into(),
+            Self::BodyTooLarge { limit } => format!("body is larger than {limit} bytes (max_body_bytes)"),
+            Self::BatchTooLong { limit } => {
+                format!("batch with a finality tag has more than {limit} elements (max_batch_length)")
+            }
+            Self::TooDeep { limit } => {
+                format!("body with a finality tag is nested deeper than {limit} levels (max_depth)")
+            }
+            Self::Encoded { encoding } => {
+                format!("content-encoding {encoding:?} is not supported: a finality tag could hide in it")
+            }
+            Self::NoHead(NoHead::Unknown) => "no finality head is known yet: retry later".into(),
+            Self::NoHead(NoHead::NoContact) => {
+                "the finality sidecar has not answered for too long (max_contact_age): retry later".into()
+            }
+            Self::NoHead(NoHead::Status(Status::Diverged)) => {
+                "the node's block at the finality head is not the verified one: retry later".into()
+            }
+            Self::NoHead(NoHead::Status(_)) => {
+                "the node has not reached the finality head: retry later".into()
+            }
+        }
+    }
+}

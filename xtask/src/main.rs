@@ -1,0 +1,2 @@
+//! Build and tool set-up.
+fn main() {}
