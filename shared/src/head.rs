@@ -250,7 +250,8 @@ mod tests {
     #[test]
     fn the_query_names_only_what_is_known() {
         assert_eq!(HeadQuery::default().path(), "/v1/head");
-        let query = HeadQuery { after: Some(5), status: Some(Status::NodeBehind), wait_seconds: 25 };
+        let query =
+            HeadQuery { after: Some(5), status: Some(Status::NodeBehind), wait_seconds: 25 };
         assert_eq!(query.path(), "/v1/head?after=5&status=node_behind&wait=25s");
     }
 

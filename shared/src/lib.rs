@@ -10,6 +10,7 @@
 //!
 //! Wrong layer? The Envoy filter is `finality-filter`; verification and the store are `finality-sidecar`.
 
+pub mod build;
 pub mod head;
 pub mod headers;
 pub mod refusal;

@@ -87,20 +87,29 @@ impl Refusal {
     #[must_use]
     pub fn message(&self) -> String {
         match self {
-            Self::Unparsable => "parse error: the body may hold a finality tag but is not valid JSON".into(),
-            Self::BodyTooLarge { limit } => format!("body is larger than {limit} bytes (max_body_bytes)"),
+            Self::Unparsable => {
+                "parse error: the body may hold a finality tag but is not valid JSON".into()
+            }
+            Self::BodyTooLarge { limit } => {
+                format!("body is larger than {limit} bytes (max_body_bytes)")
+            }
             Self::BatchTooLong { limit } => {
-                format!("batch with a finality tag has more than {limit} elements (max_batch_length)")
+                format!(
+                    "batch with a finality tag has more than {limit} elements (max_batch_length)"
+                )
             }
             Self::TooDeep { limit } => {
                 format!("body with a finality tag is nested deeper than {limit} levels (max_depth)")
             }
             Self::Encoded { encoding } => {
-                format!("content-encoding {encoding:?} is not supported: a finality tag could hide in it")
+                format!(
+                    "content-encoding {encoding:?} is not supported: a finality tag could hide in it"
+                )
             }
             Self::NoHead(NoHead::Unknown) => "no finality head is known yet: retry later".into(),
             Self::NoHead(NoHead::NoContact) => {
-                "the finality sidecar has not answered for too long (max_contact_age): retry later".into()
+                "the finality sidecar has not answered for too long (max_contact_age): retry later"
+                    .into()
             }
             Self::NoHead(NoHead::Status(Status::Diverged)) => {
                 "the node's block at the finality head is not the verified one: retry later".into()
