@@ -1,1 +1,17 @@
-//! The finality sidecar.
+//! The finality sidecar: it earns the head by checking a rollup's full node, block by block, against
+//! what Espresso's HotShot confirmed, and serves it to the filter.
+//!
+//! One folder per concern:
+//!
+//! - [`config`]: every setting, its default and its sources;
+//! - [`store`]: the durable head, which never falls;
+//! - [`api`]: the HTTP API, `/v1/head` first;
+//! - [`telemetry`]: log and metrics;
+//! - [`cli`]: the commands.
+
+pub mod api;
+pub mod block;
+pub mod cli;
+pub mod config;
+pub mod store;
+pub mod telemetry;

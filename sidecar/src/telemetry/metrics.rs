@@ -1,0 +1,493 @@
+//! The metrics of `/metrics`, in OpenMetrics text.
+//!
+//! Every label comes from a closed set: never a URL, never a text from the wire.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use finality_core::head::{Source, Status};
+use jiff::Timestamp;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    metrics::{
+        MetricType, counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram,
+        info::Info,
+    },
+    registry::{Registry, Unit},
+};
+
+/// What became of a batch that was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BatchResult {
+    /// It equals the node's block.
+    Confirmed,
+    /// The node's block of that number is another one.
+    Mismatch,
+    /// Its L1 origin is not final yet, or L1 gave no answer.
+    Undecided,
+    /// It cannot be the next block: another fork, or an L1 origin that Ethereum did not keep.
+    Skipped,
+}
+
+impl BatchResult {
+    const ALL: [Self; 4] = [Self::Confirmed, Self::Mismatch, Self::Undecided, Self::Skipped];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Mismatch => "mismatch",
+            Self::Undecided => "undecided",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// A dependency of the sidecar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// The full node's execution RPC.
+    Node,
+    /// The full node's consensus RPC.
+    Consensus,
+    /// A HotShot query service.
+    Query,
+    /// The L1 RPC.
+    L1,
+}
+
+impl Target {
+    /// Every target.
+    pub const ALL: [Self; 4] = [Self::Node, Self::Consensus, Self::Query, Self::L1];
+
+    /// The name in metrics and status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Consensus => "consensus",
+            Self::Query => "query",
+            Self::L1 => "l1",
+        }
+    }
+}
+
+/// How a request to a dependency ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// A usable answer.
+    Ok,
+    /// The dependency does not have it yet.
+    NotYet,
+    /// No answer in time.
+    Timeout,
+    /// No connection, an error status, an error object or an answer that makes no sense.
+    Error,
+}
+
+impl Outcome {
+    const ALL: [Self; 4] = [Self::Ok, Self::NotYet, Self::Timeout, Self::Error];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::NotYet => "not_yet",
+            Self::Timeout => "timeout",
+            Self::Error => "error",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TargetLabel {
+    target: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabels {
+    target: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HttpLabels {
+    path: &'static str,
+    code: u16,
+}
+
+/// The head as the gauges show it.
+#[derive(Debug, Clone, Copy)]
+struct HeadFacts {
+    number: u64,
+    source: Source,
+    status: Status,
+    updated: Timestamp,
+}
+
+/// What the gauges show. Nothing is exported before it is known: zero is a legal block number.
+#[derive(Debug, Default)]
+struct Facts {
+    head: Option<HeadFacts>,
+    node_latest: Option<u64>,
+    hotshot: Option<(u64, u64)>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Gauges(Arc<Mutex<Facts>>);
+
+impl Gauges {
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The difference of two heights, signed.
+fn lag(latest: u64, head: u64) -> i64 {
+    let (distance, behind) = (latest.abs_diff(head), latest < head);
+    let distance = i64::try_from(distance).unwrap_or(i64::MAX);
+    if behind { -distance } else { distance }
+}
+
+impl Collector for Gauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let facts = self.facts();
+        if let Some(head) = facts.head {
+            gauge(
+                &mut encoder,
+                "head_block_number",
+                "The head: the L2 block number that tags become",
+                head.number,
+            )?;
+            gauge_with_unit(
+                &mut encoder,
+                "head_updated_timestamp",
+                "Unix time at which number or status of the head last changed",
+                Unit::Seconds,
+                head.updated.as_millisecond() as f64 / 1000.0,
+            )?;
+            one_of(
+                &mut encoder,
+                "head_source",
+                "1 for who settled the head's block, 0 for the other",
+                "source",
+                &[
+                    ("espresso", head.source == Source::Espresso),
+                    ("ethereum", head.source == Source::Ethereum),
+                ],
+            )?;
+            let statuses = [Status::Ok, Status::Diverged, Status::NodeBehind, Status::Pruned]
+                .map(|status| (status.as_str(), status == head.status));
+            one_of(
+                &mut encoder,
+                "head_status",
+                "1 for the head's status, 0 for the others; tags are refused in diverged and node_behind",
+                "status",
+                &statuses,
+            )?;
+        }
+        if let Some(latest) = facts.node_latest {
+            gauge(
+                &mut encoder,
+                "node_latest_block_number",
+                "The full node's latest block",
+                latest,
+            )?;
+        }
+        if let (Some(head), Some(latest)) = (facts.head, facts.node_latest) {
+            gauge(
+                &mut encoder,
+                "head_lag_blocks",
+                "Blocks between the head and the full node's latest block; negative while the node is behind the head",
+                lag(latest, head.number),
+            )?;
+        }
+        if let Some((seen, latest)) = facts.hotshot {
+            let mut family = encoder.encode_descriptor(
+                "hotshot_height",
+                "HotShot height: read up to here (seen), and reached by the query service (latest)",
+                None,
+                MetricType::Gauge,
+            )?;
+            for (kind, height) in [("seen", seen), ("latest", latest)] {
+                let labels = [("kind", kind)];
+                ConstGauge::new(height).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn gauge<N>(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: N) -> fmt::Result
+where
+    ConstGauge<N>: EncodeMetric,
+{
+    let encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    ConstGauge::new(value).encode(encoder)
+}
+
+fn gauge_with_unit<N>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Unit,
+    value: N,
+) -> fmt::Result
+where
+    ConstGauge<N>: EncodeMetric,
+{
+    let encoder = encoder.encode_descriptor(name, help, Some(&unit), MetricType::Gauge)?;
+    ConstGauge::new(value).encode(encoder)
+}
+
+/// A gauge for each value of a closed set, 1 for the one that holds.
+fn one_of(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &str,
+    values: &[(&str, bool)],
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (value, holds) in values {
+        let labels = [(label, *value)];
+        ConstGauge::new(u64::from(*holds)).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+/// Seconds: from a local store write to a query service under load.
+const DURATION_BUCKETS: [f64; 12] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+fn durations() -> Histogram {
+    Histogram::new(DURATION_BUCKETS)
+}
+
+struct Inner {
+    registry: Registry,
+    gauges: Gauges,
+    batches: Family<ResultLabel, Counter>,
+    rejected: Family<ReasonLabel, Counter>,
+    ticks: Histogram,
+    resets: Family<ReasonLabel, Counter>,
+    contradictions: Counter,
+    store_writes: Family<ResultLabel, Counter>,
+    refused_regressions: Counter,
+    upstream_requests: Family<UpstreamLabels, Counter>,
+    upstream_durations: Family<TargetLabel, Histogram>,
+    http_requests: Family<HttpLabels, Counter>,
+}
+
+/// The sidecar's metrics. A clone is a handle to the same ones.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics at zero. What is not known yet, such as the head, is not exported at all.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("espresso");
+        let gauges = Gauges::default();
+        registry.register_collector(Box::new(gauges.clone()));
+        registry.register(
+            "build",
+            "The build: one series, always 1",
+            Info::new([
+                ("version", finality_core::build::VERSION),
+                ("commit", finality_core::build::COMMIT),
+                ("target", finality_core::build::TARGET),
+            ]),
+        );
+        macro_rules! registered {
+            ($name:literal, $help:literal, $metric:expr) => {{
+                let metric = $metric;
+                registry.register($name, $help, metric.clone());
+                metric
+            }};
+        }
+        let batches = registered!(
+            "verifier_batches",
+            "One for each decision about an authenticated batch",
+            Family::<ResultLabel, Counter>::default()
+        );
+        let rejected = registered!(
+            "verifier_rejected_payloads",
+            "One for each payload in the namespace that is not a batch of ours, by the check that refused it",
+            Family::<ReasonLabel, Counter>::default()
+        );
+        let ticks = durations();
+        registry.register_with_unit(
+            "verifier_tick_duration",
+            "One round of the verifier, from reading HotShot to the saved head",
+            Unit::Seconds,
+            ticks.clone(),
+        );
+        let resets = registered!(
+            "verifier_resets",
+            "One for each time that the reading position went back",
+            Family::<ReasonLabel, Counter>::default()
+        );
+        let contradictions = registered!(
+            "verifier_contradictions",
+            "One for each time that Ethereum finalised another block than the verified one",
+            Counter::default()
+        );
+        let store_writes = registered!(
+            "store_writes",
+            "One for each attempt to save the head",
+            Family::<ResultLabel, Counter>::default()
+        );
+        let refused_regressions = registered!(
+            "store_refused_regressions",
+            "One for each record that the store refused since its number was below the stored one",
+            Counter::default()
+        );
+        let upstream_requests = registered!(
+            "upstream_requests",
+            "One for each request to a dependency, retries included",
+            Family::<UpstreamLabels, Counter>::default()
+        );
+        let upstream_durations =
+            Family::<TargetLabel, Histogram>::new_with_constructor(durations as fn() -> Histogram);
+        registry.register_with_unit(
+            "upstream_request_duration",
+            "One request to a dependency, from sending it to the end of the answer",
+            Unit::Seconds,
+            upstream_durations.clone(),
+        );
+        let http_requests = registered!(
+            "http_requests",
+            "One for each answer of the HTTP API",
+            Family::<HttpLabels, Counter>::default()
+        );
+        // A series that is absent until the first event hides that event from rate().
+        for result in BatchResult::ALL {
+            drop(batches.get_or_create(&ResultLabel { result: result.as_str() }));
+        }
+        for result in ["ok", "error"] {
+            drop(store_writes.get_or_create(&ResultLabel { result }));
+        }
+        for target in Target::ALL.map(Target::as_str) {
+            drop(upstream_durations.get_or_create(&TargetLabel { target }));
+            for outcome in Outcome::ALL.map(Outcome::as_str) {
+                drop(upstream_requests.get_or_create(&UpstreamLabels { target, outcome }));
+            }
+        }
+        Self(Arc::new(Inner {
+            registry,
+            gauges,
+            batches,
+            rejected,
+            ticks,
+            resets,
+            contradictions,
+            store_writes,
+            refused_regressions,
+            upstream_requests,
+            upstream_durations,
+            http_requests,
+        }))
+    }
+
+    /// The head as it was published, and when its number or status last changed.
+    pub fn head(&self, number: u64, source: Source, status: Status, updated: Timestamp) {
+        self.0.gauges.facts().head = Some(HeadFacts { number, source, status, updated });
+    }
+
+    /// The full node's latest block.
+    pub fn node_latest(&self, number: u64) {
+        self.0.gauges.facts().node_latest = Some(number);
+    }
+
+    /// HotShot heights: read up to `seen`; the query service has reached `latest`.
+    pub fn hotshot_heights(&self, seen: u64, latest: u64) {
+        self.0.gauges.facts().hotshot = Some((seen, latest));
+    }
+
+    /// A decision about a batch.
+    pub fn batch(&self, result: BatchResult) {
+        self.0.batches.get_or_create(&ResultLabel { result: result.as_str() }).inc();
+    }
+
+    /// A payload in the namespace that is not a batch of ours; `reason` names the check.
+    pub fn rejected(&self, reason: &'static str) {
+        self.0.rejected.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// A round of the verifier that took so long.
+    pub fn tick(&self, duration: Duration) {
+        self.0.ticks.observe(duration.as_secs_f64());
+    }
+
+    /// The reading position went back.
+    pub fn reset(&self, reason: &'static str) {
+        self.0.resets.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// An attempt to save the head.
+    pub fn store_write(&self, ok: bool) {
+        let result = if ok { "ok" } else { "error" };
+        self.0.store_writes.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// The store refused a number below the stored one.
+    pub fn refused_regression(&self) {
+        self.0.refused_regressions.inc();
+    }
+
+    /// A request to a dependency ended.
+    pub fn upstream(&self, target: Target, outcome: Outcome, duration: Duration) {
+        let (target, outcome) = (target.as_str(), outcome.as_str());
+        self.0.upstream_requests.get_or_create(&UpstreamLabels { target, outcome }).inc();
+        self.0
+            .upstream_durations
+            .get_or_create(&TargetLabel { target })
+            .observe(duration.as_secs_f64());
+    }
+
+    /// Ethereum finalised another block than the verified one.
+    pub fn contradiction(&self) {
+        self.0.contradictions.inc();
+    }
+
+    /// The HTTP API answered.
+    pub fn http_request(&self, path: &'static str, code: u16) {
+        self.0.http_requests.get_or_create(&HttpLabels { path, code }).inc();
+    }
+
+    /// All metrics in OpenMetrics text.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        match prometheus_client::encoding::text::encode(&mut text, &self.0.registry) {
+            Ok(()) => text,
+            // Writing to a String does not fail; a collector that does is a bug shown as no metrics.
+            Err(fmt::Error) => String::from("# EOF\n"),
+        }
+    }
+}
