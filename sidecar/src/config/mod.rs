@@ -1,13 +1,23 @@
-//! Every setting of the sidecar.
+//! Every setting of the sidecar: what it is ([`SETTINGS`]), where its value comes from ([`Values`]) and
+//! what it must look like ([`Config`]).
 
+mod parse;
+mod problem;
+mod settings;
+mod source;
 mod url;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use alloy_primitives::Address;
 
-pub use url::SecretUrl;
-
+use self::parse::Reader;
+pub use self::{
+    problem::{Problem, Problems},
+    settings::{SETTINGS, Setting},
+    source::{CONFIG_VARIABLE, Source, Value, Values},
+    url::SecretUrl,
+};
 use crate::telemetry::log::Format;
 
 /// The effective settings of `run`.
@@ -52,3 +62,102 @@ pub struct Config {
     /// Form of the log.
     pub log_format: Format,
 }
+
+impl Config {
+    /// Parses and checks all values.
+    ///
+    /// # Errors
+    /// Every problem, not only the first.
+    pub fn from_values(values: &Values) -> Result<Self, Problems> {
+        let mut reader = Reader::new(values);
+        let listen_addr = reader.value("listen_addr", parse::socket_address);
+        let node_execution_rpc = reader.value("node_execution_rpc", SecretUrl::parse);
+        let node_consensus_rpc = reader.value("node_consensus_rpc", SecretUrl::parse);
+        let l1_rpc = reader.value("l1_rpc", SecretUrl::parse);
+        let query_service_url = reader.value("query_service_url", SecretUrl::parse);
+        let light_client_address = reader.optional("light_client_address", parse::address);
+        let batcher_addresses = reader.value("batcher_addresses", parse::addresses);
+        let namespace = reader.optional("namespace", parse::namespace);
+        let initial_hotshot_height = reader.optional("initial_hotshot_height", parse::height);
+        let store_path = reader.value("store_path", parse::path);
+        let verification_interval = reader.value("verification_interval", parse::pause);
+        let request_timeout = reader.value("request_timeout", parse::pause);
+        let long_poll_limit = reader.value("long_poll_limit", parse::pause);
+        let shutdown_delay = reader.value("shutdown_delay", parse::duration);
+        let shutdown_limit = reader.value("shutdown_limit", parse::duration);
+        let ready_max_age = reader.optional("ready_max_age", parse::pause);
+        let max_connections = reader.value("max_connections", parse::count);
+        let log_level = reader.value("log_level", parse::log_level);
+        let log_format = reader.value("log_format", parse::log_format);
+        // Every value was looked at, so that all problems are known; a missing one is among them.
+        reader.finish(|| {
+            Some(Self {
+                listen_addr: listen_addr?,
+                node_execution_rpc: node_execution_rpc?,
+                node_consensus_rpc: node_consensus_rpc?,
+                l1_rpc: l1_rpc?,
+                query_service_url: query_service_url?,
+                light_client_address,
+                batcher_addresses: batcher_addresses?,
+                namespace,
+                initial_hotshot_height,
+                store_path: store_path?,
+                verification_interval: verification_interval?,
+                request_timeout: request_timeout?,
+                long_poll_limit: long_poll_limit?,
+                shutdown_delay: shutdown_delay?,
+                shutdown_limit: shutdown_limit?,
+                ready_max_age,
+                max_connections: max_connections?,
+                log_level: log_level?,
+                log_format: log_format?,
+            })
+        })
+    }
+}
+
+/// The state file alone, for commands that need nothing else.
+///
+/// # Errors
+/// Problems of the sources or of that value.
+pub fn store_path(values: &Values) -> Result<PathBuf, Problems> {
+    let mut reader = Reader::new(values);
+    let path = reader.value("store_path", parse::path);
+    reader.finish(|| path)
+}
+
+/// All effective values as TOML, with the source of each; what may hold a secret is masked.
+#[must_use]
+pub fn describe(values: &Values) -> String {
+    let mut text = String::new();
+    for setting in SETTINGS {
+        let line = match values.get(setting.name) {
+            None if setting.required => format!("# {} is missing", setting.name),
+            None => format!("# {} is not set", setting.name),
+            Some(value) => {
+                let shown = if setting.secret {
+                    toml_string(
+                        &SecretUrl::parse(&value.text)
+                            .map_or_else(|_| "…".into(), |url| url.to_string()),
+                    )
+                } else if setting.list {
+                    let elements: Vec<_> = parse::list(&value.text).map(toml_string).collect();
+                    format!("[{}]", elements.join(", "))
+                } else {
+                    toml_string(&value.text)
+                };
+                format!("{} = {shown} # {}", setting.name, value.source.describe(setting.name))
+            }
+        };
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
+}
+
+fn toml_string(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests;

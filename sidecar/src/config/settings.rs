@@ -1,0 +1,114 @@
+//! The table of settings: every name, meaning and default in one place.
+
+/// One setting. Its name is spelt `listen_addr` in the file, `--listen-addr` as a flag and
+/// `FINALITY_LISTEN_ADDR` in the environment.
+#[derive(Debug)]
+pub struct Setting {
+    /// The name, as in the file.
+    pub name: &'static str,
+    /// The value without any source; none means required or optional, see [`Setting::required`].
+    pub default: Option<&'static str>,
+    /// Whether `run` cannot do without it.
+    pub required: bool,
+    /// Whether the value may hold a secret: shown masked, and may be a reference (`env:NAME`, `file:/path`).
+    pub secret: bool,
+    /// Whether it holds several values, separated by commas.
+    pub list: bool,
+    /// What it is, with its unit.
+    pub help: &'static str,
+}
+
+impl Setting {
+    const fn optional(name: &'static str, help: &'static str) -> Self {
+        Self { name, default: None, required: false, secret: false, list: false, help }
+    }
+
+    const fn with_default(name: &'static str, default: &'static str, help: &'static str) -> Self {
+        let mut setting = Self::optional(name, help);
+        setting.default = Some(default);
+        setting
+    }
+
+    const fn url(name: &'static str, help: &'static str) -> Self {
+        let mut setting = Self::optional(name, help);
+        setting.required = true;
+        setting.secret = true;
+        setting
+    }
+
+    const fn required_list(name: &'static str, help: &'static str) -> Self {
+        let mut setting = Self::optional(name, help);
+        setting.required = true;
+        setting.list = true;
+        setting
+    }
+
+    /// The flag without its dashes, for instance `listen-addr`.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// The environment variable, for instance `FINALITY_LISTEN_ADDR`.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("FINALITY_{}", self.name.to_uppercase())
+    }
+
+    /// The setting of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.name == name)
+    }
+}
+
+/// Every setting, in the order of help and of `check-config`.
+pub const SETTINGS: &[Setting] = &[
+    Setting::with_default("listen_addr", "127.0.0.1:8090", "Address and port of the HTTP API"),
+    Setting::url("node_execution_rpc", "URL of the full node's execution RPC"),
+    Setting::url("node_consensus_rpc", "URL of the full node's consensus RPC (op-node)"),
+    Setting::url("l1_rpc", "URL of the L1 execution RPC"),
+    Setting::url("query_service_url", "URL of the HotShot query service"),
+    Setting::optional(
+        "light_client_address",
+        "Address of the light client contract on L1, which tells where reading HotShot begins",
+    ),
+    Setting::required_list("batcher_addresses", "Addresses that may sign batches"),
+    Setting::optional(
+        "namespace",
+        "Espresso namespace of the rollup, if it is not the L2 chain id",
+    ),
+    Setting::optional(
+        "initial_hotshot_height",
+        "HotShot height at which reading begins when neither the store nor the light client tells",
+    ),
+    Setting::with_default("store_path", "finality-store.json", "The state file"),
+    Setting::with_default(
+        "verification_interval",
+        "1s",
+        "Pause between two rounds of the verifier when nothing is left to do",
+    ),
+    Setting::with_default("request_timeout", "10s", "Limit of one request to a dependency"),
+    Setting::with_default("long_poll_limit", "30s", "Longest wait that /v1/head grants"),
+    Setting::with_default(
+        "shutdown_delay",
+        "0s",
+        "Time at shutdown in which everything is still served while /readyz already fails",
+    ),
+    Setting::with_default(
+        "shutdown_limit",
+        "10s",
+        "Limit at shutdown for finishing what is in flight",
+    ),
+    Setting::optional(
+        "ready_max_age",
+        "Age of the head above which /readyz fails; without it age does not matter",
+    ),
+    Setting::with_default("max_connections", "1024", "Connections that the HTTP API holds at once"),
+    Setting::with_default(
+        "log_level",
+        "info",
+        "off, error, warn, info, debug or trace; or several of the form target=level",
+    ),
+    Setting::with_default("log_format", "auto", "text, json, or auto: text on a terminal"),
+];

@@ -1,0 +1,224 @@
+use std::{collections::BTreeMap, io::Write};
+
+use super::*;
+
+const ADDRESS: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+
+/// Flags, variables and file of one case.
+#[derive(Default)]
+struct Given {
+    flags: BTreeMap<&'static str, String>,
+    variables: BTreeMap<String, String>,
+    file: String,
+}
+
+impl Given {
+    fn complete() -> Self {
+        let mut given = Self::default();
+        for name in ["node_execution_rpc", "node_consensus_rpc", "l1_rpc", "query_service_url"] {
+            given
+                .variable(name, &format!("http://user:secret@{}.test/key", name.replace('_', "-")));
+        }
+        given.variable("batcher_addresses", ADDRESS);
+        given
+    }
+
+    fn variable(&mut self, name: &str, text: &str) {
+        self.variables.insert(Setting::named(name).unwrap().variable(), text.to_owned());
+    }
+
+    fn values(&self) -> Values {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(self.file.as_bytes()).unwrap();
+        let config = (!self.file.is_empty()).then(|| file.path());
+        Values::gather(&self.flags, config, |name| self.variables.get(name).cloned())
+    }
+
+    fn config(&self) -> Result<Config, Problems> {
+        Config::from_values(&self.values())
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.config().unwrap_err().iter().map(ToString::to_string).collect()
+    }
+}
+
+#[test]
+fn every_default_is_acceptable() {
+    let config = Given::complete().config().unwrap();
+    assert_eq!(config.listen_addr.to_string(), "127.0.0.1:8090");
+    assert_eq!(config.store_path, PathBuf::from("finality-store.json"));
+    assert_eq!(config.verification_interval, Duration::from_secs(1));
+    assert_eq!(config.shutdown_delay, Duration::ZERO);
+    assert_eq!(config.namespace, None);
+    assert_eq!(config.ready_max_age, None);
+    assert_eq!(config.log_format, Format::Auto);
+}
+
+#[test]
+fn each_value_alone_comes_from_the_first_source_that_has_it() {
+    // (flag, variable, file) → the one that counts
+    let table = [
+        (Some("1s"), Some("2s"), Some("3s"), "1s", "flag --request-timeout"),
+        (Some("1s"), None, Some("3s"), "1s", "flag --request-timeout"),
+        (None, Some("2s"), Some("3s"), "2s", "environment FINALITY_REQUEST_TIMEOUT"),
+        (None, Some(""), Some("3s"), "3s", "file "),
+        (None, None, Some("3s"), "3s", "file "),
+        (None, None, None, "10s", "default"),
+    ];
+    for (flag, variable, file, text, source) in table {
+        let mut given = Given::complete();
+        given.flags.extend(flag.map(|text| ("request_timeout", text.to_owned())));
+        if let Some(text) = variable {
+            given.variable("request_timeout", text);
+        }
+        given.file = format!(
+            "log_level = \"debug\"\n{}",
+            file.map_or(String::new(), |text| format!("request_timeout = {text:?}"))
+        );
+        let values = given.values();
+        let value = values.get("request_timeout").unwrap();
+        assert_eq!(value.text, text);
+        assert!(value.source.describe("request_timeout").starts_with(source), "{:?}", value.source);
+        let config = given.config().unwrap();
+        assert_eq!(config.request_timeout, humantime::parse_duration(text).unwrap());
+        assert_eq!(config.log_level, "debug", "another value of the file still counts");
+    }
+}
+
+#[test]
+fn all_problems_are_listed_at_once_each_with_its_source() {
+    let mut given = Given::default();
+    given.flags.insert("listen_addr", "8090".into());
+    given.variable("l1_rpc", "ws://host/secret");
+    given.file = "l1_rcp = \"x\"\nnamespace = 4294967296\nmax_connections = 1.5\n".into();
+    let problems = given.problems();
+    let expected = [
+        ("l1_rcp (file ", "unknown setting"),
+        ("max_connections (file ", "must be a string or a whole number, not a float"),
+        ("listen_addr (flag --listen-addr)", "\"8090\" is not an IP address"),
+        (
+            "node_execution_rpc",
+            "missing: give --node-execution-rpc, FINALITY_NODE_EXECUTION_RPC or",
+        ),
+        ("node_consensus_rpc", "missing"),
+        ("l1_rpc (environment FINALITY_L1_RPC)", "the scheme must be http or https, not ws"),
+        ("query_service_url", "missing"),
+        ("batcher_addresses", "missing"),
+        ("namespace (file ", "not a whole number from 0 to 4294967295"),
+    ];
+    for (start, text) in expected {
+        assert!(
+            problems.iter().any(|line| line.starts_with(start) && line.contains(text)),
+            "{start} {text}: {problems:#?}"
+        );
+    }
+    assert!(problems.iter().all(|line| !line.contains("secret") && !line.contains('\n')));
+}
+
+#[test]
+fn bad_values_are_refused() {
+    let table = [
+        ("light_client_address", "0x0000000000000000000000000000000000000000", "zero address"),
+        ("light_client_address", "0x1234", "is not an address"),
+        ("batcher_addresses", " , ", "at least one address"),
+        ("batcher_addresses", "0x1234", "is not an address"),
+        ("initial_hotshot_height", "-1", "is not a height"),
+        ("verification_interval", "0s", "must be above zero"),
+        ("verification_interval", "5", "is not a duration"),
+        ("verification_interval", "5000000000", "is not a duration"),
+        ("request_timeout", "2days", "longer than a day"),
+        ("max_connections", "0", "from 1 to"),
+        ("log_level", "inof", "neither one of"),
+        ("log_level", "finality_sidecar=loud", "neither one of"),
+        ("log_format", "xml", "none of auto, text, json"),
+        ("l1_rpc", "host:8545", "the scheme must be http or https, not host"),
+        ("l1_rpc", "https://", "not a URL: empty host"),
+        ("l1_rpc", "env:UNSET", "the environment variable UNSET is not set"),
+        ("l1_rpc", "file:/does/not/exist", "cannot be read"),
+    ];
+    for (name, text, problem) in table {
+        let mut given = Given::complete();
+        given.variable(name, text);
+        let problems = given.problems();
+        assert_eq!(problems.len(), 1, "{name} {text}: {problems:?}");
+        assert!(problems[0].contains(problem), "{}", problems[0]);
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_or_no_toml_is_one_problem() {
+    let values = Values::gather(
+        &BTreeMap::new(),
+        Some(std::path::Path::new("/does/not/exist.toml")),
+        |name| Given::complete().variables.get(name).cloned(),
+    );
+    let problems = Config::from_values(&values).unwrap_err().to_string();
+    assert!(
+        problems.starts_with("config (file /does/not/exist.toml): cannot be read"),
+        "{problems}"
+    );
+
+    let mut given = Given::complete();
+    given.file = "log_level = \"info\"\nl1_rpc = \"https://host/secret\n".into();
+    let problems = given.problems();
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0].contains("not TOML: line 2") && !problems[0].contains("secret"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn the_file_takes_arrays_and_whole_numbers() {
+    let mut given = Given::complete();
+    given.variables.remove("FINALITY_BATCHER_ADDRESSES");
+    given.file = format!(
+        "batcher_addresses = [{ADDRESS:?}, {:?}, {:?}]\nnamespace = 7\ninitial_hotshot_height = 0\n",
+        ADDRESS.to_lowercase(),
+        "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
+    );
+    let config = given.config().unwrap();
+    assert_eq!(config.batcher_addresses.len(), 2);
+    assert_eq!(config.namespace, Some(7));
+    assert_eq!(config.initial_hotshot_height, Some(0));
+}
+
+#[test]
+fn secrets_may_be_references_and_are_never_shown() {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "https://l1.test:444/v3/secret?key=secret\n").unwrap();
+    let mut given = Given::complete();
+    given.variable("l1_rpc", &format!("file:{}", secret.path().display()));
+    given.variables.insert("NODE".into(), "http://secret@node.test".into());
+    given.flags.insert("node_execution_rpc", "env:NODE".into());
+    let config = given.config().unwrap();
+    assert_eq!(config.l1_rpc.expose().as_str(), "https://l1.test:444/v3/secret?key=secret");
+    assert_eq!(config.l1_rpc.to_string(), "https://l1.test:444/…");
+    let shown = format!("{}{config:?}", describe(&given.values()));
+    assert!(!shown.contains("secret"), "{shown}");
+    assert!(
+        shown.contains("node_execution_rpc = \"http://node.test/\" # flag --node-execution-rpc"),
+        "{shown}"
+    );
+    assert!(shown.contains("# namespace is not set"));
+}
+
+#[test]
+fn what_is_described_can_be_read_as_a_file() {
+    let mut given = Given::complete();
+    given.variable("log_level", "info,\"odd\"=debug");
+    given.variable("store_path", "C:\\odd \"name\".json");
+    let table: toml::Table = describe(&given.values()).parse().unwrap();
+    assert_eq!(table["store_path"].as_str(), Some("C:\\odd \"name\".json"));
+    assert_eq!(table["batcher_addresses"][0].as_str(), Some(ADDRESS));
+}
+
+#[test]
+fn names_are_unique_and_defaults_parse() {
+    let mut names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), SETTINGS.len());
+    assert!(SETTINGS.iter().all(|setting| !(setting.required && setting.default.is_some())));
+}
