@@ -1,1 +1,32 @@
-//! The devnet.
+//! A devnet as a library: a real Envoy with the filter, the real sidecar, Anvil as L1, as sequencer and
+//! as full node, and fixtures for op-node, HotShot's query service and the batcher.
+//!
+//! ```text
+//! client ─▶ Envoy ─▶ op_node (execution port) ─▶ full node (Anvil)
+//!             │             ▲                        ▲ follows
+//!             ▼             │                        │
+//!          sidecar ─────────┴─▶ hotshot ◀─ batcher ◀─ sequencer (Anvil) ─▶ L1 (Anvil)
+//! ```
+//!
+//! Nothing happens by itself: a test produces blocks and waits for what must follow. Only the demo has
+//! tickers. Everything listens on 127.0.0.1 and stops with the [`devnet::Devnet`], also when the process
+//! is killed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failure is a panic with its place"
+)]
+
+pub mod anvil;
+pub mod client;
+pub mod l1;
+pub mod l1_info;
+pub mod l2;
+pub mod ports;
+pub mod process;
+pub mod sequencer;
+pub mod tools;
+pub mod wait;

@@ -1,0 +1,185 @@
+//! Child processes that never outlive us, not even when we are killed, and their folder.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{LazyLock, mpsc};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::wait::until;
+
+/// How much of a log is shown when something failed.
+const LOG_TAIL_LINES: usize = 40;
+const FOLDER_PREFIX: &str = "finality-devnet-";
+
+type Spawned = io::Result<Child>;
+
+/// The kernel sends the parent-death signal when the *thread* that spawned the child ends, so all
+/// children come from one thread that lives as long as the process.
+static SPAWNER: LazyLock<mpsc::Sender<(Command, mpsc::Sender<Spawned>)>> = LazyLock::new(|| {
+    let (orders, inbox) = mpsc::channel::<(Command, mpsc::Sender<Spawned>)>();
+    std::thread::Builder::new()
+        .name("spawner".into())
+        .spawn(move || {
+            for (mut command, answer) in inbox {
+                let _ = answer.send(command.spawn());
+            }
+        })
+        .unwrap();
+    orders
+});
+
+/// A running program. Dropping it kills the program and waits for its end.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `program` with its output appended to `<folder>/<name>.log`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start<A: AsRef<OsStr>>(
+        name: &str,
+        program: &Path,
+        arguments: impl IntoIterator<Item = A>,
+        folder: &Path,
+    ) -> Self {
+        let log = folder.join(format!("{name}.log"));
+        let output = File::options().create(true).append(true).open(&log).unwrap();
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(program)
+            .args(arguments)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output);
+        let (answer, spawned) = mpsc::channel();
+        SPAWNER.send((command, answer)).unwrap();
+        let child = spawned.recv().unwrap().unwrap_or_else(|error| {
+            panic!("cannot start {name} by setpriv (of Debian's util-linux): {error}")
+        });
+        Self { name: name.into(), child, log }
+    }
+
+    /// The name given at start.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The exit status if the program has ended by itself.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Kills the program (SIGKILL) and waits for its end.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks the program to stop (SIGTERM) and waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end within ten seconds.
+    pub async fn stop(&mut self) -> ExitStatus {
+        let id = Pid::from_child(&self.child);
+        let _ = kill_process(id, Signal::TERM);
+        let what = format!("{} to end after SIGTERM", self.name);
+        until(&what, Duration::from_secs(10), async || self.ended()).await
+    }
+
+    /// All that the program has printed.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// The last lines that the program has printed, under its name.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = &lines[lines.len().saturating_sub(LOG_TAIL_LINES)..];
+        format!("----- {} (last {} lines)\n{}\n", self.name, tail.len(), tail.join("\n"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("{}", self.log_tail());
+        }
+    }
+}
+
+/// A new folder for one devnet, removed when dropped. Folders that a killed devnet left are removed too.
+///
+/// # Panics
+/// When the folder cannot be made.
+#[must_use]
+pub fn folder() -> TempDir {
+    static SWEEP: LazyLock<()> = LazyLock::new(sweep);
+    LazyLock::force(&SWEEP);
+    let prefix = format!("{FOLDER_PREFIX}{}-", std::process::id());
+    tempfile::Builder::new().prefix(&prefix).tempdir().unwrap()
+}
+
+/// Removes the folders whose owner is gone.
+fn sweep() {
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let owner = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(FOLDER_PREFIX))
+            .and_then(|rest| rest.split('-').next())
+            .and_then(|id| id.parse::<u32>().ok());
+        if owner.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_logs_stops_and_dies() {
+        let folder = folder();
+        let script = "echo hello; exec sleep 1000";
+        let mut first =
+            Process::start("first", Path::new("/bin/sh"), ["-c", script], folder.path());
+        until("a log line", Duration::from_secs(5), async || {
+            first.log().contains("hello").then_some(())
+        })
+        .await;
+        assert!(first.ended().is_none());
+        assert!(!first.stop().await.success());
+
+        let second = Process::start("second", Path::new("/bin/sleep"), ["1000"], folder.path());
+        let alive = PathBuf::from(format!("/proc/{}", second.id()));
+        assert!(alive.exists());
+        drop(second);
+        assert!(!alive.exists());
+    }
+}

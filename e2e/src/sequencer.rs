@@ -1,0 +1,241 @@
+//! The sequencer: decides L1 origins and transactions, and can fork.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use alloy_primitives::Address;
+use serde_json::{Value, json};
+
+use crate::client::{hex, quantity};
+use crate::l1::{L1, L1Block};
+use crate::l1_info::{L1InfoFormat, user_source_hash};
+use crate::l2::{BLOCK_TIME, Block, Chain, Inputs, L2Node};
+
+/// Which L1 blocks may be origins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OriginPolicy {
+    /// Only finalized ones, as in Espresso's own stack.
+    #[default]
+    Finalized,
+    /// Up to the latest: fresher deposits, but finality has to wait for L1.
+    Latest,
+}
+
+/// Development accounts: one sends plain transfers, the other owns and calls the counter.
+pub const SENDER: &str = "0x3c44cdddb6a900fa2b585dd299e03d12fa4293bc";
+const CALLER: &str = "0x90f79bf6eb2c4f870365e785982e1f101e93b906";
+const RECEIVER: &str = "0x000000000000000000000000000000000000dead";
+const GAS: u64 = 200_000;
+const GAS_PRICE: u64 = 2_000_000_000;
+
+/// A contract that counts: any calldata adds one to slot 0 and logs the new value, no calldata returns it.
+///
+/// ```text
+/// CALLDATASIZE ISZERO PUSH1 22 JUMPI
+/// SLOAD(0) + 1  DUP1 SSTORE(0)  MSTORE(0)  LOG1(0, 32, topic 1)  STOP
+/// JUMPDEST  SLOAD(0) MSTORE(0)  RETURN(0, 32)
+/// ```
+const COUNTER: &str = "36156016575f54600101805f555f52600160205fa1005b5f545f5260205ff3";
+
+/// The sequencer.
+#[derive(Debug)]
+pub struct Sequencer {
+    node: L2Node,
+    l1: Arc<L1>,
+    policy: OriginPolicy,
+    format: L1InfoFormat,
+    genesis_origin: L1Block,
+    /// Goes into every transfer, so that forks differ.
+    salt: AtomicU64,
+}
+
+impl Sequencer {
+    /// Starts the sequencer on a chain without blocks.
+    pub async fn start(
+        l1: Arc<L1>,
+        policy: OriginPolicy,
+        format: L1InfoFormat,
+        genesis_time: u64,
+        folder: &Path,
+    ) -> Self {
+        let genesis_origin = l1.block(0).await;
+        let node = L2Node::start("sequencer", genesis_time, folder).await;
+        Self { node, l1, policy, format, genesis_origin, salt: AtomicU64::new(0) }
+    }
+
+    /// Its node.
+    #[must_use]
+    pub fn node(&self) -> &L2Node {
+        &self.node
+    }
+
+    /// The L1 block that the genesis block names in the rollup configuration.
+    #[must_use]
+    pub fn genesis_origin(&self) -> L1Block {
+        self.genesis_origin
+    }
+
+    /// Where the counter contract is, from block 1 on.
+    ///
+    /// # Panics
+    /// Never: the address is well formed.
+    #[must_use]
+    pub fn counter() -> Address {
+        CALLER.parse::<Address>().unwrap().create(0)
+    }
+
+    /// Its chain.
+    pub async fn chain(&self) -> Chain {
+        self.node.chain().await
+    }
+
+    /// Builds `count` blocks.
+    pub async fn produce(&self, count: u64) -> Vec<Arc<Block>> {
+        let mut blocks = Vec::new();
+        for _ in 0..count {
+            let inputs = self.next_inputs().await;
+            blocks.push(self.node.build(inputs).await);
+        }
+        blocks
+    }
+
+    /// Drops the blocks above `number` and builds other ones from now on.
+    ///
+    /// # Panics
+    /// When the chain is shorter than that.
+    pub async fn fork_above(&self, number: u64) {
+        let chain = self.chain().await;
+        self.node.follow(&chain[..usize::try_from(number).unwrap()]).await;
+        self.salt.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Goes over to another chain.
+    pub async fn follow(&self, chain: &[Arc<Block>]) {
+        self.node.follow(chain).await;
+    }
+
+    async fn next_inputs(&self) -> Inputs {
+        let chain = self.chain().await;
+        let number = chain.len() as u64 + 1;
+        let (previous, previous_sequence) = match chain.last() {
+            Some(parent) => (parent.inputs.origin, Some(parent.inputs.sequence_number)),
+            None => (self.genesis_origin, None),
+        };
+        let newest = match self.policy {
+            OriginPolicy::Finalized => self.l1.finalized().await.number,
+            OriginPolicy::Latest => self.l1.latest().await.number,
+        };
+        let (origin, sequence_number) = if previous.number < newest {
+            (self.l1.block(previous.number + 1).await, 0)
+        } else {
+            (previous, previous_sequence.map_or(1, |sequence| sequence + 1))
+        };
+        Inputs {
+            origin,
+            sequence_number,
+            format: self.format,
+            timestamp: self.node.genesis_time() + number * BLOCK_TIME,
+            deposits: deposits(number, &origin),
+            transactions: self.transactions(number).await,
+        }
+    }
+
+    /// Every kind of block: with a deployment, without transactions, and with transactions of each type.
+    async fn transactions(&self, number: u64) -> Vec<Value> {
+        if number == 1 {
+            let deployment = format!("0x60{:02x}8060095f395ff3{COUNTER}", COUNTER.len() / 2);
+            return vec![json!({
+                "from": CALLER, "nonce": hex(0), "data": deployment, "value": "0x0",
+                "gas": hex(GAS), "gasPrice": hex(GAS_PRICE),
+            })];
+        }
+        if number.is_multiple_of(4) {
+            return Vec::new();
+        }
+        let value = number + (self.salt.load(Ordering::Relaxed) << 32);
+        let mut transfer = json!({
+            "from": SENDER, "nonce": hex(self.nonce(SENDER).await), "to": RECEIVER,
+            "value": hex(value), "gas": hex(GAS),
+        });
+        let fees = match number % 3 {
+            0 => json!({"gasPrice": hex(GAS_PRICE)}),
+            1 => json!({"gasPrice": hex(GAS_PRICE), "accessList": []}),
+            _ => json!({"maxFeePerGas": hex(GAS_PRICE), "maxPriorityFeePerGas": hex(1)}),
+        };
+        transfer.as_object_mut().unwrap().extend(fees.as_object().unwrap().clone());
+        let count = json!({
+            "from": CALLER, "nonce": hex(self.nonce(CALLER).await), "to": Self::counter(),
+            "data": "0x01", "value": "0x0", "gas": hex(GAS),
+            "maxFeePerGas": hex(GAS_PRICE), "maxPriorityFeePerGas": hex(1),
+        });
+        vec![transfer, count]
+    }
+
+    async fn nonce(&self, account: &str) -> u64 {
+        let count = json!([account, "latest"]);
+        quantity(&self.node.rpc().call("eth_getTransactionCount", count).await)
+    }
+}
+
+/// A user deposit in every third block.
+fn deposits(number: u64, origin: &L1Block) -> Vec<Value> {
+    if !number.is_multiple_of(3) {
+        return Vec::new();
+    }
+    vec![json!({
+        "type": "0x7e", "sourceHash": user_source_hash(origin, number),
+        "from": "0x00000000000000000000000000000000000a11ce", "to": RECEIVER,
+        "mint": "0x10", "value": "0x7", "gas": "0x186a0", "isSystemTx": false, "input": "0x",
+    })]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::l2::block;
+
+    #[tokio::test]
+    #[cfg_attr(not(feature = "scenarios"), ignore = "needs Anvil: run `cargo xtask e2e`")]
+    async fn nodes_agree_also_after_a_reorg_and_a_wipe() {
+        for format in [L1InfoFormat::Bedrock, L1InfoFormat::Jovian] {
+            let folder = crate::process::folder();
+            let l1 = Arc::new(L1::start(1_700_000_000, folder.path()).await);
+            l1.mine(8).await;
+            let sequencer = Sequencer::start(
+                Arc::clone(&l1),
+                OriginPolicy::Finalized,
+                format,
+                1_700_000_100,
+                folder.path(),
+            )
+            .await;
+            let node = L2Node::start("full-node", 1_700_000_100, folder.path()).await;
+            assert_eq!(node.genesis_hash(), sequencer.node().genesis_hash());
+
+            sequencer.produce(12).await;
+            let honest = sequencer.chain().await;
+            node.follow(&honest).await;
+            assert_eq!(honest.last().unwrap().inputs.origin, l1.finalized().await);
+
+            sequencer.fork_above(7).await;
+            sequencer.produce(6).await;
+            let fork = sequencer.chain().await;
+            assert_eq!(block(&fork, 7).hash, block(&honest, 7).hash);
+            assert_ne!(block(&fork, 9).hash, block(&honest, 9).hash);
+            node.follow(&fork).await;
+            node.follow(&honest).await;
+            assert_eq!(node.height().await, 12);
+            assert!(node.ever_had(9, block(&fork, 9).hash));
+
+            node.wipe().await;
+            assert_eq!(node.height().await, 0);
+            node.follow(&fork).await;
+
+            let log =
+                json!([{"address": Sequencer::counter(), "fromBlock": "0x2", "toBlock": "0x2"}]);
+            let logs = node.rpc().call("eth_getLogs", log).await;
+            assert_eq!(logs.as_array().unwrap().len(), 1, "{logs}");
+        }
+    }
+}
