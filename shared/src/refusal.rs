@@ -23,6 +23,9 @@ pub enum Refusal {
         /// The limit, in levels.
         limit: usize,
     },
+    /// A request with a tag has several `method` members that the rewriting rules treat differently, so that
+    /// it hangs on the node's choice whether the tag counts.
+    AmbiguousMethod,
     /// The body is encoded (gzip, br, …), so that a tag could hide in it.
     Encoded {
         /// The content-encoding as it came.
@@ -53,6 +56,7 @@ impl Refusal {
             Self::BodyTooLarge { .. }
             | Self::BatchTooLong { .. }
             | Self::TooDeep { .. }
+            | Self::AmbiguousMethod
             | Self::Encoded { .. } => -32600,
         }
     }
@@ -61,7 +65,7 @@ impl Refusal {
     #[must_use]
     pub const fn http_status(&self) -> u16 {
         match self {
-            Self::Unparsable => 400,
+            Self::Unparsable | Self::AmbiguousMethod => 400,
             Self::BodyTooLarge { .. } | Self::BatchTooLong { .. } | Self::TooDeep { .. } => 413,
             Self::Encoded { .. } => 415,
             Self::NoHead(_) => 503,
@@ -76,6 +80,7 @@ impl Refusal {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BatchTooLong { .. } => "batch_too_long",
             Self::TooDeep { .. } => "too_deep",
+            Self::AmbiguousMethod => "ambiguous_method",
             Self::Encoded { .. } => "encoded",
             Self::NoHead(NoHead::Unknown) => "no_head",
             Self::NoHead(NoHead::NoContact) => "no_contact",
@@ -100,6 +105,9 @@ impl Refusal {
             }
             Self::TooDeep { limit } => {
                 format!("body with a finality tag is nested deeper than {limit} levels (max_depth)")
+            }
+            Self::AmbiguousMethod => {
+                "a request with a finality tag has several method members: give one".into()
             }
             Self::Encoded { encoding } => {
                 format!(

@@ -1,0 +1,45 @@
+//! What is known about methods: where a block may stand in their parameters, and which are never
+//! rewritten. Both are data, checked row by row against `data/block-tag-methods.csv`.
+
+mod never;
+mod table;
+
+pub use never::NeverList;
+
+/// A position in `params` where a block may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    /// The parameter itself.
+    Parameter {
+        /// Its index in `params`.
+        index: usize,
+        /// Whether it may be an EIP-1898 object, whose `blockNumber` then holds the tag.
+        object: bool,
+    },
+    /// A member of the parameter, which is an object: a bound of a filter, a state context.
+    Member {
+        /// The parameter's index in `params`.
+        index: usize,
+        /// The member's name.
+        name: &'static str,
+        /// Whether the member may be an EIP-1898 object, whose `blockNumber` then holds the tag.
+        object: bool,
+    },
+}
+
+/// The positions of a method where a block may stand; empty for methods that the table does not hold.
+///
+/// ```
+/// use finality_core::methods::{Position, positions};
+///
+/// assert_eq!(positions("eth_call"), [Position::Parameter { index: 1, object: true }]);
+/// assert_eq!(positions("eth_getLogs").len(), 2);
+/// assert!(positions("eth_sendRawTransaction").is_empty());
+/// ```
+#[must_use]
+pub fn positions(method: &str) -> &'static [Position] {
+    match table::TABLE.binary_search_by_key(&method, |(name, _)| name) {
+        Ok(at) => table::TABLE.get(at).map_or(&[], |(_, positions)| positions),
+        Err(_) => &[],
+    }
+}

@@ -1,0 +1,237 @@
+//! Methods whose parameters are never rewritten.
+
+use super::table::{OPT_IN, TABLE};
+
+/// Methods whose parameters are never rewritten: they sign, hash, store or send opaque data, or control
+/// the node, so that a changed string would corrupt something.
+///
+/// The default list holds the methods of `data/block-tag-methods.csv` that have a `never` row and no
+/// `yes` or `opt-in` row. Names are compared case-sensitively, as nodes do.
+///
+/// ```
+/// use finality_core::methods::NeverList;
+///
+/// assert!(NeverList::default().contains("eth_sendRawTransaction"));
+/// assert!(NeverList::default().contains("engine_newPayloadV4"));
+/// assert!(!NeverList::default().contains("eth_call"));
+///
+/// let extended = NeverList::new(true, ["acme_store".to_owned(), "vault_*".to_owned()]);
+/// assert!(extended.contains("acme_store") && extended.contains("vault_put"));
+///
+/// let emptied = NeverList::new(false, []);
+/// assert!(!emptied.contains("eth_sendRawTransaction"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeverList {
+    defaults: bool,
+    extra: Vec<String>,
+}
+
+impl Default for NeverList {
+    fn default() -> Self {
+        Self::new(true, [])
+    }
+}
+
+impl NeverList {
+    /// The default list if `defaults`, and the methods in `extra`. In `extra` a `*` stands for any run of
+    /// characters.
+    #[must_use]
+    pub fn new(defaults: bool, extra: impl IntoIterator<Item = String>) -> Self {
+        Self { defaults, extra: extra.into_iter().collect() }
+    }
+
+    /// Whether parameters of this method are never rewritten.
+    #[must_use]
+    pub fn contains(&self, method: &str) -> bool {
+        (self.defaults && in_defaults(method))
+            || self.extra.iter().any(|pattern| matches(pattern, method))
+    }
+}
+
+fn in_defaults(method: &str) -> bool {
+    NEVER.binary_search(&method).is_ok()
+        || (NEVER_PATTERNS.iter().any(|pattern| matches(pattern, method))
+            && TABLE.binary_search_by_key(&method, |(name, _)| name).is_err()
+            && OPT_IN.binary_search(&method).is_err())
+}
+
+/// Whether the name fits the pattern, in which each `*` stands for any run of characters.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = pieces.next().and_then(|prefix| name.strip_prefix(prefix)) else {
+        return false;
+    };
+    let Some(suffix) = pieces.next_back() else {
+        return rest.is_empty();
+    };
+    for piece in pieces {
+        let Some((_, after)) = rest.split_once(piece) else {
+            return false;
+        };
+        rest = after;
+    }
+    rest.ends_with(suffix)
+}
+
+/// Names in byte order.
+const NEVER: &[&str] = &[
+    "admin_addPeer",
+    "admin_addTrustedPeer",
+    "admin_exportChain",
+    "admin_importChain",
+    "admin_removePeer",
+    "admin_startHTTP",
+    "admin_startWS",
+    "anvil_reset",
+    "bor_getRootHash",
+    "clique_discard",
+    "clique_propose",
+    "db_getHex",
+    "db_getString",
+    "db_putHex",
+    "db_putString",
+    "debug_backtraceAt",
+    "debug_chaindbProperty",
+    "debug_dbAncient",
+    "debug_dbGet",
+    "debug_getConfigValue",
+    "debug_insertReceipts",
+    "debug_preimage",
+    "debug_printBlock",
+    "debug_seedHash",
+    "debug_setHead",
+    "debug_setTrieFlushInterval",
+    "debug_startCPUProfile",
+    "debug_startGoTrace",
+    "debug_traceTransaction",
+    "debug_verbosity",
+    "debug_vmodule",
+    "debug_writeBlockProfile",
+    "debug_writeMemProfile",
+    "debug_writeMutexProfile",
+    "eth_compileLLL",
+    "eth_compileSerpent",
+    "eth_compileSolidity",
+    "eth_estimateUserOperationGas",
+    "eth_getBlockByHash",
+    "eth_getFilterChanges",
+    "eth_getFilterLogs",
+    "eth_getRootHash",
+    "eth_getTransactionByHash",
+    "eth_getTransactionReceipt",
+    "eth_sendBundle",
+    "eth_sendPrivateRawTransaction",
+    "eth_sendPrivateTransaction",
+    "eth_sendRawTransaction",
+    "eth_sendRawTransactionConditional",
+    "eth_sendRawTransactionSync",
+    "eth_sendTransaction",
+    "eth_sendUserOperation",
+    "eth_sign",
+    "eth_signTransaction",
+    "eth_signTypedData",
+    "eth_signTypedData_v3",
+    "eth_signTypedData_v4",
+    "eth_submitHashrate",
+    "eth_submitWork",
+    "eth_uninstallFilter",
+    "eth_unsubscribe",
+    "hardhat_reset",
+    "mev_sendBundle",
+    "miner_setEtherbase",
+    "miner_setExtra",
+    "miner_setGasPrice",
+    "miner_setMaxDASize",
+    "optimism_outputAtBlock",
+    "optimism_safeHeadAtL1Block",
+    "parity_setExtraData",
+    "personal_ecRecover",
+    "personal_importRawKey",
+    "personal_newAccount",
+    "personal_sendTransaction",
+    "personal_sign",
+    "personal_signTransaction",
+    "personal_unlockAccount",
+    "reth_jit",
+    "rpc_modules",
+    "txpool_contentFrom",
+    "wallet_addEthereumChain",
+    "wallet_sendCalls",
+    "wallet_switchEthereumChain",
+    "wallet_watchAsset",
+    "web3_clientVersion",
+    "web3_sha3",
+    "zks_getBlockDetails",
+    "zks_getL1BatchDetails",
+    "zks_getProof",
+];
+
+/// Families of names; methods with a `yes` or `opt-in` row are exempt.
+const NEVER_PATTERNS: &[&str] = &[
+    "*ByBlockHash*",
+    "bzz_*",
+    "debug_standardTrace*ToFile",
+    "debug_traceBlock*",
+    "engine_*",
+    "engine_forkchoiceUpdated*",
+    "engine_newPayload*",
+    "ibft_propose*",
+    "net_*",
+    "pm_*",
+    "shh_*",
+    "trace_replay*",
+    "txpool_besu*",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_for_the_search() {
+        assert!(NEVER.is_sorted());
+        assert!(OPT_IN.is_sorted());
+        assert!(TABLE.is_sorted_by_key(|(name, _)| name));
+    }
+
+    #[test]
+    fn a_star_stands_for_any_run() {
+        for (pattern, name, expected) in [
+            ("a_b", "a_b", true),
+            ("a_b", "a_bc", false),
+            ("a_*", "a_", true),
+            ("a_*", "b_a_", false),
+            ("*Hash*", "getByHashNow", true),
+            ("*Hash*", "Hash", true),
+            ("*Hash*", "hash", false),
+            ("ab*ba", "aba", false),
+            ("ab*ba", "abba", true),
+            ("a*b*c", "aXbYc", true),
+            ("a*b*c", "acb", false),
+            ("*", "", true),
+            ("", "x", false),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn families_spare_methods_that_take_a_block() {
+        let list = NeverList::default();
+        for method in ["debug_traceBlock", "debug_traceBlockByHash", "trace_replayTransaction"] {
+            assert!(list.contains(method), "{method}");
+        }
+        for method in [
+            "debug_traceBlockByNumber",
+            "trace_replayBlockTransactions",
+            "debug_standardTraceBlockToFile",
+            "eth_subscribe",
+            "",
+        ] {
+            assert!(!list.contains(method), "{method}");
+        }
+        let extended = NeverList::new(true, ["eth_call".to_owned()]);
+        assert!(extended.contains("eth_call"), "an operator's word stands above the table");
+    }
+}

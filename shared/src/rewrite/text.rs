@@ -1,0 +1,112 @@
+//! Comparing raw JSON strings with plain text, after unescaping and without allocating.
+
+/// The bytes of a JSON string after unescaping. `raw` is what stands between the quotes of a string
+/// that the scanner has accepted. A lone surrogate becomes U+FFFD, as in Go; bytes that are not UTF-8
+/// stay what they are.
+#[derive(Debug)]
+pub(super) struct Unescaped<'a> {
+    raw: &'a [u8],
+    /// What is left of the character that an escape named.
+    pending: [u8; 4],
+    pending_from: usize,
+    pending_to: usize,
+}
+
+impl<'a> Unescaped<'a> {
+    pub(super) const fn new(raw: &'a [u8]) -> Self {
+        Self { raw, pending: [0; 4], pending_from: 0, pending_to: 0 }
+    }
+
+    /// Reads four hex digits and moves past them.
+    fn code_unit(&mut self) -> Option<u32> {
+        let (digits, rest) = self.raw.split_first_chunk::<4>()?;
+        let unit = code_unit(digits)?;
+        self.raw = rest;
+        Some(unit.into())
+    }
+
+    /// The character of a `\u` escape whose first two bytes have been read.
+    fn unicode(&mut self) -> char {
+        let unit = self.code_unit().unwrap_or(0xfffd);
+        if let 0xd800..0xdc00 = unit
+            && let Some(rest) = self.raw.strip_prefix(b"\\u")
+            && let Some(low @ 0xdc00..0xe000) =
+                rest.first_chunk::<4>().and_then(code_unit).map(u32::from)
+        {
+            self.raw = rest.get(4..).unwrap_or_default();
+            let code = 0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+            return char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+        }
+        char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)
+    }
+}
+
+impl Iterator for Unescaped<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        if self.pending_from < self.pending_to {
+            let byte = self.pending.get(self.pending_from).copied();
+            self.pending_from += 1;
+            return byte;
+        }
+        let (&byte, rest) = self.raw.split_first()?;
+        self.raw = rest;
+        if byte != b'\\' {
+            return Some(byte);
+        }
+        let (&escape, rest) = self.raw.split_first()?;
+        self.raw = rest;
+        Some(match escape {
+            b'b' => 0x08,
+            b'f' => 0x0c,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => {
+                let character = self.unicode();
+                self.pending_to = character.encode_utf8(&mut self.pending).len();
+                self.pending_from = 1;
+                self.pending.first().copied()?
+            }
+            other => other,
+        })
+    }
+}
+
+/// The value of four hex digits.
+pub(super) fn code_unit(digits: &[u8; 4]) -> Option<u16> {
+    digits.iter().try_fold(0, |unit: u16, &digit| {
+        let value = char::from(digit).to_digit(16)?;
+        Some(unit << 4 | u16::try_from(value).ok()?)
+    })
+}
+
+/// Whether a raw string is `text` after unescaping.
+pub(super) fn equals(raw: &[u8], escaped: bool, text: &str) -> bool {
+    if escaped { Unescaped::new(raw).eq(text.bytes()) } else { raw == text.as_bytes() }
+}
+
+/// Whether a raw member name reaches a Go node as the field `name`: after unescaping, and folded as Go
+/// folds field names, without case and with U+017F as an `s` and U+212A as a `k`. `name` is ASCII.
+pub(super) fn names(raw: &[u8], name: &str) -> bool {
+    if raw == name.as_bytes() {
+        return true;
+    }
+    // The longest spelling of a letter is an escape of six bytes.
+    if raw.len() < name.len() || raw.len() > 6 * name.len() {
+        return false;
+    }
+    let mut bytes = Unescaped::new(raw);
+    let folds = name.bytes().all(|letter| match bytes.next() {
+        Some(0xc5) => letter.eq_ignore_ascii_case(&b's') && bytes.next() == Some(0xbf),
+        Some(0xe2) => {
+            letter.eq_ignore_ascii_case(&b'k')
+                && bytes.next() == Some(0x84)
+                && bytes.next() == Some(0xaa)
+        }
+        Some(byte) => byte.eq_ignore_ascii_case(&letter),
+        None => false,
+    });
+    folds && bytes.next().is_none()
+}
