@@ -1,0 +1,41 @@
+# A thin face on `cargo xtask`; everything works without just.
+
+# List the recipes
+default:
+    @just --list --unsorted
+
+# Run everything: format, lints, module checks, tests, scenarios
+test:
+    cargo xtask test
+
+# Run the scenarios on a real Envoy: all, or those with a name like `s03`
+e2e *scenarios:
+    cargo xtask e2e {{ scenarios }}
+
+# Start a devnet and watch a tag resolve; `just demo --check` ends by itself
+demo *arguments:
+    cargo xtask demo {{ arguments }}
+
+# Format the code
+fmt *arguments:
+    cargo xtask fmt {{ arguments }}
+
+# Run clippy, and cargo-deny if it is installed
+lint:
+    cargo xtask lint
+
+# Build and check the module that Envoy loads
+filter:
+    cargo xtask filter
+
+# Set up Envoy, Anvil and the wasm compiler, and print what will be used
+tools:
+    cargo xtask tools
+
+# Run the benchmarks of the core
+bench *arguments:
+    cargo xtask bench {{ arguments }}
+
+# What the CI runs
+ci:
+    .ci/run

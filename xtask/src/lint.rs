@@ -1,0 +1,65 @@
+//! Format and lints.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::{process, tools::cache::Cache, workspace::Workspace};
+
+/// Formats the code; with `check` only says whether it is formatted.
+///
+/// # Errors
+/// It is not.
+pub(crate) fn format(workspace: &Workspace, check: bool) -> Result<()> {
+    process::step(if check { "checking the format" } else { "formatting" });
+    let mut cargo = workspace.cargo();
+    cargo.args(["fmt", "--all"]);
+    if check {
+        cargo.arg("--check");
+    }
+    process::run(&mut cargo)
+}
+
+/// Runs clippy, where every warning is an error, and cargo-deny if there is one.
+///
+/// # Errors
+/// Either complains.
+pub(crate) fn lint(workspace: &Workspace, cache: &Cache) -> Result<()> {
+    clippy(workspace)?;
+    if deny(workspace, cache)? {
+        return Ok(());
+    }
+    process::step(
+        "cargo-deny is not installed: licences and sources of dependencies are not checked",
+    );
+    Ok(())
+}
+
+/// # Errors
+/// Clippy complains.
+pub(crate) fn clippy(workspace: &Workspace) -> Result<()> {
+    process::step("clippy");
+    let mut cargo = workspace.cargo();
+    cargo.args(["clippy", "--workspace", "--all-targets", "--all-features"]);
+    process::run(cargo.args(["--", "--deny", "warnings"]))
+}
+
+/// Checks licences, bans and sources of the dependencies; advisories need the network and are left
+/// to a job of their own. Says whether there is a cargo-deny at all.
+///
+/// # Errors
+/// It complains.
+pub(crate) fn deny(workspace: &Workspace, cache: &Cache) -> Result<bool> {
+    let Some(program) = cargo_deny(cache) else { return Ok(false) };
+    process::step("cargo-deny");
+    let mut cargo_deny = std::process::Command::new(program);
+    crate::workspace::forget_outer_cargo(&mut cargo_deny);
+    cargo_deny.current_dir(&workspace.root);
+    process::run(cargo_deny.args(["--all-features", "check", "licenses", "bans", "sources"]))?;
+    Ok(true)
+}
+
+/// The program, if it is installed. It takes three minutes to build, so nobody is made to wait.
+pub(crate) fn cargo_deny(cache: &Cache) -> Option<PathBuf> {
+    process::find_in_path("cargo-deny").or_else(|| cache.installed("cargo-deny"))
+}

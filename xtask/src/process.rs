@@ -1,0 +1,156 @@
+//! Running other programs, and saying so.
+
+use std::{
+    env,
+    fmt::Display,
+    io::{BufRead, BufReader, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+/// Says in one line what is done next.
+pub(crate) fn step(text: impl Display) {
+    eprintln!("==> {text}");
+}
+
+/// Runs a program to its end on our own terminal.
+///
+/// # Errors
+/// The program cannot be started, or ends with another code than zero.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| cannot_start(command))?;
+    if !status.success() {
+        bail!("`{}` failed ({status})", line(command));
+    }
+    Ok(())
+}
+
+/// Runs a program silently and gives its standard output.
+///
+/// # Errors
+/// The program cannot be started, or fails: the error ends with the last line that it wrote.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| cannot_start(command))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(text);
+    }
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let last = [errors, text]
+        .iter()
+        .find_map(|text| {
+            text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned)
+        })
+        .unwrap_or_else(|| output.status.to_string());
+    Err(anyhow!("{last}"))
+}
+
+/// Runs a program, hands each line of its standard output to `line`, and says whether it
+/// succeeded.
+///
+/// # Errors
+/// The program cannot be started or its output cannot be read.
+pub(crate) fn each_line(command: &mut Command, mut line: impl FnMut(&str)) -> Result<bool> {
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| cannot_start(command))?;
+    if let Some(stdout) = child.stdout.take() {
+        let mut stdout = BufReader::new(stdout);
+        let mut bytes = Vec::new();
+        while stdout.read_until(b'\n', &mut bytes)? > 0 {
+            line(&String::from_utf8_lossy(&bytes));
+            bytes.clear();
+        }
+    }
+    Ok(child.wait()?.success())
+}
+
+/// Writes a piece of another program's output to our own.
+///
+/// # Errors
+/// Nobody reads our output any more.
+pub(crate) fn pass_on(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(())
+}
+
+/// Becomes another program: signals and exit codes are then its own, and no process stands between
+/// it and the terminal. Returns only when it cannot be started.
+///
+/// # Errors
+/// Always, when it returns.
+pub(crate) fn become_program(command: &mut Command) -> Result<()> {
+    let error = std::os::unix::process::CommandExt::exec(command);
+    Err(error).with_context(|| cannot_start(command))
+}
+
+/// The executable file of that name that a shell would run.
+pub(crate) fn find_in_path(name: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|folder| folder.join(name))
+        .find(|path| is_program(path))
+}
+
+/// Whether this is an executable file.
+pub(crate) fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+fn cannot_start(command: &Command) -> String {
+    format!("cannot start `{}`", command.get_program().to_string_lossy())
+}
+
+fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words
+        .enumerate()
+        // The folder of the program says nothing here.
+        .map(|(index, word)| match (index, Path::new(word).file_name()) {
+            (0, Some(name)) => name.to_string_lossy(),
+            _ => word.to_string_lossy(),
+        })
+        .collect();
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_the_last_line_of_the_program() {
+        let error = output(
+            Command::new("sh").args(["-c", "echo first >&2; echo last >&2; echo >&2; exit 3"]),
+        );
+        assert_eq!(error.unwrap_err().to_string(), "last");
+        let error = output(Command::new("sh").args(["-c", "exit 3"])).unwrap_err();
+        assert_eq!(error.to_string(), "exit status: 3");
+        let error = output(&mut Command::new("no-such-program")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot start `no-such-program`");
+    }
+
+    #[test]
+    fn a_failed_run_names_the_command() {
+        let error = run(Command::new("/bin/sh").args(["-c", "exit 3"])).unwrap_err();
+        assert_eq!(error.to_string(), "`sh -c exit 3` failed (exit status: 3)");
+    }
+
+    #[test]
+    fn lines_arrive_one_by_one_even_without_a_last_newline() {
+        let mut seen = Vec::new();
+        let ok = each_line(Command::new("printf").arg(r"a\nb"), |line| seen.push(line.to_owned()));
+        assert!(ok.unwrap());
+        assert_eq!(seen, ["a\n", "b"]);
+    }
+
+    #[test]
+    fn only_programs_are_found() {
+        assert!(find_in_path("sh").is_some_and(|path| is_program(&path)));
+        assert_eq!(find_in_path("no-such-program"), None);
+        assert!(!is_program(Path::new("/")));
+    }
+}

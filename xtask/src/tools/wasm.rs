@@ -1,0 +1,292 @@
+//! The compiler for the module: rustup's if it has the target or may get it, else Debian's.
+
+use std::{
+    env,
+    fmt::{self, Display},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::Version;
+use crate::{process, workspace::Workspace};
+
+/// The target that the module is built for.
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
+/// Debian's cargo; by full path, since rustup's comes first in `PATH`.
+pub(crate) const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+/// Debian's compiler.
+pub(crate) const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+/// A compiler of a recent version, cargo for it, and the source of the standard library, from
+/// which it is built for the target.
+const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
+/// Debian's linker, where rustup has none.
+const DEBIAN_LINKER: &str = "lld";
+
+/// A compiler that is ready.
+#[derive(Debug)]
+pub(crate) enum Compiler {
+    /// The one that builds everything else.
+    Rustup,
+    /// The Debian packages.
+    Debian {
+        /// Linker for WebAssembly.
+        linker: PathBuf,
+        /// Where the packages keep the compiler and the standard library.
+        sysroot: PathBuf,
+    },
+}
+
+impl Display for Compiler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rustup => write!(f, "{TARGET} of the Rust toolchain"),
+            Self::Debian { linker, .. } => {
+                write!(
+                    f,
+                    "{DEBIAN_RUSTC} with the standard library built from source, linker {}",
+                    linker.display()
+                )
+            }
+        }
+    }
+}
+
+/// What the choice depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Facts {
+    /// The user wants the Debian packages.
+    forced: bool,
+    /// The toolchain in use has the target.
+    target_installed: bool,
+    /// There is a rustup, and it may install.
+    rustup_may_install: bool,
+    /// All of Debian's packages and a linker are there.
+    debian_ready: bool,
+    /// How Debian packages can be installed.
+    apt: Apt,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Apt {
+    /// We are root.
+    Root,
+    /// `sudo` asks for no password.
+    Sudo,
+    /// There is no apt-get, or we have no right to it.
+    No,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    Installed,
+    AddTarget,
+    DebianReady,
+    InstallDebian { sudo: bool },
+    Nothing,
+}
+
+fn choose(facts: Facts) -> Choice {
+    match facts {
+        Facts { forced: false, target_installed: true, .. } => Choice::Installed,
+        Facts { forced: false, rustup_may_install: true, .. } => Choice::AddTarget,
+        Facts { debian_ready: true, .. } => Choice::DebianReady,
+        Facts { apt: Apt::Root, .. } => Choice::InstallDebian { sudo: false },
+        Facts { apt: Apt::Sudo, .. } => Choice::InstallDebian { sudo: true },
+        Facts { apt: Apt::No, .. } => Choice::Nothing,
+    }
+}
+
+/// Finds a compiler for the module, or installs one.
+///
+/// # Errors
+/// There is none and none can be installed: says what to install.
+pub(crate) fn set_up(workspace: &Workspace, forced: bool) -> Result<Compiler> {
+    let mut rustup_may_install = rustup_may_install();
+    loop {
+        let debian = debian(workspace);
+        let facts = Facts {
+            forced,
+            target_installed: target_installed(workspace),
+            rustup_may_install,
+            debian_ready: debian.is_ok(),
+            apt: apt(),
+        };
+        match choose(facts) {
+            Choice::Installed => return Ok(Compiler::Rustup),
+            Choice::DebianReady => return debian,
+            Choice::AddTarget => {
+                process::step(format_args!("rustup target add {TARGET}"));
+                let mut rustup = Command::new("rustup");
+                rustup.args(["target", "add", TARGET]).current_dir(&workspace.root);
+                if let Err(error) = process::output(&mut rustup) {
+                    process::step(format_args!(
+                        "rustup cannot add it ({error:#}); trying Debian's packages"
+                    ));
+                }
+                // Once is enough: whether it helped shows by the target alone.
+                rustup_may_install = false;
+            }
+            Choice::InstallDebian { sudo } => {
+                install_debian(sudo, workspace).with_context(advice)?;
+                return self::debian(workspace).with_context(advice);
+            }
+            Choice::Nothing => return debian.with_context(advice),
+        }
+    }
+}
+
+fn advice() -> String {
+    let packages = DEBIAN_PACKAGES.join(" ");
+    format!(
+        "no compiler for {TARGET}: install it by `rustup target add {TARGET}`, \
+         or as root by `apt-get install {packages} {DEBIAN_LINKER}` (Debian 12 or newer)"
+    )
+}
+
+fn target_installed(workspace: &Workspace) -> bool {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", TARGET]).current_dir(&workspace.root);
+    process::output(&mut rustc).is_ok_and(|folder| Path::new(folder.trim()).is_dir())
+}
+
+fn rustup_may_install() -> bool {
+    process::find_in_path("rustup").is_some()
+        && env::var_os("RUSTUP_AUTO_INSTALL").is_none_or(|value| value != "0")
+}
+
+/// The Debian compiler, if it is complete; else what is missing.
+fn debian(workspace: &Workspace) -> Result<Compiler> {
+    for program in [DEBIAN_CARGO, DEBIAN_RUSTC] {
+        if !process::is_program(Path::new(program)) {
+            bail!("there is no {program}");
+        }
+    }
+    let oldest = env!("CARGO_PKG_RUST_VERSION");
+    let version = Version::of(Path::new(DEBIAN_RUSTC))?;
+    if Version::read(&format!("{oldest}.0")).is_some_and(|oldest| version < oldest) {
+        bail!("{DEBIAN_RUSTC} is {version}, and {oldest} is needed");
+    }
+    let sysroot = sysroot(Command::new(DEBIAN_RUSTC))?;
+    let source = sysroot.join("lib/rustlib/src/rust/library/Cargo.lock");
+    if !source.is_file() {
+        bail!("there is no {}", source.display());
+    }
+    let linker = linker(workspace).context("there is no WebAssembly linker")?;
+    Ok(Compiler::Debian { linker, sysroot })
+}
+
+fn sysroot(mut rustc: Command) -> Result<PathBuf> {
+    Ok(process::output(rustc.args(["--print", "sysroot"]))?.trim().into())
+}
+
+/// The linker that comes with rustup's compiler, since it is as new; else Debian's.
+fn linker(workspace: &Workspace) -> Option<PathBuf> {
+    let mut rustc = Command::new("rustc");
+    rustc.current_dir(&workspace.root);
+    let host = format!("lib/rustlib/{}-unknown-linux-gnu/bin/rust-lld", env::consts::ARCH);
+    let of_rustup = sysroot(rustc).map(|sysroot| sysroot.join(host)).ok();
+    of_rustup.filter(|path| process::is_program(path)).or_else(|| process::find_in_path("wasm-ld"))
+}
+
+fn apt() -> Apt {
+    if process::find_in_path("apt-get").is_none() {
+        return Apt::No;
+    }
+    // The owner of our own entry is who we are.
+    let root = Path::new("/proc/self").metadata().is_ok_and(|owner| owner.uid() == 0);
+    match root {
+        true => Apt::Root,
+        false if process::output(Command::new("sudo").args(["-n", "true"])).is_ok() => Apt::Sudo,
+        false => Apt::No,
+    }
+}
+
+fn install_debian(sudo: bool, workspace: &Workspace) -> Result<()> {
+    let mut packages = DEBIAN_PACKAGES.to_vec();
+    if linker(workspace).is_none() {
+        packages.push(DEBIAN_LINKER);
+    }
+    process::step(format_args!("apt-get install {}", packages.join(" ")));
+    // A stale or missing index is renewed first. One broken source among many does not matter if
+    // the packages are found, so its error is shown only when they are not.
+    let update = process::output(apt_get(sudo).arg("update"));
+    // Nothing that is installed may go: then a human has to decide.
+    let install = ["install", "--yes", "--no-install-recommends", "--no-remove"];
+    let installed = process::output(apt_get(sudo).args(install).args(packages));
+    match (installed, update) {
+        (Ok(_), _) => Ok(()),
+        (Err(error), Ok(_)) => Err(error).context("apt-get install"),
+        (Err(error), Err(cause)) => {
+            Err(error).context(format!("apt-get update: {cause}: apt-get install"))
+        }
+    }
+}
+
+fn apt_get(sudo: bool) -> Command {
+    let mut command = match sudo {
+        true => {
+            let mut sudo = Command::new("sudo");
+            sudo.args(["-n", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+            sudo
+        }
+        false => Command::new("apt-get"),
+    };
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-o", "DPkg::Lock::Timeout=300"]);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BARE: Facts = Facts {
+        forced: false,
+        target_installed: false,
+        rustup_may_install: false,
+        debian_ready: false,
+        apt: Apt::No,
+    };
+
+    #[test]
+    fn an_installed_target_is_used_whatever_else_there_is() {
+        for (rustup_may_install, debian_ready) in
+            [(false, false), (true, false), (false, true), (true, true)]
+        {
+            let facts = Facts { target_installed: true, rustup_may_install, debian_ready, ..BARE };
+            assert_eq!(choose(facts), Choice::Installed);
+        }
+    }
+
+    #[test]
+    fn rustup_comes_before_debian_where_it_may_install() {
+        let facts = Facts { rustup_may_install: true, debian_ready: true, apt: Apt::Root, ..BARE };
+        assert_eq!(choose(facts), Choice::AddTarget);
+        assert_eq!(choose(Facts { rustup_may_install: false, ..facts }), Choice::DebianReady);
+    }
+
+    #[test]
+    fn what_is_missing_is_installed_where_we_have_the_right() {
+        assert_eq!(choose(Facts { apt: Apt::Root, ..BARE }), Choice::InstallDebian { sudo: false });
+        assert_eq!(choose(Facts { apt: Apt::Sudo, ..BARE }), Choice::InstallDebian { sudo: true });
+        assert_eq!(choose(BARE), Choice::Nothing);
+    }
+
+    #[test]
+    fn force_leaves_only_debian() {
+        let all = Facts { forced: true, target_installed: true, rustup_may_install: true, ..BARE };
+        assert_eq!(choose(all), Choice::Nothing);
+        assert_eq!(choose(Facts { debian_ready: true, ..all }), Choice::DebianReady);
+        assert_eq!(choose(Facts { apt: Apt::Root, ..all }), Choice::InstallDebian { sudo: false });
+    }
+
+    #[test]
+    fn the_advice_is_one_line_with_both_ways() {
+        let advice = advice();
+        assert!(!advice.contains('\n') && !advice.contains("  "));
+        assert!(advice.contains("rustup target add wasm32-unknown-unknown"));
+        assert!(advice.contains("apt-get install rustc-web cargo-web rust-web-src lld"));
+    }
+}

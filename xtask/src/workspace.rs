@@ -1,0 +1,197 @@
+//! The checkout, and cargo as it is called inside it.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::process;
+
+/// The checkout and where cargo builds it.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    /// The top of the checkout.
+    pub(crate) root: PathBuf,
+    /// `target`, unless the user moved it.
+    pub(crate) target: PathBuf,
+}
+
+/// A file that cargo has built.
+#[derive(Debug)]
+pub(crate) struct Artifact {
+    /// Name of the binary, library or test.
+    pub(crate) name: String,
+    /// The program, if it is one.
+    pub(crate) executable: Option<PathBuf>,
+    /// Every file of the artifact.
+    pub(crate) files: Vec<PathBuf>,
+}
+
+impl Workspace {
+    /// Asks cargo.
+    ///
+    /// # Errors
+    /// Not inside the checkout, or cargo does not answer as expected.
+    pub(crate) fn find() -> Result<Self> {
+        let metadata =
+            process::output(cargo_program().args(["metadata", "--no-deps", "--format-version=1"]))?;
+        let metadata: Value = serde_json::from_str(&metadata).context("`cargo metadata`")?;
+        let path = |member: &str| {
+            let text = metadata.get(member).and_then(Value::as_str);
+            text.map(PathBuf::from).with_context(|| format!("`cargo metadata` gives no {member}"))
+        };
+        Ok(Self { root: path("workspace_root")?, target: path("target_directory")? })
+    }
+
+    /// Cargo at the top of the checkout, as a user would call it.
+    pub(crate) fn cargo(&self) -> Command {
+        let mut cargo = cargo_program();
+        cargo.current_dir(&self.root);
+        cargo
+    }
+}
+
+/// Builds, and gives what was built.
+///
+/// # Errors
+/// Cargo fails; it has then said why.
+pub(crate) fn build(cargo: &mut Command) -> Result<Vec<Artifact>> {
+    cargo.arg("--message-format=json-render-diagnostics");
+    let mut artifacts = Vec::new();
+    let ok = process::each_line(cargo, |line| artifacts.extend(artifact(line)))?;
+    if !ok {
+        bail!("the build failed");
+    }
+    Ok(artifacts)
+}
+
+/// The program of that name among what was built.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn executable(artifacts: &[Artifact], name: &str) -> Result<PathBuf> {
+    artifacts
+        .iter()
+        .filter(|artifact| artifact.name == name)
+        .find_map(|artifact| artifact.executable.clone())
+        .with_context(|| format!("cargo built no program `{name}`"))
+}
+
+fn artifact(message: &str) -> Option<Artifact> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    if message.get("reason")?.as_str()? != "compiler-artifact" {
+        return None;
+    }
+    let files = message.get("filenames")?.as_array()?.iter();
+    Some(Artifact {
+        name: message.pointer("/target/name")?.as_str()?.to_owned(),
+        executable: message.get("executable")?.as_str().map(PathBuf::from),
+        files: files.filter_map(Value::as_str).map(PathBuf::from).collect(),
+    })
+}
+
+fn cargo_program() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    forget_outer_cargo(&mut cargo);
+    cargo
+}
+
+/// Takes away what the cargo that runs us has put into the environment. Left there, it would make
+/// build scripts and fingerprints differ from those of a cargo that the user calls.
+pub(crate) fn forget_outer_cargo(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        if is_set_by_cargo_run(&name) {
+            command.env_remove(name);
+        }
+    }
+    if let Some(paths) = env::var_os("LD_LIBRARY_PATH") {
+        match without_toolchain(&paths, &rustup_home()) {
+            Some(paths) => command.env("LD_LIBRARY_PATH", paths),
+            None => command.env_remove("LD_LIBRARY_PATH"),
+        };
+    }
+}
+
+fn is_set_by_cargo_run(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    matches!(
+        &*name,
+        "CARGO" | "OUT_DIR" | "CARGO_BIN_NAME" | "CARGO_CRATE_NAME" | "CARGO_PRIMARY_PACKAGE"
+    ) || name.starts_with("CARGO_PKG_")
+        || name.starts_with("CARGO_MANIFEST_")
+}
+
+/// The library path without the entries that rustup and `cargo run` put in front: libraries of one
+/// compiler must not be found by another.
+fn without_toolchain(paths: &OsStr, rustup_home: &Path) -> Option<OsString> {
+    let toolchains = rustup_home.join("toolchains");
+    let built = |path: &Path| path.ends_with("debug") || path.ends_with("debug/deps");
+    let kept = env::split_paths(paths).filter(|path| {
+        !path.as_os_str().is_empty() && !path.starts_with(&toolchains) && !built(path)
+    });
+    env::join_paths(kept).ok().filter(|paths| !paths.is_empty())
+}
+
+/// Where rustup keeps its toolchains.
+fn rustup_home() -> PathBuf {
+    home("RUSTUP_HOME", ".rustup")
+}
+
+/// Where cargo keeps the sources of dependencies.
+pub(crate) fn cargo_home() -> PathBuf {
+    home("CARGO_HOME", ".cargo")
+}
+
+fn home(variable: &str, folder: &str) -> PathBuf {
+    match env::var_os(variable) {
+        Some(path) if !path.is_empty() => path.into(),
+        _ => env::home_dir().unwrap_or_default().join(folder),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cargo_run_sets_is_told_from_what_a_user_sets() {
+        for name in
+            ["CARGO", "CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "OUT_DIR"]
+        {
+            assert!(is_set_by_cargo_run(name.as_ref()), "{name}");
+        }
+        for name in
+            ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_NET_OFFLINE", "CARGO_BUILD_JOBS", "PATH"]
+        {
+            assert!(!is_set_by_cargo_run(name.as_ref()), "{name}");
+        }
+    }
+
+    #[test]
+    fn libraries_of_the_user_stay_in_the_path() {
+        let paths =
+            OsStr::new("/c/target/debug:/c/target/debug/deps:/r/toolchains/stable/lib:/opt/lib:");
+        assert_eq!(without_toolchain(paths, Path::new("/r")), Some("/opt/lib".into()));
+        assert_eq!(
+            without_toolchain(OsStr::new("/r/toolchains/stable/lib"), Path::new("/r")),
+            None
+        );
+    }
+
+    #[test]
+    fn artifacts_are_read_from_messages() {
+        let message = r#"{"reason":"compiler-artifact","target":{"name":"tool"},
+            "filenames":["/t/tool"],"executable":"/t/tool"}"#;
+        let built = [artifact(message).unwrap()];
+        assert_eq!(executable(&built, "tool").unwrap(), Path::new("/t/tool"));
+        assert_eq!(built[0].files, [Path::new("/t/tool")]);
+        assert!(executable(&built, "other").is_err());
+        assert!(artifact(r#"{"reason":"build-finished","success":true}"#).is_none());
+        assert!(artifact("not JSON").is_none());
+    }
+}
