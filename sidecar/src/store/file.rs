@@ -1,22 +1,213 @@
 //! The store in a file.
+//!
+//! A save writes a temporary file in the same folder, waits for it to be on the disk, renames it over the
+//! state file and waits for the folder. Whatever call fails or is the last one before a kill, the file is
+//! whole and its number is the old or the new one.
 
-use std::path::Path;
+use std::{
+    fmt,
+    fs::{self, File, Metadata},
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
-use super::{Record, Store, StoreError};
+use jiff::Timestamp;
+
+use super::{
+    Record, Store, StoreError,
+    files::{Files, OsFiles},
+    format,
+    place::Place,
+};
 
 /// The record in a JSON file, with one writer.
-#[derive(Debug)]
 pub struct FileStore {
+    place: Place,
+    files: Box<dyn Files>,
     record: Option<Record>,
+    /// A number that a failed write may have left on the disk: nothing below it may follow.
+    perhaps_on_disk: Option<u64>,
+    /// The file as this store left it.
+    seen: Option<Trace>,
+    temporaries: u64,
+    _lock: File,
+}
+
+/// What tells one version of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Trace {
+    device: u64,
+    inode: u64,
+    modified: (i64, i64),
+}
+
+impl Trace {
+    fn of(path: &Path) -> io::Result<Option<Self>> {
+        match fs::metadata(path) {
+            Ok(found) => Ok(Some(Self::from(&found))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl From<&Metadata> for Trace {
+    fn from(found: &Metadata) -> Self {
+        Self {
+            device: found.dev(),
+            inode: found.ino(),
+            modified: (found.mtime(), found.mtime_nsec()),
+        }
+    }
+}
+
+impl fmt::Debug for FileStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileStore")
+            .field("path", &self.place.file)
+            .field("record", &self.record)
+            .finish_non_exhaustive()
+    }
 }
 
 impl FileStore {
-    /// Opens the file at `path` for writing; it need not exist yet.
+    /// Opens the file at `path` for writing; it need not exist yet, but its folder must. Only one process
+    /// at a time can have it open.
     ///
     /// # Errors
     /// [`StoreError`] with a message that says what to do.
-    pub fn open(_path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { record: None })
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with(path, Box::new(OsFiles), Err)
+    }
+
+    /// Opens the file for [`FileStore::reset`]: one that cannot be read counts as empty.
+    ///
+    /// # Errors
+    /// As [`FileStore::open`], except [`StoreError::Corrupt`].
+    pub fn open_for_reset(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with(path, Box::new(OsFiles), |error| match error {
+            StoreError::Corrupt { .. } => Ok(None),
+            other => Err(other),
+        })
+    }
+
+    pub(super) fn open_with(
+        path: &Path,
+        files: Box<dyn Files>,
+        otherwise: fn(StoreError) -> Result<Option<Record>, StoreError>,
+    ) -> Result<Self, StoreError> {
+        let place = Place::of(path)?;
+        let lock = place.lock()?;
+        place
+            .remove_leftovers()
+            .map_err(|source| StoreError::Unwritable { folder: place.folder.clone(), source })?;
+        let record = place.read().or_else(otherwise)?;
+        let mut store = Self {
+            seen: None,
+            place,
+            files,
+            record,
+            perhaps_on_disk: None,
+            temporaries: 0,
+            _lock: lock,
+        };
+        store.seen = store.trace()?;
+        store.try_writing()?;
+        Ok(store)
+    }
+
+    /// Sets the number without regard to the stored one, and forgets what was known about its block. The
+    /// chain is kept. Reading HotShot resumes at `restart_height`, which must not be above the batch that
+    /// follows the number; without it the light client or the configuration tells.
+    ///
+    /// # Errors
+    /// [`StoreError::Raise`] when the number is above the stored one, and what the file system says.
+    pub fn reset(&mut self, number: u64, restart_height: Option<u64>) -> Result<(), StoreError> {
+        let stored = self.record.as_ref();
+        if let Some(stored) = stored.filter(|stored| stored.number < number) {
+            return Err(StoreError::Raise { stored: stored.number, given: number });
+        }
+        self.write(Record {
+            number,
+            hash: None,
+            l1_origin: None,
+            source: stored.map_or(finality_core::head::Source::Espresso, |stored| stored.source),
+            restart_height,
+            identity: stored.and_then(|stored| stored.identity),
+            updated_at: Timestamp::now(),
+        })
+    }
+
+    fn trace(&self) -> Result<Option<Trace>, StoreError> {
+        Trace::of(&self.place.file)
+            .map_err(|source| StoreError::Unreadable { path: self.place.file.clone(), source })
+    }
+
+    /// Writes for real before anything depends on it. The folder is synced too, since the process before
+    /// may have been killed between its rename and its sync.
+    fn try_writing(&mut self) -> Result<(), StoreError> {
+        let temporary = self.temporary();
+        let mut attempt = || {
+            let mut file = self.files.create(&temporary)?;
+            self.files.write(&mut file, b"\n")?;
+            self.files.sync(&file)?;
+            self.files.remove(&temporary)?;
+            self.files.sync_folder(&self.place.folder)
+        };
+        attempt()
+            .map_err(|source| StoreError::Unwritable { folder: self.place.folder.clone(), source })
+    }
+
+    fn temporary(&mut self) -> PathBuf {
+        self.temporaries = self.temporaries.wrapping_add(1);
+        self.place.temporary(self.temporaries)
+    }
+
+    fn write(&mut self, record: Record) -> Result<(), StoreError> {
+        // A file that is gone is written anew; one that another program wrote is not touched.
+        let found = self.trace()?;
+        if found.is_some() && found != self.seen {
+            return Err(StoreError::Changed { path: self.place.file.clone() });
+        }
+        let text = format::render(&record)
+            .map_err(|source| StoreError::Corrupt { path: self.place.file.clone(), source })?;
+        let temporary = self.temporary();
+        let put = self.write_temporary(&temporary, &text).and_then(|trace| {
+            self.files
+                .rename(&temporary, &self.place.file)
+                .map_err(|error| self.failed("putting the new file in place of the old", error))?;
+            Ok(trace)
+        });
+        match put {
+            Ok(trace) => self.seen = Some(trace),
+            Err(error) => {
+                // The first error counts; what cannot be removed now is removed at the next start.
+                drop(self.files.remove(&temporary));
+                return Err(error);
+            }
+        }
+        self.perhaps_on_disk = self.perhaps_on_disk.max(Some(record.number));
+        self.files
+            .sync_folder(&self.place.folder)
+            .map_err(|error| self.failed("syncing the folder", error))?;
+        self.perhaps_on_disk = None;
+        self.record = Some(record);
+        Ok(())
+    }
+
+    fn write_temporary(&mut self, path: &Path, text: &[u8]) -> Result<Trace, StoreError> {
+        let mut file =
+            self.files.create(path).map_err(|error| self.failed("creating a file", error))?;
+        self.files.write(&mut file, text).map_err(|error| self.failed("writing", error))?;
+        self.files.sync(&file).map_err(|error| self.failed("syncing", error))?;
+        file.metadata()
+            .map(|found| Trace::from(&found))
+            .map_err(|error| self.failed("looking at the new file", error))
+    }
+
+    fn failed(&self, step: &'static str, source: io::Error) -> StoreError {
+        StoreError::Write { path: self.place.file.clone(), step, source }
     }
 }
 
@@ -25,8 +216,21 @@ impl Store for FileStore {
         self.record.as_ref()
     }
 
-    fn save(&mut self, record: Record) -> Result<(), StoreError> {
-        self.record = Some(record);
-        Ok(())
+    fn save(&mut self, mut record: Record) -> Result<(), StoreError> {
+        let stored = self.record.as_ref();
+        let floor = stored.map(|stored| stored.number).max(self.perhaps_on_disk);
+        if let Some(floor) = floor.filter(|floor| record.number < *floor) {
+            return Err(StoreError::Regression { stored: floor, given: record.number });
+        }
+        if let Some(stored) = stored {
+            if let Some(identity) = &record.identity {
+                stored.check_identity(identity)?;
+            }
+            record.identity = record.identity.or(stored.identity);
+        }
+        self.write(record)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,338 @@
-//! The file's text.
+//! The text of the state file.
+//!
+//! The first three members are those of the Go proxy's file, so that either program can start from what
+//! the other left; the rest is ours. A file with those three alone was written by the Go proxy.
+
+use alloy_primitives::{B256, keccak256};
+use finality_core::head::Source;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{Identity, Record};
+use crate::block::BlockId;
+
+/// The format that this version writes.
+pub const FORMAT_VERSION: u64 = 1;
+
+/// Longest file that is read, in bytes; a state file has about 800.
+pub(super) const MAX_BYTES: u64 = 64 * 1024;
+
+/// Why a text is not a state file.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// Nothing in it, for instance after a crash of a program that did not sync.
+    #[error("it is empty")]
+    Empty,
+    /// Longer than any state file.
+    #[error("it is longer than {MAX_BYTES} bytes")]
+    TooLong,
+    /// Not JSON, cut short, or a member is missing, unknown or of the wrong type.
+    #[error("it is not a state file: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// `updated_at` is no time.
+    #[error("updated_at is not a time: {0}")]
+    Time(#[from] jiff::Error),
+    /// Written by a later version of the sidecar.
+    #[error("its format_version is {0}, but this sidecar knows {FORMAT_VERSION} at most")]
+    Version(u64),
+    /// Members contradict each other.
+    #[error("it disagrees with itself: {0}")]
+    Inconsistent(&'static str),
+}
+
+/// The version alone, to tell a later format before its members are judged.
+#[derive(Deserialize)]
+struct Version {
+    format_version: Option<u64>,
+}
+
+/// The file of the Go proxy. That program writes zeros too, though it refuses them when it starts.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GoFile {
+    l2_block_number: u64,
+    fallback_hotshot_height: u64,
+    updated_at: String,
+}
+
+/// Our file, member by member.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OurFile {
+    l2_block_number: u64,
+    /// The Go proxy resumes one above it.
+    fallback_hotshot_height: u64,
+    updated_at: String,
+    format_version: u64,
+    hash: Option<B256>,
+    l1_origin: Option<BlockId>,
+    source: Source,
+    restart_hotshot_height: Option<u64>,
+    chain_id: Option<u64>,
+    genesis_hash: Option<B256>,
+    namespace: Option<u32>,
+    /// Keccak-256 of the other members, against flipped bits and edits by hand: a number that is too
+    /// high would stay for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checksum: Option<B256>,
+}
+
+impl OurFile {
+    fn of(record: &Record) -> Self {
+        Self {
+            l2_block_number: record.number,
+            fallback_hotshot_height: fallback_height(record),
+            updated_at: record.updated_at.to_string(),
+            format_version: FORMAT_VERSION,
+            hash: record.hash,
+            l1_origin: record.l1_origin,
+            source: record.source,
+            restart_hotshot_height: record.restart_height,
+            chain_id: record.identity.map(|identity| identity.chain_id),
+            genesis_hash: record.identity.map(|identity| identity.genesis_hash),
+            namespace: record.identity.map(|identity| identity.namespace),
+            checksum: None,
+        }
+    }
+
+    /// The checksum of everything but the checksum. It is over values, so that white space does not matter.
+    fn sum(&mut self) -> Result<B256, serde_json::Error> {
+        let given = self.checksum.take();
+        let text = serde_json::to_vec(self);
+        self.checksum = given;
+        text.map(keccak256)
+    }
+}
+
+/// The `fallback_hotshot_height` for a record: the Go proxy resumes one above it. Zero when there is none.
+#[must_use]
+pub fn fallback_height(record: &Record) -> u64 {
+    record.restart_height.unwrap_or(0).saturating_sub(1)
+}
+
+/// Whether the Go proxy would start from this record: it takes a zero for a missing value.
+#[must_use]
+pub fn go_proxy_can_read(record: &Record) -> bool {
+    record.number > 0 && fallback_height(record) > 0
+}
+
+/// The file for a record.
+///
+/// # Errors
+/// None in practice: serialising these values does not fail.
+pub(super) fn render(record: &Record) -> Result<Vec<u8>, FormatError> {
+    let mut file = OurFile::of(record);
+    file.checksum = Some(file.sum()?);
+    let mut text = serde_json::to_vec_pretty(&file)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// The record of a file, ours or the Go proxy's.
+///
+/// # Errors
+/// [`FormatError`] says what is wrong; a text that disagrees with itself is refused.
+pub(super) fn parse(text: &[u8]) -> Result<Record, FormatError> {
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Err(FormatError::Empty);
+    }
+    if text.len() as u64 > MAX_BYTES {
+        return Err(FormatError::TooLong);
+    }
+    match serde_json::from_slice::<Version>(text)?.format_version {
+        None => take_over(&serde_json::from_slice(text)?),
+        Some(FORMAT_VERSION) => read(serde_json::from_slice(text)?),
+        Some(other) => Err(FormatError::Version(other)),
+    }
+}
+
+fn take_over(file: &GoFile) -> Result<Record, FormatError> {
+    Ok(Record {
+        number: file.l2_block_number,
+        hash: None,
+        l1_origin: None,
+        source: Source::Espresso,
+        // One lower than where the Go proxy resumes; reading a block twice does no harm.
+        restart_height: Some(file.fallback_hotshot_height),
+        identity: None,
+        updated_at: file.updated_at.parse()?,
+    })
+}
+
+fn read(mut file: OurFile) -> Result<Record, FormatError> {
+    let Some(checksum) = file.checksum else {
+        return Err(FormatError::Inconsistent("the checksum is missing"));
+    };
+    if checksum != file.sum()? {
+        return Err(FormatError::Inconsistent("the checksum is not that of the other members"));
+    }
+    let identity = match (file.chain_id, file.genesis_hash, file.namespace) {
+        (Some(chain_id), Some(genesis_hash), Some(namespace)) => {
+            Some(Identity { chain_id, genesis_hash, namespace })
+        }
+        (None, None, None) => None,
+        _ => {
+            return Err(FormatError::Inconsistent(
+                "chain_id, genesis_hash and namespace are not all known or all unknown",
+            ));
+        }
+    };
+    let record = Record {
+        number: file.l2_block_number,
+        hash: file.hash,
+        l1_origin: file.l1_origin,
+        source: file.source,
+        restart_height: file.restart_hotshot_height,
+        identity,
+        updated_at: file.updated_at.parse()?,
+    };
+    if file.fallback_hotshot_height != fallback_height(&record) {
+        return Err(FormatError::Inconsistent(
+            "fallback_hotshot_height is not one below restart_hotshot_height",
+        ));
+    }
+    Ok(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing, *};
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    fn vectors() -> Value {
+        serde_json::from_str(include_str!("../../testdata/store_files.json")).unwrap()
+    }
+
+    fn texts(group: &str) -> Vec<String> {
+        let group = vectors()[group].as_array().unwrap().clone();
+        group.iter().map(|case| case["text"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn valid_files_of_the_go_proxy_are_taken_over() {
+        let texts = texts("valid");
+        assert_eq!(texts.len(), 2);
+        for text in texts {
+            let record = parse(text.as_bytes()).unwrap();
+            let members: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(record.number, members["l2_block_number"].as_u64().unwrap());
+            assert_eq!(record.restart_height, members["fallback_hotshot_height"].as_u64());
+            assert_eq!((record.hash, record.l1_origin, record.identity), (None, None, None));
+        }
+    }
+
+    /// What that program refuses, it may have written itself: zeros are taken over all the same.
+    #[test]
+    fn files_that_the_go_proxy_refuses_are_taken_over_when_they_are_whole() {
+        let verdicts: Vec<_> = texts("rejected_by_seed")
+            .iter()
+            .map(|text| match parse(text.as_bytes()) {
+                Ok(record) => format!("{} from {}", record.number, record.restart_height.unwrap()),
+                Err(error) => error.to_string(),
+            })
+            .collect();
+        let expected = [
+            "it is not a state file: expected ident",
+            "10 from 0",
+            "0 from 20",
+            "it is not a state file: missing field `updated_at`",
+            "10 from 20",
+            "it is empty",
+        ];
+        assert_eq!(verdicts.len(), expected.len());
+        for (verdict, expected) in verdicts.iter().zip(expected) {
+            assert!(verdict.starts_with(expected), "{verdict:?} is not {expected:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_by_the_go_proxy_when_both_numbers_are_above_zero() {
+        for (number, restart, fallback, readable) in [
+            (5, Some(100), 99, true),
+            (0, Some(100), 99, false),
+            (5, Some(1), 0, false),
+            (5, Some(0), 0, false),
+            (5, None, 0, false),
+        ] {
+            let mut record = testing::record(number);
+            record.restart_height = restart;
+            let text = render(&record).unwrap();
+            let members: Value = serde_json::from_slice(&text).unwrap();
+            assert_eq!(members["l2_block_number"], number);
+            assert_eq!(members["fallback_hotshot_height"], fallback);
+            assert!(members["updated_at"].as_str().unwrap().parse::<Timestamp>().is_ok());
+            assert_eq!(go_proxy_can_read(&record), readable, "{number} {restart:?}");
+        }
+    }
+
+    #[test]
+    fn contradictions_and_later_formats_are_refused_by_name() {
+        let text = String::from_utf8(render(&testing::record(5)).unwrap()).unwrap();
+        let edited = |from: &str, to: &str| {
+            assert!(text.contains(from), "{from} is in {text}");
+            parse(text.replacen(from, to, 1).as_bytes()).unwrap_err().to_string()
+        };
+        assert!(edited("\"l2_block_number\": 5", "\"l2_block_number\": 6").contains("checksum"));
+        assert!(
+            edited("\"format_version\": 1", "\"format_version\": 2").contains("knows 1 at most")
+        );
+        assert!(edited("\"format_version\": 1,", "").contains("unknown field"));
+        assert!(edited("\"source\"", "\"sauce\"").contains("unknown field `sauce`"));
+        assert!(
+            edited("\"l2_block_number\": 5", "\"l2_block_number\": 5,\"l2_block_number\": 5")
+                .contains("duplicate")
+        );
+    }
+
+    #[test]
+    fn members_that_disagree_are_refused_even_under_a_right_checksum() {
+        let mut file = OurFile::of(&testing::record(5));
+        file.fallback_hotshot_height += 1;
+        file.checksum = Some(file.sum().unwrap());
+        assert!(read(file).unwrap_err().to_string().contains("fallback_hotshot_height"));
+        let mut file = OurFile::of(&testing::record(5));
+        file.namespace = None;
+        file.checksum = Some(file.sum().unwrap());
+        assert!(read(file).unwrap_err().to_string().contains("namespace"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+            drop(parse(&bytes));
+        }
+
+        #[test]
+        fn no_json_panics(number in any::<i128>(), version in any::<u64>(), time in "[0-9TZ:.+-]{0,40}") {
+            let text = format!(
+                r#"{{"l2_block_number":{number},"fallback_hotshot_height":{version},"updated_at":{time:?}}}"#
+            );
+            drop(parse(text.as_bytes()));
+            drop(parse(format!(r#"{{"format_version":{version},"x":{number}}}"#).as_bytes()));
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(record in testing::records()) {
+            prop_assert_eq!(parse(&render(&record).unwrap()).unwrap(), record);
+        }
+
+        /// A flipped bit, a changed byte or a cut never yields another record.
+        #[test]
+        fn damage_is_noticed(record in testing::records(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let whole = render(&record).unwrap();
+            let mut damaged = whole.clone();
+            let at = at.index(damaged.len());
+            damaged[at] = byte;
+            if let Ok(read) = parse(&damaged) {
+                prop_assert_eq!(&read, &record);
+            }
+            // Without its last line break the file is still whole.
+            if at < whole.len() - 1 {
+                prop_assert!(parse(&whole[..at]).is_err());
+            }
+        }
+    }
+}

@@ -4,16 +4,26 @@
 //! Wrong layer? What may become a head is decided in `head`; the store only refuses to go down.
 
 mod file;
+mod files;
 mod format;
+mod place;
+#[cfg(test)]
+mod testing;
 
-use std::path::PathBuf;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use alloy_primitives::B256;
 use finality_core::head::Source;
 use jiff::Timestamp;
 use thiserror::Error;
 
-pub use file::FileStore;
+pub use self::{
+    file::FileStore,
+    format::{FORMAT_VERSION, FormatError, fallback_height, go_proxy_can_read},
+};
 
 use crate::block::BlockId;
 
@@ -114,4 +124,77 @@ pub enum StoreError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// Another process has the file open for writing.
+    #[error(
+        "the state file {path} is in use by another sidecar{holder}; end that one or use another store_path",
+        path = .path.display(),
+        holder = .holder.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+    )]
+    Locked {
+        /// The state file.
+        path: PathBuf,
+        /// The process that has it, if its lock file tells.
+        holder: Option<u32>,
+    },
+    /// The file cannot be read.
+    #[error("the state file {path} cannot be read: {source}; give this user the right to, or use another store_path", path = .path.display())]
+    Unreadable {
+        /// The state file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file can be read, but it is no state file.
+    #[error(
+        "the state file {path} cannot be used: {source}; bring back a copy, or set the head by `finality-sidecar store reset --to N`",
+        path = .path.display()
+    )]
+    Corrupt {
+        /// The state file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: FormatError,
+    },
+    /// The folder cannot be written.
+    #[error("the folder {folder} of the state file cannot be written: {source}; make it writable for this user, or use another store_path", folder = .folder.display())]
+    Unwritable {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A write failed; the stored head is what it was.
+    #[error("the state file {path} could not be saved, {step}: {source}", path = .path.display())]
+    Write {
+        /// The state file.
+        path: PathBuf,
+        /// The call that failed.
+        step: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another program wrote the file while it was open here.
+    #[error("the state file {path} was changed by another program; end that program and start this one anew", path = .path.display())]
+    Changed {
+        /// The state file.
+        path: PathBuf,
+    },
+    /// A reset to a number above the stored one.
+    #[error(
+        "the stored head is {stored}: a reset cannot raise it to {given}, only verification does"
+    )]
+    Raise {
+        /// The stored number.
+        stored: u64,
+        /// The number that was asked for.
+        given: u64,
+    },
+}
+
+/// The record in the file at `path`, without opening it for writing; none when there is no file.
+///
+/// # Errors
+/// [`StoreError`] with a message that says what to do.
+pub fn read(path: &Path) -> Result<Option<Record>, StoreError> {
+    place::Place::of(path)?.read()
 }

@@ -1,0 +1,129 @@
+//! Where the state file is: the real path, its folder, its lock and its temporary files.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, Write},
+    path::{Path, PathBuf},
+};
+
+use super::{Record, StoreError, format};
+
+/// A path that may name a state file, links resolved: two routes to one file share one lock.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) file: PathBuf,
+    pub(super) folder: PathBuf,
+    name: OsString,
+}
+
+impl Place {
+    pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
+        let problem = |problem: String| StoreError::Path { path: path.to_owned(), problem };
+        match fs::symlink_metadata(path) {
+            // The file itself would be replaced by a rename, not what the link points to.
+            Ok(found) if found.is_symlink() => {
+                let target = fs::canonicalize(path).map_err(|error| {
+                    problem(format!("is a symbolic link that leads nowhere ({error}); correct the link or name the file itself"))
+                })?;
+                return Self::of(&target);
+            }
+            Ok(found) if found.is_dir() => {
+                return Err(problem("is a folder; name a file in it".into()));
+            }
+            Ok(found) if !found.is_file() => {
+                return Err(problem("is not a regular file; name a regular file".into()));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(problem(format!("cannot be looked at: {error}"))),
+        }
+        let Some(name) = path.file_name() else {
+            return Err(problem("names no file".into()));
+        };
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let folder = fs::canonicalize(parent.unwrap_or(Path::new("."))).map_err(|error| {
+            problem(format!("its folder cannot be used ({error}); create the folder first"))
+        })?;
+        if !folder.is_dir() {
+            return Err(problem("its parent is not a folder".into()));
+        }
+        Ok(Self { file: folder.join(name), folder, name: name.to_owned() })
+    }
+
+    /// The record in the file, none when there is no file.
+    pub(super) fn read(&self) -> Result<Option<Record>, StoreError> {
+        let unreadable = |source| StoreError::Unreadable { path: self.file.clone(), source };
+        let file = match File::open(&self.file) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let mut text = Vec::new();
+        file.take(format::MAX_BYTES + 1).read_to_end(&mut text).map_err(unreadable)?;
+        format::parse(&text)
+            .map(Some)
+            .map_err(|source| StoreError::Corrupt { path: self.file.clone(), source })
+    }
+
+    /// Takes the lock for as long as the returned file is open; the system gives it back after a kill.
+    pub(super) fn lock(&self) -> Result<File, StoreError> {
+        let path = self.with_suffix(".lock");
+        let failed = |source| StoreError::Unwritable { folder: self.folder.clone(), source };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let read = file.take(20).read_to_string(&mut holder);
+                let holder = read.ok().and_then(|_| holder.trim().parse().ok());
+                return Err(StoreError::Locked { path: self.file.clone(), holder });
+            }
+            Err(fs::TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        // For the message of the next one that tries.
+        file.set_len(0).map_err(failed)?;
+        file.rewind().map_err(failed)?;
+        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        Ok(file)
+    }
+
+    /// A name for a temporary file beside the state file.
+    pub(super) fn temporary(&self, counter: u64) -> PathBuf {
+        let mut name = self.temporary_prefix();
+        name.push(format!("{}-{counter}", std::process::id()));
+        self.folder.join(name)
+    }
+
+    /// Removes what killed processes left. Only the holder of the lock may do so.
+    pub(super) fn remove_leftovers(&self) -> io::Result<()> {
+        let prefix = self.temporary_prefix();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.as_encoded_bytes().starts_with(prefix.as_encoded_bytes()) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn temporary_prefix(&self) -> OsString {
+        let mut name = OsString::from(".");
+        name.push(&self.name);
+        name.push(OsStr::new(".tmp-"));
+        name
+    }
+
+    fn with_suffix(&self, suffix: &str) -> PathBuf {
+        let mut name = self.name.clone();
+        name.push(suffix);
+        self.folder.join(name)
+    }
+}

@@ -1,0 +1,66 @@
+//! Records for tests.
+
+use alloy_primitives::B256;
+use finality_core::head::Source;
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::{Identity, Record};
+use crate::block::BlockId;
+
+pub(super) const IDENTITY: Identity =
+    Identity { chain_id: 22_266_222, genesis_hash: B256::repeat_byte(7), namespace: 22_266_222 };
+
+pub(super) fn record(number: u64) -> Record {
+    Record {
+        number,
+        hash: Some(B256::repeat_byte(1)),
+        l1_origin: Some(BlockId { number: 3, hash: B256::repeat_byte(2) }),
+        source: Source::Espresso,
+        restart_height: Some(100),
+        identity: Some(IDENTITY),
+        updated_at: "2026-03-27T10:11:12.123456789Z".parse().unwrap(),
+    }
+}
+
+fn hashes() -> impl Strategy<Value = B256> {
+    any::<[u8; 32]>().prop_map(B256::from)
+}
+
+pub(super) fn records() -> impl Strategy<Value = Record> {
+    let identity =
+        (any::<u64>(), hashes(), any::<u32>()).prop_map(|(chain_id, genesis_hash, namespace)| {
+            Identity { chain_id, genesis_hash, namespace }
+        });
+    let origin = (any::<u64>(), hashes()).prop_map(|(number, hash)| BlockId { number, hash });
+    (
+        any::<u64>(),
+        prop::option::of(hashes()),
+        prop::option::of(origin),
+        any::<bool>(),
+        prop::option::of(prop_oneof![0..3_u64, any::<u64>()]),
+        prop::option::of(identity),
+        (0..253_402_207_199_i64, 0..1_000_000_000_i32),
+    )
+        .prop_map(
+            |(
+                number,
+                hash,
+                l1_origin,
+                espresso,
+                restart_height,
+                identity,
+                (seconds, nanoseconds),
+            )| {
+                Record {
+                    number,
+                    hash,
+                    l1_origin,
+                    source: if espresso { Source::Espresso } else { Source::Ethereum },
+                    restart_height,
+                    identity,
+                    updated_at: Timestamp::new(seconds, nanoseconds).unwrap(),
+                }
+            },
+        )
+}
