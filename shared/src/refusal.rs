@@ -72,7 +72,21 @@ impl Refusal {
         }
     }
 
-    /// A short name from a closed set, for metrics and for `data.reason` of the error.
+    /// Every value of [`Refusal::reason`].
+    pub const REASONS: [&str; 10] = [
+        "unparsable",
+        "body_too_large",
+        "batch_too_long",
+        "too_deep",
+        "ambiguous_method",
+        "encoded",
+        "no_head",
+        "no_contact",
+        "diverged",
+        "node_behind",
+    ];
+
+    /// A short name from a closed set, [`Refusal::REASONS`], for metrics and for `data.reason` of the error.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
@@ -125,6 +139,34 @@ impl Refusal {
             Self::NoHead(NoHead::Status(_)) => {
                 "the node has not reached the finality head: retry later".into()
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_a_code_a_status_and_a_reason() {
+        let expected = [
+            (Refusal::Unparsable, -32700, 400, "unparsable"),
+            (Refusal::BodyTooLarge { limit: 1 }, -32600, 413, "body_too_large"),
+            (Refusal::BatchTooLong { limit: 1 }, -32600, 413, "batch_too_long"),
+            (Refusal::TooDeep { limit: 1 }, -32600, 413, "too_deep"),
+            (Refusal::AmbiguousMethod, -32600, 400, "ambiguous_method"),
+            (Refusal::Encoded { encoding: "gzip".to_owned() }, -32600, 415, "encoded"),
+            (Refusal::NoHead(NoHead::Unknown), -32055, 503, "no_head"),
+            (Refusal::NoHead(NoHead::NoContact), -32055, 503, "no_contact"),
+            (Refusal::NoHead(NoHead::Status(Status::Diverged)), -32055, 503, "diverged"),
+            (Refusal::NoHead(NoHead::Status(Status::NodeBehind)), -32055, 503, "node_behind"),
+        ];
+        assert_eq!(expected.each_ref().map(|(.., reason)| *reason), Refusal::REASONS);
+        for (refusal, code, status, reason) in expected {
+            assert_eq!(
+                (refusal.code(), refusal.http_status(), refusal.reason()),
+                (code, status, reason)
+            );
         }
     }
 }

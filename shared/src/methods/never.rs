@@ -184,6 +184,12 @@ const NEVER_PATTERNS: &[&str] = &[
     "txpool_besu*",
 ];
 
+/// What the default list was given: names, then families.
+#[cfg(test)]
+pub(super) fn default_names() -> impl Iterator<Item = &'static str> {
+    NEVER.iter().chain(NEVER_PATTERNS).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

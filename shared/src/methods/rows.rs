@@ -1,0 +1,228 @@
+//! One test per row of `data/block-tag-methods.csv`: a request is derived from each, and must be rewritten
+//! or left alone as the row says, in both scopes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::table::{OPT_IN, TABLE};
+use super::{NeverList, positions};
+use crate::rewrite::{Inspection, Rewriter, Rules, Scope};
+
+const CSV: &str = include_str!("../../data/block-tag-methods.csv");
+const TAG: &str = "\"espresso\"";
+
+struct Row {
+    line: usize,
+    methods: Vec<String>,
+    path: String,
+    accepts_object: bool,
+    rewrite: String,
+}
+
+fn rows() -> Vec<Row> {
+    let mut lines = CSV.lines().enumerate();
+    let header = "method,tag_path,role,accepts,when_omitted,clients,rewrite,confidence,note";
+    assert_eq!(lines.next().unwrap().1, header);
+    lines
+        .map(|(at, line)| {
+            let cells = cells(line);
+            assert_eq!(cells.len(), 9, "line {}: {cells:?}", at + 1);
+            Row {
+                line: at + 1,
+                methods: methods(&cells[0]),
+                path: cells[1].clone(),
+                accepts_object: cells[3].split('|').any(|form| form == "object"),
+                rewrite: cells[6].clone(),
+            }
+        })
+        .collect()
+}
+
+/// The cells of a line; a quote inside a quoted cell is doubled.
+fn cells(line: &str) -> Vec<String> {
+    let mut cells = vec![String::new()];
+    let mut quoted = false;
+    let mut characters = line.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' if quoted && characters.peek() == Some(&'"') => {
+                characters.next();
+                cells.last_mut().unwrap().push('"');
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => cells.push(String::new()),
+            _ => cells.last_mut().unwrap().push(character),
+        }
+    }
+    assert!(!quoted, "{line}");
+    cells
+}
+
+/// The methods that a cell stands for; families keep their `*`.
+fn methods(cell: &str) -> Vec<String> {
+    let mut methods = Vec::new();
+    let list = if cell.contains('(') { vec![cell] } else { cell.split(", ").collect() };
+    for name in list.into_iter().flat_map(|names| names.split(" / ")) {
+        if let Some((stem, endings)) = name.strip_suffix(')').and_then(|name| name.split_once('('))
+        {
+            methods.push(stem.to_owned());
+            methods.extend(endings.split(',').map(|ending| format!("{stem}{ending}")));
+        } else if let Some(stem) = name.strip_suffix("V1/V2") {
+            methods.extend([format!("{stem}V1"), format!("{stem}V2")]);
+        } else if let Some(endings) = name.strip_prefix("eth_query") {
+            methods.extend(endings.split('|').map(|ending| format!("eth_query{ending}")));
+        } else {
+            methods.push(name.to_owned());
+        }
+    }
+    for method in &methods {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '*');
+        assert!(method.chars().all(plain), "shorthand {cell:?} was not expanded: {method:?}");
+    }
+    methods
+}
+
+/// Names that a method of the table stands for: itself, or members of its family.
+fn instances(method: &str) -> Vec<String> {
+    if method.contains('*') {
+        vec![method.replace('*', ""), method.replace('*', "Anything")]
+    } else {
+        vec![method.to_owned()]
+    }
+}
+
+/// Parameters with the tag at every place that a `tag_path` cell names.
+fn parameters(cell: &str) -> Vec<String> {
+    let at = |index: usize, value: &str| format!("[{}{value}]", "null,".repeat(index));
+    let mut all = Vec::new();
+    let mut index = 0;
+    let mut last_name = String::new();
+    for piece in cell.split([',', '/', ' ', '(', ')']) {
+        let (indices, names) = match piece.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some(("*", names)) => (vec![0, 1, 2, 3], names),
+            Some((digits, names)) => (vec![digits.parse().unwrap()], names),
+            None if piece.starts_with('.') => (vec![index], piece),
+            // The second half of "blockNumberMin/Max".
+            None if piece == "Max" => (vec![index], ""),
+            None if matches!(piece, "" | "and" | "trace") => continue,
+            // A list of strings.
+            None if piece == "kinds" => {
+                all.extend([at(0, &format!("[{TAG}]")), at(1, &format!("[{TAG}]"))]);
+                continue;
+            }
+            // A word: somewhere in the parameters.
+            None => (vec![0, 1], ""),
+        };
+        let names = if piece == "Max" { last_name.replace("Min", "Max") } else { names.to_owned() };
+        for &index in &indices {
+            if names.is_empty() {
+                all.push(at(index, TAG));
+                continue;
+            }
+            let members = names.rsplit('.').filter(|name| !name.is_empty());
+            let value = members.fold(TAG.to_owned(), |value, name| {
+                let name = if name == "*" { "anything" } else { name };
+                format!("{{\"{name}\":{value}}}")
+            });
+            all.push(at(index, &value));
+        }
+        index = *indices.last().unwrap();
+        last_name = names;
+    }
+    assert!(!all.is_empty(), "{cell}");
+    all
+}
+
+/// The same parameters with an EIP-1898 object in place of the tag.
+fn as_object(parameters: &str) -> String {
+    parameters.replace(TAG, &format!("{{\"requireCanonical\":true,\"blockNumber\":{TAG}}}"))
+}
+
+fn assert_rewritten(scope: Scope, method: &str, parameters: &str, expected: bool, line: usize) {
+    let rewriter = Rewriter::new(Rules { scope, ..Rules::default() }).unwrap();
+    let body = format!(r#"{{"method":"{method}","params":{parameters},"id":1}}"#);
+    let out = match rewriter.inspect(body.as_bytes()) {
+        Inspection::Untouched => body.clone(),
+        Inspection::Tagged(tagged) => {
+            String::from_utf8(tagged.splice(body.as_bytes(), 100)).unwrap()
+        }
+        Inspection::Refused(denied) => panic!("line {line}: {denied:?}"),
+    };
+    let wanted = if expected { body.replace(TAG, "\"0x64\"") } else { body };
+    assert_eq!(out, wanted, "line {line} of the table, scope {scope}");
+}
+
+fn methods_with(rewrite: &[&str]) -> BTreeSet<String> {
+    rows()
+        .into_iter()
+        .filter(|row| rewrite.contains(&row.rewrite.as_str()))
+        .flat_map(|row| row.methods)
+        .collect()
+}
+
+#[test]
+fn every_row_is_obeyed() {
+    let take_a_block = methods_with(&["yes", "opt-in"]);
+    let never = methods_with(&["never"]);
+    for row in rows() {
+        for method in row.methods.iter().flat_map(|method| instances(method)) {
+            // A family has no row of its own in the table of blocks, but its members may have.
+            let is_never = match row.rewrite.as_str() {
+                "yes" | "opt-in" => false,
+                "never" => !take_a_block.contains(&method),
+                "no" => never.contains(&method),
+                other => panic!("line {}: unknown rewrite {other:?}", row.line),
+            };
+            assert_eq!(NeverList::default().contains(&method), is_never, "line {}", row.line);
+            for parameters in parameters(&row.path) {
+                assert_rewritten(Scope::Params, &method, &parameters, !is_never, row.line);
+                let at_position = row.rewrite == "yes";
+                assert_rewritten(
+                    Scope::BlockParameters,
+                    &method,
+                    &parameters,
+                    at_position,
+                    row.line,
+                );
+                assert_rewritten(
+                    Scope::BlockParameters,
+                    &method,
+                    &as_object(&parameters),
+                    at_position && row.accepts_object,
+                    row.line,
+                );
+                // Data that has the shape of a block is not one.
+                assert_rewritten(
+                    Scope::BlockParameters,
+                    &method,
+                    &format!("[{}]", as_object(&as_object(&parameters))),
+                    false,
+                    row.line,
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_table_holds_nothing_else() {
+    let mut expected: BTreeMap<String, usize> = BTreeMap::new();
+    for row in rows().into_iter().filter(|row| row.rewrite == "yes") {
+        for method in row.methods {
+            *expected.entry(method).or_default() += 1;
+        }
+    }
+    let actual: BTreeMap<String, usize> =
+        TABLE.iter().map(|(method, positions)| ((*method).to_owned(), positions.len())).collect();
+    assert_eq!(actual, expected);
+    assert!(expected.keys().all(|method| !positions(method).is_empty()));
+
+    let opt_in: Vec<String> = methods_with(&["opt-in"]).into_iter().collect();
+    assert_eq!(OPT_IN, opt_in);
+
+    let never = methods_with(&["never"]);
+    for name in super::never::default_names() {
+        let listed =
+            never.contains(name) || never.iter().any(|row| row.contains('*') && row == name);
+        assert!(listed, "{name} has no `never` row");
+    }
+}

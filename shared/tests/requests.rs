@@ -1,0 +1,374 @@
+//! Verdicts on bodies written by hand: what counts as a tag, what is refused, and how it is answered.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use finality_core::methods::NeverList;
+use finality_core::refusal::{NoHead, Refusal};
+use finality_core::rewrite::{Inspection, Rewriter, Rules, Scope};
+
+const NO_HEAD: Refusal = Refusal::NoHead(NoHead::Unknown);
+
+fn rewriter(rules: Rules) -> Rewriter {
+    Rewriter::new(rules).unwrap()
+}
+
+fn in_scope(scope: Scope) -> Rewriter {
+    rewriter(Rules { scope, ..Rules::default() })
+}
+
+/// The body that goes to the node, with head 0x64, or the refusal.
+fn outcome(rewriter: &Rewriter, body: &str) -> Result<String, Refusal> {
+    match rewriter.inspect(body.as_bytes()) {
+        Inspection::Untouched => Ok(body.to_owned()),
+        Inspection::Tagged(tagged) => {
+            Ok(String::from_utf8(tagged.splice(body.as_bytes(), 100)).unwrap())
+        }
+        Inspection::Refused(denied) => Err(denied.refusal),
+    }
+}
+
+/// Asserts that each plain `"espresso"` of the body is replaced, or none is.
+fn assert_replaced(rewriter: &Rewriter, body: &str, expected: bool) {
+    let wanted = if expected { body.replace("\"espresso\"", "\"0x64\"") } else { body.to_owned() };
+    assert_eq!(outcome(rewriter, body), Ok(wanted));
+    assert_eq!(matches!(rewriter.inspect(body.as_bytes()), Inspection::Tagged(_)), expected);
+}
+
+fn refusal_of(body: &str) -> String {
+    match rewriter(Rules::default()).inspect(body.as_bytes()) {
+        Inspection::Tagged(tagged) => {
+            String::from_utf8(tagged.refuse(body.as_bytes(), &NO_HEAD)).unwrap()
+        }
+        other => panic!("{body}: {other:?}"),
+    }
+}
+
+#[test]
+fn only_string_values_inside_params_count() {
+    let rewriter = rewriter(Rules::default());
+    for body in [
+        r#"{"params":["espresso"]}"#,
+        r#"{"params":"espresso"}"#,
+        r#"{"params":{"block":"espresso"}}"#,
+        r#"{"params":[[[{"a":{"b":["espresso"]}}]]]}"#,
+        r#"[{"params":["espresso"]},{"params":["espresso"]}]"#,
+        r#"[null,"x",[],{"params":["espresso"]},7]"#,
+        r#"{"params":null,"params":["espresso"],"params":{"x":"espresso"},"params":"espresso"}"#,
+        "\t{\r\n \"params\" : [ \"espresso\" , \"espresso\" ] }\n",
+    ] {
+        assert_replaced(&rewriter, body, true);
+    }
+    for body in [
+        r#""espresso""#,
+        r#"["espresso"]"#,
+        r#"{"method":"espresso","id":"espresso","jsonrpc":"espresso","espresso":"espresso"}"#,
+        r#"{"params":[{"espresso":1}]}"#,
+        r#"{"other":{"params":["espresso"]}}"#,
+        r#"{"other":{"params":["espresso"]},"params":[]}"#,
+        r#"[[{"params":["espresso"]}]]"#,
+        r#"[[["espresso"]],{"params":[]}]"#,
+        r#"{"params":["Espresso","espresso ","xespresso","espresso\u0000","espress\u006f\u006f"]}"#,
+        r#"{"params":["\\u0065spresso","espresso\\"]}"#,
+        r#"{"paramsx":["espresso"],"param":["espresso"]}"#,
+        r#"{"params":[],"x":"espresso"}"#,
+        r#"{"params":[]} "#,
+    ] {
+        assert_replaced(&rewriter, body, false);
+    }
+}
+
+#[test]
+fn escaped_spellings_of_a_tag_are_the_tag() {
+    for (tag, spelling) in [
+        ("espresso", r"\u0065spresso"),
+        ("espresso", r"\u0065\u0073\u0070\u0072\u0065\u0073\u0073\u006F"),
+        ("espresso", r"espress\u006f"),
+        ("a/b", r"a\/b"),
+        ("a/b", r"a\u002Fb"),
+        ("fin\u{e9}", r"fin\u00e9"),
+        ("fin\u{e9}", "fin\u{e9}"),
+        ("\u{1f600}", r"\ud83d\uDE00"),
+        ("\u{1f600}", "\u{1f600}"),
+    ] {
+        let rewriter = rewriter(Rules { tags: vec![tag.to_owned()], ..Rules::default() });
+        let body = format!(r#"{{"params":["{spelling}"]}}"#);
+        assert_eq!(outcome(&rewriter, &body), Ok(r#"{"params":["0x64"]}"#.to_owned()), "{body}");
+    }
+    let rewriter = rewriter(Rules { tags: vec!["\u{1f600}".to_owned()], ..Rules::default() });
+    for near in [r"\ud83d", r"\ude00\ud83d", r"\ud83dx\ude00", r"\ud83d\ude01", r"\ud83d\n"] {
+        let body = format!(r#"{{"params":["{near}"]}}"#);
+        assert_eq!(rewriter.inspect(body.as_bytes()), Inspection::Untouched, "{body}");
+    }
+}
+
+#[test]
+fn member_names_are_folded_as_go_does() {
+    let rewriter = rewriter(Rules::default());
+    for name in ["Params", "PARAMS", "param\u{17f}", "param\\u017F", "\\u0050arams", "p\\u0041RAMs"]
+    {
+        assert_replaced(&rewriter, &format!(r#"{{"{name}":["espresso"]}}"#), true);
+    }
+    for name in
+        ["param\u{df}", "paramss", "\u{17f}params", "params\\u0000", "p\\u00e1rams", "param\u{161}"]
+    {
+        assert_replaced(&rewriter, &format!(r#"{{"{name}":["espresso"]}}"#), false);
+    }
+    for name in ["Method", "METHOD", "\\u004dethod"] {
+        let body = format!(r#"{{"{name}":"eth_sign","params":["espresso"]}}"#);
+        assert_replaced(&rewriter, &body, false);
+    }
+    let rewriter = in_scope(Scope::BlockParameters);
+    for name in ["blockNumber", "BLOCKNUMBER", "bloc\u{212a}Number", "bloc\\u212aNumber"] {
+        let body = format!(r#"{{"method":"eth_call","params":[{{}},{{"{name}":"espresso"}}]}}"#);
+        assert_replaced(&rewriter, &body, true);
+    }
+}
+
+#[test]
+fn methods_of_the_never_list_are_left_alone_wherever_they_stand() {
+    let default = rewriter(Rules::default());
+    for body in [
+        r#"{"method":"eth_sign","params":["0xabc","espresso"]}"#,
+        r#"{"params":["0xabc","espresso"],"method":"eth_sign"}"#,
+        r#"{"params":["espresso"],"method":"\u0065th_sign"}"#,
+        r#"{"method":"eth_sign","method":"web3_sha3","params":["espresso"]}"#,
+        r#"{"method":"eth_sign","method":null,"params":["espresso"]}"#,
+    ] {
+        assert_replaced(&default, body, false);
+    }
+    for body in [
+        r#"{"method":"ETH_SIGN","params":["espresso"]}"#,
+        r#"{"method":["eth_sign"],"params":["espresso"]}"#,
+        r#"{"method":7,"params":["espresso"]}"#,
+        r#"{"params":["espresso"]}"#,
+        r#"{"x":{"method":"eth_sign"},"params":["espresso"]}"#,
+        r#"{"method":"eth_call","method":"eth_getCode","params":["espresso"]}"#,
+    ] {
+        assert_replaced(&default, body, true);
+    }
+    let mixed =
+        r#"[{"method":"eth_sign","params":["espresso"]},{"params":["espresso"],"method":"m"}]"#;
+    assert_eq!(
+        outcome(&default, mixed).unwrap(),
+        r#"[{"method":"eth_sign","params":["espresso"]},{"params":["0x64"],"method":"m"}]"#
+    );
+    let emptied = rewriter(Rules { never: NeverList::new(false, []), ..Rules::default() });
+    assert_replaced(&emptied, r#"{"method":"eth_sign","params":["espresso"]}"#, true);
+    let extended = Rules { never: NeverList::new(true, ["acme_*".to_owned()]), ..Rules::default() };
+    assert_replaced(&rewriter(extended), r#"{"method":"acme_x","params":["espresso"]}"#, false);
+}
+
+#[test]
+fn methods_that_the_rules_treat_differently_are_refused() {
+    for body in [
+        r#"{"method":"eth_sign","method":"eth_call","params":[{},"espresso"]}"#,
+        r#"{"params":[{},"espresso"],"method":"eth_call","Method":"eth_sign"}"#,
+        r#"[{"id":1},{"method":"eth_call","id":2,"method":"m","params":["espresso"],"method":"eth_sign"}]"#,
+    ] {
+        assert_eq!(outcome(&rewriter(Rules::default()), body), Err(Refusal::AmbiguousMethod));
+    }
+    let blocks = in_scope(Scope::BlockParameters);
+    let body = r#"{"method":"eth_getCode","params":[0,"espresso"],"method":"eth_getStorageAt"}"#;
+    assert_eq!(outcome(&blocks, body), Err(Refusal::AmbiguousMethod));
+    assert_replaced(
+        &blocks,
+        r#"{"method":"eth_getCode","params":[0,"espresso"],"method":"eth_getBalance"}"#,
+        true,
+    );
+    // Without a tag in `params` nothing hangs on the method.
+    assert_replaced(
+        &rewriter(Rules::default()),
+        r#"{"method":"eth_sign","method":"eth_call","x":"espresso"}"#,
+        false,
+    );
+}
+
+#[test]
+fn block_parameters_are_positions_of_the_method() {
+    let blocks = in_scope(Scope::BlockParameters);
+    for (method, params) in [
+        ("eth_call", r#"[{},"espresso"]"#),
+        ("eth_call", r#"[{},{"blockNumber":"espresso"}]"#),
+        ("eth_callMany", r#"[[],{"transactionIndex":0,"blockNumber":"espresso"}]"#),
+        ("eth_callMany", r#"[[],{"blockNumber":{"blockNumber":"espresso"}}]"#),
+        (
+            "eth_getLogs",
+            r#"[{"topics":[["0x"],null],"fromBlock":"espresso","toBlock":"espresso"}]"#,
+        ),
+        ("eth_feeHistory", r#"["0x5","espresso",[25,75]]"#),
+        ("eth_getStorageAt", r#"["0x",{"a":[1,{"b":2}]},"espresso"]"#),
+    ] {
+        assert_replaced(&blocks, &format!(r#"{{"method":"{method}","params":{params}}}"#), true);
+        assert_replaced(&blocks, &format!(r#"[{{"params":{params},"method":"{method}"}}]"#), true);
+    }
+    for (method, params) in [
+        ("eth_call", r#"["espresso"]"#),
+        ("eth_call", r#"[{"data":"espresso"},"latest"]"#),
+        ("eth_call", r#"[{},"latest","espresso"]"#),
+        ("eth_call", r#"[{},["espresso"]]"#),
+        ("eth_call", r#"[{},{"blockHash":"espresso"}]"#),
+        ("eth_call", r#"[{},{"a":{"blockNumber":"espresso"}}]"#),
+        ("eth_call", r#"[{},{"blockNumber":["espresso"]}]"#),
+        ("eth_call", r#"[{},{"blockNumber":{"blockNumber":"espresso"}}]"#),
+        ("eth_call", r#"[{},[{"blockNumber":"espresso"}]]"#),
+        ("eth_call", r#"{"block":"espresso"}"#),
+        ("eth_call", r#"{"x":0,"blockNumber":"espresso"}"#),
+        ("eth_call", r#""espresso""#),
+        ("eth_callMany", r#"[[],{"blockNumber":{"blockNumber":{"blockNumber":"espresso"}}}]"#),
+        ("eth_callMany", r#"[[],{"blockNumber":["espresso"]}]"#),
+        ("eth_getBlockByNumber", r#"[{"blockNumber":"espresso"}]"#),
+        ("eth_getLogs", r#"[{"address":"espresso","topics":["espresso"]}]"#),
+        ("eth_getLogs", r#"[{},{"fromBlock":"espresso"}]"#),
+        ("eth_subscribe", r#"["logs",{"fromBlock":"espresso"}]"#),
+        ("eth_sign", r#"["espresso","espresso"]"#),
+        ("unknown", r#"["espresso","espresso"]"#),
+    ] {
+        assert_replaced(&blocks, &format!(r#"{{"method":"{method}","params":{params}}}"#), false);
+    }
+    assert_replaced(&blocks, r#"{"params":["espresso"]}"#, false);
+    let extended = Rules {
+        scope: Scope::BlockParameters,
+        never: NeverList::new(true, ["eth_call".to_owned()]),
+        ..Rules::default()
+    };
+    assert_replaced(
+        &rewriter(extended),
+        r#"{"method":"eth_call","params":[{},"espresso"]}"#,
+        false,
+    );
+}
+
+#[test]
+fn several_tags_become_the_same_number() {
+    let tags = ["espresso", "finalized"].map(str::to_owned).to_vec();
+    let rewriter = rewriter(Rules { tags, ..Rules::default() });
+    let body = br#"[{"params":["espresso"]},{"params":["finalized","safe"]}]"#;
+    let Inspection::Tagged(tagged) = rewriter.inspect(body) else { panic!() };
+    assert_eq!(tagged.tags(), 2);
+    assert_eq!(tagged.splice(body, 0), br#"[{"params":["0x0"]},{"params":["0x0","safe"]}]"#);
+}
+
+#[test]
+fn what_cannot_be_parsed_is_refused_only_if_it_may_hold_a_tag() {
+    let rewriter = rewriter(Rules::default());
+    for body in [
+        r#"{"params":["espresso""#,
+        r#"{"params":["espresso"]}}"#,
+        r#"{"params":["espresso"]}{"params":["espresso"]}"#,
+        r#"{"params":["espresso"],}"#,
+        r#"{"params":["espresso",]}"#,
+        r#"{"params":["espresso" 1]}"#,
+        r#"{"params":["espresso"}"#,
+        r#"{'params':["espresso"]}"#,
+        r#"{"params":["\u0065spresso"}"#,
+        r#"{"params":["espresso",01]}"#,
+        "{\"params\":[\"espresso\",\"\n\"]}",
+        "\u{feff}{\"params\":[\"espresso\"]}",
+        "espresso",
+    ] {
+        assert_eq!(outcome(&rewriter, body), Err(Refusal::Unparsable), "{body}");
+    }
+    let no_tag = [
+        "hello",
+        "",
+        " ",
+        "{",
+        "[1,",
+        r#"{"params":["latest""#,
+        r#"{"params":["\u4e2d\n\"\\"#,
+        "\\",
+    ];
+    for body in no_tag {
+        assert_eq!(rewriter.inspect(body.as_bytes()), Inspection::Untouched, "{body}");
+    }
+    let Inspection::Refused(denied) = rewriter.inspect(b"espresso") else { panic!() };
+    assert!(
+        denied
+            .body(b"espresso")
+            .starts_with(br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"#)
+    );
+}
+
+#[test]
+fn strings_that_are_not_unicode_pass() {
+    let rewriter = rewriter(Rules::default());
+    let body =
+        b"{\"params\":[\"espresso\",\"\xff\xfe\",\"\\ud800\"],\"\xc5\":1,\"method\":\"\xff\"}";
+    let Inspection::Tagged(tagged) = rewriter.inspect(body) else { panic!() };
+    let expected =
+        b"{\"params\":[\"0x1\",\"\xff\xfe\",\"\\ud800\"],\"\xc5\":1,\"method\":\"\xff\"}";
+    assert_eq!(tagged.splice(body, 1), expected);
+    let outside = b"{\"params\":[\"espresso\"]}\xff";
+    assert!(matches!(rewriter.inspect(outside), Inspection::Refused(_)));
+}
+
+#[test]
+fn limits_concern_only_bodies_with_a_tag() {
+    let rewriter = rewriter(Rules { max_batch_length: 3, max_depth: 4, ..Rules::default() });
+    let batch = |length: usize, tag: &str| {
+        format!("[{}]", vec![format!(r#"{{"params":["{tag}"]}}"#); length].join(","))
+    };
+    assert!(outcome(&rewriter, &batch(3, "espresso")).is_ok());
+    assert_eq!(outcome(&rewriter, &batch(4, "espresso")), Err(Refusal::BatchTooLong { limit: 3 }));
+    assert_replaced(&rewriter, &batch(4, "latest"), false);
+    assert_replaced(&rewriter, r#"[1,[],{},"espresso",{"x":"espresso"}]"#, false);
+    assert_eq!(
+        outcome(&rewriter, r#"[1,[],"x",{"params":["espresso"]}]"#),
+        Err(Refusal::BatchTooLong { limit: 3 })
+    );
+
+    let nested = |depth: usize, tag: &str| {
+        let inner = depth - 1;
+        format!(r#"{{"params":{}"{tag}"{}}}"#, "[".repeat(inner), "]".repeat(inner))
+    };
+    assert!(outcome(&rewriter, &nested(4, "espresso")).is_ok());
+    assert_eq!(outcome(&rewriter, &nested(5, "espresso")), Err(Refusal::TooDeep { limit: 4 }));
+    assert_replaced(&rewriter, &nested(5, "latest"), false);
+    // A million levels cost neither stack nor time.
+    let default = in_scope(Scope::Params);
+    let bomb = format!("\"espresso\"{}", "[".repeat(1_000_000));
+    assert_eq!(outcome(&default, &bomb), Err(Refusal::Unparsable));
+    assert_eq!(
+        outcome(&default, &nested(1_000_000, "espresso")),
+        Err(Refusal::TooDeep { limit: 128 })
+    );
+
+    let Inspection::Refused(denied) = rewriter.inspect(batch(4, "espresso").as_bytes()) else {
+        panic!()
+    };
+    let answer = String::from_utf8(denied.body(b"")).unwrap();
+    assert!(answer.contains(r#""id":null,"error":{"code":-32600,"#), "{answer}");
+    assert!(answer.contains("max_batch_length"), "{answer}");
+}
+
+#[test]
+fn a_refusal_answers_every_request_with_an_id_in_order() {
+    let error = r#""error":{"code":-32055,"message":"no finality head is known yet: retry later","data":{"reason":"no_head"}}"#;
+    let one = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},{error}}}"#);
+    for id in ["1", "null", "12345678901234567890", "1.50e+2", r#""a\u0062\"""#, "\"\"", "true"] {
+        assert_eq!(refusal_of(&format!(r#"{{"id":{id},"params":["espresso"]}}"#)), one(id));
+        assert_eq!(refusal_of(&format!(r#"{{"params":["espresso"],"ID" : {id} }}"#)), one(id));
+    }
+    // What cannot be an id is answered with null; of several ids the last one counts, as in Go.
+    assert_eq!(refusal_of(r#"{"id":{"a":[1]},"params":["espresso"]}"#), one("null"));
+    assert_eq!(refusal_of(r#"{"id":1,"params":["espresso"],"id":"b"}"#), one("\"b\""));
+    assert_eq!(refusal_of(r#"{"params":[{"id":7},"espresso"],"id":1}"#), one("1"));
+
+    assert_eq!(refusal_of(r#"{"method":"m","params":["espresso"]}"#), "");
+    assert_eq!(refusal_of(r#"[{"params":["espresso"]},{"method":"m"}]"#), "");
+    assert_eq!(refusal_of(r#"[{"id":3,"params":["espresso"]}]"#), format!("[{}]", one("3")));
+    assert_eq!(
+        refusal_of(r#"[{"id":1},7,{"params":["espresso"]},{"id":"x"},[{"id":5}],{"id":[]}]"#),
+        format!("[{},{},{}]", one("1"), one("\"x\""), one("null"))
+    );
+}
+
+#[test]
+fn another_body_than_the_inspected_one_does_no_harm() {
+    let Inspection::Tagged(tagged) =
+        rewriter(Rules::default()).inspect(br#"{"id":1,"params":["espresso"]}"#)
+    else {
+        panic!()
+    };
+    let _ = tagged.splice(b"short", 1);
+    let _ = tagged.refuse(b"", &NO_HEAD);
+}
