@@ -1,8 +1,36 @@
-//! The HTTP API.
+//! The HTTP API: the head for the filter, and what operators and probes ask.
+//!
+//! | path | what |
+//! | --- | --- |
+//! | `/v1/head` | the head, with long poll |
+//! | `/v1/status` | everything an operator asks when the head stands still |
+//! | `/livez` | the verifier has not ended |
+//! | `/readyz`, `/healthz` | there is a head, the store is writable, not shutting down; `?verbose` lists each check |
+//! | `/metrics` | metrics in OpenMetrics text |
+//!
+//! Every answer bears the marker header [`headers::SIDECAR`]; every error is a JSON object with `error`.
 
-use std::{sync::Arc, time::Duration};
+mod head;
+mod health;
+mod query;
+pub mod server;
 
-use finality_core::head::HeadReport;
+use std::{fmt, sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use finality_core::{
+    build,
+    head::{HEAD_PATH, HeadReport},
+    headers,
+};
+use serde_json::json;
 use tokio::sync::watch;
 
 use crate::telemetry::Metrics;
@@ -24,7 +52,7 @@ pub trait StatusSource: Send + Sync {
 pub enum Phase {
     /// Serving.
     Serving,
-    /// Not ready any more, but everything is still answered.
+    /// Not ready any more, but everything is still answered, long polls too.
     Draining,
     /// No new connections; long polls are answered at once.
     Closing,
@@ -47,8 +75,62 @@ pub struct ApiState {
     pub ready_max_age: Option<Duration>,
 }
 
-impl std::fmt::Debug for ApiState {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ApiState")
+impl fmt::Debug for ApiState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiState").finish_non_exhaustive()
     }
+}
+
+/// The paths, for the label of the metric.
+const PATHS: [&str; 6] = [HEAD_PATH, "/v1/status", "/livez", "/readyz", "/healthz", "/metrics"];
+
+/// The API.
+pub fn router(state: ApiState) -> Router {
+    Router::new()
+        .route(HEAD_PATH, get(head::head))
+        .route("/v1/status", get(status))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/healthz", get(health::readyz))
+        .route("/metrics", get(metrics))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(state.metrics.clone(), mark_and_count))
+        .with_state(state)
+}
+
+/// An error as JSON.
+fn error(code: StatusCode, error: &str, reason: &str) -> Response {
+    (code, Json(json!({ "error": error, "reason": reason }))).into_response()
+}
+
+async fn status(State(state): State<ApiState>) -> Response {
+    Json(state.status.status()).into_response()
+}
+
+async fn metrics(State(state): State<ApiState>) -> Response {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], state.metrics.render()).into_response()
+}
+
+async fn no_such_path() -> Response {
+    let reason = format!("the paths are {}", PATHS.join(", "));
+    error(StatusCode::NOT_FOUND, "not_found", &reason)
+}
+
+async fn no_such_method() -> Response {
+    error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "use GET or HEAD")
+}
+
+/// Puts the marker on every answer and counts it.
+async fn mark_and_count(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+    let path = PATHS.iter().find(|path| **path == request.uri().path()).copied();
+    let mut answer = next.run(request).await;
+    let marker = HeaderName::from_static(headers::SIDECAR);
+    answer.headers_mut().insert(marker, HeaderValue::from_static(build::VERSION));
+    // A head that was cached on the way could be an old one.
+    let no_store = HeaderValue::from_static("no-store");
+    answer.headers_mut().insert(header::CACHE_CONTROL, no_store);
+    metrics.http_request(path.unwrap_or("other"), answer.status().as_u16());
+    answer
 }

@@ -491,3 +491,62 @@ impl Metrics {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_not_exported() {
+        let text = Metrics::new().render();
+        for name in ["espresso_head_", "espresso_node_latest", "espresso_hotshot_height"] {
+            assert!(!text.contains(name), "{name}");
+        }
+        assert!(text.contains("espresso_verifier_batches_total{result=\"confirmed\"} 0"));
+        assert!(text.contains("espresso_build_info{version="));
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn every_event_is_counted_under_its_documented_name() {
+        let metrics = Metrics::new();
+        let updated = Timestamp::from_millisecond(1_500).unwrap();
+        metrics.head(u64::MAX, Source::Ethereum, Status::NodeBehind, updated);
+        metrics.node_latest(u64::MAX - 3);
+        metrics.hotshot_heights(7, 9);
+        metrics.batch(BatchResult::Mismatch);
+        metrics.rejected("signature");
+        metrics.tick(Duration::from_millis(20));
+        metrics.reset("keys");
+        metrics.contradiction();
+        metrics.store_write(false);
+        metrics.refused_regression();
+        metrics.upstream(Target::Query, Outcome::NotYet, Duration::from_millis(3));
+        metrics.http_request("/v1/head", 503);
+        let text = metrics.render();
+        for line in [
+            "espresso_head_block_number 18446744073709551615",
+            "espresso_head_updated_timestamp_seconds 1.5",
+            "espresso_head_source{source=\"ethereum\"} 1",
+            "espresso_head_source{source=\"espresso\"} 0",
+            "espresso_head_status{status=\"node_behind\"} 1",
+            "espresso_head_status{status=\"ok\"} 0",
+            "espresso_node_latest_block_number 18446744073709551612",
+            "espresso_head_lag_blocks -3",
+            "espresso_hotshot_height{kind=\"seen\"} 7",
+            "espresso_hotshot_height{kind=\"latest\"} 9",
+            "espresso_verifier_batches_total{result=\"mismatch\"} 1",
+            "espresso_verifier_rejected_payloads_total{reason=\"signature\"} 1",
+            "espresso_verifier_tick_duration_seconds_count 1",
+            "espresso_verifier_resets_total{reason=\"keys\"} 1",
+            "espresso_verifier_contradictions_total 1",
+            "espresso_store_writes_total{result=\"error\"} 1",
+            "espresso_store_refused_regressions_total 1",
+            "espresso_upstream_requests_total{target=\"query\",outcome=\"not_yet\"} 1",
+            "espresso_upstream_request_duration_seconds_count{target=\"query\"} 1",
+            "espresso_http_requests_total{path=\"/v1/head\",code=\"503\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+}

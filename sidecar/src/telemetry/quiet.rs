@@ -85,3 +85,35 @@ impl Quiet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_said_first_then_at_intervals_then_its_end() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut quiet = Quiet::default();
+        assert_eq!(quiet.worked(at(0)), Line::Nothing);
+        assert_eq!(quiet.failed("refused", at(1)), Line::Failed);
+        assert_eq!(quiet.failed("refused", at(2)), Line::Nothing);
+        assert_eq!(quiet.failed("refused", at(60)), Line::Nothing);
+        let since = Duration::from_secs(60);
+        assert_eq!(quiet.failed("refused", at(61)), Line::StillFailing { times: 3, since });
+        assert_eq!(quiet.failed("refused", at(62)), Line::Nothing);
+        assert_eq!(quiet.failed("timed out", at(63)), Line::Failed);
+        assert_eq!(quiet.worked(at(70)), Line::Recovered { after: Duration::from_secs(69) });
+        assert_eq!(quiet.worked(at(71)), Line::Nothing);
+        assert_eq!(quiet.failed("timed out", at(72)), Line::Failed);
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_does_no_harm() {
+        let start = Instant::now();
+        let mut quiet = Quiet::new(Duration::from_secs(1));
+        quiet.failed("x", start + Duration::from_secs(5));
+        assert_eq!(quiet.failed("x", start), Line::Nothing);
+        assert_eq!(quiet.worked(start), Line::Recovered { after: Duration::ZERO });
+    }
+}

@@ -1,0 +1,60 @@
+//! `/v1/head`: the head, at once or as soon as it changes.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Query, State, rejection::QueryRejection},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use finality_core::head::{HeadReport, NoHeadReport};
+
+use super::{ApiState, Phase, error, query::HeadQuery};
+
+pub(super) async fn head(
+    State(state): State<ApiState>,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+) -> Response {
+    let query = match query {
+        Ok(Query(pairs)) => HeadQuery::parse(&pairs),
+        Err(rejected) => return error(StatusCode::BAD_REQUEST, "bad_query", &rejected.body_text()),
+    };
+    let query = match query {
+        Ok(query) => query,
+        Err(bad) => {
+            let message = format!("query parameter {:?} {}", bad.parameter, bad.problem);
+            return error(StatusCode::BAD_REQUEST, "bad_query", &message);
+        }
+    };
+    match news(&state, &query).await {
+        Some(head) => Json(&*head).into_response(),
+        None => {
+            let report = NoHeadReport::new(state.status.reason());
+            (StatusCode::SERVICE_UNAVAILABLE, Json(report)).into_response()
+        }
+    }
+}
+
+/// The head as soon as it is news for the client; else the current one when the wait is over, when the
+/// sidecar closes, or when nobody is left who could change it. No head at all is not news to a client
+/// that has one, so that it waits for the next.
+async fn news(state: &ApiState, query: &HeadQuery) -> Option<Arc<HeadReport>> {
+    let mut receiver = state.head.clone();
+    let mut phase = state.phase.clone();
+    let changed = async {
+        let news = receiver.wait_for(|head| match head {
+            Some(head) => query.is_news(head.number, head.status),
+            None => query.after.is_none() && query.status.is_none(),
+        });
+        news.await.map(drop)
+    };
+    let wait = query.wait.min(state.long_poll_limit);
+    tokio::select! {
+        biased;
+        _ = changed => {}
+        () = tokio::time::sleep(wait) => {}
+        _ = phase.wait_for(|phase| *phase == Phase::Closing) => {}
+    }
+    state.head.borrow().clone()
+}
