@@ -1,0 +1,465 @@
+//! The configuration of the plugin: JSON text, with every default in [`Config::default`].
+//!
+//! Read key by key and not by a derived deserializer, so that each message names the key and the
+//! module stays small.
+
+use finality_core::{
+    headers,
+    methods::NeverList,
+    rewrite::{Rewriter, Rules, RulesError, Scope},
+};
+use serde_json::{Map, Value};
+use std::time::Duration;
+use thiserror::Error;
+
+/// How rewritten requests are framed towards the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// The headers go ahead without content-length, the body follows in chunks. Works anywhere.
+    Chunked,
+    /// The headers wait for the body, then bear its exact length. Envoy must be told
+    /// `allow_on_headers_stop_iteration: true`, else requests hang.
+    Exact,
+}
+
+/// What becomes of a request whose body is encoded (gzip, br, …), so that a tag could hide in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContentEncoding {
+    /// It is refused with 415.
+    Refuse,
+    /// It goes to the node untouched.
+    Pass,
+}
+
+/// The configuration of the plugin.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The Envoy cluster of the sidecar. Required.
+    pub sidecar_cluster: String,
+    /// The `:authority` of requests to the sidecar; `sidecar_cluster` unless given.
+    pub sidecar_authority: String,
+    /// The L2 chain; reports about another one are refused. Unless given, the first report decides.
+    pub chain_id: Option<u64>,
+    /// Name of the shared head. A new name begins without a head, so that the number may be lower.
+    pub cache_key: String,
+    /// What is rewritten, where, and the limits of bodies with a tag: `tags`, `scope`, `never_methods`,
+    /// `max_batch_length`, `max_depth`.
+    pub rules: Rules,
+    /// How rewritten requests are framed.
+    pub framing: Framing,
+    /// What becomes of encoded bodies.
+    pub content_encoding: ContentEncoding,
+    /// The longest body, in bytes. It must be below the buffer limit of Envoy's listener.
+    pub max_body_bytes: usize,
+    /// How long a head may be used after the sidecar's last answer; zero: for ever.
+    pub max_contact_age: Duration,
+    /// Time between two looks at whether a poll is due.
+    pub poll_tick: Duration,
+    /// How long the sidecar may hold a poll back until there is news; whole seconds, zero: not at all.
+    pub long_poll: Duration,
+    /// When a poll counts as failed; `long_poll` and five seconds unless given.
+    pub poll_timeout: Duration,
+    /// The longest pause after failed polls.
+    pub poll_backoff_max: Duration,
+    /// Response header that bears the number that a request's tags became; none if empty.
+    pub head_header: String,
+}
+
+impl Default for Config {
+    /// All defaults. The empty `sidecar_cluster` stands for one that is not given.
+    fn default() -> Self {
+        let long_poll = Duration::from_secs(25);
+        Self {
+            sidecar_cluster: String::new(),
+            sidecar_authority: String::new(),
+            chain_id: None,
+            cache_key: "default".to_owned(),
+            rules: Rules::default(),
+            framing: Framing::Chunked,
+            content_encoding: ContentEncoding::Refuse,
+            max_body_bytes: 1_000_000,
+            max_contact_age: Duration::from_mins(5),
+            poll_tick: Duration::from_secs(1),
+            long_poll,
+            poll_timeout: Self::poll_timeout_for(long_poll),
+            poll_backoff_max: Duration::from_secs(30),
+            head_header: headers::HEAD.to_owned(),
+        }
+    }
+}
+
+/// Why a configuration is refused. Every message names the key.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// It is not JSON.
+    #[error("the configuration is not JSON text (give it as a StringValue): {0}")]
+    NotJson(#[from] serde_json::Error),
+    /// It is JSON, but not an object.
+    #[error("the configuration is not a JSON object")]
+    NotAnObject,
+    /// It has a key that does not exist.
+    #[error("unknown key {key:?}; known are {known}")]
+    UnknownKey {
+        /// The key, with its parent's name in front if it has one.
+        key: String,
+        /// The keys that exist there.
+        known: String,
+    },
+    /// A value is of the wrong type or not one of the choices.
+    #[error("{key} must be {expected}")]
+    WrongValue {
+        /// The key.
+        key: String,
+        /// What it must be.
+        expected: String,
+    },
+    /// A required key is not there.
+    #[error("{0} is required")]
+    Missing(&'static str),
+    /// What is to be rewritten cannot be meant.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+}
+
+type Result<T> = std::result::Result<T, ConfigError>;
+
+impl Config {
+    /// Reads the text of a configuration. Also returns the rewriter that it describes.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn parse(text: &[u8]) -> Result<(Self, Rewriter)> {
+        let Value::Object(object) = serde_json::from_slice(text)? else {
+            return Err(ConfigError::NotAnObject);
+        };
+        Keys::check("", &object, KEYS)?;
+        let keys = Keys { object: &object, parent: "" };
+        let default = Self::default();
+        let sidecar_cluster =
+            keys.text("sidecar_cluster")?.ok_or(ConfigError::Missing("sidecar_cluster"))?;
+        let long_poll = keys.duration("long_poll", 0)?.unwrap_or(default.long_poll);
+        let config = Self {
+            sidecar_authority: keys
+                .text("sidecar_authority")?
+                .unwrap_or_else(|| sidecar_cluster.clone()),
+            sidecar_cluster,
+            chain_id: keys.number("chain_id")?,
+            cache_key: keys.text("cache_key")?.unwrap_or(default.cache_key),
+            rules: rules(&keys, default.rules)?,
+            framing: keys
+                .choice("framing", &[("chunked", Framing::Chunked), ("exact", Framing::Exact)])?
+                .unwrap_or(default.framing),
+            content_encoding: keys
+                .choice(
+                    "content_encoding",
+                    &[("refuse", ContentEncoding::Refuse), ("pass", ContentEncoding::Pass)],
+                )?
+                .unwrap_or(default.content_encoding),
+            max_body_bytes: keys.size("max_body_bytes")?.unwrap_or(default.max_body_bytes),
+            max_contact_age: keys
+                .duration("max_contact_age", 0)?
+                .unwrap_or(default.max_contact_age),
+            poll_tick: keys.duration("poll_tick", 10)?.unwrap_or(default.poll_tick),
+            long_poll,
+            poll_timeout: keys
+                .duration("poll_timeout", 1)?
+                .unwrap_or_else(|| Self::poll_timeout_for(long_poll)),
+            poll_backoff_max: keys
+                .duration("poll_backoff_max", 1)?
+                .unwrap_or(default.poll_backoff_max),
+            head_header: keys.header("head_header")?.unwrap_or(default.head_header),
+        };
+        config.check()?;
+        let rewriter = Rewriter::new(config.rules.clone())?;
+        Ok((config, rewriter))
+    }
+
+    fn poll_timeout_for(long_poll: Duration) -> Duration {
+        long_poll.saturating_add(Duration::from_secs(5))
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.max_body_bytes == 0 {
+            return Err(wrong("max_body_bytes", "at least 1"));
+        }
+        if self.long_poll.subsec_nanos() != 0 {
+            return Err(wrong("long_poll", "whole seconds"));
+        }
+        if self.poll_timeout <= self.long_poll {
+            return Err(wrong("poll_timeout", "longer than long_poll"));
+        }
+        if self.poll_backoff_max < self.poll_tick {
+            return Err(wrong("poll_backoff_max", "at least poll_tick"));
+        }
+        Ok(())
+    }
+}
+
+const KEYS: &[&str] = &[
+    "sidecar_cluster",
+    "sidecar_authority",
+    "chain_id",
+    "cache_key",
+    "tags",
+    "scope",
+    "never_methods",
+    "max_batch_length",
+    "max_depth",
+    "framing",
+    "content_encoding",
+    "max_body_bytes",
+    "max_contact_age",
+    "poll_tick",
+    "long_poll",
+    "poll_timeout",
+    "poll_backoff_max",
+    "head_header",
+];
+
+const NEVER_METHODS_KEYS: &[&str] = &["defaults", "extra"];
+
+fn rules(keys: &Keys<'_>, default: Rules) -> Result<Rules> {
+    let scopes = [Scope::Params, Scope::BlockParameters].map(|scope| (scope.as_str(), scope));
+    let never = match keys.object.get("never_methods") {
+        Some(Value::Object(object)) => {
+            Keys::check("never_methods.", object, NEVER_METHODS_KEYS)?;
+            let keys = Keys { object, parent: "never_methods." };
+            NeverList::new(
+                keys.boolean("defaults")?.unwrap_or(true),
+                keys.texts("extra")?.unwrap_or_default(),
+            )
+        }
+        Some(_) => return Err(wrong("never_methods", "an object with \"defaults\" and \"extra\"")),
+        None => default.never,
+    };
+    Ok(Rules {
+        tags: keys.texts("tags")?.unwrap_or(default.tags),
+        scope: keys.choice("scope", &scopes)?.unwrap_or(default.scope),
+        never,
+        max_batch_length: keys.size("max_batch_length")?.unwrap_or(default.max_batch_length),
+        max_depth: keys.size("max_depth")?.unwrap_or(default.max_depth),
+    })
+}
+
+fn wrong(key: impl Into<String>, expected: impl Into<String>) -> ConfigError {
+    ConfigError::WrongValue { key: key.into(), expected: expected.into() }
+}
+
+/// The members of an object, read by type.
+struct Keys<'a> {
+    object: &'a Map<String, Value>,
+    /// What stands before a key in messages.
+    parent: &'static str,
+}
+
+impl Keys<'_> {
+    fn check(parent: &str, object: &Map<String, Value>, known: &[&str]) -> Result<()> {
+        match object.keys().find(|key| !known.contains(&key.as_str())) {
+            Some(key) => Err(ConfigError::UnknownKey {
+                key: format!("{parent}{key}"),
+                known: known.join(", "),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// A member, if it is there: what `read` makes of its value, or an error that says what it must be.
+    fn read<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<Option<T>> {
+        self.object
+            .get(key)
+            .map(|value| {
+                read(value).ok_or_else(|| wrong(format!("{}{key}", self.parent), expected))
+            })
+            .transpose()
+    }
+
+    fn text(&self, key: &str) -> Result<Option<String>> {
+        self.read(key, "a text that is not empty", |value| {
+            value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+        })
+    }
+
+    fn texts(&self, key: &str) -> Result<Option<Vec<String>>> {
+        self.read(key, "a list of texts", |value| {
+            value.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
+        })
+    }
+
+    fn boolean(&self, key: &str) -> Result<Option<bool>> {
+        self.read(key, "true or false", Value::as_bool)
+    }
+
+    fn number(&self, key: &str) -> Result<Option<u64>> {
+        self.read(key, "a whole number", Value::as_u64)
+    }
+
+    fn size(&self, key: &str) -> Result<Option<usize>> {
+        self.read(key, "a whole number below 4294967296", |value| {
+            u32::try_from(value.as_u64()?).ok()?.try_into().ok()
+        })
+    }
+
+    fn duration(&self, key: &str, least_milliseconds: u128) -> Result<Option<Duration>> {
+        let expected = match least_milliseconds {
+            0 => "a duration such as \"5s\", below a year".to_owned(),
+            least => format!("a duration such as \"5s\", at least {least} ms and below a year"),
+        };
+        let below = Duration::from_hours(365 * 24);
+        self.read(key, &expected, |value| {
+            humantime::parse_duration(value.as_str()?)
+                .ok()
+                .filter(|duration| duration.as_millis() >= least_milliseconds && *duration < below)
+        })
+    }
+
+    fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<Option<T>> {
+        let names: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+        self.read(key, &names.join(" or "), |value| {
+            let text = value.as_str()?;
+            choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice)
+        })
+    }
+
+    /// The name of a header in lower case, as HTTP/2 wants it.
+    fn header(&self, key: &str) -> Result<Option<String>> {
+        self.read(key, "the name of a response header, or empty", |value| {
+            let name = value.as_str()?;
+            let is_token = name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+            is_token.then(|| name.to_ascii_lowercase())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config> {
+        Config::parse(text.as_bytes()).map(|(config, _)| config)
+    }
+
+    /// The message for one more member beside `sidecar_cluster`.
+    fn refusal(member: &str) -> String {
+        match parse(&format!(r#"{{"sidecar_cluster":"s",{member}}}"#)) {
+            Ok(config) => panic!("{member} was taken: {config:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn only_the_cluster_is_required() {
+        let config = parse(r#"{"sidecar_cluster":"finality_sidecar"}"#).unwrap();
+        assert_eq!(config.sidecar_cluster, "finality_sidecar");
+        assert_eq!(config.sidecar_authority, "finality_sidecar");
+        assert_eq!(config.chain_id, None);
+        assert_eq!(config.cache_key, "default");
+        assert_eq!(config.rules, Rules::default());
+        assert_eq!(config.framing, Framing::Chunked);
+        assert_eq!(config.content_encoding, ContentEncoding::Refuse);
+        assert_eq!(config.max_body_bytes, 1_000_000);
+        assert_eq!(config.max_contact_age.as_secs(), 300);
+        assert_eq!(config.poll_tick.as_secs(), 1);
+        assert_eq!(config.long_poll.as_secs(), 25);
+        assert_eq!(config.poll_timeout.as_secs(), 30);
+        assert_eq!(config.poll_backoff_max.as_secs(), 30);
+        assert_eq!(config.head_header, "x-finality-head");
+    }
+
+    #[test]
+    fn every_key_is_taken() {
+        let text = r#"{"sidecar_cluster":"c","sidecar_authority":"a","chain_id":22266222,
+            "cache_key":"k","tags":["espresso","finalized"],"scope":"block-parameters",
+            "never_methods":{"defaults":false,"extra":["my_method"]},"max_batch_length":5,
+            "max_depth":6,"framing":"exact","content_encoding":"pass","max_body_bytes":7,
+            "max_contact_age":"0s","poll_tick":"250ms","long_poll":"1m","poll_timeout":"2m",
+            "poll_backoff_max":"10s","head_header":"X-Head"}"#;
+        let object: Map<String, Value> = serde_json::from_str(text).unwrap();
+        assert_eq!(object.len(), KEYS.len(), "a key is not tested");
+        let config = parse(text).unwrap();
+        assert_eq!(config.sidecar_authority, "a");
+        assert_eq!(config.chain_id, Some(22_266_222));
+        assert_eq!(config.cache_key, "k");
+        assert_eq!(config.rules.tags, ["espresso", "finalized"]);
+        assert_eq!(config.rules.scope, Scope::BlockParameters);
+        assert_eq!(config.rules.never, NeverList::new(false, vec!["my_method".to_owned()]));
+        assert_eq!((config.rules.max_batch_length, config.rules.max_depth), (5, 6));
+        assert_eq!(config.framing, Framing::Exact);
+        assert_eq!(config.content_encoding, ContentEncoding::Pass);
+        assert_eq!(config.max_body_bytes, 7);
+        assert_eq!(config.max_contact_age, Duration::ZERO);
+        assert_eq!(config.poll_tick.as_millis(), 250);
+        assert_eq!(config.long_poll.as_secs(), 60);
+        assert_eq!(config.poll_timeout.as_secs(), 120);
+        assert_eq!(config.poll_backoff_max.as_secs(), 10);
+        assert_eq!(config.head_header, "x-head");
+        assert_eq!(parse(r#"{"sidecar_cluster":"c","head_header":""}"#).unwrap().head_header, "");
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for text in ["", "{", "espresso", "\u{1}\u{2}"] {
+            assert!(matches!(parse(text), Err(ConfigError::NotJson(_))), "{text}");
+        }
+        for text in ["null", "[]", "\"x\"", "1"] {
+            assert!(matches!(parse(text), Err(ConfigError::NotAnObject)), "{text}");
+        }
+        assert_eq!(parse("{}").unwrap_err().to_string(), "sidecar_cluster is required");
+    }
+
+    #[test]
+    fn unknown_keys_are_named() {
+        let message = refusal(r#""tag":["espresso"]"#);
+        assert!(
+            message.starts_with(r#"unknown key "tag"; known are sidecar_cluster, "#),
+            "{message}"
+        );
+        let message = refusal(r#""never_methods":{"default":true}"#);
+        assert_eq!(message, r#"unknown key "never_methods.default"; known are defaults, extra"#);
+    }
+
+    #[test]
+    fn wrong_values_are_refused_by_the_name_of_their_key() {
+        for (key, values) in [
+            ("sidecar_cluster", &["1", "\"\"", "null"][..]),
+            ("sidecar_authority", &["[]", "\"\""]),
+            ("chain_id", &["-1", "1.5", "\"1\"", "18446744073709551616"]),
+            ("cache_key", &["{}", "\"\""]),
+            ("tags", &["\"espresso\"", "[1]", "[]", "[\"\"]", "[\"0x1\"]"]),
+            ("scope", &["1", "\"all\"", "\"Params\""]),
+            ("never_methods", &["[]", "true"]),
+            ("never_methods.defaults", &["1"]),
+            ("never_methods.extra", &["\"eth_sign\"", "[1]"]),
+            ("max_batch_length", &["0", "-1", "\"5\"", "4294967296"]),
+            ("max_depth", &["0", "1.5"]),
+            ("framing", &["\"Exact\"", "true"]),
+            ("content_encoding", &["\"gzip\"", "1"]),
+            ("max_body_bytes", &["0", "-1", "\"1MB\"", "1e9"]),
+            ("max_contact_age", &["5", "\"5\"", "\"-5s\"", "\"1y\"", "\"\""]),
+            ("poll_tick", &["1", "\"0s\"", "\"9ms\"", "\"1m\""]),
+            ("long_poll", &["25", "\"500ms\"", "\"1500ms\"", "\"x\""]),
+            ("poll_timeout", &["30", "\"0s\"", "\"25s\""]),
+            ("poll_backoff_max", &["30", "\"0s\"", "\"999ms\""]),
+            ("head_header", &["1", "\":path\"", "\"a b\"", "\"é\"", "\"a\\n\""]),
+        ] {
+            for value in values {
+                let message = match key.split_once('.') {
+                    None => refusal(&format!("\"{key}\":{value}")),
+                    Some((parent, key)) => refusal(&format!("\"{parent}\":{{\"{key}\":{value}}}")),
+                };
+                // `poll_tick` longer than the longest pause is told by the key of the latter.
+                assert!(
+                    message.contains(key)
+                        || (key == "poll_tick" && message.contains("poll_backoff_max")),
+                    "{key}: {value}: {message}"
+                );
+            }
+        }
+    }
+}

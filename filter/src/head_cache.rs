@@ -1,0 +1,285 @@
+//! The head as all workers of one Envoy share it: one entry of shared data.
+//!
+//! The number only takes the maximum, by compare-and-swap; status and time of the last contact are
+//! what was written last. The entry remembers the chain it is about, and reports about another chain
+//! are refused. It outlives configurations: only another `cache_key` or a restart of Envoy begins anew.
+
+use crate::{
+    host::{self, HostError},
+    lease::ATTEMPTS,
+};
+use finality_core::{
+    head::{HeadReport, Status},
+    refusal::NoHead,
+};
+use std::time::Duration;
+use thiserror::Error;
+
+/// What is known about the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The block number that tags become.
+    pub number: u64,
+    /// Whether the node still has that block.
+    pub status: Status,
+    /// The L2 chain.
+    pub chain_id: u64,
+    /// When the sidecar last answered, in milliseconds since 1970.
+    pub contact: u64,
+}
+
+/// What a report changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Update {
+    /// The head as it was before.
+    pub before: Option<Head>,
+    /// The head as it is now.
+    pub after: Head,
+}
+
+impl Update {
+    /// Whether the number is a new one.
+    #[must_use]
+    pub fn is_raised(&self) -> bool {
+        self.before.is_none_or(|before| before.number < self.after.number)
+    }
+}
+
+/// Why a report was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum UpdateError {
+    /// The report is about another chain than the entry.
+    #[error(
+        "the sidecar reports chain {reported}, expected {expected}: check sidecar_cluster and chain_id, or change cache_key"
+    )]
+    OtherChain {
+        /// The chain of the entry or of the configuration.
+        expected: u64,
+        /// The chain of the report.
+        reported: u64,
+    },
+    /// The host does not take it.
+    #[error("shared data is not available: {0}")]
+    Host(#[from] HostError),
+}
+
+impl Head {
+    /// The head after a report: the larger number, the newer status and contact.
+    ///
+    /// # Errors
+    /// [`UpdateError::OtherChain`].
+    pub fn merge(before: Option<Self>, report: &HeadReport, now: u64) -> Result<Self, UpdateError> {
+        if let Some(Self { chain_id: expected, .. }) = before
+            && expected != report.chain_id
+        {
+            return Err(UpdateError::OtherChain { expected, reported: report.chain_id });
+        }
+        let floor = before.map_or(0, |before| before.number);
+        Ok(Self {
+            number: report.number.max(floor),
+            status: report.status,
+            chain_id: report.chain_id,
+            contact: now,
+        })
+    }
+
+    /// The number that tags become now.
+    ///
+    /// # Errors
+    /// Why there is none: the status forbids it, or the last contact is more than `max_contact_age` away (zero:
+    /// any age will do). "Away" and not "ago", since the clock may have been set back.
+    pub fn usable(self, now: u64, max_contact_age: Duration) -> Result<u64, NoHead> {
+        let age = u128::from(now.abs_diff(self.contact));
+        if !max_contact_age.is_zero() && age > max_contact_age.as_millis() {
+            Err(NoHead::NoContact)
+        } else if self.status.is_usable() {
+            Ok(self.number)
+        } else {
+            Err(NoHead::Status(self.status))
+        }
+    }
+
+    fn encode(self) -> [u8; 25] {
+        let mut bytes = [0; 25];
+        let parts = self
+            .number
+            .to_le_bytes()
+            .into_iter()
+            .chain(self.chain_id.to_le_bytes())
+            .chain(self.contact.to_le_bytes())
+            .chain([match self.status {
+                Status::Ok => 0,
+                Status::Diverged => 1,
+                Status::NodeBehind => 2,
+                Status::Pruned => 3,
+            }]);
+        bytes.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (number, rest) = bytes.split_first_chunk()?;
+        let (chain_id, rest) = rest.split_first_chunk()?;
+        let (contact, rest) = rest.split_first_chunk()?;
+        let status = match rest {
+            [0] => Status::Ok,
+            [1] => Status::Diverged,
+            [2] => Status::NodeBehind,
+            [3] => Status::Pruned,
+            _ => return None,
+        };
+        Some(Self {
+            number: u64::from_le_bytes(*number),
+            status,
+            chain_id: u64::from_le_bytes(*chain_id),
+            contact: u64::from_le_bytes(*contact),
+        })
+    }
+}
+
+/// The entry of shared data that holds the head.
+#[derive(Debug)]
+pub struct HeadCache {
+    key: String,
+    chain_id: Option<u64>,
+}
+
+/// The entry before the first report. It is never empty, since an empty value reads like an absent one.
+const UNKNOWN: &[u8] = b"-";
+
+impl HeadCache {
+    /// The entry under `key`, for one chain if it is known beforehand.
+    #[must_use]
+    pub fn new(key: String, chain_id: Option<u64>) -> Self {
+        Self { key, chain_id }
+    }
+
+    /// Makes the entry if there is none. To be called while the plugin is configured: Envoy does that on
+    /// its main thread before any worker, so that this write cannot undo another one.
+    pub fn seed(&self) {
+        if matches!(host::shared_data(&self.key), Ok(None)) {
+            let _ = host::set_shared_data(&self.key, UNKNOWN, None);
+        }
+    }
+
+    /// The head, if one was ever reported.
+    #[must_use]
+    pub fn get(&self) -> Option<Head> {
+        let (bytes, _) = host::shared_data(&self.key).ok()??;
+        Head::decode(&bytes)
+    }
+
+    /// Takes a report over.
+    ///
+    /// # Errors
+    /// [`UpdateError`]; the entry is then as it was.
+    pub fn update(&self, report: &HeadReport, now: u64) -> Result<Update, UpdateError> {
+        if let Some(expected) = self.chain_id
+            && expected != report.chain_id
+        {
+            return Err(UpdateError::OtherChain { expected, reported: report.chain_id });
+        }
+        self.change(|before| Head::merge(before, report, now))
+    }
+
+    /// Notes that the sidecar answered without a head of its own. What is known stays.
+    ///
+    /// # Errors
+    /// [`UpdateError::Host`].
+    pub fn touch(&self, now: u64) -> Result<(), UpdateError> {
+        let Some(head) = self.get() else { return Ok(()) };
+        self.change(|before| Ok(Head { contact: now, ..before.unwrap_or(head) })).map(drop)
+    }
+
+    /// Compare-and-swap until it holds.
+    fn change(
+        &self,
+        rule: impl Fn(Option<Head>) -> Result<Head, UpdateError>,
+    ) -> Result<Update, UpdateError> {
+        for _ in 0..ATTEMPTS {
+            let Some((bytes, version)) = host::shared_data(&self.key)? else {
+                self.seed();
+                continue;
+            };
+            let before = Head::decode(&bytes);
+            let after = rule(before)?;
+            match host::set_shared_data(&self.key, &after.encode(), Some(version)) {
+                Ok(()) => return Ok(Update { before, after }),
+                Err(HostError::CAS_MISMATCH) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(HostError::CAS_MISMATCH.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use finality_core::head::{Mode, Source, hex_number};
+
+    fn report(number: u64, status: Status, chain_id: u64) -> HeadReport {
+        HeadReport {
+            number,
+            hex: hex_number(number),
+            hash: None,
+            source: Source::Espresso,
+            mode: Mode::Espresso,
+            status,
+            espresso: None,
+            ethereum: None,
+            chain_id,
+            updated_at: String::new(),
+        }
+    }
+
+    const HEAD: Head = Head { number: 10, status: Status::Ok, chain_id: 1, contact: 1_000_000 };
+
+    #[test]
+    fn the_number_takes_the_maximum_and_the_rest_the_latest() {
+        let first = Head::merge(None, &report(0, Status::Ok, 1), 5).unwrap();
+        assert_eq!(first, Head { number: 0, status: Status::Ok, chain_id: 1, contact: 5 });
+        let higher = Head::merge(Some(HEAD), &report(11, Status::Pruned, 1), 7).unwrap();
+        assert_eq!(higher, Head { number: 11, status: Status::Pruned, chain_id: 1, contact: 7 });
+        let lower = Head::merge(Some(HEAD), &report(9, Status::Diverged, 1), 7).unwrap();
+        assert_eq!(lower, Head { number: 10, status: Status::Diverged, chain_id: 1, contact: 7 });
+    }
+
+    #[test]
+    fn another_chain_is_refused() {
+        assert_eq!(
+            Head::merge(Some(HEAD), &report(11, Status::Ok, 2), 7),
+            Err(UpdateError::OtherChain { expected: 1, reported: 2 })
+        );
+    }
+
+    #[test]
+    fn a_head_is_usable_by_status_and_contact() {
+        let age = Duration::from_secs(300);
+        assert_eq!(HEAD.usable(1_300_000, age), Ok(10));
+        assert_eq!(HEAD.usable(1_300_001, age), Err(NoHead::NoContact));
+        assert_eq!(HEAD.usable(u64::MAX, Duration::ZERO), Ok(10), "zero: never too old");
+        assert_eq!(HEAD.usable(700_000, age), Ok(10), "a clock set back a little");
+        assert_eq!(HEAD.usable(699_999, age), Err(NoHead::NoContact), "and too much");
+        for (status, usable) in [
+            (Status::Ok, Ok(10)),
+            (Status::Pruned, Ok(10)),
+            (Status::Diverged, Err(NoHead::Status(Status::Diverged))),
+            (Status::NodeBehind, Err(NoHead::Status(Status::NodeBehind))),
+        ] {
+            assert_eq!(Head { status, ..HEAD }.usable(1_000_000, age), usable);
+        }
+    }
+
+    #[test]
+    fn the_written_form_is_read_back() {
+        for status in [Status::Ok, Status::Diverged, Status::NodeBehind, Status::Pruned] {
+            let head = Head { status, number: u64::MAX, ..HEAD };
+            assert_eq!(Head::decode(&head.encode()), Some(head));
+        }
+        assert_eq!(Head::decode(UNKNOWN), None);
+        assert_eq!(Head::decode(b""), None);
+        assert_eq!(Head::decode(&[4; 25]), None);
+        assert_eq!(Head::decode(&[0; 26]), None);
+    }
+}

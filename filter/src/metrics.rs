@@ -1,0 +1,162 @@
+//! Metrics, kept by Envoy and summed over its workers.
+//!
+//! Metrics of proxy-wasm have no labels, so a reason is part of the name; `envoy/envoy.yaml` shows how
+//! Envoy turns it into one. All names begin with `finality_filter_`.
+
+use crate::host::{Metric, MetricKind};
+use finality_core::build;
+
+/// A counter. What one increment is, is said by the name of its variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "see NAMES")]
+pub enum Counter {
+    Requests,
+    BodiesRewritten,
+    TagsReplaced,
+    PassedUpgrade,
+    PassedMethod,
+    PassedNoBody,
+    PassedContentType,
+    PassedEncoded,
+    PassedNoTag,
+    PollsOk,
+    PollsFailed,
+    AnswersChainId,
+    AnswersLowerNumber,
+    AnswersMalformed,
+    AnswersNoMarker,
+    AnswersHttpStatus,
+}
+
+/// The names of the counters, without prefix and `_total`; in the order of [`Counter`].
+const NAMES: &[(Counter, &str)] = &[
+    (Counter::Requests, "requests"),
+    (Counter::BodiesRewritten, "bodies_rewritten"),
+    (Counter::TagsReplaced, "tags_replaced"),
+    (Counter::PassedUpgrade, "passed_upgrade"),
+    (Counter::PassedMethod, "passed_method"),
+    (Counter::PassedNoBody, "passed_no_body"),
+    (Counter::PassedContentType, "passed_content_type"),
+    (Counter::PassedEncoded, "passed_encoded"),
+    (Counter::PassedNoTag, "passed_no_tag"),
+    (Counter::PollsOk, "polls_ok"),
+    (Counter::PollsFailed, "polls_failed"),
+    (Counter::AnswersChainId, "answers_refused_chain_id"),
+    (Counter::AnswersLowerNumber, "answers_refused_lower_number"),
+    (Counter::AnswersMalformed, "answers_refused_malformed"),
+    (Counter::AnswersNoMarker, "answers_refused_no_marker"),
+    (Counter::AnswersHttpStatus, "answers_refused_http_status"),
+];
+
+/// The reason of a refusal that is the host's fault and no [`finality_core::refusal::Refusal`].
+pub const HOST_FAILURE: &str = "host_failure";
+
+/// Reasons of refusals, as [`finality_core::refusal::Refusal::reason`] gives them, and [`HOST_FAILURE`].
+pub const REFUSALS: &[&str] = &[
+    "unparsable",
+    "body_too_large",
+    "batch_too_long",
+    "too_deep",
+    "encoded",
+    "no_head",
+    "no_contact",
+    "diverged",
+    "node_behind",
+    HOST_FAILURE,
+];
+
+/// The metrics of one plugin on one worker. A metric that the host refuses is not kept; nothing else hangs on it.
+#[derive(Debug)]
+pub struct Metrics {
+    counters: Vec<Option<Metric>>,
+    refusals: Vec<(&'static str, Option<Metric>)>,
+    head_number: Option<Metric>,
+    head_contact: Option<Metric>,
+}
+
+impl Metrics {
+    /// Defines all metrics with the host.
+    #[must_use]
+    pub fn define() -> Self {
+        let counter = |name: &str| {
+            Metric::define(MetricKind::Counter, &format!("finality_filter_{name}_total")).ok()
+        };
+        let gauge =
+            |name: &str| Metric::define(MetricKind::Gauge, &format!("finality_filter_{name}")).ok();
+        if let Some(info) = gauge(&format!("build_info_{}_{}", build::VERSION, build::COMMIT)) {
+            info.set(1);
+        }
+        Self {
+            counters: NAMES.iter().map(|(_, name)| counter(name)).collect(),
+            refusals: REFUSALS
+                .iter()
+                .map(|reason| (*reason, counter(&format!("refused_{reason}"))))
+                .collect(),
+            head_number: gauge("head_number"),
+            head_contact: gauge("head_contact_timestamp_seconds"),
+        }
+    }
+
+    /// Counts one.
+    pub fn count(&self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Counts several.
+    pub fn add(&self, counter: Counter, count: usize) {
+        if let Some(Some(metric)) = self.counters.get(counter as usize) {
+            metric.add(u64::try_from(count).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// Counts a refused request.
+    pub fn refused(&self, reason: &str) {
+        if let Some((_, Some(metric))) = self.refusals.iter().find(|(name, _)| *name == reason) {
+            metric.add(1);
+        }
+    }
+
+    /// Shows the head and the time of the last contact, in milliseconds since 1970.
+    pub fn head(&self, number: u64, contact: u64) {
+        if let Some(metric) = self.head_number {
+            metric.set(number);
+        }
+        if let Some(metric) = self.head_contact {
+            metric.set(contact / 1000);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use finality_core::{
+        head::Status,
+        refusal::{NoHead, Refusal},
+    };
+
+    #[test]
+    fn counters_stand_in_the_order_of_their_names() {
+        for (position, (counter, name)) in NAMES.iter().enumerate() {
+            assert_eq!(*counter as usize, position, "{name}");
+        }
+        assert_eq!(NAMES.len(), Counter::AnswersHttpStatus as usize + 1);
+    }
+
+    #[test]
+    fn every_refusal_is_counted() {
+        for refusal in [
+            Refusal::Unparsable,
+            Refusal::BodyTooLarge { limit: 1 },
+            Refusal::BatchTooLong { limit: 1 },
+            Refusal::TooDeep { limit: 1 },
+            Refusal::Encoded { encoding: "gzip".to_owned() },
+            Refusal::NoHead(NoHead::Unknown),
+            Refusal::NoHead(NoHead::NoContact),
+            Refusal::NoHead(NoHead::Status(Status::Diverged)),
+            Refusal::NoHead(NoHead::Status(Status::NodeBehind)),
+        ] {
+            assert!(REFUSALS.contains(&refusal.reason()), "{refusal:?}");
+        }
+    }
+}

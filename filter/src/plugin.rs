@@ -1,0 +1,68 @@
+//! One configured plugin on one worker: what its requests and its poller have in common.
+
+use crate::{
+    config::{Config, ConfigError},
+    head_cache::HeadCache,
+    metrics::Metrics,
+};
+use finality_core::rewrite::Rewriter;
+
+/// One configured plugin on one worker.
+#[derive(Debug)]
+pub struct Plugin {
+    /// Its configuration.
+    pub config: Config,
+    /// Finds and replaces tags by that configuration.
+    pub rewriter: Rewriter,
+    /// The head, shared with the other workers.
+    pub head: HeadCache,
+    /// Its metrics, shared with the other workers.
+    pub metrics: Metrics,
+}
+
+impl Plugin {
+    /// A plugin by the text of its configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn new(configuration: &[u8]) -> Result<Self, ConfigError> {
+        let (config, rewriter) = Config::parse(configuration)?;
+        let head = HeadCache::new(shared_key("head", &config), config.chain_id);
+        Ok(Self { config, rewriter, head, metrics: Metrics::define() })
+    }
+
+    /// Where this configuration keeps its lease. Another configuration has another lease, so that an
+    /// instance that only drains its last connections does not hold it.
+    #[must_use]
+    pub fn lease_key(&self, configuration: &[u8]) -> String {
+        format!("{} {:016x}", shared_key("lease", &self.config), fnv1a(configuration))
+    }
+}
+
+/// A key of shared data. The digit is the version of what is stored there: during an upgrade, modules
+/// of two versions may share the data.
+fn shared_key(what: &str, config: &Config) -> String {
+    let Config { cache_key, sidecar_cluster, sidecar_authority, chain_id, .. } = config;
+    format!(
+        "finality {what} 1 {cache_key:?} {sidecar_cluster:?} {sidecar_authority:?} {chain_id:?}"
+    )
+}
+
+/// FNV-1a, 64 bits.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_fnv1a() {
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+}

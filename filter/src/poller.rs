@@ -1,0 +1,280 @@
+//! Keeps the head current: long polls to the sidecar, by the worker that holds the lease.
+
+use crate::{
+    head_cache::{Head, Update, UpdateError},
+    host::{self, Buffer, Headers, HostError, Level},
+    lease::{SharedLease, Terms},
+    metrics::Counter,
+    plugin::Plugin,
+};
+use finality_core::{
+    head::{HeadQuery, HeadReport, HeadReportError},
+    headers,
+};
+use std::{rc::Rc, time::Duration};
+use thiserror::Error;
+
+/// The first tick comes early, so that a start does not leave tagged requests without a head for long.
+const FIRST_TICK: Duration = Duration::from_millis(10);
+
+/// The longest answer that is read; a head report has about 400 bytes.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Why a poll failed.
+#[derive(Debug, Error)]
+enum PollError {
+    #[error("no request could be sent to cluster {cluster:?} (sidecar_cluster): {error}")]
+    Dispatch { cluster: String, error: HostError },
+    #[error("the sidecar cannot be reached: Envoy says {status} in its place")]
+    Unreachable { status: String },
+    #[error(
+        "status 200 without {}: cluster {cluster:?} (sidecar_cluster) is no sidecar",
+        headers::SIDECAR
+    )]
+    NoMarker { cluster: String },
+    #[error("the sidecar answers with status {status}")]
+    HttpStatus { status: String },
+    #[error("the answer cannot be read: {0}")]
+    Unreadable(HostError),
+    #[error(transparent)]
+    Malformed(#[from] HeadReportError),
+    #[error(transparent)]
+    Update(#[from] UpdateError),
+}
+
+impl PollError {
+    /// What is counted beside the failed poll, where the answer itself is at fault.
+    const fn counter(&self) -> Option<Counter> {
+        match self {
+            Self::NoMarker { .. } => Some(Counter::AnswersNoMarker),
+            Self::HttpStatus { .. } => Some(Counter::AnswersHttpStatus),
+            Self::Malformed(_) => Some(Counter::AnswersMalformed),
+            Self::Update(UpdateError::OtherChain { .. }) => Some(Counter::AnswersChainId),
+            Self::Dispatch { .. }
+            | Self::Unreachable { .. }
+            | Self::Unreadable(_)
+            | Self::Update(UpdateError::Host(_)) => None,
+        }
+    }
+}
+
+/// An answer that was taken.
+enum Answer {
+    Head {
+        reported: u64,
+        update: Update,
+    },
+    /// The sidecar is there but has no head yet.
+    NoHead,
+}
+
+/// A poll that waits for its answer.
+#[derive(Debug)]
+struct Poll {
+    token: u32,
+    since: u64,
+}
+
+/// The poller of one plugin on one worker.
+#[derive(Debug)]
+pub struct Poller {
+    plugin: Rc<Plugin>,
+    lease: SharedLease,
+    poll: Option<Poll>,
+    ticking: bool,
+    /// What was last said in the log about the sidecar; empty while all is well.
+    last_line: String,
+    /// Whether the log already tells of a sidecar whose head is below the shared one.
+    lower_told: bool,
+}
+
+impl Poller {
+    /// Starts the ticks. The lease is only taken at a tick: a plugin may be configured just to see
+    /// whether its configuration is good.
+    #[must_use]
+    pub fn start(plugin: Rc<Plugin>, root: u32, configuration: &[u8]) -> Self {
+        let terms =
+            Terms { tick: plugin.config.poll_tick, backoff_max: plugin.config.poll_backoff_max };
+        // Context ids repeat from worker to worker, and one worker may have several: the two together differ.
+        let me = host::now_nanoseconds().wrapping_add(u64::from(root));
+        let lease = SharedLease::new(plugin.lease_key(configuration), me, terms);
+        lease.seed();
+        plugin.head.seed();
+        if let Err(error) = host::set_tick_period(FIRST_TICK) {
+            host::log(Level::Error, &format!("this worker cannot poll the sidecar: {error}"));
+        }
+        Self {
+            plugin,
+            lease,
+            poll: None,
+            ticking: false,
+            last_line: String::new(),
+            lower_told: false,
+        }
+    }
+
+    /// The plugin that it polls for.
+    #[must_use]
+    pub fn plugin(&self) -> Rc<Plugin> {
+        Rc::clone(&self.plugin)
+    }
+
+    /// A tick.
+    pub fn on_tick(&mut self) {
+        if !self.ticking {
+            self.ticking = host::set_tick_period(self.plugin.config.poll_tick).is_ok();
+        }
+        self.poll(host::now());
+    }
+
+    /// Sends a poll if this worker holds the lease, which it renews, and no poll is under way.
+    fn poll(&mut self, now: u64) {
+        let Some(failures) = self.lease.claim(now) else { return };
+        let config = &self.plugin.config;
+        // The host answers every poll in time. One that it forgot must not stop the polling for ever.
+        let lost = milliseconds(config.poll_timeout.saturating_add(config.poll_tick));
+        if self.poll.as_ref().is_some_and(|poll| now.saturating_sub(poll.since) <= lost) {
+            return;
+        }
+        let head = self.plugin.head.get();
+        // Waiting for news is right only where the last news are fresh.
+        let fresh = |head: Head| now.abs_diff(head.contact) <= milliseconds(config.poll_timeout);
+        let wait = failures == 0 && head.is_some_and(fresh);
+        let query = HeadQuery {
+            after: head.map(|head| head.number),
+            status: head.map(|head| head.status),
+            wait_seconds: if wait { config.long_poll.as_secs() } else { 0 },
+        };
+        let dispatched = host::dispatch(
+            &config.sidecar_cluster,
+            &[
+                (":method", "GET"),
+                (":scheme", "http"),
+                (":authority", &config.sidecar_authority),
+                (":path", &query.path()),
+                ("accept", "application/json"),
+                ("user-agent", concat!("finality-filter/", env!("CARGO_PKG_VERSION"))),
+            ],
+            config.poll_timeout,
+        );
+        match dispatched {
+            Ok(token) => self.poll = Some(Poll { token, since: now }),
+            Err(error) => {
+                let cluster = config.sidecar_cluster.clone();
+                self.poll = None;
+                self.on_failure(&PollError::Dispatch { cluster, error }, now);
+            }
+        }
+    }
+
+    /// The answer to the call with that token.
+    pub fn on_answer(&mut self, token: u32) {
+        let Some(poll) = self.poll.take_if(|poll| poll.token == token) else { return };
+        let now = host::now();
+        match self.read_answer(now) {
+            Ok(answer) => {
+                self.on_success(&answer);
+                // At once only where that cannot become a busy loop: numbers end, and so does patience.
+                let tick = milliseconds(self.plugin.config.poll_tick);
+                let waited = now.saturating_sub(poll.since) >= tick;
+                if matches!(answer, Answer::Head { update, .. } if update.is_raised() || waited) {
+                    self.poll(now);
+                }
+            }
+            Err(error) => self.on_failure(&error, now),
+        }
+    }
+
+    fn read_answer(&self, now: u64) -> Result<Answer, PollError> {
+        let status = Headers::CallResponse.get(":status").unwrap_or_default();
+        let status = String::from_utf8_lossy(&status).into_owned();
+        let from_sidecar = Headers::CallResponse.get(headers::SIDECAR).is_some();
+        match (status.as_str(), from_sidecar) {
+            ("200", true) => {
+                let body = host::buffer(Buffer::CallResponseBody, MAX_ANSWER_BYTES)
+                    .map_err(PollError::Unreadable)?;
+                let report = HeadReport::parse(&body)?;
+                let update = self.plugin.head.update(&report, now)?;
+                Ok(Answer::Head { reported: report.number, update })
+            }
+            ("503", true) => {
+                self.plugin.head.touch(now)?;
+                Ok(Answer::NoHead)
+            }
+            (_, true) => Err(PollError::HttpStatus { status }),
+            ("200", false) => {
+                Err(PollError::NoMarker { cluster: self.plugin.config.sidecar_cluster.clone() })
+            }
+            (_, false) => Err(PollError::Unreachable { status }),
+        }
+    }
+
+    fn on_success(&mut self, answer: &Answer) {
+        self.plugin.metrics.count(Counter::PollsOk);
+        if self.lease.forget_failures() {
+            host::log(Level::Info, "the sidecar answers again");
+        }
+        match answer {
+            Answer::NoHead => {
+                const LINE: &str = "the sidecar has no head yet";
+                if self.last_line != LINE {
+                    host::log(Level::Info, LINE);
+                    LINE.clone_into(&mut self.last_line);
+                }
+            }
+            Answer::Head { reported, update: Update { before, after } } => {
+                self.last_line.clear();
+                self.plugin.metrics.head(after.number, after.contact);
+                if *reported < after.number {
+                    self.on_lower(*reported, after.number);
+                }
+                match before {
+                    None => host::log(
+                        Level::Info,
+                        &format!("the head is {} on chain {}", after.number, after.chain_id),
+                    ),
+                    Some(before) if before.status != after.status => host::log(
+                        if after.status.is_usable() { Level::Info } else { Level::Warn },
+                        &format!(
+                            "the head's status changes from {} to {} at {}",
+                            before.status, after.status, after.number
+                        ),
+                    ),
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+
+    fn on_failure(&mut self, error: &PollError, now: u64) {
+        self.plugin.metrics.count(Counter::PollsFailed);
+        if let Some(counter) = error.counter() {
+            self.plugin.metrics.count(counter);
+        }
+        // Workers take turns in failing: the first one says it.
+        let first = self.lease.give_up(now) == Some(1);
+        let line = format!("poll failed: {error}");
+        if first || !(self.last_line.is_empty() || self.last_line == line) {
+            host::log(Level::Warn, &line);
+        }
+        self.last_line = line;
+    }
+
+    /// The sidecar reports less than what is shared: a replica that lags, or a store that was reset.
+    fn on_lower(&mut self, reported: u64, number: u64) {
+        self.plugin.metrics.count(Counter::AnswersLowerNumber);
+        if !self.lower_told {
+            self.lower_told = true;
+            host::log(
+                Level::Warn,
+                &format!(
+                    "the sidecar reports {reported}, the head stays at {number}: if its store was reset on purpose, change cache_key or restart Envoy"
+                ),
+            );
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

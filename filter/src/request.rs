@@ -1,0 +1,308 @@
+//! The life of one request: which bodies are inspected, how they are held, and what becomes of them.
+
+use crate::{
+    config::{ContentEncoding, Framing},
+    host::{self, Buffer, Headers, HostError, Level},
+    metrics::{Counter, HOST_FAILURE},
+    plugin::Plugin,
+};
+use finality_core::{
+    build, headers, jsonrpc,
+    refusal::{NoHead, Refusal},
+    rewrite::{Inspection, Tagged},
+};
+use std::rc::Rc;
+
+/// What the host shall do with what it has of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Pass it on.
+    Continue = 0,
+    /// Keep it.
+    Pause = 1,
+}
+
+/// Where a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It goes to the node as it is, or as it was rewritten.
+    Passing,
+    /// Its body is being collected.
+    Collecting,
+    /// It was answered here.
+    Replied,
+}
+
+/// What the headers of a request decide.
+enum Verdict {
+    Pass(Counter),
+    Collect,
+    Refuse(Refusal),
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Request {
+    plugin: Rc<Plugin>,
+    phase: Phase,
+    /// Whether the sidecar sent it, which wants to know if it reads its node through this filter.
+    from_sidecar: bool,
+    /// What its tags became.
+    number: Option<u64>,
+}
+
+impl Request {
+    /// A request that has just begun.
+    #[must_use]
+    pub fn new(plugin: Rc<Plugin>) -> Self {
+        Self { plugin, phase: Phase::Passing, from_sidecar: false, number: None }
+    }
+
+    /// The headers have come.
+    pub fn on_headers(&mut self, end: bool) -> Action {
+        self.plugin.metrics.count(Counter::Requests);
+        self.from_sidecar = Headers::Request.get(headers::SIDECAR).is_some();
+        // Without the marker only the sidecar's warning about reading through the filter is lost.
+        let _ = Headers::Request.set(headers::FILTER, build::VERSION);
+        match self.judge(end) {
+            Verdict::Pass(reason) => {
+                self.plugin.metrics.count(reason);
+                Action::Continue
+            }
+            Verdict::Collect => self.collect(),
+            Verdict::Refuse(refusal) => self.refuse(&refusal, &jsonrpc::error_without_id(&refusal)),
+        }
+    }
+
+    /// What to do with a request, by its headers. One that the host does not tell counts as absent, so
+    /// that the body is inspected in doubt.
+    fn judge(&self, end: bool) -> Verdict {
+        let header = |name| Headers::Request.get(name);
+        // Envoy keeps this header only where it really upgrades; an upgrade over HTTP/2 bears it, too.
+        if header("upgrade").is_some() {
+            return Verdict::Pass(Counter::PassedUpgrade);
+        }
+        if header(":method").is_some_and(|method| method != b"POST") {
+            return Verdict::Pass(Counter::PassedMethod);
+        }
+        if end {
+            return Verdict::Pass(Counter::PassedNoBody);
+        }
+        if header("content-type").is_some_and(|value| !may_be_json_rpc(&value)) {
+            return Verdict::Pass(Counter::PassedContentType);
+        }
+        if let Some(encoding) = header("content-encoding").as_deref().and_then(encoding) {
+            return match self.plugin.config.content_encoding {
+                ContentEncoding::Pass => Verdict::Pass(Counter::PassedEncoded),
+                ContentEncoding::Refuse => Verdict::Refuse(Refusal::Encoded { encoding }),
+            };
+        }
+        let limit = self.plugin.config.max_body_bytes;
+        let length = header("content-length")
+            .and_then(|value| std::str::from_utf8(&value).ok()?.parse::<u64>().ok());
+        if length
+            .is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit))
+        {
+            return Verdict::Refuse(Refusal::BodyTooLarge { limit });
+        }
+        Verdict::Collect
+    }
+
+    fn collect(&mut self) -> Action {
+        self.phase = Phase::Collecting;
+        match self.plugin.config.framing {
+            // The headers go ahead, before it is known how long the body will be.
+            Framing::Chunked => match Headers::Request.remove("content-length") {
+                Ok(()) => Action::Continue,
+                Err(error) => self.fail("content-length cannot be removed", error),
+            },
+            Framing::Exact => Action::Pause,
+        }
+    }
+
+    /// A part of the body has come, of which `size` bytes are buffered by now.
+    pub fn on_body(&mut self, size: usize, end: bool) -> Action {
+        match self.phase {
+            Phase::Passing => Action::Continue,
+            Phase::Replied => Action::Pause,
+            Phase::Collecting if size > self.plugin.config.max_body_bytes => self.refuse_length(),
+            Phase::Collecting if end => self.settle(),
+            Phase::Collecting => Action::Pause,
+        }
+    }
+
+    /// The trailers have come: with them, no part of the body is marked as the last one.
+    pub fn on_trailers(&mut self) -> Action {
+        match self.phase {
+            Phase::Passing => Action::Continue,
+            Phase::Replied => Action::Pause,
+            Phase::Collecting => self.settle(),
+        }
+    }
+
+    /// The headers of the response have come.
+    pub fn on_response_headers(&mut self) -> Action {
+        let name = &self.plugin.config.head_header;
+        if let Some(number) = self.number
+            && !name.is_empty()
+        {
+            // A client that gets no number back has a right answer all the same.
+            let _ = Headers::Response.set(name, &number.to_string());
+        }
+        if self.from_sidecar {
+            let _ = Headers::Response.set(headers::FILTER, build::VERSION);
+        }
+        Action::Continue
+    }
+
+    /// The body is complete.
+    fn settle(&mut self) -> Action {
+        let limit = self.plugin.config.max_body_bytes;
+        let body = match host::buffer(Buffer::RequestBody, limit.saturating_add(1)) {
+            Ok(body) if body.len() > limit => return self.refuse_length(),
+            Ok(body) => body,
+            Err(error) => return self.fail("body cannot be read", error),
+        };
+        match self.plugin.rewriter.inspect(&body) {
+            Inspection::Untouched => {
+                self.plugin.metrics.count(Counter::PassedNoTag);
+                self.phase = Phase::Passing;
+                Action::Continue
+            }
+            Inspection::Tagged(tagged) => self.rewrite(&body, &tagged),
+            Inspection::Refused(denied) => self.refuse(&denied.refusal, &denied.body(&body)),
+        }
+    }
+
+    fn rewrite(&mut self, body: &[u8], tagged: &Tagged) -> Action {
+        let head = self.plugin.head.get().ok_or(NoHead::Unknown);
+        let max_contact_age = self.plugin.config.max_contact_age;
+        let number = match head.and_then(|head| head.usable(host::now(), max_contact_age)) {
+            Ok(number) => number,
+            Err(reason) => {
+                let refusal = Refusal::NoHead(reason);
+                return self.refuse(&refusal, &tagged.refuse(body, &refusal));
+            }
+        };
+        let rewritten = tagged.splice(body, number);
+        if let Err(error) = self.replace(&rewritten) {
+            return self.fail("body cannot be replaced", error);
+        }
+        self.plugin.metrics.count(Counter::BodiesRewritten);
+        self.plugin.metrics.add(Counter::TagsReplaced, tagged.tags());
+        self.number = Some(number);
+        self.phase = Phase::Passing;
+        Action::Continue
+    }
+
+    /// Replaces the body, and says its length where the headers still wait.
+    fn replace(&self, body: &[u8]) -> host::Result<()> {
+        if self.plugin.config.framing == Framing::Exact {
+            Headers::Request.set("content-length", &body.len().to_string())?;
+        }
+        host::replace_request_body(body)
+    }
+
+    fn refuse_length(&mut self) -> Action {
+        let refusal = Refusal::BodyTooLarge { limit: self.plugin.config.max_body_bytes };
+        self.refuse(&refusal, &jsonrpc::error_without_id(&refusal))
+    }
+
+    /// Answers in place of the node.
+    fn refuse(&mut self, refusal: &Refusal, body: &[u8]) -> Action {
+        self.plugin.metrics.refused(refusal.reason());
+        self.reply(refusal.http_status(), body)
+    }
+
+    /// The host does not do its part: a tag may be left in the body, so it must not reach the node.
+    fn fail(&mut self, what: &str, error: HostError) -> Action {
+        const BODY: &[u8] = br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"the finality filter could not handle the request","data":{"reason":"host_failure"}}}"#;
+        host::log(Level::Error, &format!("request refused: {what}: {error}"));
+        self.plugin.metrics.refused(HOST_FAILURE);
+        self.reply(500, BODY)
+    }
+
+    fn reply(&mut self, status: u16, body: &[u8]) -> Action {
+        self.phase = Phase::Replied;
+        let headers: &[_] =
+            if body.is_empty() { &[] } else { &[("content-type", "application/json")] };
+        if let Err(error) = host::reply(status, headers, body) {
+            host::log(Level::Error, &format!("request cannot be answered: {error}"));
+        }
+        Action::Pause
+    }
+}
+
+/// Whether a body of this content-type may be JSON-RPC that a node reads.
+fn may_be_json_rpc(content_type: &[u8]) -> bool {
+    let end = content_type.iter().position(|byte| matches!(byte, b';' | b','));
+    let media_type = content_type.get(..end.unwrap_or(content_type.len())).unwrap_or_default();
+    let media_type = media_type.trim_ascii().to_ascii_lowercase();
+    media_type.is_empty()
+        || media_type.ends_with(b"+json")
+        || [
+            b"application/json".as_slice(),
+            b"application/json-rpc",
+            b"application/jsonrequest",
+            b"text/json",
+            b"text/plain",
+        ]
+        .contains(&media_type.as_slice())
+}
+
+/// The first coding of a content-encoding that changes the body, as text short enough to echo.
+fn encoding(content_encoding: &[u8]) -> Option<String> {
+    const ECHOED: usize = 32;
+    let coding = content_encoding
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .find(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))?;
+    Some(String::from_utf8_lossy(coding).chars().take(ECHOED).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_by_any_name_is_inspected() {
+        for content_type in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/json-rpc",
+            "application/jsonrequest",
+            "application/vnd.api+json;v=1",
+            "text/json",
+            "text/plain",
+            "TEXT/PLAIN ; charset=x",
+            " application/json",
+            "application/json,text/html",
+            "; charset=utf-8",
+        ] {
+            assert!(may_be_json_rpc(content_type.as_bytes()), "{content_type}");
+        }
+        for content_type in [
+            "application/grpc",
+            "application/grpc+proto",
+            "application/x-www-form-urlencoded",
+            "application/octet-stream",
+            "text/html; x=application/json",
+            "application/json5",
+            "json",
+            "\u{fffd}",
+        ] {
+            assert!(!may_be_json_rpc(content_type.as_bytes()), "{content_type}");
+        }
+    }
+
+    #[test]
+    fn only_codings_that_change_the_body_count() {
+        for value in ["identity", "Identity", "", " , identity,"] {
+            assert_eq!(encoding(value.as_bytes()), None, "{value}");
+        }
+        assert_eq!(encoding(b"gzip").as_deref(), Some("gzip"));
+        assert_eq!(encoding(b"identity, br").as_deref(), Some("br"));
+        assert_eq!(encoding(b"\xff\xfe").as_deref(), Some("\u{fffd}\u{fffd}"));
+        assert_eq!(encoding(&[b'x'; 1000]).map(|text| text.len()), Some(32));
+    }
+}

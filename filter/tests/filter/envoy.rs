@@ -1,0 +1,282 @@
+//! Envoy's side of the callbacks, as far as the filter can tell: contexts, held headers, buffered bodies, answers to polls.
+
+use crate::host::{Call, Map, Reply, host};
+use finality_core::headers;
+use finality_filter::callbacks as filter;
+
+pub const CONTINUE: u32 = 0;
+pub const PAUSE: u32 = 1;
+
+/// The root context of the first worker.
+pub const ROOT: u32 = 1;
+
+/// The configuration of most tests.
+pub const CONFIG: &str = r#"{"sidecar_cluster":"finality_sidecar","framing":"exact"}"#;
+
+/// Configures a worker. False when the filter refuses the configuration.
+pub fn configure(root: u32, configuration: &str) -> bool {
+    filter::_initialize();
+    filter::proxy_on_context_create(root, 0);
+    assert_eq!(filter::proxy_on_vm_start(root, 0), 1);
+    host(|host| host.configuration = configuration.as_bytes().to_vec());
+    filter::proxy_on_configure(root, configuration.len()) == 1
+}
+
+/// Configures the first worker.
+pub fn start(configuration: &str) {
+    host(|host| host.nanoseconds = 1_800_000_000_000_000_000);
+    assert!(configure(ROOT, configuration), "{:?}", host(|host| host.log.pop()));
+}
+
+/// Configures the first worker and lets it learn a head.
+pub fn start_with_head(configuration: &str, number: u64) {
+    start(configuration);
+    tick(ROOT);
+    answer(ROOT, &report(number));
+}
+
+pub fn pass(milliseconds: u64) {
+    host(|host| host.nanoseconds += milliseconds * 1_000_000);
+}
+
+pub fn tick(root: u32) {
+    filter::proxy_on_tick(root);
+}
+
+/// A second passes, then a tick.
+pub fn next_tick(root: u32) {
+    pass(1000);
+    tick(root);
+}
+
+/// How many polls were sent so far.
+pub fn polls() -> usize {
+    host(|host| host.calls.len())
+}
+
+pub fn last_poll() -> Call {
+    host(|host| host.calls.last().cloned()).expect("a poll")
+}
+
+/// An answer to a poll.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: &'static str,
+    pub marker: bool,
+    pub body: String,
+}
+
+/// The sidecar's report of a usable head.
+pub fn report(number: u64) -> Answer {
+    report_of(number, "ok", 22_266_222)
+}
+
+pub fn report_of(number: u64, status: &str, chain_id: u64) -> Answer {
+    let body = format!(
+        r#"{{"number":{number},"hex":"0x{number:x}","hash":null,"source":"espresso","mode":"espresso","status":"{status}","espresso":null,"ethereum":null,"chain_id":{chain_id},"updated_at":"2026-01-01T00:00:00Z"}}"#
+    );
+    Answer { status: "200", marker: true, body }
+}
+
+/// What Envoy says when nobody listens.
+pub fn unreachable() -> Answer {
+    Answer { status: "503", marker: false, body: "upstream connect error".to_owned() }
+}
+
+pub fn no_head() -> Answer {
+    let body = r#"{"error":"no_head","reason":"starting"}"#.to_owned();
+    Answer { status: "503", marker: true, body }
+}
+
+/// Answers the last poll.
+pub fn answer(root: u32, answer: &Answer) {
+    answer_to(root, last_poll().token, answer);
+}
+
+pub fn answer_to(root: u32, token: u32, answer: &Answer) {
+    host(|host| {
+        host.call_headers = vec![(":status".to_owned(), answer.status.into())];
+        if answer.marker {
+            host.call_headers.push((headers::SIDECAR.to_owned(), b"0.1.0".to_vec()));
+        }
+        host.call_body = answer.body.clone().into();
+    });
+    filter::proxy_on_http_call_response(root, token, 0, answer.body.len(), 0);
+}
+
+/// A request as a client sends it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub headers: Map,
+    pub chunks: Vec<Vec<u8>>,
+    /// HTTP/1.1 bodies end by a callback of their own, without new bytes.
+    pub separate_end: bool,
+    pub trailers: bool,
+}
+
+/// A POST of JSON with a content-length.
+pub fn post(body: &str) -> Request {
+    Request {
+        headers: Vec::new(),
+        chunks: vec![body.as_bytes().to_vec()],
+        separate_end: false,
+        trailers: false,
+    }
+    .with(":method", "POST")
+    .with("content-type", "application/json")
+    .with("content-length", &body.len().to_string())
+}
+
+impl Request {
+    /// With another header, in place of one of that name.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self = self.without(name);
+        self.headers.push((name.to_owned(), value.as_bytes().to_vec()));
+        self
+    }
+
+    pub fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(key, _)| key != name);
+        self
+    }
+
+    /// Its body in pieces of that size, without a content-length.
+    pub fn chunked(mut self, size: usize) -> Self {
+        let body = self.chunks.concat();
+        self.chunks = body.chunks(size).map(<[u8]>::to_vec).collect();
+        self.without("content-length")
+    }
+
+    pub fn without_body(mut self) -> Self {
+        self.chunks.clear();
+        self.without("content-length")
+    }
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The headers that went to the node.
+    pub headers: Option<Map>,
+    /// The bytes of the body that went to the node.
+    pub body: Vec<u8>,
+    /// Whether all of it went to the node.
+    pub complete: bool,
+    pub reply: Option<Reply>,
+    /// The headers of the response, as the client gets them.
+    pub response: Map,
+}
+
+impl Outcome {
+    pub fn body(&self) -> &str {
+        assert!(self.complete, "not forwarded: {self:?}");
+        std::str::from_utf8(&self.body).expect("UTF-8")
+    }
+
+    pub fn header(&self, name: &str) -> Vec<String> {
+        values(self.headers.as_ref().expect("headers that were forwarded"), name)
+    }
+
+    pub fn response_header(&self, name: &str) -> Vec<String> {
+        values(&self.response, name)
+    }
+
+    /// Status and body of the answer that the filter gave.
+    pub fn replied(&self) -> (u32, &str) {
+        assert!(!self.complete, "forwarded: {self:?}");
+        let reply = self.reply.as_ref().expect("a reply");
+        (reply.status, &reply.body)
+    }
+}
+
+fn values(map: &Map, name: &str) -> Vec<String> {
+    let text = |value: &Vec<u8>| String::from_utf8(value.clone()).expect("UTF-8");
+    map.iter().filter(|(key, _)| key == name).map(|(_, value)| text(value)).collect()
+}
+
+pub fn send(request: &Request) -> Outcome {
+    send_to(ROOT, request, &[])
+}
+
+/// Sends a request through the filter on a worker. The node answers with these headers.
+pub fn send_to(root: u32, request: &Request, response: &[(&str, &str)]) -> Outcome {
+    const STREAM: u32 = 1000;
+    host(|host| {
+        host.request_headers.clone_from(&request.headers);
+        host.request_body.clear();
+        host.replies.clear();
+    });
+    filter::proxy_on_context_create(STREAM, root);
+    let mut outcome = Outcome::default();
+    run(STREAM, request, &mut outcome);
+    outcome.reply = host(|host| host.replies.first().cloned());
+    assert!(host(|host| host.replies.len()) <= 1, "answered twice");
+    let mut map: Map = match &outcome.reply {
+        Some(reply) => {
+            reply.headers.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect()
+        }
+        None => vec![],
+    };
+    map.extend(response.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())));
+    host(|host| host.response_headers = map);
+    assert_eq!(filter::proxy_on_response_headers(STREAM, 1, 0), CONTINUE);
+    outcome.response = host(|host| host.response_headers.clone());
+    filter::proxy_on_delete(STREAM);
+    outcome
+}
+
+fn replied() -> bool {
+    host(|host| !host.replies.is_empty())
+}
+
+/// Drives the request callbacks; stops where the filter answers by itself.
+fn run(stream: u32, request: &Request, outcome: &mut Outcome) {
+    /// What was held goes to the node.
+    fn forward(outcome: &mut Outcome) {
+        host(|host| {
+            outcome.headers.get_or_insert_with(|| host.request_headers.clone());
+            outcome.body.append(&mut host.request_body);
+        });
+    }
+
+    let end = request.chunks.is_empty() && !request.trailers && !request.separate_end;
+    let mut action = filter::proxy_on_request_headers(stream, request.headers.len(), end.into());
+    if replied() {
+        assert_eq!(action, PAUSE, "passed on and answered");
+        return;
+    }
+    if action == CONTINUE {
+        forward(outcome);
+    }
+    let mut chunks = request.chunks.clone();
+    if request.separate_end {
+        chunks.push(Vec::new());
+    }
+    let last = chunks.len().wrapping_sub(1);
+    for (position, mut chunk) in chunks.into_iter().enumerate() {
+        let size = host(|host| {
+            host.request_body.append(&mut chunk);
+            host.request_body.len()
+        });
+        let end = position == last && !request.trailers;
+        action = filter::proxy_on_request_body(stream, size, end.into());
+        if replied() {
+            assert_eq!(action, PAUSE, "passed on and answered");
+            return;
+        }
+        if action == CONTINUE {
+            forward(outcome);
+        }
+    }
+    if request.trailers {
+        action = filter::proxy_on_request_trailers(stream, 1);
+        if replied() {
+            assert_eq!(action, PAUSE, "passed on and answered");
+            return;
+        }
+        if action == CONTINUE {
+            forward(outcome);
+        }
+    }
+    outcome.complete = action == CONTINUE;
+}

@@ -1,0 +1,378 @@
+//! A fake of the host: every function of the ABI that the filter imports, over state of the test's own thread.
+//!
+//! A test's thread is one VM. Several root contexts in it are what several workers are to the filter: each
+//! has its own poller, all share the data.
+
+use finality_filter::callbacks::proxy_on_memory_allocate;
+use std::{cell::RefCell, collections::BTreeMap, slice};
+
+/// A call to a cluster that the filter has sent.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub cluster: String,
+    pub headers: Vec<(String, String)>,
+    pub timeout: u32,
+    pub token: u32,
+}
+
+impl Call {
+    pub fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(key, _)| key == name);
+        found.map_or("", |(_, value)| value.as_str())
+    }
+}
+
+/// An answer that the filter has given in place of the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    pub status: u32,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+/// Which host calls fail.
+#[derive(Debug, Clone, Copy)]
+pub struct Failure {
+    pub function: &'static str,
+    pub status: u32,
+    /// Only this call of the function, counted from 1; 0: each.
+    pub nth: u32,
+}
+
+pub type Map = Vec<(String, Vec<u8>)>;
+
+#[derive(Debug, Default)]
+pub struct Host {
+    pub nanoseconds: u64,
+    pub tick_period: u32,
+    pub log: Vec<(u32, String)>,
+    pub configuration: Vec<u8>,
+    pub request_headers: Map,
+    pub response_headers: Map,
+    pub call_headers: Map,
+    pub request_body: Vec<u8>,
+    pub call_body: Vec<u8>,
+    pub shared: BTreeMap<String, (Vec<u8>, u32)>,
+    pub last_cas: u32,
+    /// So many compare-and-swaps fail as if another worker had been faster.
+    pub mismatches: u32,
+    pub calls: Vec<Call>,
+    pub replies: Vec<Reply>,
+    pub metrics: Vec<(u32, String, u64)>,
+    pub failure: Option<Failure>,
+    /// How often each function was called.
+    pub count: BTreeMap<&'static str, u32>,
+}
+
+thread_local! {
+    static HOST: RefCell<Host> = RefCell::default();
+}
+
+/// Looks at or changes the host.
+pub fn host<R>(act: impl FnOnce(&mut Host) -> R) -> R {
+    HOST.with(|host| act(&mut host.borrow_mut()))
+}
+
+impl Host {
+    /// Counts a call and says with which status it fails, if it does.
+    fn enter(&mut self, function: &'static str) -> u32 {
+        let count = self.count.entry(function).or_default();
+        *count += 1;
+        match self.failure {
+            Some(Failure { function: failing, status, nth })
+                if failing == function && (nth == 0 || nth == *count) =>
+            {
+                status
+            }
+            _ => 0,
+        }
+    }
+
+    fn map(&mut self, map: u32) -> &mut Map {
+        match map {
+            0 => &mut self.request_headers,
+            2 => &mut self.response_headers,
+            6 => &mut self.call_headers,
+            other => panic!("header map {other}"),
+        }
+    }
+
+    fn buffer(&mut self, buffer: u32) -> &mut Vec<u8> {
+        match buffer {
+            0 => &mut self.request_body,
+            4 => &mut self.call_body,
+            7 => &mut self.configuration,
+            other => panic!("buffer {other}"),
+        }
+    }
+
+    /// The value of a metric, by its name without prefix.
+    pub fn metric(&self, name: &str) -> u64 {
+        let name = format!("finality_filter_{name}");
+        let found = self.metrics.iter().find(|(_, defined, _)| *defined == name);
+        found.unwrap_or_else(|| panic!("no metric {name}")).2
+    }
+}
+
+fn bytes<'a>(data: *const u8, size: usize) -> &'a [u8] {
+    if size == 0 { &[] } else { unsafe { slice::from_raw_parts(data, size) } }
+}
+
+fn text(data: *const u8, size: usize) -> String {
+    String::from_utf8(bytes(data, size).to_vec()).expect("UTF-8")
+}
+
+/// Hands bytes over as the host does: in memory that it asks the module for.
+fn give(value: &[u8], data: *mut *mut u8, size: *mut usize) {
+    unsafe {
+        *size = value.len();
+        *data = if value.is_empty() {
+            std::ptr::null_mut()
+        } else {
+            let memory = proxy_on_memory_allocate(value.len());
+            assert!(!memory.is_null());
+            std::ptr::copy_nonoverlapping(value.as_ptr(), memory, value.len());
+            memory
+        };
+    }
+}
+
+fn pairs(data: *const u8, size: usize) -> Vec<(String, String)> {
+    let mut data = bytes(data, size);
+    let mut word = || {
+        let (word, rest) = data.split_first_chunk::<4>().expect("four bytes");
+        data = rest;
+        u32::from_le_bytes(*word) as usize
+    };
+    let count = word();
+    let sizes: Vec<_> = (0..count).map(|_| (word(), word())).collect();
+    let mut take = |size: usize| {
+        let (text, rest) = data.split_at(size);
+        let (zero, rest) = rest.split_first().expect("a zero byte");
+        assert_eq!(*zero, 0);
+        data = rest;
+        String::from_utf8(text.to_vec()).expect("UTF-8")
+    };
+    let pairs = sizes.into_iter().map(|(name, value)| (take(name), take(value))).collect();
+    assert!(data.is_empty());
+    pairs
+}
+
+/// Defines functions of the ABI: each is counted, fails where the test wants it to, or does its work.
+macro_rules! host_functions {
+    ($(fn $name:ident($($argument:ident: $type:ty),* $(,)?) $work:block)*) => {
+        /// Names of all functions that the filter imports.
+        pub const FUNCTIONS: &[&str] = &[$(stringify!($name)),*];
+
+        $(
+            #[unsafe(no_mangle)]
+            extern "C" fn $name($($argument: $type),*) -> u32 {
+                let status = host(|host| host.enter(stringify!($name)));
+                if status != 0 {
+                    return status;
+                }
+                $work
+            }
+        )*
+    };
+}
+
+host_functions! {
+    fn proxy_log(level: u32, message: *const u8, size: usize) {
+        host(|host| host.log.push((level, text(message, size))));
+        0
+    }
+
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) {
+        unsafe { *time = host(|host| host.nanoseconds) };
+        0
+    }
+
+    fn proxy_set_tick_period_milliseconds(period: u32) {
+        host(|host| host.tick_period = period);
+        0
+    }
+
+    fn proxy_get_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        max_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) {
+        assert_eq!(start, 0);
+        let value = host(|host| host.buffer(buffer).clone());
+        give(&value[..value.len().min(max_size)], data, size);
+        0
+    }
+
+    fn proxy_set_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        size: usize,
+        data: *const u8,
+        data_size: usize,
+    ) {
+        host(|host| {
+            assert!(start == 0 && size >= host.buffer(buffer).len(), "not the whole buffer");
+            *host.buffer(buffer) = bytes(data, data_size).to_vec();
+        });
+        0
+    }
+
+    fn proxy_get_header_map_value(
+        map: u32,
+        key: *const u8,
+        key_size: usize,
+        value: *mut *mut u8,
+        value_size: *mut usize,
+    ) {
+        let key = text(key, key_size);
+        let found = host(|host| {
+            host.map(map).iter().find(|(name, _)| *name == key).map(|(_, value)| value.clone())
+        });
+        match found {
+            Some(found) => {
+                give(&found, value, value_size);
+                0
+            }
+            None => 1,
+        }
+    }
+
+    fn proxy_add_header_map_value(
+        map: u32,
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) {
+        let header = (text(key, key_size), bytes(value, value_size).to_vec());
+        host(|host| host.map(map).push(header));
+        0
+    }
+
+    fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) {
+        let key = text(key, key_size);
+        host(|host| host.map(map).retain(|(name, _)| *name != key));
+        0
+    }
+
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        value: *mut *mut u8,
+        value_size: *mut usize,
+        cas: *mut u32,
+    ) {
+        match host(|host| host.shared.get(&text(key, key_size)).cloned()) {
+            Some((found, version)) => {
+                give(&found, value, value_size);
+                unsafe { *cas = version };
+                0
+            }
+            None => 1,
+        }
+    }
+
+    fn proxy_set_shared_data(
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+        cas: u32,
+    ) {
+        host(|host| {
+            let key = text(key, key_size);
+            let current = host.shared.get(&key).map_or(0, |(_, version)| *version);
+            if cas != 0 && host.mismatches > 0 {
+                host.mismatches -= 1;
+                return 8;
+            }
+            if cas != 0 && cas != current {
+                return 8;
+            }
+            host.last_cas += 1;
+            host.shared.insert(key, (bytes(value, value_size).to_vec(), host.last_cas));
+            0
+        })
+    }
+
+    fn proxy_http_call(
+        cluster: *const u8,
+        cluster_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        _body: *const u8,
+        body_size: usize,
+        trailers: *const u8,
+        trailers_size: usize,
+        timeout: u32,
+        token: *mut u32,
+    ) {
+        assert_eq!(body_size, 0);
+        assert!(pairs(trailers, trailers_size).is_empty());
+        host(|host| {
+            let number = u32::try_from(host.calls.len()).expect("few calls") + 1;
+            host.calls.push(Call {
+                cluster: text(cluster, cluster_size),
+                headers: pairs(headers, headers_size),
+                timeout,
+                token: number,
+            });
+            unsafe { *token = number };
+        });
+        0
+    }
+
+    fn proxy_send_local_response(
+        status: u32,
+        _details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) {
+        assert_eq!((details_size, grpc_status), (0, -1));
+        let reply = Reply {
+            status,
+            headers: pairs(headers, headers_size),
+            body: text(body, body_size),
+        };
+        host(|host| host.replies.push(reply));
+        0
+    }
+
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) {
+        host(|host| {
+            let name = text(name, name_size);
+            let known = host.metrics.iter().position(|(_, defined, _)| *defined == name);
+            let position = known.unwrap_or_else(|| {
+                host.metrics.push((kind, name, 0));
+                host.metrics.len() - 1
+            });
+            unsafe { *id = u32::try_from(position).expect("few metrics") };
+        });
+        0
+    }
+
+    fn proxy_increment_metric(id: u32, offset: i64) {
+        host(|host| {
+            let (kind, name, value) = &mut host.metrics[id as usize];
+            assert_eq!(*kind, 0, "{name} is no counter");
+            *value = value.checked_add_signed(offset).expect("a count");
+        });
+        0
+    }
+
+    fn proxy_record_metric(id: u32, value: u64) {
+        host(|host| {
+            let (kind, name, current) = &mut host.metrics[id as usize];
+            assert_eq!(*kind, 1, "{name} is no gauge");
+            *current = value;
+        });
+        0
+    }
+}

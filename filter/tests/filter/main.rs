@@ -1,0 +1,12 @@
+//! Drives the whole filter natively: a fake host below, Envoy's callbacks above.
+
+// Tests fail by panics, and the fake host is the other side of the ABI.
+#![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::indexing_slicing, missing_docs, unreachable_pub)]
+
+mod configuration;
+mod envoy;
+mod failures;
+mod host;
+mod polling;
+mod requests;

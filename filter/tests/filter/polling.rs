@@ -1,0 +1,379 @@
+//! How the head is learned and shared: polls, lease, back-off, compare-and-swap, clocks.
+
+use crate::{envoy::*, host::host};
+
+const TAGGED: &str =
+    r#"{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["0xabc","espresso"]}"#;
+
+/// What a tagged request becomes on a worker: the number, or the reason of the refusal.
+fn resolve_on(root: u32) -> String {
+    let outcome = send_to(root, &post(TAGGED), &[]);
+    if outcome.complete {
+        return outcome.response_header("x-finality-head").concat();
+    }
+    let (_, body) = outcome.replied();
+    let reason = body.split(r#""reason":""#).nth(1).unwrap_or(body);
+    reason.trim_end_matches(r#""}}}"#).to_owned()
+}
+
+fn resolve() -> String {
+    resolve_on(ROOT)
+}
+
+fn metric(name: &str) -> u64 {
+    host(|host| host.metric(name))
+}
+
+fn lines(level: u32) -> Vec<String> {
+    host(|host| {
+        host.log.iter().filter(|(of, _)| *of == level).map(|(_, line)| line.clone()).collect()
+    })
+}
+
+const WARN: u32 = 3;
+
+#[test]
+fn the_first_poll_asks_at_once_and_the_next_ones_wait_for_news() {
+    start(CONFIG);
+    tick(ROOT);
+    assert_eq!(host(|host| host.tick_period), 1000, "after the early first tick");
+    let poll = last_poll();
+    assert_eq!(poll.cluster, "finality_sidecar");
+    assert_eq!(poll.header(":method"), "GET");
+    assert_eq!(poll.header(":authority"), "finality_sidecar");
+    assert_eq!(poll.header(":path"), "/v1/head");
+    assert_eq!(poll.timeout, 30_000);
+    assert_eq!(resolve(), "no_head");
+
+    answer(ROOT, &report(100));
+    assert_eq!(polls(), 2, "asked again at once");
+    assert_eq!(last_poll().header(":path"), "/v1/head?after=100&status=ok&wait=25s");
+    assert_eq!(resolve(), "100");
+    assert_eq!(metric("head_number"), 100);
+    assert_eq!(metric("head_contact_timestamp_seconds"), 1_800_000_000);
+
+    answer(ROOT, &report(101));
+    assert_eq!(resolve(), "101");
+    assert_eq!(metric("polls_ok_total"), 2);
+}
+
+#[test]
+fn one_poll_is_under_way_at_a_time_and_the_lease_lives_on_meanwhile() {
+    start_with_head(CONFIG, 100);
+    assert!(configure(2, CONFIG));
+    for _ in 0..25 {
+        pass(1000);
+        tick(2);
+        tick(ROOT);
+    }
+    assert_eq!(polls(), 2);
+    answer(ROOT, &report(100));
+    assert_eq!(polls(), 3, "nothing new after the whole wait: asked again at once");
+}
+
+#[test]
+fn an_answer_without_news_that_came_early_waits_for_the_next_tick() {
+    start_with_head(CONFIG, 100);
+    for _ in 0..3 {
+        let before = polls();
+        answer(ROOT, &report(100));
+        assert_eq!(polls(), before, "no busy loop");
+        next_tick(ROOT);
+        assert_eq!(polls(), before + 1);
+    }
+    // Two sidecars behind one name that disagree about the status must not make one either.
+    let before = polls();
+    answer(ROOT, &report_of(100, "node_behind", 22_266_222));
+    assert_eq!(polls(), before);
+}
+
+#[test]
+fn a_worker_takes_over_when_the_holder_is_silent_for_three_ticks() {
+    start_with_head(CONFIG, 100);
+    assert!(configure(2, CONFIG));
+    pass(2999);
+    tick(2);
+    assert_eq!(polls(), 2);
+    pass(1);
+    tick(2);
+    assert_eq!(polls(), 3);
+    tick(ROOT);
+    next_tick(ROOT);
+    assert_eq!(polls(), 3, "the old holder leaves it alone");
+    // The old holder's answer is still news.
+    answer_to(ROOT, 2, &report(105));
+    assert_eq!((polls(), resolve()), (3, "105".to_owned()));
+}
+
+#[test]
+fn another_configuration_has_its_own_lease_and_the_same_head() {
+    start_with_head(CONFIG, 100);
+    assert!(configure(2, &CONFIG.replace("exact", "chunked")));
+    assert_eq!(resolve_on(2), "100");
+    tick(2);
+    assert_eq!(polls(), 3);
+    answer(2, &report(200));
+    assert_eq!(resolve(), "200");
+    // The old one's late answer does not take the head back.
+    answer_to(ROOT, 2, &report(150));
+    assert_eq!(resolve(), "200");
+    assert_eq!(metric("answers_refused_lower_number_total"), 1);
+}
+
+#[test]
+fn another_cache_key_begins_anew() {
+    start_with_head(CONFIG, 100);
+    assert!(configure(2, r#"{"sidecar_cluster":"finality_sidecar","cache_key":"b"}"#));
+    assert_eq!(resolve_on(2), "no_head");
+    tick(2);
+    answer(2, &report(5));
+    assert_eq!((resolve_on(2), resolve()), ("5".to_owned(), "100".to_owned()));
+}
+
+#[test]
+fn clock_steps_stop_neither_polls_nor_tags() {
+    start_with_head(CONFIG, 100);
+    assert!(configure(2, CONFIG));
+    // Back by an hour: the lease is too far ahead to be believed, the contact too.
+    host(|host| host.nanoseconds -= 3_600_000_000_000);
+    assert_eq!(resolve(), "no_contact");
+    tick(2);
+    assert_eq!(polls(), 3);
+    assert_eq!(last_poll().header(":path"), "/v1/head?after=100&status=ok", "asked at once");
+    answer(2, &report(100));
+    assert_eq!(resolve(), "100");
+    // Ahead by an hour.
+    pass(3_600_000);
+    assert_eq!(resolve(), "no_contact");
+    next_tick(2);
+    answer(2, &report(101));
+    assert_eq!(resolve(), "101");
+}
+
+#[test]
+fn failed_polls_back_off_for_all_workers_together_and_are_told_once() {
+    start(CONFIG);
+    assert!(configure(2, CONFIG));
+    let mut sent = Vec::new();
+    for second in 0..100 {
+        for root in [ROOT, 2] {
+            let before = polls();
+            tick(root);
+            if polls() > before {
+                sent.push(second);
+                answer(root, &unreachable());
+                assert_eq!(polls(), before + 1, "not at once");
+            }
+        }
+        pass(1000);
+    }
+    assert_eq!(sent, [0, 1, 3, 7, 15, 31, 61, 91]);
+    assert_eq!(metric("polls_failed_total"), 8);
+    assert_eq!(metric("polls_ok_total"), 0);
+    assert_eq!(lines(WARN).len(), 1, "{:?}", lines(WARN));
+    assert!(lines(WARN)[0].contains("503"));
+
+    pass(60_000);
+    tick(2);
+    answer(2, &report(7));
+    assert_eq!(resolve(), "7");
+    answer(2, &report(8));
+    assert_eq!(last_poll().header(":path"), "/v1/head?after=8&status=ok&wait=25s");
+    let info = lines(2);
+    assert_eq!(info.iter().filter(|line| line.contains("answers again")).count(), 1, "{info:?}");
+}
+
+#[test]
+fn a_cluster_that_takes_no_call_is_retried_with_a_pause() {
+    use crate::host::Failure;
+    start(CONFIG);
+    host(|host| {
+        host.failure = Some(Failure { function: "proxy_http_call", status: 2, nth: 0 });
+    });
+    for _ in 0..20 {
+        tick(ROOT);
+        pass(1000);
+    }
+    assert_eq!(metric("polls_failed_total"), 5);
+    assert!(lines(WARN)[0].contains("sidecar_cluster"), "{:?}", lines(WARN));
+    host(|host| host.failure = None);
+    pass(30_000);
+    tick(ROOT);
+    answer(ROOT, &report(7));
+    assert_eq!(resolve(), "7");
+}
+
+#[test]
+fn a_poll_that_the_host_forgot_does_not_stop_the_polling() {
+    start_with_head(CONFIG, 100);
+    for _ in 0..31 {
+        next_tick(ROOT);
+    }
+    assert_eq!(polls(), 2);
+    next_tick(ROOT);
+    assert_eq!(polls(), 3);
+    answer_to(ROOT, 2, &report(999));
+    assert_eq!(resolve(), "100", "an answer to a poll that was given up is not awaited any more");
+}
+
+#[test]
+fn answers_that_cannot_be_meant_are_counted_and_change_nothing() {
+    start_with_head(CONFIG, 100);
+    let ok = |body: &str| Answer { status: "200", marker: true, body: body.to_owned() };
+    let contradiction = Answer { body: report(101).body.replace("0x65", "0x66"), ..report(101) };
+    for (answer_, name) in [
+        (ok(""), "answers_refused_malformed_total"),
+        (ok("null"), "answers_refused_malformed_total"),
+        (ok(&"[".repeat(100_000)), "answers_refused_malformed_total"),
+        (ok(&report(101).body.replace("ok", "fine")), "answers_refused_malformed_total"),
+        (contradiction, "answers_refused_malformed_total"),
+        (report_of(101, "ok", 1), "answers_refused_chain_id_total"),
+        (Answer { marker: false, ..report(101) }, "answers_refused_no_marker_total"),
+        (Answer { status: "404", ..report(101) }, "answers_refused_http_status_total"),
+        (Answer { status: "", ..report(101) }, "answers_refused_http_status_total"),
+    ] {
+        let (counted, failed) = (metric(name), metric("polls_failed_total"));
+        answer(ROOT, &answer_);
+        assert_eq!(metric(name), counted + 1, "{answer_:?}");
+        assert_eq!(metric("polls_failed_total"), failed + 1);
+        assert_eq!(resolve(), "100");
+        pass(30_000);
+        tick(ROOT);
+    }
+    // A report that is too long to be one.
+    let mut long = report(101);
+    long.body.push_str(&" ".repeat(100_000));
+    answer(ROOT, &Answer { body: long.body.replace("}", ",\"x\":0}"), ..long.clone() });
+    assert_eq!(resolve(), "101", "white space beyond what is read does no harm");
+}
+
+#[test]
+fn the_configured_chain_is_the_only_one() {
+    start(r#"{"sidecar_cluster":"s","chain_id":10}"#);
+    tick(ROOT);
+    answer(ROOT, &report_of(5, "ok", 11));
+    assert_eq!(resolve(), "no_head");
+    assert_eq!(metric("answers_refused_chain_id_total"), 1);
+    assert!(lines(WARN)[0].contains("chain_id"), "{:?}", lines(WARN));
+    next_tick(ROOT);
+    answer(ROOT, &report_of(5, "ok", 10));
+    assert_eq!(resolve(), "5");
+}
+
+#[test]
+fn the_number_never_falls_while_the_status_follows() {
+    start_with_head(CONFIG, 100);
+    answer(ROOT, &report_of(90, "diverged", 22_266_222));
+    assert_eq!(resolve(), "diverged");
+    assert_eq!(metric("answers_refused_lower_number_total"), 1);
+    assert_eq!(metric("head_number"), 100);
+    next_tick(ROOT);
+    assert_eq!(last_poll().header(":path"), "/v1/head?after=100&status=diverged&wait=25s");
+    for (status, expected) in
+        [("node_behind", "node_behind"), ("pruned", "100"), ("diverged", "diverged"), ("ok", "100")]
+    {
+        answer(ROOT, &report_of(100, status, 22_266_222));
+        assert_eq!(resolve(), expected);
+        next_tick(ROOT);
+    }
+    assert_eq!(metric("refused_diverged_total"), 2);
+    assert_eq!(metric("refused_node_behind_total"), 1);
+    let warnings = lines(WARN);
+    assert!(warnings[0].contains("cache_key"), "{warnings:?}");
+    assert!(warnings[1].contains("from ok to diverged"), "{warnings:?}");
+}
+
+#[test]
+fn zero_is_a_head() {
+    start_with_head(CONFIG, 0);
+    assert_eq!(resolve(), "0");
+    assert_eq!(last_poll().header(":path"), "/v1/head?after=0&status=ok&wait=25s");
+}
+
+#[test]
+fn a_head_is_used_for_as_long_as_the_sidecar_was_heard_lately() {
+    start_with_head(CONFIG, 100);
+    answer(ROOT, &unreachable());
+    pass(300_000);
+    assert_eq!(resolve(), "100");
+    pass(1);
+    assert_eq!(resolve(), "no_contact");
+    assert_eq!(metric("refused_no_contact_total"), 1);
+    // A sidecar that answers without a head of its own is there all the same.
+    tick(ROOT);
+    answer(ROOT, &no_head());
+    assert_eq!(resolve(), "100");
+
+    assert!(configure(2, &CONFIG.replace('}', r#","max_contact_age":"0s"}"#)));
+    pass(1_000_000_000);
+    assert_eq!((resolve_on(2), resolve()), ("100".to_owned(), "no_contact".to_owned()));
+}
+
+#[test]
+fn a_sidecar_without_a_head_is_asked_every_tick_and_told_of_once() {
+    start(CONFIG);
+    for _ in 0..5 {
+        tick(ROOT);
+        answer(ROOT, &no_head());
+        assert_eq!(resolve(), "no_head");
+        pass(1000);
+    }
+    assert_eq!(polls(), 5);
+    let told = lines(2).into_iter().filter(|line| line.contains("no head yet")).count();
+    assert_eq!(told, 1);
+}
+
+#[test]
+fn writers_that_are_faster_are_outlasted() {
+    start(CONFIG);
+    host(|host| host.mismatches = 5);
+    tick(ROOT);
+    assert_eq!(polls(), 1);
+    host(|host| host.mismatches = 5);
+    answer(ROOT, &report(100));
+    assert_eq!(resolve(), "100");
+    // For ever is too long: the worker leaves it to the next tick.
+    host(|host| host.mismatches = u32::MAX);
+    answer(ROOT, &report(101));
+    assert_eq!(resolve(), "100");
+    host(|host| host.mismatches = 0);
+    pass(60_000);
+    tick(ROOT);
+    answer(ROOT, &report(102));
+    assert_eq!(resolve(), "102");
+}
+
+#[test]
+fn shared_data_that_is_gone_or_garbled_is_made_anew() {
+    start_with_head(CONFIG, 100);
+    for garbled in [false, true] {
+        host(|host| {
+            if garbled {
+                host.shared.values_mut().for_each(|(value, _)| *value = b"garbage".to_vec());
+            } else {
+                host.shared.clear();
+            }
+        });
+        assert_eq!(resolve(), "no_head");
+        pass(60_000);
+        tick(ROOT);
+        answer(ROOT, &report(100));
+        assert_eq!(resolve(), "100");
+    }
+}
+
+#[test]
+fn a_worker_that_comes_late_does_not_undo_what_is_shared() {
+    start_with_head(CONFIG, 100);
+    assert!(configure(2, CONFIG));
+    assert_eq!((resolve(), resolve_on(2)), ("100".to_owned(), "100".to_owned()));
+    tick(2);
+    assert_eq!(polls(), 2, "nor take the lease");
+}
+
+#[test]
+fn the_sidecar_may_be_asked_without_waiting() {
+    start_with_head(r#"{"sidecar_cluster":"s","long_poll":"0s","poll_timeout":"2s"}"#, 100);
+    assert_eq!(last_poll().header(":path"), "/v1/head?after=100&status=ok");
+    assert_eq!(last_poll().timeout, 2000);
+}

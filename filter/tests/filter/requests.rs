@@ -1,0 +1,361 @@
+//! Which requests are inspected, what reaches the node, and what a client is told.
+
+use crate::{
+    envoy::*,
+    host::{Reply, host},
+};
+use finality_core::{build, headers};
+
+const TAGGED: &str =
+    r#"{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["0xabc", "espresso"]}"#;
+const REWRITTEN: &str =
+    r#"{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["0xabc", "0x64"]}"#;
+const UNTAGGED: &str =
+    r#"{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["0xabc", "latest"]}"#;
+const CHUNKED: &str = r#"{"sidecar_cluster":"finality_sidecar"}"#;
+
+fn config(members: &str) -> String {
+    format!(r#"{{"sidecar_cluster":"finality_sidecar","framing":"exact",{members}}}"#)
+}
+
+fn refused(reason: &str) -> u64 {
+    host(|host| host.metric(&format!("refused_{reason}_total")))
+}
+
+fn passed(reason: &str) -> u64 {
+    host(|host| host.metric(&format!("passed_{reason}_total")))
+}
+
+fn no_head_error(id: &str) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32055,"message":"no finality head is known yet: retry later","data":{{"reason":"no_head"}}}}}}"#
+    )
+}
+
+/// All shapes in which a body can arrive.
+fn shapes(body: &str) -> Vec<Request> {
+    let mut shapes = vec![post(body), post(body).chunked(7), post(body).chunked(1)];
+    for shape in shapes.clone() {
+        shapes.push(Request { separate_end: true, ..shape });
+    }
+    for shape in shapes.clone() {
+        shapes.push(Request { trailers: true, ..shape });
+    }
+    shapes
+}
+
+#[test]
+fn exact_framing_holds_the_headers_and_corrects_the_length() {
+    start_with_head(CONFIG, 100);
+    for request in shapes(TAGGED) {
+        let outcome = send(&request);
+        assert_eq!(outcome.body(), REWRITTEN, "{request:?}");
+        let length = REWRITTEN.len().to_string();
+        assert_eq!(outcome.header("content-length"), [length], "{request:?}");
+    }
+}
+
+#[test]
+fn chunked_framing_drops_the_length_and_lets_the_headers_go() {
+    start_with_head(CHUNKED, 100);
+    for body in [TAGGED, UNTAGGED] {
+        for request in shapes(body) {
+            let outcome = send(&request);
+            let expected = if body == TAGGED { REWRITTEN } else { UNTAGGED };
+            assert_eq!(outcome.body(), expected, "{request:?}");
+            assert!(outcome.header("content-length").is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_body_without_a_tag_is_not_touched_and_reads_no_shared_data() {
+    start_with_head(CONFIG, 100);
+    let before = host(|host| host.count["proxy_get_shared_data"]);
+    for request in shapes(UNTAGGED) {
+        let outcome = send(&request);
+        assert_eq!(outcome.body(), UNTAGGED);
+        let length = request.headers.iter().filter(|(name, _)| name == "content-length").count();
+        assert_eq!(outcome.header("content-length").len(), length);
+        assert!(outcome.response.is_empty());
+    }
+    host(|host| {
+        assert_eq!(host.count["proxy_get_shared_data"], before);
+        assert!(!host.count.contains_key("proxy_set_buffer_bytes"));
+    });
+    assert_eq!(passed("no_tag"), 12);
+}
+
+#[test]
+fn the_response_tells_the_number_only_where_a_tag_became_it() {
+    start_with_head(CONFIG, 100);
+    let node = [("x-finality-head", "7"), ("content-type", "application/json")];
+    let outcome = send_to(ROOT, &post(TAGGED), &node);
+    assert_eq!(outcome.response_header("x-finality-head"), ["100"]);
+    let outcome = send_to(ROOT, &post(UNTAGGED), &node);
+    assert_eq!(outcome.response_header("x-finality-head"), ["7"], "the node's own business");
+}
+
+#[test]
+fn the_response_header_can_be_renamed_or_switched_off() {
+    start_with_head(&config(r#""head_header":"X-Block""#), 100);
+    assert_eq!(send(&post(TAGGED)).response_header("x-block"), ["100"]);
+    assert!(configure(2, &config(r#""head_header":"""#)));
+    let outcome = send_to(2, &post(TAGGED), &[]);
+    assert_eq!(outcome.body(), REWRITTEN);
+    assert!(outcome.response.is_empty());
+}
+
+#[test]
+fn every_request_to_the_node_bears_the_marker_once() {
+    start_with_head(CONFIG, 100);
+    let get = Request { chunks: vec![], ..post("").with(":method", "GET") };
+    for request in [post(TAGGED), post(UNTAGGED), get, post(UNTAGGED).with("upgrade", "websocket")]
+    {
+        let mut forged = request.with(headers::FILTER, "9.9.9");
+        forged.headers.push((headers::FILTER.to_owned(), b"8.8.8".to_vec()));
+        let outcome = send(&forged);
+        assert_eq!(outcome.header(headers::FILTER), [build::VERSION]);
+        assert!(outcome.response_header(headers::FILTER).is_empty());
+    }
+}
+
+#[test]
+fn the_sidecar_is_told_that_it_reads_through_the_filter() {
+    start(CONFIG);
+    for (request, forwarded) in [(post(UNTAGGED), true), (post(TAGGED), false)] {
+        let outcome = send(&request.with(headers::SIDECAR, "0.1.0"));
+        assert_eq!(outcome.complete, forwarded);
+        assert_eq!(outcome.response_header(headers::FILTER), [build::VERSION]);
+    }
+}
+
+#[test]
+fn requests_that_are_not_json_rpc_pass_and_are_counted() {
+    start(CONFIG);
+    for (request, reason) in [
+        (post(TAGGED).with(":method", "GET"), "method"),
+        (post(TAGGED).with(":method", "OPTIONS").without_body(), "method"),
+        (post(TAGGED).with(":method", "PUT"), "method"),
+        (post(TAGGED).without_body(), "no_body"),
+        (post(TAGGED).with("content-type", "application/grpc"), "content_type"),
+        (post(TAGGED).with("content-type", "multipart/form-data; boundary=x"), "content_type"),
+        (post(TAGGED).with("upgrade", "websocket").with(":method", "GET"), "upgrade"),
+        (post(TAGGED).with("upgrade", "websocket").chunked(3), "upgrade"),
+    ] {
+        let before = passed(reason);
+        let outcome = send(&request);
+        assert_eq!(outcome.body, request.chunks.concat(), "{request:?}");
+        assert!(outcome.complete);
+        let values = |name| request.headers.iter().filter(move |(key, _)| key == name).count();
+        assert_eq!(outcome.header("content-length").len(), values("content-length"));
+        assert_eq!(passed(reason), before + 1, "{request:?}");
+    }
+}
+
+#[test]
+fn an_upgrade_is_never_held() {
+    for configuration in [CONFIG, CHUNKED] {
+        start(configuration);
+        // The headers end nothing, and frames that look like a tagged request go on at once.
+        let request = Request {
+            chunks: vec![TAGGED.into(), vec![], vec![0xff; 2_000_000]],
+            ..post("").with(":method", "GET").with("upgrade", "websocket")
+        };
+        let outcome = send(&request);
+        assert_eq!(outcome.body.len(), TAGGED.len() + 2_000_000);
+    }
+}
+
+#[test]
+fn json_without_or_with_another_name_is_inspected() {
+    start_with_head(CONFIG, 100);
+    for content_type in
+        ["", "Application/JSON; charset=utf-8", "application/json-rpc", "text/plain"]
+    {
+        let request = post(TAGGED).with("content-type", content_type);
+        assert_eq!(send(&request).body(), REWRITTEN, "{content_type}");
+    }
+    assert_eq!(send(&post(TAGGED).without("content-type")).body(), REWRITTEN);
+}
+
+#[test]
+fn encoded_bodies_are_refused_or_passed_as_configured() {
+    start_with_head(CONFIG, 100);
+    let outcome = send(&post(UNTAGGED).with("content-encoding", "gzip"));
+    assert_eq!(
+        outcome.replied(),
+        (
+            415,
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"content-encoding \"gzip\" is not supported: a finality tag could hide in it","data":{"reason":"encoded"}}}"#
+        )
+    );
+    assert_eq!(outcome.headers, None, "nothing reaches the node");
+    assert_eq!(refused("encoded"), 1);
+    assert_eq!(send(&post(TAGGED).with("content-encoding", "identity")).body(), REWRITTEN);
+    let html = post(UNTAGGED).with("content-encoding", "gzip").with("content-type", "text/html");
+    assert!(send(&html).complete);
+
+    assert!(configure(2, &config(r#""content_encoding":"pass""#)));
+    let outcome = send_to(2, &post(TAGGED).with("content-encoding", "br"), &[]);
+    assert_eq!(outcome.body(), TAGGED);
+    assert_eq!(passed("encoded"), 1);
+}
+
+#[test]
+fn bodies_above_the_limit_are_refused_with_and_without_a_tag() {
+    for framing in ["exact", "chunked"] {
+        start_with_head(
+            &format!(r#"{{"sidecar_cluster":"s","framing":"{framing}","max_body_bytes":90}}"#),
+            100,
+        );
+        let long = format!("{UNTAGGED}{}", " ".repeat(100));
+        let answer = (
+            413,
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"body is larger than 90 bytes (max_body_bytes)","data":{"reason":"body_too_large"}}}"#,
+        );
+        let outcome = send(&post(&long));
+        assert_eq!(outcome.replied(), answer);
+        assert_eq!(outcome.headers, None, "by its content-length, before anything is forwarded");
+        for request in shapes(&long) {
+            assert_eq!(send(&request).replied(), answer, "{request:?}");
+        }
+        // A body that is exactly as long as allowed, and one that is a byte longer.
+        let exactly = format!("{TAGGED}{}", " ".repeat(90 - TAGGED.len()));
+        for request in shapes(&exactly) {
+            assert!(send(&request).body().starts_with(REWRITTEN));
+        }
+        for request in shapes(&format!("{exactly} ")) {
+            assert_eq!(send(&request).replied(), answer, "{request:?}");
+        }
+        let outcome = send(&post(TAGGED).with("content-length", "99999999999999999999999"));
+        assert!(outcome.complete, "what is no length is not one");
+    }
+}
+
+#[test]
+fn a_tag_without_a_head_is_refused_and_the_rest_passes() {
+    for configuration in [CONFIG, CHUNKED] {
+        start(configuration);
+        for request in shapes(TAGGED) {
+            let outcome = send(&request);
+            assert_eq!(outcome.replied(), (503, no_head_error("1").as_str()));
+            let json = vec![("content-type".to_owned(), "application/json".to_owned())];
+            assert_eq!(outcome.reply.as_ref().map(|reply| &reply.headers), Some(&json));
+            assert!(outcome.body.is_empty());
+            assert!(outcome.response_header("x-finality-head").is_empty());
+        }
+        for request in shapes(UNTAGGED) {
+            assert_eq!(send(&request).body(), UNTAGGED);
+        }
+    }
+    assert_eq!(refused("no_head"), 24);
+}
+
+#[test]
+fn a_batch_is_refused_as_a_whole_with_one_error_for_each_id() {
+    start(CONFIG);
+    let batch =
+        format!(r#"[{UNTAGGED},{{"method":"x","params":[]}},{}]"#, TAGGED.replace("1,", r#""b","#));
+    let outcome = send(&post(&batch));
+    let expected = format!("[{},{}]", no_head_error("1"), no_head_error(r#""b""#));
+    assert_eq!(outcome.replied(), (503, expected.as_str()));
+    let notification = r#"{"jsonrpc":"2.0","method":"eth_getBalance","params":["espresso"]}"#;
+    let outcome = send(&post(notification));
+    let empty = Reply { status: 503, headers: vec![], body: String::new() };
+    assert_eq!(outcome.reply, Some(empty));
+}
+
+#[test]
+fn every_element_of_a_batch_gets_the_same_number() {
+    start_with_head(CONFIG, 100);
+    let outcome = send(&post(&format!("[{TAGGED},{UNTAGGED},{TAGGED}]")));
+    assert_eq!(outcome.body(), format!("[{REWRITTEN},{UNTAGGED},{REWRITTEN}]"));
+    host(|host| {
+        assert_eq!(host.metric("requests_total"), 1);
+        assert_eq!(host.metric("bodies_rewritten_total"), 1);
+        assert_eq!(host.metric("tags_replaced_total"), 2);
+    });
+}
+
+#[test]
+fn broken_json_passes_without_and_is_refused_with_a_tag() {
+    start_with_head(CONFIG, 100);
+    for broken in ["", "{", "hello", r#"{"params":["latest"#, "\u{0}"] {
+        assert_eq!(send(&post(broken)).body(), broken);
+    }
+    let outcome = send(&post(&TAGGED[..TAGGED.len() - 1]));
+    assert_eq!(
+        outcome.replied(),
+        (
+            400,
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"parse error: the body may hold a finality tag but is not valid JSON","data":{"reason":"unparsable"}}}"#
+        )
+    );
+    assert_eq!(refused("unparsable"), 1);
+}
+
+#[test]
+fn limits_of_tagged_bodies_are_told_by_their_settings() {
+    start_with_head(&config(r#""max_batch_length":2,"max_depth":3"#), 100);
+    let (status, body) = {
+        let outcome = send(&post(&format!("[{TAGGED},{TAGGED},{TAGGED}]")));
+        (outcome.replied().0, outcome.replied().1.to_owned())
+    };
+    assert_eq!(status, 413);
+    assert!(body.contains("max_batch_length") && body.contains("-32600"), "{body}");
+    let outcome = send(&post(r#"{"id":1,"method":"a","params":[[["espresso"]]]}"#));
+    assert_eq!(outcome.replied().0, 413);
+    assert!(outcome.replied().1.contains("max_depth"));
+    assert_eq!((refused("batch_too_long"), refused("too_deep")), (1, 1));
+    assert!(send(&post(&format!("[{UNTAGGED},{UNTAGGED},{UNTAGGED}]"))).complete);
+}
+
+#[test]
+fn a_request_without_body_bytes_but_with_trailers_passes() {
+    for configuration in [CONFIG, CHUNKED] {
+        start(configuration);
+        let outcome = send(&Request { trailers: true, ..post("").without_body() });
+        assert_eq!(outcome.body(), "");
+        let outcome = send(&Request { separate_end: true, ..post("").without_body() });
+        assert_eq!(outcome.body(), "");
+    }
+}
+
+#[test]
+fn after_an_answer_nothing_more_is_passed_on_or_answered() {
+    start(CHUNKED);
+    host(|host| host.request_headers = post(TAGGED).headers);
+    use finality_filter::callbacks as filter;
+    filter::proxy_on_context_create(7, ROOT);
+    assert_eq!(filter::proxy_on_request_headers(7, 3, 0), CONTINUE);
+    host(|host| host.request_body = TAGGED.into());
+    for end in [1, 1, 0] {
+        assert_eq!(filter::proxy_on_request_body(7, TAGGED.len(), end), PAUSE);
+    }
+    assert_eq!(filter::proxy_on_request_trailers(7, 1), PAUSE);
+    assert_eq!(host(|host| host.replies.len()), 1);
+    filter::proxy_on_delete(7);
+}
+
+#[test]
+fn callbacks_for_contexts_that_are_gone_do_nothing() {
+    use finality_filter::callbacks as filter;
+    start(CONFIG);
+    filter::proxy_on_delete(99);
+    filter::proxy_on_context_create(99, 55);
+    assert_eq!(filter::proxy_on_request_headers(99, 0, 0), CONTINUE);
+    assert_eq!(filter::proxy_on_request_body(99, 10, 1), CONTINUE);
+    assert_eq!(filter::proxy_on_request_trailers(99, 0), CONTINUE);
+    assert_eq!(filter::proxy_on_response_headers(99, 0, 0), CONTINUE);
+    filter::proxy_on_tick(99);
+    filter::proxy_on_http_call_response(99, 1, 0, 0, 0);
+    filter::proxy_on_http_call_response(ROOT, 77, 0, 0, 0);
+    // A request outlives its plugin.
+    host(|host| host.request_headers = post(UNTAGGED).headers);
+    filter::proxy_on_context_create(7, ROOT);
+    filter::proxy_on_delete(ROOT);
+    assert_eq!(filter::proxy_on_request_headers(7, 3, 0), PAUSE);
+    host(|host| host.request_body = UNTAGGED.into());
+    assert_eq!(filter::proxy_on_request_body(7, UNTAGGED.len(), 1), CONTINUE);
+}
