@@ -21,12 +21,20 @@
 )]
 
 pub mod anvil;
+pub mod batch;
+pub mod batcher;
 pub mod client;
+pub mod devnet;
+pub mod envoy;
+pub mod hotshot;
+pub mod invariants;
 pub mod l1;
 pub mod l1_info;
 pub mod l2;
+pub mod op_node;
 pub mod ports;
 pub mod process;
 pub mod sequencer;
+pub mod sidecar;
 pub mod tools;
 pub mod wait;

@@ -61,6 +61,10 @@ impl Process {
             .arg(program)
             .args(arguments)
             .current_dir(folder)
+            // No setting of the caller's environment may reach the programs.
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", folder)
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
             .stderr(output);

@@ -1,0 +1,65 @@
+//! The batcher: posts the sequencer's blocks to HotShot, honestly or not.
+
+use std::sync::Arc;
+
+use alloy_primitives::Address;
+
+use crate::batch::{Batch, Shape, Signer};
+use crate::hotshot::{Hotshot, Transaction};
+use crate::l2::{self, Block};
+
+/// The namespace of our rollup: its chain id.
+#[must_use]
+pub fn namespace() -> u32 {
+    u32::try_from(l2::CHAIN_ID).unwrap_or(u32::MAX)
+}
+
+/// The batcher.
+#[derive(Debug)]
+pub struct Batcher {
+    hotshot: Arc<Hotshot>,
+    signer: Signer,
+}
+
+impl Batcher {
+    /// A batcher with the authorised key.
+    #[must_use]
+    pub fn new(hotshot: Arc<Hotshot>) -> Self {
+        Self { hotshot, signer: Signer::batcher() }
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        self.signer.address()
+    }
+
+    /// Posts blocks as they are, in this order. Both shapes occur.
+    pub fn post(&self, blocks: &[Arc<Block>]) {
+        for block in blocks {
+            let shape =
+                if block.number.is_multiple_of(2) { Shape::ThreeFields } else { Shape::FourFields };
+            self.post_batch(&Batch::of(&block.json), shape);
+        }
+    }
+
+    /// Posts a batch, whatever it says, under the authorised signature; returns the payload.
+    pub fn post_batch(&self, batch: &Batch, shape: Shape) -> Vec<u8> {
+        let payload = self.signer.sign(&batch.body(shape));
+        let confirms = Some((batch.header.number, batch.header.hash_slow()));
+        let (namespace, copy) = (namespace(), payload.clone());
+        self.hotshot.submit(Transaction { namespace, payload: copy, confirms });
+        payload
+    }
+
+    /// Posts a batch under the signature of somebody without authority.
+    pub fn post_as_stranger(&self, batch: &Batch) {
+        self.post_bytes(Signer::stranger().sign(&batch.body(Shape::FourFields)));
+    }
+
+    /// Posts any bytes, as anybody can.
+    pub fn post_bytes(&self, payload: Vec<u8>) {
+        let transaction = Transaction { namespace: namespace(), payload, confirms: None };
+        self.hotshot.submit(transaction);
+    }
+}

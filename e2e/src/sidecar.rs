@@ -1,0 +1,194 @@
+//! The real sidecar as a process that can be killed and started again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use alloy_primitives::Address;
+use finality_core::head::{HEAD_PATH, HeadReport};
+use serde_json::Value;
+
+use crate::client::{Answer, CallError, http, send};
+use crate::ports::free_port;
+use crate::process::Process;
+use crate::wait::{PATIENCE, until};
+
+/// Pause between two rounds of the verifier; short, since scenarios wait for rounds.
+const VERIFICATION_INTERVAL: &str = "100ms";
+const REQUEST_TIMEOUT: &str = "2s";
+
+/// What the sidecar is told at its start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The program.
+    pub program: PathBuf,
+    /// Execution RPC of the full node.
+    pub node_execution_rpc: String,
+    /// op-node RPC of the full node.
+    pub node_consensus_rpc: String,
+    /// L1.
+    pub l1_rpc: String,
+    /// HotShot's query service.
+    pub query_service_url: String,
+    /// The light client on L1.
+    pub light_client_address: Address,
+    /// Who may sign batches.
+    pub batcher_addresses: Vec<Address>,
+}
+
+/// The sidecar. It keeps its port and its store over restarts.
+#[derive(Debug)]
+pub struct Sidecar {
+    settings: Settings,
+    port: u16,
+    folder: PathBuf,
+    process: Mutex<Option<Process>>,
+}
+
+impl Sidecar {
+    /// A sidecar that is not running yet.
+    #[must_use]
+    pub fn new(settings: Settings, folder: &Path) -> Self {
+        Self { settings, port: free_port(), folder: folder.into(), process: Mutex::new(None) }
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL of a path of its HTTP API.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Starts the process, without waiting for anything.
+    ///
+    /// # Panics
+    /// When it is running already.
+    pub fn spawn(&self) {
+        let settings = &self.settings;
+        let batchers: Vec<String> =
+            settings.batcher_addresses.iter().map(ToString::to_string).collect();
+        let store = self.store();
+        let values = [
+            ("--listen-addr", format!("127.0.0.1:{}", self.port)),
+            ("--node-execution-rpc", settings.node_execution_rpc.clone()),
+            ("--node-consensus-rpc", settings.node_consensus_rpc.clone()),
+            ("--l1-rpc", settings.l1_rpc.clone()),
+            ("--query-service-url", settings.query_service_url.clone()),
+            ("--light-client-address", settings.light_client_address.to_string()),
+            ("--batcher-addresses", batchers.join(",")),
+            ("--store-path", store.to_string_lossy().into_owned()),
+            ("--verification-interval", VERIFICATION_INTERVAL.into()),
+            ("--request-timeout", REQUEST_TIMEOUT.into()),
+            ("--log-format", "text".into()),
+        ];
+        let mut arguments = vec!["run".to_owned()];
+        arguments.extend(values.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]));
+        let mut process = self.process.lock().unwrap();
+        assert!(process.is_none(), "the sidecar is running already");
+        *process = Some(Process::start("sidecar", &settings.program, arguments, &self.folder));
+    }
+
+    /// Starts the process and waits until it answers.
+    ///
+    /// # Panics
+    /// When it ends instead.
+    pub async fn start(&self) {
+        self.spawn();
+        until("the sidecar to answer", PATIENCE, async || {
+            self.assert_running();
+            let answer = self.get("/livez").await.ok()?;
+            (answer.status == 200).then_some(())
+        })
+        .await;
+    }
+
+    fn assert_running(&self) {
+        let mut process = self.process.lock().unwrap();
+        let process = process.as_mut().expect("the sidecar was started");
+        if let Some(status) = process.ended() {
+            panic!("the sidecar ended: {status}\n{}", process.log_tail());
+        }
+    }
+
+    /// Kills the process (SIGKILL).
+    pub fn kill(&self) {
+        // Dropping kills and waits.
+        drop(self.process.lock().unwrap().take());
+    }
+
+    /// Asks the process to stop (SIGTERM) and waits for its end.
+    ///
+    /// # Panics
+    /// When it does not stop, or not with success.
+    pub async fn stop(&self) {
+        let process = self.process.lock().unwrap().take();
+        let mut process = process.expect("the sidecar was started");
+        let status = process.stop().await;
+        assert!(status.success(), "the sidecar ended with {status}\n{}", process.log_tail());
+    }
+
+    /// Its state file.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.folder.join("finality-store.json")
+    }
+
+    /// GET of a path.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn get(&self, path: &str) -> Result<Answer, CallError> {
+        send(http().get(self.url(path))).await
+    }
+
+    /// The head, if the sidecar runs and has one.
+    ///
+    /// # Panics
+    /// When the answer is no head report.
+    pub async fn head(&self) -> Option<HeadReport> {
+        let answer = self.get(HEAD_PATH).await.ok()?;
+        (answer.status == 200).then(|| HeadReport::parse(&answer.body).unwrap())
+    }
+
+    /// `/v1/status`.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn status(&self) -> Value {
+        self.get("/v1/status").await.unwrap().json()
+    }
+
+    /// The value of a series of `/metrics`, such as `espresso_verifier_batches_total{result="mismatch"}`;
+    /// None while it is not exported or nobody answers.
+    pub async fn metric(&self, series: &str) -> Option<f64> {
+        let answer = self.get("/metrics").await.ok()?;
+        let text = answer.text();
+        let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+        text.lines().find_map(value)
+    }
+
+    /// How many batches were `confirmed`, `mismatch`, `undecided` or `skipped`.
+    ///
+    /// # Panics
+    /// When the sidecar does not say.
+    pub async fn batches(&self, result: &str) -> f64 {
+        let series = format!("espresso_verifier_batches_total{{result=\"{result}\"}}");
+        self.metric(&series).await.unwrap_or_else(|| panic!("{series} is not exported"))
+    }
+
+    /// Waits until the verifier has begun and ended at least one round after this call.
+    pub async fn full_round(&self) {
+        const ROUNDS: &str = "espresso_verifier_tick_duration_seconds_count";
+        let now =
+            until("the verifier's rounds", PATIENCE, async || self.metric(ROUNDS).await).await;
+        // The round that is under way now does not count.
+        until("a round of the verifier", PATIENCE, async || {
+            self.metric(ROUNDS).await.filter(|rounds| *rounds >= now + 2.0)
+        })
+        .await;
+    }
+}
