@@ -50,22 +50,22 @@ impl NeverList {
 }
 
 fn in_defaults(method: &str) -> bool {
-    NEVER.binary_search(&method).is_ok()
-        || (NEVER_PATTERNS.iter().any(|pattern| matches(pattern, method))
-            && TABLE.binary_search_by_key(&method, |(name, _)| name).is_err()
-            && OPT_IN.binary_search(&method).is_err())
+    TABLE.binary_search_by_key(&method, |(name, _)| name).is_err()
+        && OPT_IN.binary_search(&method).is_err()
+        && (NEVER.binary_search(&method).is_ok()
+            || NEVER_PATTERNS.iter().any(|pattern| matches(pattern, method)))
 }
 
 /// Whether the name fits the pattern, in which each `*` stands for any run of characters.
 fn matches(pattern: &str, name: &str) -> bool {
-    let mut pieces = pattern.split('*');
-    let Some(mut rest) = pieces.next().and_then(|prefix| name.strip_prefix(prefix)) else {
+    let Some((prefix, pattern)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut rest) = name.strip_prefix(prefix) else {
         return false;
     };
-    let Some(suffix) = pieces.next_back() else {
-        return rest.is_empty();
-    };
-    for piece in pieces {
+    let (middle, suffix) = pattern.rsplit_once('*').unwrap_or(("", pattern));
+    for piece in middle.split('*') {
         let Some((_, after)) = rest.split_once(piece) else {
             return false;
         };

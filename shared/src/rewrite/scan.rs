@@ -179,39 +179,56 @@ impl Scanner {
     pub(super) fn feed(&mut self, chunk: &[u8], tokens: &mut impl Tokens) -> Result<(), Fault> {
         let mut at = 0;
         while let Some(&byte) = chunk.get(at) {
-            let position = self.consumed + at;
             match self.state {
-                State::Text => {
-                    at += plain_run(chunk.get(at..).unwrap_or_default());
-                    match chunk.get(at) {
-                        None => break,
-                        Some(b'"') => self.end_text(self.consumed + at + 1, tokens),
-                        Some(b'\\') => {
-                            self.escaped = true;
-                            self.state = State::Escape;
-                        }
-                        Some(_) => return Err(Fault::Syntax),
-                    }
-                    at += 1;
-                }
-                State::Number(number) => match number.next(byte) {
-                    Some(next) => {
-                        self.state = State::Number(next);
-                        at += 1;
-                    }
-                    None if number.is_complete() => self.end_scalar(position, tokens),
-                    None => return Err(Fault::Syntax),
-                },
-                State::Literal(rest) => {
-                    let Some((&expected, rest)) = rest.split_first() else {
-                        self.end_scalar(position, tokens);
+                State::Value | State::FirstElement => match byte {
+                    b'"' => {
+                        self.begin_text(at, false);
+                        at = self.text(chunk, at + 1, tokens)?;
                         continue;
-                    };
-                    if byte != expected {
-                        return Err(Fault::Syntax);
                     }
-                    self.state = State::Literal(rest);
-                    at += 1;
+                    b'{' => self.open(Container::Object, tokens)?,
+                    b'[' => self.open(Container::Array, tokens)?,
+                    b']' if self.state == State::FirstElement => {
+                        self.close(Container::Array, tokens)?;
+                    }
+                    b'-' => self.begin(at, State::Number(Number::Minus)),
+                    b'0' => self.begin(at, State::Number(Number::Zero)),
+                    b'1'..=b'9' => self.begin(at, State::Number(Number::Integer)),
+                    b't' => self.begin(at, State::Literal(b"rue")),
+                    b'f' => self.begin(at, State::Literal(b"alse")),
+                    b'n' => self.begin(at, State::Literal(b"ull")),
+                    _ => white_space(byte)?,
+                },
+                State::Name | State::FirstName => match byte {
+                    b'"' => {
+                        self.begin_text(at, true);
+                        at = self.text(chunk, at + 1, tokens)?;
+                        continue;
+                    }
+                    b'}' if self.state == State::FirstName => {
+                        self.close(Container::Object, tokens)?;
+                    }
+                    _ => white_space(byte)?,
+                },
+                State::Colon => match byte {
+                    b':' => self.state = State::Value,
+                    _ => white_space(byte)?,
+                },
+                State::AfterValue => match byte {
+                    b',' => {
+                        self.state = match self.open.last() {
+                            Some(Container::Object) => State::Name,
+                            _ => State::Value,
+                        };
+                    }
+                    b'}' => self.close(Container::Object, tokens)?,
+                    b']' => self.close(Container::Array, tokens)?,
+                    _ => white_space(byte)?,
+                },
+                State::Done => white_space(byte)?,
+                State::Text => {
+                    at = self.text(chunk, at, tokens)?;
+                    continue;
                 }
                 State::Escape => {
                     self.state = match byte {
@@ -219,20 +236,33 @@ impl Scanner {
                         b'u' => State::Hex(4),
                         _ => return Err(Fault::Syntax),
                     };
-                    at += 1;
                 }
                 State::Hex(left) => {
                     if !byte.is_ascii_hexdigit() {
                         return Err(Fault::Syntax);
                     }
                     self.state = if left > 1 { State::Hex(left - 1) } else { State::Text };
-                    at += 1;
                 }
-                _ => {
-                    self.structure(byte, position, tokens)?;
-                    at += 1;
-                }
+                State::Number(number) => match number.next(byte) {
+                    Some(next) => self.state = State::Number(next),
+                    None if number.is_complete() => {
+                        self.end_scalar(at, tokens);
+                        continue;
+                    }
+                    None => return Err(Fault::Syntax),
+                },
+                State::Literal(rest) => match rest.split_first() {
+                    Some((&expected, rest)) if byte == expected => {
+                        self.state = State::Literal(rest);
+                    }
+                    Some(_) => return Err(Fault::Syntax),
+                    None => {
+                        self.end_scalar(at, tokens);
+                        continue;
+                    }
+                },
             }
+            at += 1;
         }
         self.consumed += chunk.len();
         Ok(())
@@ -244,98 +274,84 @@ impl Scanner {
     /// [`Fault::Syntax`] when the value is not complete.
     pub(super) fn finish(&mut self, tokens: &mut impl Tokens) -> Result<(), Fault> {
         match self.state {
-            State::Number(number) if number.is_complete() => self.end_scalar(self.consumed, tokens),
-            State::Literal([]) => self.end_scalar(self.consumed, tokens),
+            State::Number(number) if number.is_complete() => self.end_scalar(0, tokens),
+            State::Literal([]) => self.end_scalar(0, tokens),
             _ => {}
         }
         if self.state == State::Done { Ok(()) } else { Err(Fault::Syntax) }
     }
 
-    /// One byte outside of strings, numbers and literals.
-    fn structure(
-        &mut self,
-        byte: u8,
-        position: usize,
-        tokens: &mut impl Tokens,
-    ) -> Result<(), Fault> {
-        if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
-            return Ok(());
-        }
-        self.state = match (self.state, byte) {
-            (State::Name | State::FirstName, b'"') => self.begin_text(position, true),
-            (State::Colon, b':') => State::Value,
-            (State::AfterValue, b',') => match self.open.last() {
-                Some(Container::Object) => State::Name,
-                _ => State::Value,
-            },
-            (State::AfterValue | State::FirstName, b'}') => {
-                self.close(Container::Object, tokens)?
-            }
-            (State::AfterValue | State::FirstElement, b']') => {
-                self.close(Container::Array, tokens)?
-            }
-            (State::Value | State::FirstElement, _) => match byte {
-                b'"' => self.begin_text(position, false),
-                b'{' => self.open(Container::Object, tokens)?,
-                b'[' => self.open(Container::Array, tokens)?,
-                b'-' => self.begin(position, State::Number(Number::Minus)),
-                b'0' => self.begin(position, State::Number(Number::Zero)),
-                b'1'..=b'9' => self.begin(position, State::Number(Number::Integer)),
-                b't' => self.begin(position, State::Literal(b"rue")),
-                b'f' => self.begin(position, State::Literal(b"alse")),
-                b'n' => self.begin(position, State::Literal(b"ull")),
-                _ => return Err(Fault::Syntax),
-            },
-            _ => return Err(Fault::Syntax),
-        };
-        Ok(())
+    /// Begins a token at this place of the chunk.
+    const fn begin(&mut self, at: usize, state: State) {
+        self.token = self.consumed + at;
+        self.state = state;
     }
 
-    const fn begin(&mut self, position: usize, state: State) -> State {
-        self.token = position;
-        state
-    }
-
-    const fn begin_text(&mut self, position: usize, name: bool) -> State {
+    const fn begin_text(&mut self, at: usize, name: bool) {
         self.name = name;
         self.escaped = false;
-        self.begin(position, State::Text)
+        self.begin(at, State::Text);
     }
 
-    fn end_text(&mut self, end: usize, tokens: &mut impl Tokens) {
-        let text = Text { span: Span { start: self.token, end }, escaped: self.escaped };
-        if self.name {
-            tokens.name(text);
-            self.state = State::Colon;
-        } else {
+    /// Reads on inside a string from this place of the chunk, and returns the place where it stopped: after
+    /// the string (and the colon, if it is a name), after a backslash, or at the end of the chunk.
+    #[inline]
+    fn text(&mut self, chunk: &[u8], at: usize, tokens: &mut impl Tokens) -> Result<usize, Fault> {
+        let at = at + plain_run(chunk.get(at..).unwrap_or_default());
+        match chunk.get(at) {
+            Some(b'"') => {}
+            Some(b'\\') => {
+                self.escaped = true;
+                self.state = State::Escape;
+                return Ok(at + 1);
+            }
+            Some(_) => return Err(Fault::Syntax),
+            None => return Ok(at),
+        }
+        let at = at + 1;
+        let span = Span { start: self.token, end: self.consumed + at };
+        let text = Text { span, escaped: self.escaped };
+        if !self.name {
             tokens.string(text);
             self.state = self.after_value();
+            return Ok(at);
         }
+        tokens.name(text);
+        // Nearly always the colon follows at once.
+        if chunk.get(at) == Some(&b':') {
+            self.state = State::Value;
+            return Ok(at + 1);
+        }
+        self.state = State::Colon;
+        Ok(at)
     }
 
-    fn end_scalar(&mut self, end: usize, tokens: &mut impl Tokens) {
-        tokens.scalar(Span { start: self.token, end });
+    /// Ends a number or literal before this place of the chunk.
+    fn end_scalar(&mut self, at: usize, tokens: &mut impl Tokens) {
+        tokens.scalar(Span { start: self.token, end: self.consumed + at });
         self.state = self.after_value();
     }
 
-    fn open(&mut self, container: Container, tokens: &mut impl Tokens) -> Result<State, Fault> {
+    fn open(&mut self, container: Container, tokens: &mut impl Tokens) -> Result<(), Fault> {
         if self.open.len() >= self.max_depth {
             return Err(Fault::TooDeep);
         }
         self.open.push(container);
         tokens.open(container);
-        Ok(match container {
+        self.state = match container {
             Container::Object => State::FirstName,
             Container::Array => State::FirstElement,
-        })
+        };
+        Ok(())
     }
 
-    fn close(&mut self, container: Container, tokens: &mut impl Tokens) -> Result<State, Fault> {
+    fn close(&mut self, container: Container, tokens: &mut impl Tokens) -> Result<(), Fault> {
         if self.open.pop() != Some(container) {
             return Err(Fault::Syntax);
         }
         tokens.close();
-        Ok(self.after_value())
+        self.state = self.after_value();
+        Ok(())
     }
 
     const fn after_value(&self) -> State {
@@ -343,18 +359,45 @@ impl Scanner {
     }
 }
 
+/// Accepts white space.
+const fn white_space(byte: u8) -> Result<(), Fault> {
+    match byte {
+        b' ' | b'\t' | b'\n' | b'\r' => Ok(()),
+        _ => Err(Fault::Syntax),
+    }
+}
+
+/// Words of a string that are looked at one by one, before a search that pays off on long ones.
+const SHORT: usize = 6;
+
 /// How many bytes at the start neither end a string nor break it.
+#[inline]
 fn plain_run(bytes: &[u8]) -> usize {
     let (words, tail) = bytes.as_chunks::<8>();
-    let mut run = 0;
-    for word in words {
+    for (at, word) in words.iter().take(SHORT).enumerate() {
         let special = special_bytes(u64::from_le_bytes(*word));
         if special != 0 {
-            return run + special.trailing_zeros() as usize / 8;
+            return 8 * at + special.trailing_zeros() as usize / 8;
         }
-        run += 8;
     }
-    run + tail.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | ..0x20)).count()
+    if words.len() < SHORT {
+        return 8 * words.len() + tail.iter().take_while(|byte| !is_special(**byte)).count();
+    }
+    8 * SHORT + long_plain_run(bytes.get(8 * SHORT..).unwrap_or_default())
+}
+
+#[cold]
+fn long_plain_run(bytes: &[u8]) -> usize {
+    let end = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
+    let run = bytes.get(..end).unwrap_or_default();
+    if run.iter().fold(u8::MAX, |least, byte| least.min(*byte)) >= 0x20 {
+        return end;
+    }
+    run.iter().take_while(|byte| !is_special(**byte)).count()
+}
+
+const fn is_special(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | ..0x20)
 }
 
 /// Marks the quotes, backslashes and control characters of eight bytes by their highest bits. Bytes

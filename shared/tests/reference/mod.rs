@@ -297,7 +297,8 @@ impl Speller {
                 '\t' => Some('t'),
                 _ => None,
             };
-            if !must && !(escape_often && self.choose(3) == 0) {
+            let escape = must || (escape_often && self.choose(3) == 0);
+            if !escape {
                 self.out.push(character);
             } else if let Some(short) = short
                 && self.choose(2) == 0

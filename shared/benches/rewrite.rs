@@ -1,0 +1,84 @@
+//! What the rewriter costs by the shape of the body, beside a `serde_json` round trip of the same body.
+//!
+//! `cargo bench -p finality-core`
+#![allow(missing_docs, clippy::panic, reason = "criterion's macros write undocumented items")]
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use finality_core::rewrite::{Inspection, Rewriter, Rules, Scope};
+
+const HEAD: u64 = 0x0123_4567;
+
+/// A call of about 120 bytes, or of about `padding` more.
+fn call(id: usize, block: &str, padding: usize) -> String {
+    let address = format!("0x{:040x}", id * 0x9e37_79b9);
+    let data = "0".repeat(padding);
+    match padding {
+        0 => format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"eth_getBalance","params":["{address}","{block}"]}}"#
+        ),
+        _ => format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"eth_call","params":[{{"to":"{address}","data":"0x{data}"}},"{block}"]}}"#
+        ),
+    }
+}
+
+/// A batch in which the first `tagged` of every two calls bear a tag.
+fn batch(calls: usize, tagged: bool) -> String {
+    let block = |id: usize| if tagged && id.is_multiple_of(2) { "espresso" } else { "latest" };
+    let calls: Vec<String> = (0..calls).map(|id| call(id, block(id), 74)).collect();
+    format!("[{}]", calls.join(","))
+}
+
+fn rewrite(rewriter: &Rewriter, body: &[u8]) -> Option<Vec<u8>> {
+    match rewriter.inspect(body) {
+        Inspection::Untouched => None,
+        Inspection::Tagged(tagged) => Some(tagged.splice(body, HEAD)),
+        Inspection::Refused(denied) => panic!("{denied:?}"),
+    }
+}
+
+fn round_trip(body: &[u8]) -> Vec<u8> {
+    let parsed: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    serde_json::to_vec(&parsed).unwrap_or_default()
+}
+
+fn shapes(criterion: &mut Criterion) {
+    let rewriter = |scope| {
+        let rules = Rules { scope, max_batch_length: 5000, ..Rules::default() };
+        Rewriter::new(rules).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let (everywhere, blocks) = (rewriter(Scope::Params), rewriter(Scope::BlockParameters));
+    for (name, body, tags) in [
+        ("small untagged", call(1, "latest", 0), 0),
+        ("small tagged", call(1, "espresso", 0), 1),
+        ("batch of 100, untagged", batch(100, false), 0),
+        ("batch of 100, 50 tags", batch(100, true), 50),
+        ("batch of 5000, untagged", batch(5000, false), 0),
+        ("batch of 5000, 2500 tags", batch(5000, true), 2500),
+        ("1 MB of call data, tagged", call(1, "espresso", 1_000_000), 1),
+    ] {
+        let body = body.as_bytes();
+        let found = match everywhere.inspect(body) {
+            Inspection::Tagged(tagged) => tagged.tags(),
+            _ => 0,
+        };
+        assert_eq!(found, tags, "{name}");
+        let mut group = criterion.benchmark_group(format!("{name} ({} bytes)", body.len()));
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function("rewrite", |bencher| {
+            bencher.iter(|| rewrite(&everywhere, black_box(body)));
+        });
+        group.bench_function("rewrite, block-parameters", |bencher| {
+            bencher.iter(|| rewrite(&blocks, black_box(body)));
+        });
+        group.bench_function("serde_json round trip", |bencher| {
+            bencher.iter(|| round_trip(black_box(body)));
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, shapes);
+criterion_main!(benches);
