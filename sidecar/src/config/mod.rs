@@ -18,7 +18,7 @@ pub use self::{
     source::{CONFIG_VARIABLE, Source, Value, Values},
     url::SecretUrl,
 };
-use crate::telemetry::log::Format;
+use crate::{store::Record, telemetry::log::Format};
 
 /// The effective settings of `run`.
 #[derive(Debug, Clone)]
@@ -113,6 +113,31 @@ impl Config {
                 log_format: log_format?,
             })
         })
+    }
+}
+
+impl Config {
+    /// Checks that something tells where reading HotShot begins: the stored record, the light client or
+    /// the configuration.
+    ///
+    /// # Errors
+    /// One problem that names the settings.
+    pub fn check_start_position(&self, record: Option<&Record>) -> Result<(), Problems> {
+        let stored = record.and_then(|record| record.restart_height);
+        if stored.is_some()
+            || self.light_client_address.is_some()
+            || self.initial_hotshot_height.is_some()
+        {
+            return Ok(());
+        }
+        let mut problems = Problems::default();
+        problems.add(Problem::of(
+            "light_client_address",
+            None,
+            "missing: nothing tells where reading HotShot begins; give light_client_address or \
+             initial_hotshot_height (the state file has no position)",
+        ));
+        Err(problems)
     }
 }
 

@@ -5,7 +5,6 @@
 
 use alloy_primitives::{B256, keccak256};
 use finality_core::head::Source;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -199,6 +198,7 @@ fn read(mut file: OurFile) -> Result<Record, FormatError> {
 #[cfg(test)]
 mod tests {
     use super::{super::testing, *};
+    use jiff::Timestamp;
     use proptest::prelude::*;
     use serde_json::Value;
 

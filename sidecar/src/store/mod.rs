@@ -6,6 +6,8 @@
 mod file;
 mod files;
 mod format;
+#[cfg(test)]
+pub(crate) mod memory;
 mod place;
 #[cfg(test)]
 mod testing;
@@ -96,6 +98,9 @@ pub trait Store: Send {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
+    /// The write did not end.
+    #[error("the write was interrupted: {0}")]
+    Interrupted(String),
     /// A number below the stored one.
     #[error(
         "refused to lower the stored head from {stored} to {given}; only `store reset` lowers it"

@@ -1,0 +1,98 @@
+//! A flag for every setting, made from the table of settings.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
+
+use crate::config::{SETTINGS, Setting, Values};
+
+const CONFIG: &str = "config";
+
+/// What was given on the command line, as text; the configuration judges it.
+#[derive(Debug, Clone, Default)]
+pub struct SettingFlags {
+    config: Option<PathBuf>,
+    values: BTreeMap<&'static str, String>,
+}
+
+impl SettingFlags {
+    /// All values, from these flags, this process's environment, the file and the defaults.
+    #[must_use]
+    pub fn gather(&self) -> Values {
+        Values::gather(&self.values, self.config.as_deref(), |name| std::env::var(name).ok())
+    }
+
+    fn add_to(command: Command, settings: impl Iterator<Item = &'static Setting>) -> Command {
+        let config = Arg::new(CONFIG)
+            .long(CONFIG)
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .help("Configuration file in TOML [env: FINALITY_CONFIG]");
+        settings.fold(command.arg(config), |command, setting| command.arg(flag(setting)))
+    }
+}
+
+fn flag(setting: &Setting) -> Arg {
+    let default = setting.default.map_or_else(String::new, |text| format!(" [default: {text}]"));
+    let help = format!("{} [env: {}]{default}", setting.help, setting.variable());
+    Arg::new(setting.name)
+        .long(setting.flag())
+        .value_name(if setting.list { "A,B,…" } else { "VALUE" })
+        .action(if setting.list { ArgAction::Append } else { ArgAction::Set })
+        // A value that begins with a dash is judged with the others.
+        .allow_hyphen_values(true)
+        .help(help)
+}
+
+impl FromArgMatches for SettingFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Self::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.config = matches.get_one::<PathBuf>(CONFIG).cloned();
+        for setting in SETTINGS {
+            if let Ok(Some(given)) = matches.try_get_many::<String>(setting.name) {
+                let given: Vec<_> = given.map(String::as_str).collect();
+                self.values.insert(setting.name, given.join(","));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Args for SettingFlags {
+    fn augment_args(command: Command) -> Command {
+        Self::add_to(command, SETTINGS.iter())
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+/// The flags of commands that only touch the state file.
+#[derive(Debug, Clone, Default)]
+pub struct StoreFlags(pub SettingFlags);
+
+impl FromArgMatches for StoreFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        SettingFlags::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
+impl Args for StoreFlags {
+    fn augment_args(command: Command) -> Command {
+        SettingFlags::add_to(command, Setting::named("store_path").into_iter())
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}

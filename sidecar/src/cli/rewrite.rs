@@ -1,0 +1,62 @@
+//! `rewrite`: what the filter would make of a body.
+
+use std::{
+    io::{Read, Write},
+    process::ExitCode,
+};
+
+use clap::Args;
+use finality_core::{
+    jsonrpc,
+    refusal::Refusal,
+    rewrite::{Inspection, Rewriter, Rules, Scope},
+};
+
+use super::exit::{self, Failure};
+
+/// Arguments of `rewrite`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// A tag; may be given several times
+    #[arg(long, value_name = "TAG", required = true)]
+    tag: Vec<String>,
+    /// The head, an L2 block number in decimal
+    #[arg(long, value_name = "NUMBER")]
+    number: u64,
+    /// Where tags count: params or block-parameters
+    #[arg(long, value_name = "SCOPE", default_value_t)]
+    scope: Scope,
+    /// The longest body that is taken
+    #[arg(long, value_name = "BYTES", default_value_t = 1_000_000)]
+    max_body_bytes: usize,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Tags that cannot be meant, or standard input or output failing.
+pub fn run(
+    arguments: &Arguments,
+    input: impl Read,
+    out: &mut impl Write,
+) -> Result<ExitCode, Failure> {
+    let rules = Rules { tags: arguments.tag.clone(), scope: arguments.scope, ..Rules::default() };
+    let rewriter = Rewriter::new(rules).map_err(Failure::usage)?;
+    let limit = arguments.max_body_bytes;
+    let mut body = Vec::new();
+    input.take((limit as u64).saturating_add(1)).read_to_end(&mut body)?;
+    let (bytes, code) = if body.len() > limit {
+        (jsonrpc::error_without_id(&Refusal::BodyTooLarge { limit }), exit::REQUEST_REFUSED.into())
+    } else {
+        match rewriter.inspect(&body) {
+            Inspection::Untouched => (body, ExitCode::SUCCESS),
+            Inspection::Tagged(tagged) => {
+                (tagged.splice(&body, arguments.number), ExitCode::SUCCESS)
+            }
+            Inspection::Refused(denied) => (denied.body(&body), exit::REQUEST_REFUSED.into()),
+        }
+    };
+    out.write_all(&bytes)?;
+    out.flush()?;
+    Ok(code)
+}

@@ -1,0 +1,197 @@
+//! `run`: from configuration to a served head, and the way down.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use finality_core::build;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+};
+
+use super::{exit::Failure, flags::SettingFlags};
+use crate::{
+    api::{self, ApiState, Phase, StatusSource, server},
+    config::{Config, SecretUrl},
+    espresso::QueryService,
+    head::{HeadKeeper, PublishedHead},
+    l1::L1,
+    node::Node,
+    rollup::op::Op,
+    status::StatusBoard,
+    store::{FileStore, Store},
+    telemetry::{Metrics, log, metrics::Target},
+    upstream::{Upstream, UpstreamOptions},
+    verifier,
+};
+
+/// Runs the command until a signal comes or the verifier ends.
+///
+/// # Errors
+/// Bad configuration, a store that cannot be opened, an address that cannot be listened on, or a verifier
+/// that gave up.
+pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
+    let config = Config::from_values(&flags.gather())?;
+    log::start(&config.log_level, config.log_format);
+    tracing::info!(
+        version = build::VERSION,
+        commit = build::COMMIT,
+        target = build::TARGET,
+        "finality-sidecar {}",
+        build::LINE
+    );
+    let store = FileStore::open(&config.store_path)?;
+    config.check_start_position(store.record())?;
+    // It fails only when there is a provider already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
+    let ended = runtime.block_on(serve(config, store));
+    // A thread that is still busy, say in a name look-up, does not hold up the end.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(Failure::failed(format_args!("{error:#}"))),
+    }
+}
+
+/// The verifier at work, and what it tells.
+struct Verifier {
+    head: PublishedHead,
+    status: Arc<dyn StatusSource>,
+    /// Ends after the stop signal, or earlier with an error that trying again does not mend.
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+async fn serve(config: Config, store: FileStore) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let listener = TcpListener::bind(config.listen_addr)
+        .await
+        .with_context(|| format!("cannot listen on {} (listen_addr)", config.listen_addr))?;
+    let address = listener.local_addr()?;
+    let metrics = Metrics::new();
+    let (phase, phases) = watch::channel(Phase::Serving);
+    let (stop, stopped) = watch::channel(false);
+    let mut verifier = start_verifier(&config, store, &metrics, stopped)?;
+    let state = ApiState {
+        head: verifier.head.clone(),
+        status: Arc::clone(&verifier.status),
+        metrics,
+        phase: phases.clone(),
+        long_poll_limit: config.long_poll_limit,
+        ready_max_age: config.ready_max_age,
+    };
+    let router = api::router(state);
+    let limit = config.shutdown_limit;
+    let server =
+        tokio::spawn(server::serve(listener, router, config.max_connections, phases, limit));
+    tracing::info!(%address, "serving");
+
+    let ended = tokio::select! {
+        name = signals.next() => {
+            tracing::info!(signal = name, delay = ?config.shutdown_delay, "shutting down");
+            None
+        }
+        ended = &mut verifier.task => Some(ended),
+    };
+    tokio::spawn(async move {
+        let name = signals.next().await;
+        tracing::warn!(signal = name, "ending at once");
+        std::process::exit(i32::from(super::exit::FAILED));
+    });
+    phase.send_replace(Phase::Draining);
+    if ended.is_none() {
+        tokio::time::sleep(config.shutdown_delay).await;
+    }
+    phase.send_replace(Phase::Closing);
+    server.await.context("the HTTP server failed")?;
+    stop.send_replace(true);
+    let ended = match ended {
+        Some(ended) => ended,
+        None => wait_for_end(&mut verifier.task, limit).await?,
+    };
+    ended.context("the verifier failed")??;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The end of the verifier. What it has published is on the disk already, so that ending it by force
+/// loses nothing.
+async fn wait_for_end(
+    task: &mut JoinHandle<anyhow::Result<()>>,
+    limit: Duration,
+) -> anyhow::Result<Result<anyhow::Result<()>, tokio::task::JoinError>> {
+    if let Ok(ended) = tokio::time::timeout(limit, &mut *task).await {
+        return Ok(ended);
+    }
+    tracing::warn!("the verifier did not end within shutdown_limit");
+    task.abort();
+    Ok(Ok(Ok(())))
+}
+
+/// The signals that ask the process to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Starts the verifier with the store; it ends when `stopped` becomes true.
+fn start_verifier(
+    config: &Config,
+    store: FileStore,
+    metrics: &Metrics,
+    stopped: watch::Receiver<bool>,
+) -> anyhow::Result<Verifier> {
+    let upstream = |target, setting, url: &SecretUrl| {
+        let options = UpstreamOptions {
+            request_timeout: config.request_timeout,
+            retry_interval: config.verification_interval,
+            metrics: metrics.clone(),
+        };
+        Upstream::new(target, setting, url.clone(), options).context("no HTTP client can be made")
+    };
+    let execution = upstream(Target::Node, "node_execution_rpc", &config.node_execution_rpc)?;
+    let consensus = upstream(Target::Consensus, "node_consensus_rpc", &config.node_consensus_rpc)?;
+    let query = upstream(Target::Query, "query_service_url", &config.query_service_url)?;
+    let l1 = upstream(Target::L1, "l1_rpc", &config.l1_rpc)?;
+    let dependencies = [execution.clone(), consensus.clone(), query.clone(), l1.clone()];
+    let (keeper, head) = HeadKeeper::new(store, metrics.clone());
+    let board = Arc::new(StatusBoard::new(head.clone(), move || {
+        dependencies.iter().map(Upstream::report).collect()
+    }));
+    let verifier = verifier::Verifier::new(
+        Op::new(config.batcher_addresses.iter().copied()),
+        Node::new(execution, consensus),
+        L1::new(l1),
+        move |namespace| QueryService::new(query.clone(), namespace),
+        keeper,
+        Arc::clone(&board),
+        metrics.clone(),
+        verifier::Options {
+            interval: config.verification_interval,
+            namespace: config.namespace,
+            light_client: config.light_client_address,
+            initial_hotshot_height: config.initial_hotshot_height,
+            budget: verifier::Budget::default(),
+        },
+    );
+    let task = tokio::spawn(async move { Ok(verifier.run(stopped).await?) });
+    Ok(Verifier { head, status: board, task })
+}

@@ -1,0 +1,67 @@
+//! A store in memory for tests: a clone is the same disk, and writes can be told to fail.
+
+use std::sync::{Arc, Mutex};
+
+use super::{Record, Store, StoreError};
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MemoryStore {
+    /// What this process has loaded or saved.
+    record: Option<Record>,
+    disk: Arc<Mutex<Disk>>,
+}
+
+#[derive(Debug, Default)]
+struct Disk {
+    record: Option<Record>,
+    fails: bool,
+    saves: Vec<u64>,
+}
+
+impl MemoryStore {
+    pub(crate) fn with(record: Record) -> Self {
+        let store = Self::default();
+        store.disk.lock().unwrap().record = Some(record);
+        store.reopen()
+    }
+
+    /// The store as a new process finds it.
+    pub(crate) fn reopen(&self) -> Self {
+        let record = self.disk.lock().unwrap().record.clone();
+        Self { record, disk: Arc::clone(&self.disk) }
+    }
+
+    pub(crate) fn fail(&self, fails: bool) {
+        self.disk.lock().unwrap().fails = fails;
+    }
+
+    /// What is on the disk.
+    pub(crate) fn on_disk(&self) -> Option<Record> {
+        self.disk.lock().unwrap().record.clone()
+    }
+
+    /// The numbers of all successful saves.
+    pub(crate) fn saves(&self) -> Vec<u64> {
+        self.disk.lock().unwrap().saves.clone()
+    }
+}
+
+impl Store for MemoryStore {
+    fn record(&self) -> Option<&Record> {
+        self.record.as_ref()
+    }
+
+    fn save(&mut self, record: Record) -> Result<(), StoreError> {
+        let mut disk = self.disk.lock().unwrap();
+        if disk.fails {
+            return Err(StoreError::Interrupted("told to".into()));
+        }
+        if let Some(stored) = disk.record.as_ref().filter(|stored| stored.number > record.number) {
+            return Err(StoreError::Regression { stored: stored.number, given: record.number });
+        }
+        disk.saves.push(record.number);
+        disk.record = Some(record.clone());
+        self.record = Some(record);
+        Ok(())
+    }
+}

@@ -1,0 +1,413 @@
+//! The HTTP API through real sockets, with a head that the test moves by hand.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failing test may panic"
+)]
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use finality_core::head::{HeadQuery, HeadReport, Mode, Source, Status, hex_number};
+use finality_sidecar::{
+    api::{self, ApiState, Phase, StatusSource, server},
+    telemetry::Metrics,
+};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+};
+
+/// Longer than any test takes: whoever waits for it hangs.
+const FOR_EVER: Duration = Duration::from_secs(3600);
+
+#[derive(Debug)]
+struct Facts {
+    alive: AtomicBool,
+    writable: AtomicBool,
+}
+
+impl StatusSource for Facts {
+    fn status(&self) -> Value {
+        serde_json::json!({ "reason": self.reason(), "next": 6 })
+    }
+
+    fn reason(&self) -> String {
+        "the node has not answered yet".into()
+    }
+
+    fn verifier_alive(&self) -> bool {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    fn store_writable(&self) -> bool {
+        self.writable.load(Ordering::Relaxed)
+    }
+}
+
+/// A served API and the strings that move it.
+struct Sidecar {
+    address: SocketAddr,
+    head: watch::Sender<Option<Arc<HeadReport>>>,
+    phase: watch::Sender<Phase>,
+    facts: Arc<Facts>,
+    server: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    code: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+}
+
+fn report(number: u64, status: Status) -> Arc<HeadReport> {
+    Arc::new(HeadReport {
+        number,
+        hex: hex_number(number),
+        hash: None,
+        source: Source::Espresso,
+        mode: Mode::Espresso,
+        status,
+        espresso: None,
+        ethereum: None,
+        chain_id: 1,
+        updated_at: "2026-01-01T00:00:00.123Z".into(),
+    })
+}
+
+impl Sidecar {
+    async fn start() -> Self {
+        Self::start_with(|_| {}, 1000).await
+    }
+
+    async fn start_with(change: impl FnOnce(&mut ApiState), max_connections: usize) -> Self {
+        let (head, heads) = watch::channel(None);
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let facts =
+            Arc::new(Facts { alive: AtomicBool::new(true), writable: AtomicBool::new(true) });
+        let mut state = ApiState {
+            head: heads,
+            status: facts.clone(),
+            metrics: Metrics::new(),
+            phase: phases.clone(),
+            long_poll_limit: FOR_EVER,
+            ready_max_age: None,
+        };
+        change(&mut state);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = api::router(state);
+        let server =
+            tokio::spawn(server::serve(listener, router, max_connections, phases, FOR_EVER));
+        Self { address, head, phase, facts, server }
+    }
+
+    fn publish(&self, number: u64, status: Status) {
+        self.head.send_replace(Some(report(number, status)));
+    }
+
+    /// Sends a request on a connection of its own; the answer comes later.
+    async fn send(&self, request: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let text = format!("{request} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn ask(&self, request: &str) -> Answer {
+        receive(self.send(request).await).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask(&format!("GET {path}")).await
+    }
+}
+
+async fn receive(mut stream: TcpStream) -> Answer {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+    let code = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { code, head: head.to_owned(), body: body.to_owned() }
+}
+
+fn after(number: u64, status: Option<Status>) -> String {
+    let query = HeadQuery { after: Some(number), status, wait_seconds: 3000 };
+    format!("GET {}", query.path())
+}
+
+#[tokio::test]
+async fn without_a_head_it_says_why() {
+    let sidecar = Sidecar::start().await;
+    let answer = sidecar.get("/v1/head").await;
+    assert_eq!(answer.code, 503);
+    assert_eq!(answer.json()["error"], "no_head");
+    assert_eq!(answer.json()["reason"], "the node has not answered yet");
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+}
+
+#[tokio::test]
+async fn the_head_is_answered_as_the_core_reads_it() {
+    let sidecar = Sidecar::start().await;
+    sidecar.publish(12345, Status::Ok);
+    let answer = sidecar.get("/v1/head").await;
+    assert_eq!(answer.code, 200);
+    assert_eq!(HeadReport::parse(answer.body.as_bytes()).unwrap(), *report(12345, Status::Ok));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    // A number that is news is answered at once, whatever the wait.
+    assert_eq!(sidecar.ask(&after(12344, Some(Status::Ok))).await.json()["number"], 12345);
+    assert_eq!(sidecar.ask(&after(20000, Some(Status::Pruned))).await.json()["number"], 12345);
+}
+
+#[tokio::test]
+async fn a_long_poll_ends_with_a_higher_number_and_not_before() {
+    let sidecar = Sidecar::start().await;
+    sidecar.publish(5, Status::Ok);
+    let waiting = sidecar.send(&after(5, Some(Status::Ok))).await;
+    // Seen by the server before the head moves: the second answer comes after the first request.
+    sidecar.get("/v1/head").await;
+    sidecar.publish(5, Status::Ok);
+    sidecar.publish(6, Status::Ok);
+    assert_eq!(receive(waiting).await.json()["number"], 6);
+}
+
+#[tokio::test]
+async fn a_long_poll_ends_with_another_status() {
+    let sidecar = Sidecar::start().await;
+    sidecar.publish(5, Status::Ok);
+    let by_status = sidecar.send(&after(5, Some(Status::Ok))).await;
+    let by_number = sidecar.send(&after(5, None)).await;
+    sidecar.get("/v1/head").await;
+    sidecar.publish(5, Status::Diverged);
+    assert_eq!(receive(by_status).await.json()["status"], "diverged");
+    sidecar.publish(6, Status::Diverged);
+    assert_eq!(receive(by_number).await.json()["number"], 6);
+}
+
+#[tokio::test]
+async fn a_client_that_has_a_head_waits_for_the_first_one_of_this_sidecar() {
+    let sidecar = Sidecar::start().await;
+    let waiting = sidecar.send(&after(5, Some(Status::Ok))).await;
+    sidecar.get("/v1/head").await;
+    sidecar.publish(4, Status::Ok);
+    sidecar.publish(6, Status::Ok);
+    assert_eq!(receive(waiting).await.json()["number"], 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_wait_is_over_the_current_head_is_answered() {
+    let limit = Duration::from_secs(2);
+    let sidecar = Sidecar::start_with(|state| state.long_poll_limit = limit, 10).await;
+    let start = tokio::time::Instant::now();
+    let answer = sidecar.ask(&after(5, None)).await;
+    assert_eq!((answer.code, answer.json()["error"].as_str()), (503, Some("no_head")));
+    sidecar.publish(5, Status::Ok);
+    // Three thousand seconds are asked for; the limit is two.
+    assert_eq!(sidecar.ask(&after(5, Some(Status::Ok))).await.json()["number"], 5);
+    // The clock of this test is not the wall's: it jumps from timer to timer.
+    assert!(start.elapsed() < Duration::from_secs(60));
+}
+
+#[tokio::test]
+async fn hundreds_wait_while_others_are_answered_and_one_change_wakes_them_all() {
+    let sidecar = Sidecar::start().await;
+    sidecar.publish(5, Status::Ok);
+    let mut waiting = Vec::new();
+    for _ in 0..300 {
+        waiting.push(sidecar.send(&after(5, Some(Status::Ok))).await);
+    }
+    assert_eq!(sidecar.get("/v1/head").await.json()["number"], 5);
+    sidecar.publish(7, Status::Ok);
+    for stream in waiting {
+        assert_eq!(receive(stream).await.json()["number"], 7);
+    }
+}
+
+#[tokio::test]
+async fn a_bad_query_is_named() {
+    let sidecar = Sidecar::start().await;
+    sidecar.publish(5, Status::Ok);
+    for (query, parameter) in [
+        ("after=x", "\"after\""),
+        ("after=1&after=2", "\"after\""),
+        ("status=fine", "\"status\""),
+        ("wait=25", "\"wait\""),
+        ("wiat=25s", "\"wiat\""),
+        ("after=%ff", "\"after\""),
+    ] {
+        let answer = sidecar.get(&format!("/v1/head?{query}")).await;
+        assert_eq!(answer.code, 400, "{query}");
+        assert_eq!(answer.json()["error"], "bad_query");
+        let reason = answer.json()["reason"].as_str().unwrap().to_owned();
+        assert!(reason.contains(parameter), "{query}: {reason}");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_bears_the_marker_and_every_error_is_json() {
+    let sidecar = Sidecar::start().await;
+    for (request, code) in [
+        ("GET /v1/head", 503),
+        ("GET /v1/head?wait=x", 400),
+        ("GET /v1/status", 200),
+        ("GET /livez", 200),
+        ("GET /readyz", 503),
+        ("GET /healthz", 503),
+        ("GET /metrics", 200),
+        ("GET /nothing", 404),
+        ("GET /v1/head/", 404),
+        ("POST /v1/head", 405),
+        ("DELETE /metrics", 405),
+        ("BREW /livez", 405),
+    ] {
+        let answer = sidecar.ask(request).await;
+        assert_eq!(answer.code, code, "{request}");
+        assert_eq!(
+            answer.header("x-finality-sidecar"),
+            Some(finality_core::build::VERSION),
+            "{request}"
+        );
+        if code >= 400 && code != 503 {
+            assert!(answer.json()["error"].is_string(), "{request}");
+        }
+        if code == 405 {
+            assert_eq!(answer.header("allow"), Some("GET,HEAD"), "{request}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn head_requests_have_no_body() {
+    let sidecar = Sidecar::start().await;
+    sidecar.publish(5, Status::Ok);
+    let answer = sidecar.ask("HEAD /v1/head").await;
+    assert_eq!((answer.code, answer.body.as_str()), (200, ""));
+}
+
+#[tokio::test]
+async fn readiness_lists_its_checks() {
+    let sidecar = Sidecar::start().await;
+    let answer = sidecar.get("/readyz").await;
+    assert_eq!(answer.code, 503);
+    assert_eq!(answer.json()["checks"][0]["reason"], "the node has not answered yet");
+    sidecar.publish(5, Status::Diverged);
+    assert_eq!(sidecar.get("/readyz").await.json(), serde_json::json!({ "ready": true }));
+    let checks = sidecar.get("/healthz?verbose").await.json()["checks"].clone();
+    let names: Vec<_> = checks.as_array().unwrap().iter().map(|check| &check["name"]).collect();
+    assert_eq!(names, ["head", "store", "serving"]);
+    sidecar.facts.writable.store(false, Ordering::Relaxed);
+    let answer = sidecar.get("/readyz").await;
+    assert_eq!((answer.code, &answer.json()["checks"][0]["name"]), (503, &"store".into()));
+    assert_eq!(sidecar.get("/livez").await.code, 200);
+    sidecar.facts.alive.store(false, Ordering::Relaxed);
+    assert_eq!(sidecar.get("/livez").await.code, 503);
+}
+
+#[tokio::test]
+async fn age_counts_only_when_asked() {
+    let limit = Some(Duration::from_secs(60));
+    let sidecar = Sidecar::start_with(|state| state.ready_max_age = limit, 10).await;
+    sidecar.publish(5, Status::Ok);
+    let answer = sidecar.get("/readyz").await;
+    assert_eq!((answer.code, &answer.json()["checks"][0]["name"]), (503, &"age".into()));
+    let mut fresh = report(6, Status::Ok);
+    Arc::get_mut(&mut fresh).unwrap().updated_at = jiff::Timestamp::now().to_string();
+    sidecar.head.send_replace(Some(fresh));
+    assert_eq!(sidecar.get("/readyz").await.code, 200);
+}
+
+#[tokio::test]
+async fn metrics_count_answers_by_known_paths_only() {
+    let sidecar = Sidecar::start().await;
+    sidecar.get("/v1/head").await;
+    sidecar.get("/v1/head").await;
+    sidecar.get("/secret-path").await;
+    let answer = sidecar.get("/metrics").await;
+    assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text"));
+    for line in [
+        "espresso_http_requests_total{path=\"/v1/head\",code=\"503\"} 2",
+        "espresso_http_requests_total{path=\"other\",code=\"404\"} 1",
+    ] {
+        assert!(answer.body.contains(line), "{}", answer.body);
+    }
+    assert!(!answer.body.contains("secret"));
+}
+
+#[tokio::test]
+async fn a_drain_serves_everything_and_the_close_answers_those_who_wait() {
+    let sidecar = Sidecar::start().await;
+    sidecar.publish(5, Status::Ok);
+    let waiting = sidecar.send(&after(5, Some(Status::Ok))).await;
+    let until_close = sidecar.send(&after(6, Some(Status::Ok))).await;
+    sidecar.phase.send_replace(Phase::Draining);
+    assert_eq!(sidecar.get("/readyz").await.json()["checks"][0]["name"], "serving");
+    assert_eq!(sidecar.get("/v1/head").await.code, 200);
+    sidecar.publish(6, Status::Ok);
+    assert_eq!(receive(waiting).await.json()["number"], 6);
+    sidecar.phase.send_replace(Phase::Closing);
+    assert_eq!(receive(until_close).await.json()["number"], 6);
+    sidecar.server.await.unwrap();
+    assert!(TcpStream::connect(sidecar.address).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn an_idle_connection_does_not_hold_up_the_close() {
+    let sidecar = Sidecar::start().await;
+    let mut idle = TcpStream::connect(sidecar.address).await.unwrap();
+    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+    let mut first = [0; 15];
+    idle.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    sidecar.phase.send_replace(Phase::Closing);
+    sidecar.server.await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_their_turn() {
+    let sidecar = Sidecar::start_with(|_| {}, 1).await;
+    sidecar.publish(5, Status::Ok);
+    let first = sidecar.send(&after(5, Some(Status::Ok))).await;
+    let second = sidecar.send("GET /v1/head").await;
+    drop(first);
+    assert_eq!(receive(second).await.json()["number"], 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_too_slow_is_cut_off() {
+    let sidecar = Sidecar::start().await;
+    let mut slow = TcpStream::connect(sidecar.address).await.unwrap();
+    slow.write_all(b"GET /livez HTTP/1.1\r\nhost: te").await.unwrap();
+    let mut rest = Vec::new();
+    slow.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&rest), "");
+}
+
+#[tokio::test]
+async fn a_head_of_a_request_that_is_too_large_is_refused() {
+    let sidecar = Sidecar::start().await;
+    let answer = sidecar.get(&format!("/{}", "x".repeat(20_000))).await;
+    assert!([414, 431].contains(&answer.code), "{answer:?}");
+    assert_eq!(sidecar.get("/livez").await.code, 200);
+}
