@@ -1,0 +1,129 @@
+//! HotShot headers, as far as an operator wants to see them: how old HotShot's newest block is, and
+//! which L1 block HotShot knows to be final.
+
+use alloy_primitives::B256;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use super::{NamespaceTable, TaggedBase64};
+
+/// The part of a header that every version has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HotShotHeader {
+    /// HotShot height.
+    pub height: u64,
+    /// Block time, seconds since the epoch.
+    pub timestamp: u64,
+    /// The newest final L1 block that HotShot knew.
+    pub l1_finalized: Option<L1Finalized>,
+    /// Which namespaces the block holds.
+    pub namespaces: NamespaceTable,
+    /// Commitment to the block's payload; the tag names the dispersal scheme.
+    pub payload_commitment: TaggedBase64,
+}
+
+/// An L1 block in a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct L1Finalized {
+    /// Block number.
+    pub number: u64,
+    /// Block hash.
+    pub hash: B256,
+}
+
+/// Version 0.1 has its fields at the top, later ones beside their version.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Versioned {
+    Wrapped { fields: Fields },
+    Bare(Fields),
+}
+
+#[derive(Deserialize)]
+struct Fields {
+    height: u64,
+    timestamp: u64,
+    l1_finalized: Option<L1Finalized>,
+    ns_table: EncodedTable,
+    payload_commitment: TaggedBase64,
+}
+
+#[derive(Deserialize)]
+struct EncodedTable {
+    bytes: String,
+}
+
+impl<'de> Deserialize<'de> for HotShotHeader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fields = match Versioned::deserialize(deserializer)? {
+            Versioned::Wrapped { fields } | Versioned::Bare(fields) => fields,
+        };
+        let table = STANDARD.decode(&fields.ns_table.bytes).map_err(D::Error::custom)?;
+        let namespaces = NamespaceTable::decode(&table)
+            .ok_or_else(|| D::Error::custom("the namespace table is malformed"))?;
+        Ok(Self {
+            height: fields.height,
+            timestamp: fields.timestamp,
+            l1_finalized: fields.l1_finalized,
+            namespaces,
+            payload_commitment: fields.payload_commitment,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn cases() -> Vec<Value> {
+        let vectors: Value =
+            serde_json::from_str(include_str!("../../testdata/espresso_headers.json")).unwrap();
+        vectors["cases"].as_array().unwrap().clone()
+    }
+
+    #[test]
+    fn headers_of_every_version_are_read() {
+        assert!(!cases().is_empty());
+        for case in cases() {
+            let fields = &case["header"]["fields"];
+            let name = &case["name"];
+            let header: HotShotHeader = serde_json::from_value(case["header"].clone()).unwrap();
+            assert_eq!(header.height, fields["height"], "{name}");
+            assert_eq!(header.timestamp, fields["timestamp"], "{name}");
+            let l1 = header.l1_finalized.unwrap();
+            assert_eq!(l1.number, fields["l1_finalized"]["number"], "{name}");
+            assert_eq!(l1.hash.to_string(), fields["l1_finalized"]["hash"], "{name}");
+            let commitment = fields["payload_commitment"].as_str().unwrap();
+            assert!(commitment.starts_with(&format!("{}~", header.payload_commitment.tag)));
+            let bare: HotShotHeader = serde_json::from_value(fields.clone()).unwrap();
+            assert_eq!(bare, header, "{name}: version 0.1 has no wrapper");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_read_with_the_known_shape() {
+        let mut header = cases()[0]["header"].clone();
+        header["version"]["Version"]["minor"] = json!(99);
+        header["fields"]["new_member"] = json!({});
+        header["fields"]["l1_finalized"] = Value::Null;
+        let header: HotShotHeader = serde_json::from_value(header).unwrap();
+        assert_eq!(header.l1_finalized, None);
+    }
+
+    #[test]
+    fn a_damaged_header_is_refused() {
+        let good = &cases()[0]["header"];
+        for (member, value) in [
+            ("height", json!("42")),
+            ("timestamp", Value::Null),
+            ("ns_table", json!({"bytes": "AQ=="})),
+            ("payload_commitment", json!("AvidMCommit~AAAA")),
+        ] {
+            let mut header = good.clone();
+            header["fields"][member] = value;
+            assert!(serde_json::from_value::<HotShotHeader>(header).is_err(), "{member}");
+        }
+    }
+}

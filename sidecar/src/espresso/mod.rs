@@ -1,0 +1,94 @@
+//! The HotShot query service: how far HotShot is, and what it confirmed in our namespace.
+//!
+//! Inclusion and order are what the service says; only the batcher's signature protects the content.
+
+mod header;
+mod namespace;
+mod tagged_base64;
+
+use serde::{Deserialize, de::DeserializeOwned};
+
+pub use header::{HotShotHeader, L1Finalized};
+pub use namespace::{NamespaceBlock, NamespaceTable};
+pub use tagged_base64::{TaggedBase64, TaggedBase64Error};
+
+use crate::upstream::{Upstream, UpstreamError};
+
+/// The range that every query service accepts by default, in blocks.
+const DEFAULT_RANGE_LIMIT: u64 = 100;
+
+/// One query service.
+#[derive(Debug, Clone)]
+pub struct QueryService {
+    http: Upstream,
+    namespace: u32,
+}
+
+#[derive(Deserialize)]
+struct Limits {
+    large_object_range_limit: u64,
+}
+
+impl QueryService {
+    /// A query service, asked about one namespace.
+    #[must_use]
+    pub const fn new(http: Upstream, namespace: u32) -> Self {
+        Self { http, namespace }
+    }
+
+    /// The number of HotShot blocks: the newest one is one less.
+    ///
+    /// # Errors
+    /// [`UpstreamError`], as for every call here.
+    pub async fn height(&self) -> Result<u64, UpstreamError> {
+        self.json("status/block-height").await
+    }
+
+    /// How many blocks may be asked for at once. A service that does not say has the usual limit.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn range_limit(&self) -> Result<u64, UpstreamError> {
+        match self.json::<Limits>("availability/limits").await {
+            Ok(limits) => Ok(limits.large_object_range_limit.max(1)),
+            Err(UpstreamError::Status(_) | UpstreamError::Malformed(_)) => Ok(DEFAULT_RANGE_LIMIT),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The payloads in our namespace, block by block, of the blocks `from..until`. There is no partial
+    /// answer: an array of another length is an error, since heights follow from positions.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]; `Status(404)` when the service does not have one of the blocks yet.
+    pub async fn range(&self, from: u64, until: u64) -> Result<Vec<NamespaceBlock>, UpstreamError> {
+        let namespace = self.namespace;
+        let path = format!("availability/block/{from}/{until}/namespace/{namespace}");
+        let body = self.http.get(&path).await?;
+        namespace::read_range(&body, namespace, until.saturating_sub(from)).map_err(|problem| {
+            UpstreamError::Malformed(format!("blocks {from}..{until}: {problem}"))
+        })
+    }
+
+    /// The header of a block.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]; `Status(404)` when the service does not have it yet.
+    pub async fn header(&self, height: u64) -> Result<HotShotHeader, UpstreamError> {
+        let header: HotShotHeader = self.json(&format!("availability/header/{height}")).await?;
+        if header.height == height {
+            Ok(header)
+        } else {
+            Err(UpstreamError::Malformed(format!(
+                "asked for header {height}, the answer is header {}",
+                header.height
+            )))
+        }
+    }
+
+    async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, UpstreamError> {
+        let body = self.http.get(path).await?;
+        serde_json::from_slice(&body)
+            .map_err(|error| UpstreamError::Malformed(format!("{path}: {error}")))
+    }
+}

@@ -1,0 +1,96 @@
+//! TaggedBase64: `TAG~` and URL-safe base64 without padding of the value and a checksum byte.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Deserializer, de::Error as _};
+use thiserror::Error;
+
+/// A value with its tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaggedBase64 {
+    /// What the value is, for instance `TX`.
+    pub tag: String,
+    /// The value.
+    pub value: Vec<u8>,
+}
+
+/// Why a text is not TaggedBase64.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TaggedBase64Error {
+    /// There is no tag before a `~`.
+    #[error("no tag before a ~")]
+    NoTag,
+    /// What follows the tag is not base64 of at least the checksum.
+    #[error("not base64")]
+    NotBase64,
+    /// The checksum is another one.
+    #[error("checksum {given}, expected {expected}")]
+    Checksum {
+        /// The last byte.
+        given: u8,
+        /// What it should be.
+        expected: u8,
+    },
+}
+
+impl TaggedBase64 {
+    /// Reads a text and checks its checksum.
+    ///
+    /// # Errors
+    /// [`TaggedBase64Error`].
+    pub fn parse(text: &str) -> Result<Self, TaggedBase64Error> {
+        let (tag, encoded) = text.split_once('~').ok_or(TaggedBase64Error::NoTag)?;
+        if tag.is_empty() {
+            return Err(TaggedBase64Error::NoTag);
+        }
+        let mut value =
+            URL_SAFE_NO_PAD.decode(encoded).map_err(|_| TaggedBase64Error::NotBase64)?;
+        let given = value.pop().ok_or(TaggedBase64Error::NotBase64)?;
+        let expected = checksum(tag, &value);
+        if given == expected {
+            Ok(Self { tag: tag.to_owned(), value })
+        } else {
+            Err(TaggedBase64Error::Checksum { given, expected })
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for TaggedBase64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(|error| D::Error::custom(format_args!("{text:?}: {error}")))
+    }
+}
+
+/// CRC-8 (polynomial 0x07, initial value 0) over tag and value, XOR the low byte of the value's length.
+fn checksum(tag: &str, value: &[u8]) -> u8 {
+    let crc = tag.bytes().chain(value.iter().copied()).fold(0_u8, |crc, byte| {
+        (0..8).fold(crc ^ byte, |crc, _| if crc & 0x80 == 0 { crc << 1 } else { (crc << 1) ^ 0x07 })
+    });
+    crc ^ value.len().to_le_bytes()[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_vectors_are_read_or_refused() {
+        let vectors: Value =
+            serde_json::from_str(include_str!("../../testdata/tagged_base64.json")).unwrap();
+        let valid = vectors["valid"].as_array().unwrap();
+        assert!(!valid.is_empty());
+        for case in valid {
+            let parsed = TaggedBase64::parse(case["text"].as_str().unwrap()).unwrap();
+            assert_eq!(parsed.tag, case["tag"]);
+            assert_eq!(format!("0x{}", hex::encode(&parsed.value)), case["value"]);
+            assert_eq!(checksum(&parsed.tag, &parsed.value), case["checksum"]);
+        }
+        let invalid = vectors["invalid"].as_array().unwrap();
+        assert!(!invalid.is_empty());
+        for text in invalid {
+            assert!(TaggedBase64::parse(text.as_str().unwrap()).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The one place where the head may change.
+//!
+//! A head is durable before it is visible: saved first, then published to everybody who watches. The
+//! number never falls; the status is a second fact beside it and may change either way.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use alloy_primitives::B256;
+use finality_core::head::{
+    EspressoPosition, EthereumPosition, HeadReport, Mode, Source, Status, hex_number,
+};
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::{
+    block::BlockId,
+    store::{Identity, Record, Store, StoreError},
+    telemetry::Metrics,
+};
+
+/// A settled L2 block, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// Block number.
+    pub number: u64,
+    /// Block hash; unknown in a state that was taken over.
+    pub hash: Option<B256>,
+    /// The L1 block that it is built on; unknown like the hash.
+    pub l1_origin: Option<BlockId>,
+}
+
+/// The head as watchers see it; none until there is one.
+pub type PublishedHead = watch::Receiver<Option<Arc<HeadReport>>>;
+
+/// Holds the head, saves it and publishes it.
+pub struct HeadKeeper {
+    store: Arc<Mutex<dyn Store>>,
+    settled: Option<(Settled, Source)>,
+    restart_height: Option<u64>,
+    identity: Option<Identity>,
+    mode: Mode,
+    status: Status,
+    espresso: Option<EspressoPosition>,
+    ethereum: Option<u64>,
+    updated_at: Timestamp,
+    chain_id: Option<u64>,
+    published: watch::Sender<Option<Arc<HeadReport>>>,
+    metrics: Metrics,
+}
+
+impl std::fmt::Debug for HeadKeeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HeadKeeper")
+            .field("settled", &self.settled)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+impl HeadKeeper {
+    /// Takes what the store holds as the floor. Nothing is published before the chain is known.
+    #[must_use]
+    pub fn new(store: impl Store + 'static, metrics: Metrics) -> (Self, PublishedHead) {
+        let (published, watcher) = watch::channel(None);
+        let record = store.record().cloned();
+        let settled = record.as_ref().map(|record| {
+            let Record { number, hash, l1_origin, source, .. } = *record;
+            (Settled { number, hash, l1_origin }, source)
+        });
+        let keeper = Self {
+            store: Arc::new(Mutex::new(store)),
+            settled,
+            restart_height: record.as_ref().and_then(|record| record.restart_height),
+            identity: record.as_ref().and_then(|record| record.identity),
+            mode: Mode::Ethereum,
+            status: Status::Ok,
+            espresso: None,
+            ethereum: None,
+            updated_at: record.map_or_else(Timestamp::now, |record| record.updated_at),
+            chain_id: None,
+            published,
+            metrics,
+        };
+        (keeper, watcher)
+    }
+
+    /// The head's block, once there is one.
+    #[must_use]
+    pub fn settled(&self) -> Option<Settled> {
+        self.settled.map(|(settled, _)| settled)
+    }
+
+    /// Who settled the head's block, and whether the node still has it.
+    #[must_use]
+    pub const fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Where reading HotShot resumes after a restart, as it is stored.
+    #[must_use]
+    pub const fn restart_height(&self) -> Option<u64> {
+        self.restart_height
+    }
+
+    /// The node says which chain it is: from now on the head is published.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherChain`] when the stored head is of another chain.
+    pub fn bind_chain_id(&mut self, chain_id: u64) -> Result<(), StoreError> {
+        if let Some(stored) = self.identity.filter(|stored| stored.chain_id != chain_id) {
+            let given = Box::new(Identity { chain_id, ..stored });
+            return Err(StoreError::OtherChain { stored: Box::new(stored), given });
+        }
+        self.chain_id = Some(chain_id);
+        self.publish();
+        Ok(())
+    }
+
+    /// The whole identity is known.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherChain`] when the stored head is of another chain.
+    pub fn bind(&mut self, identity: Identity) -> Result<(), StoreError> {
+        if let Some(stored) = self.identity.filter(|stored| *stored != identity) {
+            let given = Box::new(identity);
+            return Err(StoreError::OtherChain { stored: Box::new(stored), given });
+        }
+        self.identity = Some(identity);
+        self.bind_chain_id(identity.chain_id)
+    }
+
+    /// Espresso confirmed a block above the head, or the head's own block, whose hash was not known.
+    ///
+    /// # Errors
+    /// What the store says; the head is then what it was.
+    pub async fn confirm(
+        &mut self,
+        block: Settled,
+        hotshot_height: u64,
+        restart_height: u64,
+    ) -> Result<(), StoreError> {
+        self.save(block, Source::Espresso, Some(restart_height)).await?;
+        self.mode = Mode::Espresso;
+        self.espresso = Some(EspressoPosition { number: block.number, hotshot_height });
+        self.status = Status::Ok;
+        self.publish();
+        Ok(())
+    }
+
+    /// Ethereum finalised a block at or above the head: the head becomes that block.
+    ///
+    /// # Errors
+    /// What the store says; the head is then what it was.
+    pub async fn finalize(
+        &mut self,
+        block: Settled,
+        restart_height: Option<u64>,
+    ) -> Result<(), StoreError> {
+        self.save(block, Source::Ethereum, restart_height).await?;
+        self.status = Status::Ok;
+        self.publish();
+        Ok(())
+    }
+
+    /// Saves a later restart position with an unchanged head.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn checkpoint(&mut self, restart_height: u64) -> Result<(), StoreError> {
+        match self.settled {
+            Some((block, source)) => self.save(block, source, Some(restart_height)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the node still has the head's block.
+    pub fn observe_status(&mut self, status: Status) {
+        if self.status != status {
+            self.status = status;
+            self.updated_at = Timestamp::now();
+            self.publish();
+        }
+    }
+
+    /// The node's admitted `finalized`. Readings that fall are ignored.
+    pub fn observe_finalized(&mut self, number: u64) {
+        if self.ethereum.is_none_or(|known| known < number) {
+            self.ethereum = Some(number);
+            self.publish();
+        }
+    }
+
+    async fn save(
+        &mut self,
+        block: Settled,
+        source: Source,
+        restart_height: Option<u64>,
+    ) -> Result<(), StoreError> {
+        let changed = self.settled.is_none_or(|(known, _)| known.number != block.number);
+        let updated_at = if changed { Timestamp::now() } else { self.updated_at };
+        let record = Record {
+            number: block.number,
+            hash: block.hash,
+            l1_origin: block.l1_origin,
+            source,
+            restart_height,
+            identity: self.identity,
+            updated_at,
+        };
+        let store = Arc::clone(&self.store);
+        let saving = tokio::task::spawn_blocking(move || {
+            store.lock().unwrap_or_else(PoisonError::into_inner).save(record)
+        });
+        let result = match saving.await {
+            Ok(result) => result,
+            // The runtime is going down, or the store panicked: nothing may become visible.
+            Err(error) => Err(StoreError::Interrupted(error.to_string())),
+        };
+        self.metrics.store_write(result.is_ok());
+        if let Err(StoreError::Regression { .. }) = &result {
+            self.metrics.refused_regression();
+        }
+        result?;
+        self.settled = Some((block, source));
+        self.restart_height = restart_height;
+        self.updated_at = updated_at;
+        Ok(())
+    }
+
+    fn publish(&self) {
+        let (Some((block, source)), Some(chain_id)) = (self.settled, self.chain_id) else { return };
+        self.metrics.head(block.number, source, self.status, self.updated_at);
+        let report = HeadReport {
+            number: block.number,
+            hex: hex_number(block.number),
+            hash: block.hash.map(|hash| hash.to_string()),
+            source,
+            mode: self.mode,
+            status: self.status,
+            espresso: self.espresso,
+            ethereum: self.ethereum.map(|number| EthereumPosition { number }),
+            chain_id,
+            updated_at: format!("{:.3}", self.updated_at),
+        };
+        self.published.send_replace(Some(Arc::new(report)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

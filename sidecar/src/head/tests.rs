@@ -1,0 +1,74 @@
+use super::*;
+use crate::store::{StoreError, memory::MemoryStore};
+
+fn identity() -> Identity {
+    Identity { chain_id: 7, genesis_hash: B256::repeat_byte(1), namespace: 7 }
+}
+
+fn block(number: u64) -> Settled {
+    let hash = B256::repeat_byte(number as u8);
+    Settled { number, hash: Some(hash), l1_origin: Some(BlockId { number: 1, hash }) }
+}
+
+#[tokio::test]
+async fn a_head_is_visible_only_after_it_was_saved() {
+    let disk = MemoryStore::default();
+    let store = disk.clone();
+    let (mut keeper, watcher) = HeadKeeper::new(store, Metrics::new());
+    keeper.bind(identity()).unwrap();
+    assert!(watcher.borrow().is_none());
+    keeper.confirm(block(5), 50, 40).await.unwrap();
+    let report = watcher.borrow().clone().unwrap();
+    assert_eq!((report.number, report.mode, report.source), (5, Mode::Espresso, Source::Espresso));
+    assert_eq!(report.espresso, Some(EspressoPosition { number: 5, hotshot_height: 50 }));
+
+    disk.fail(true);
+    assert!(keeper.confirm(block(6), 51, 41).await.is_err());
+    assert!(keeper.finalize(block(9), None).await.is_err());
+    assert_eq!(watcher.borrow().as_ref().unwrap().number, 5);
+    assert_eq!(keeper.settled(), Some(block(5)));
+    assert_eq!(keeper.restart_height(), Some(40));
+}
+
+#[tokio::test]
+async fn the_stored_head_is_published_when_the_chain_is_known_and_refused_for_another() {
+    let record = Record {
+        number: 12,
+        hash: None,
+        l1_origin: None,
+        source: Source::Ethereum,
+        restart_height: Some(3),
+        identity: Some(identity()),
+        updated_at: "2026-01-01T00:00:00.123456Z".parse().unwrap(),
+    };
+    let store = || MemoryStore::with(record.clone());
+    let (mut keeper, watcher) = HeadKeeper::new(store(), Metrics::new());
+    assert!(watcher.borrow().is_none());
+    keeper.bind_chain_id(7).unwrap();
+    let report = watcher.borrow().clone().unwrap();
+    assert_eq!((report.number, report.hash.clone(), report.mode), (12, None, Mode::Ethereum));
+    assert_eq!(report.updated_at, "2026-01-01T00:00:00.123Z");
+
+    let (mut keeper, watcher) = HeadKeeper::new(store(), Metrics::new());
+    assert!(matches!(keeper.bind_chain_id(8), Err(StoreError::OtherChain { .. })));
+    let other = Identity { namespace: 9, ..identity() };
+    assert!(matches!(keeper.bind(other), Err(StoreError::OtherChain { .. })));
+    assert!(watcher.borrow().is_none());
+}
+
+#[tokio::test]
+async fn status_and_finality_are_published_without_touching_the_number() {
+    let (mut keeper, mut watcher) = HeadKeeper::new(MemoryStore::default(), Metrics::new());
+    keeper.bind(identity()).unwrap();
+    keeper.finalize(block(5), None).await.unwrap();
+    watcher.mark_unchanged();
+    keeper.observe_status(Status::Ok);
+    assert!(!watcher.has_changed().unwrap(), "nothing changed");
+    keeper.observe_status(Status::Diverged);
+    assert!(watcher.has_changed().unwrap());
+    let report = watcher.borrow_and_update().clone().unwrap();
+    assert_eq!((report.number, report.status), (5, Status::Diverged));
+    keeper.observe_finalized(5);
+    keeper.observe_finalized(4);
+    assert_eq!(watcher.borrow().as_ref().unwrap().ethereum.unwrap().number, 5);
+}

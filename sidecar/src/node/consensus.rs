@@ -1,0 +1,130 @@
+//! What op-node answers. Its numbers are plain JSON integers; unknown members are accepted.
+
+use alloy_primitives::{Address, B256};
+use serde::Deserialize;
+
+use crate::block::BlockId;
+
+/// The part of `optimism_rollupConfig` that is used.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RollupConfig {
+    /// Where the rollup begins.
+    pub genesis: Genesis,
+    /// Seconds between two L2 blocks.
+    pub block_time: u64,
+    /// The L1 chain id.
+    pub l1_chain_id: u64,
+    /// The L2 chain id.
+    pub l2_chain_id: u64,
+    /// The contract that authorises batchers, on Espresso builds.
+    pub batch_authenticator_address: Option<Address>,
+}
+
+/// Where a rollup begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Genesis {
+    /// The L1 block before the rollup's first one.
+    pub l1: BlockId,
+    /// The rollup's first block.
+    pub l2: BlockId,
+    /// Time of that block, seconds since the epoch.
+    pub l2_time: u64,
+}
+
+impl RollupConfig {
+    /// The time that the block with a number has; none for numbers before the rollup began or beyond
+    /// what 64 bits can say.
+    #[must_use]
+    pub fn timestamp(&self, number: u64) -> Option<u64> {
+        let blocks = number.checked_sub(self.genesis.l2.number)?;
+        self.genesis.l2_time.checked_add(blocks.checked_mul(self.block_time)?)
+    }
+}
+
+/// The part of `optimism_syncStatus` that is used. While op-node starts, everything may be zero or missing.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct SyncStatus {
+    /// The newest final L1 block.
+    pub finalized_l1: Option<L1Ref>,
+    /// The newest L2 block derived from final L1 data.
+    pub finalized_l2: Option<L2Ref>,
+    /// The newest L2 block derived from L1 data.
+    pub safe_l2: Option<L2Ref>,
+}
+
+/// An L1 block in a sync status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct L1Ref {
+    /// Block hash.
+    pub hash: B256,
+    /// Block number.
+    pub number: u64,
+}
+
+/// An L2 block in a sync status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct L2Ref {
+    /// Block hash.
+    pub hash: B256,
+    /// Block number.
+    pub number: u64,
+    /// The L1 block that it is built on.
+    #[serde(rename = "l1origin")]
+    pub l1_origin: BlockId,
+}
+
+impl SyncStatus {
+    /// The newest final L2 block; none while op-node is not ready, which it says by zeros.
+    #[must_use]
+    pub fn ready_finalized_l2(&self) -> Option<BlockId> {
+        let finalized = self.finalized_l2.filter(|block| !block.hash.is_zero())?;
+        Some(BlockId { number: finalized.number, hash: finalized.hash })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn vector(name: &str) -> Value {
+        let vectors: Value =
+            serde_json::from_str(include_str!("../../testdata/op_node_rpc.json")).unwrap();
+        vectors[name].clone()
+    }
+
+    #[test]
+    fn a_ready_sync_status_is_read() {
+        let status: SyncStatus = serde_json::from_value(vector("sync_status")).unwrap();
+        assert_eq!(status.ready_finalized_l2().unwrap().number, 600);
+        assert_eq!(status.finalized_l1.unwrap().number, 100);
+        let safe = status.safe_l2.unwrap();
+        assert_eq!((safe.number, safe.l1_origin.number), (650, 95));
+    }
+
+    #[test]
+    fn a_zeroed_sync_status_is_not_ready_rather_than_at_zero() {
+        let status: SyncStatus = serde_json::from_value(vector("sync_status_not_ready")).unwrap();
+        assert_eq!(status.ready_finalized_l2(), None);
+        let mut zeroed = vector("sync_status_not_ready");
+        zeroed["finalized_l2"] = zeroed["safe_l2"].clone();
+        let status: SyncStatus = serde_json::from_value(zeroed).unwrap();
+        assert_eq!(status.ready_finalized_l2(), None);
+    }
+
+    #[test]
+    fn the_rollup_config_gives_every_block_its_time() {
+        let config: RollupConfig = serde_json::from_value(vector("rollup_config")).unwrap();
+        assert_eq!((config.l1_chain_id, config.l2_chain_id), (11_155_111, 22_266_222));
+        assert_eq!(config.timestamp(0), Some(1_700_000_200));
+        assert_eq!(config.timestamp(101), Some(1_700_000_402));
+        assert_eq!(config.timestamp(u64::MAX), None);
+        let later = RollupConfig {
+            genesis: Genesis { l2: BlockId { number: 5, ..config.genesis.l2 }, ..config.genesis },
+            ..config
+        };
+        assert_eq!(later.timestamp(4), None);
+        assert_eq!(later.timestamp(5), Some(1_700_000_200));
+    }
+}

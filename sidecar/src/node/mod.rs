@@ -1,0 +1,237 @@
+//! The full node: its execution RPC, and the consensus RPC of its op-node.
+//!
+//! The node is the operator's own: what it says of its blocks is believed. What it says is final is not
+//! (see `verifier::admission`).
+
+mod consensus;
+
+use alloy_primitives::{B256, Bytes};
+use serde::{Deserialize, Deserializer, de::Error};
+use serde_json::json;
+
+pub use consensus::{Genesis, L1Ref, L2Ref, RollupConfig, SyncStatus};
+
+use crate::{
+    block::BlockId,
+    upstream::{Upstream, UpstreamError},
+};
+
+/// A block with its transactions, as far as the comparison with a batch needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Block {
+    /// Block number.
+    #[serde(deserialize_with = "quantity")]
+    pub number: u64,
+    /// Block hash, as the node gives it.
+    pub hash: B256,
+    /// Hash of the parent.
+    pub parent_hash: B256,
+    /// Block time, seconds since the epoch.
+    #[serde(deserialize_with = "quantity")]
+    pub timestamp: u64,
+    /// The transactions in order.
+    pub transactions: Vec<Transaction>,
+}
+
+/// A transaction of a [`Block`].
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Transaction {
+    /// Transaction hash.
+    pub hash: B256,
+    /// The type as the node writes it, a hex quantity; some nodes leave it out for legacy ones.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// Call data.
+    #[serde(default)]
+    pub input: Bytes,
+}
+
+impl Transaction {
+    /// Whether the node says that it is of this type.
+    #[must_use]
+    pub fn is_type(&self, number: u8) -> bool {
+        let digits = self.kind.as_deref().and_then(|kind| kind.strip_prefix("0x"));
+        digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) == Some(number)
+    }
+}
+
+/// Number and hash of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+struct Header {
+    #[serde(deserialize_with = "quantity")]
+    number: u64,
+    hash: B256,
+}
+
+impl From<Header> for BlockId {
+    fn from(header: Header) -> Self {
+        Self { number: header.number, hash: header.hash }
+    }
+}
+
+/// The full node.
+#[derive(Debug, Clone)]
+pub struct Node {
+    execution: Upstream,
+    consensus: Upstream,
+}
+
+/// A node that answers a question about one block with another block.
+fn wrong_number(asked: u64, answered: u64) -> UpstreamError {
+    UpstreamError::Malformed(format!("asked for block {asked}, the answer is block {answered}"))
+}
+
+impl Node {
+    /// A node with these RPC endpoints.
+    #[must_use]
+    pub const fn new(execution: Upstream, consensus: Upstream) -> Self {
+        Self { execution, consensus }
+    }
+
+    /// The chain id.
+    ///
+    /// # Errors
+    /// [`UpstreamError`], as for every call here.
+    pub async fn chain_id(&self) -> Result<u64, UpstreamError> {
+        quantity_call(&self.execution, "eth_chainId").await
+    }
+
+    /// The number of the latest block.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn latest(&self) -> Result<u64, UpstreamError> {
+        quantity_call(&self.execution, "eth_blockNumber").await
+    }
+
+    /// The hash of the block with a number; none if the node does not have it.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn hash_at(&self, number: u64) -> Result<Option<B256>, UpstreamError> {
+        let block = header_call(&self.execution, json!(format!("{number:#x}"))).await?;
+        match block {
+            Some(block) if block.number != number => Err(wrong_number(number, block.number)),
+            block => Ok(block.map(|block| block.hash)),
+        }
+    }
+
+    /// The block with a number; none if the node does not have it.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn block(&self, number: u64) -> Result<Option<Block>, UpstreamError> {
+        let params = json!([format!("{number:#x}"), true]);
+        match self.execution.call::<Option<Block>>("eth_getBlockByNumber", params).await? {
+            Some(block) if block.number != number => Err(wrong_number(number, block.number)),
+            block => Ok(block),
+        }
+    }
+
+    /// The block that the node calls `finalized`; none when it knows of none. Nodes say so by null or
+    /// by an error object.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
+        match header_call(&self.execution, json!("finalized")).await {
+            Ok(block) => Ok(block.map(BlockId::from)),
+            Err(UpstreamError::Rpc { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The rollup's configuration.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn rollup_config(&self) -> Result<RollupConfig, UpstreamError> {
+        self.consensus.call("optimism_rollupConfig", json!([])).await
+    }
+
+    /// What op-node has derived.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn sync_status(&self) -> Result<SyncStatus, UpstreamError> {
+        self.consensus.call("optimism_syncStatus", json!([])).await
+    }
+}
+
+/// A call without parameters that answers a hex quantity.
+pub(crate) async fn quantity_call(upstream: &Upstream, method: &str) -> Result<u64, UpstreamError> {
+    let Quantity(number) = upstream.call(method, json!([])).await?;
+    Ok(number)
+}
+
+/// Number and hash of a block by number or tag; none if the node does not have it.
+async fn header_call(
+    upstream: &Upstream,
+    block: serde_json::Value,
+) -> Result<Option<Header>, UpstreamError> {
+    upstream.call("eth_getBlockByNumber", json!([block, false])).await
+}
+
+/// Number and hash of a block by number or tag; none if the node does not have it.
+pub(crate) async fn block_id_call(
+    upstream: &Upstream,
+    block: serde_json::Value,
+) -> Result<Option<BlockId>, UpstreamError> {
+    Ok(header_call(upstream, block).await?.map(BlockId::from))
+}
+
+#[derive(Deserialize)]
+struct Quantity(#[serde(deserialize_with = "quantity")] u64);
+
+/// A hex quantity of JSON-RPC that fits 64 bits.
+fn quantity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+    text.strip_prefix("0x")
+        .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+        .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+        .ok_or_else(|| D::Error::custom(format_args!("{text:?} is not a 64-bit hex quantity")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_compared_as_numbers() {
+        let of = |kind: Option<&str>| Transaction {
+            hash: B256::ZERO,
+            kind: kind.map(str::to_owned),
+            input: Bytes::new(),
+        };
+        assert!(of(Some("0x7e")).is_type(0x7e));
+        assert!(of(Some("0x7E")).is_type(0x7e));
+        for kind in [None, Some("0x2"), Some("7e"), Some("0x17e"), Some("")] {
+            assert!(!of(kind).is_type(0x7e), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn quantities_are_strict() {
+        let read = |text: &str| serde_json::from_str::<Quantity>(text).map(|Quantity(n)| n);
+        assert_eq!(read("\"0x0\"").unwrap(), 0);
+        assert_eq!(read("\"0xffffffffffffffff\"").unwrap(), u64::MAX);
+        for text in
+            ["\"\"", "\"0x\"", "\"0x+1\"", "\"0x10000000000000000\"", "\"12\"", "12", "null"]
+        {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_block_without_what_the_comparison_needs_is_an_error() {
+        let good = json!({"number": "0x1", "hash": B256::ZERO, "parentHash": B256::ZERO,
+            "timestamp": "0x5", "transactions": [], "unknown": 1});
+        assert!(serde_json::from_value::<Block>(good.clone()).is_ok());
+        for member in ["number", "hash", "parentHash", "timestamp", "transactions"] {
+            let mut block = good.clone();
+            block.as_object_mut().unwrap().remove(member);
+            assert!(serde_json::from_value::<Block>(block).is_err(), "{member}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Rollup kinds: how a payload of the namespace becomes a batch, and when a batch equals a block.
+//!
+//! The verifier knows no rollup kind; it works on the [`Facts`] of a batch and asks a [`Rollup`] for the rest.
+
+pub mod op;
+
+use alloy_primitives::B256;
+use thiserror::Error;
+
+use crate::{block::BlockId, node::Block};
+
+/// What every batch says of the block that it describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// L2 block number.
+    pub number: u64,
+    /// Hash of the L2 block.
+    pub hash: B256,
+    /// Hash of its parent.
+    pub parent_hash: B256,
+    /// L2 block time, seconds since the epoch.
+    pub timestamp: u64,
+    /// The L1 block that the L2 block is built on.
+    pub l1_origin: BlockId,
+}
+
+/// A batch by somebody who is authorised to post batches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch<C> {
+    /// What the verifier's rules look at.
+    pub facts: Facts,
+    /// What only the comparison with a block looks at.
+    pub content: C,
+}
+
+/// A rollup kind.
+pub trait Rollup: Send + Sync + 'static {
+    /// What is kept of a batch, beside its facts, until its number is settled. Compact.
+    type Content: Send + Sync + 'static;
+
+    /// Authenticates and decodes a payload found in the namespace, in this order. Anybody may post
+    /// there: no I/O, and no work beyond a hash and a signature recovery before the signer is known.
+    ///
+    /// # Errors
+    /// The first check that the payload fails.
+    fn admit(&self, payload: &[u8]) -> Result<Batch<Self::Content>, Rejected>;
+
+    /// The memory that a batch holds, in bytes.
+    fn size(batch: &Batch<Self::Content>) -> usize;
+
+    /// Compares a batch with the node's block of the same number.
+    ///
+    /// # Errors
+    /// What differs first.
+    fn compare(&self, batch: &Batch<Self::Content>, block: &Block) -> Result<(), Difference>;
+
+    /// The L1 origin that a block of the node bears.
+    ///
+    /// # Errors
+    /// When the block is not one of this rollup kind.
+    fn l1_origin(&self, block: &Block) -> Result<BlockId, Difference>;
+}
+
+/// Which check refused a payload of the namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Rejected {
+    /// Shorter than a signature.
+    #[error("signature: {length} bytes are too few for a 65-byte signature")]
+    TooShort {
+        /// Length of the payload.
+        length: usize,
+    },
+    /// The recovery id is not 0 to 3.
+    #[error("signature: recovery id {0} is not one of 0 to 3")]
+    RecoveryId(u8),
+    /// No public key belongs to the signature.
+    #[error("signature: no key can be recovered from it")]
+    Unrecoverable,
+    /// Signed by somebody who is not an authorised batcher.
+    #[error("signer: {0} is not an authorised batcher")]
+    Stranger(alloy_primitives::Address),
+    /// Not the structure of a batch.
+    #[error("structure: {0}")]
+    Structure(String),
+    /// Parts of the batch contradict each other.
+    #[error("consistency: {0}")]
+    Inconsistent(String),
+}
+
+impl Rejected {
+    /// A short name from a closed set, for metrics.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::TooShort { .. } | Self::RecoveryId(_) | Self::Unrecoverable => "signature",
+            Self::Stranger(_) => "signer",
+            Self::Structure(_) => "structure",
+            Self::Inconsistent(_) => "consistency",
+        }
+    }
+}
+
+/// How a batch and the node's block differ.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Difference {
+    /// The block is another one.
+    #[error("block hash: batch {batch}, node {node}")]
+    Hash {
+        /// Hash of the batch's header.
+        batch: B256,
+        /// Hash of the node's block.
+        node: B256,
+    },
+    /// The hashes agree, but the transactions that the batch lists are not those of the block.
+    #[error("transactions: {0}")]
+    Transactions(String),
+    /// The block is not one of this rollup kind.
+    #[error("block {number}: {problem}")]
+    Malformed {
+        /// Number of the block.
+        number: u64,
+        /// What is wrong with it.
+        problem: String,
+    },
+}

@@ -1,0 +1,171 @@
+//! The body of a payload: the RLP of a batch.
+
+use alloy_primitives::{Address, B256, keccak256};
+use alloy_rlp::{Decodable, Header};
+
+use super::{Deposit, L1Info};
+use crate::{block::BlockId, rollup::Rejected};
+
+/// A decoded batch, borrowing from the payload.
+///
+/// `[header, batch, info deposit]`, or since March 2026 `[header, batch, info deposit, address]`, where
+/// the address means nothing. The header is kept as its hash: fields that a later fork adds do no harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpBatch<'a> {
+    /// Block number.
+    pub number: u64,
+    /// Block hash: keccak256 of the header's RLP.
+    pub hash: B256,
+    /// Hash of the parent block.
+    pub parent_hash: B256,
+    /// Block time, seconds since the epoch.
+    pub timestamp: u64,
+    /// The L1 block that the block is built on.
+    pub l1_origin: BlockId,
+    /// The transactions that are not deposits, in network encoding, in order.
+    pub transactions: Vec<&'a [u8]>,
+    /// The L1-info deposit in network encoding.
+    pub info_deposit: &'a [u8],
+}
+
+/// The fields of a header that are read.
+struct BlockHeader {
+    number: u64,
+    hash: B256,
+    parent_hash: B256,
+    timestamp: u64,
+}
+
+/// A header has at least the fields up to the nonce; forks append optional ones.
+const MIN_HEADER_FIELDS: usize = 15;
+const HEADER_PARENT_HASH: usize = 0;
+const HEADER_NUMBER: usize = 8;
+const HEADER_TIMESTAMP: usize = 11;
+
+impl<'a> OpBatch<'a> {
+    /// Decodes what the signature covers, and refuses what disagrees with itself: parent hash and
+    /// timestamp against the header, epoch against the L1-info deposit. The transactions are judged
+    /// only when a block is at hand: user deposits are in the block but not in the batch.
+    ///
+    /// # Errors
+    /// [`Rejected::Structure`] or [`Rejected::Inconsistent`].
+    pub fn decode(body: &'a [u8]) -> Result<Self, Rejected> {
+        let mut rest = body;
+        let mut fields = list(&mut rest, "batch")?;
+        end(rest, "the batch")?;
+        let header = BlockHeader::decode(raw_item(&mut fields, "header")?)?;
+        let mut singular = list(&mut fields, "singular batch")?;
+        let info_deposit = bytes(&mut fields, "L1-info deposit")?;
+        if !fields.is_empty() {
+            let unused: Result<Address, _> = Decodable::decode(&mut fields);
+            unused.map_err(|error| structure("fourth field", error))?;
+        }
+        end(fields, "the fourth field")?;
+
+        let parent_hash: B256 = item(&mut singular, "parent hash")?;
+        let epoch_number: u64 = item(&mut singular, "epoch number")?;
+        let epoch_hash: B256 = item(&mut singular, "epoch hash")?;
+        let timestamp: u64 = item(&mut singular, "timestamp")?;
+        let mut listed = list(&mut singular, "transactions")?;
+        end(singular, "the singular batch")?;
+        let mut transactions = Vec::new();
+        while !listed.is_empty() {
+            let transaction = bytes(&mut listed, "transaction")?;
+            if transaction.is_empty() {
+                return Err(Rejected::Structure("transaction: it is empty".into()));
+            }
+            transactions.push(transaction);
+        }
+
+        let info = L1Info::decode(Deposit::decode(info_deposit)?.data)
+            .map_err(|error| Rejected::Structure(format!("L1-info deposit: {error}")))?;
+        let l1_origin = BlockId { number: epoch_number, hash: epoch_hash };
+        agree("parent hash", parent_hash, "header", header.parent_hash)?;
+        agree("timestamp", timestamp, "header", header.timestamp)?;
+        agree("epoch", l1_origin, "L1-info deposit", info.l1_origin)?;
+        Ok(Self {
+            number: header.number,
+            hash: header.hash,
+            parent_hash,
+            timestamp,
+            l1_origin,
+            transactions,
+            info_deposit,
+        })
+    }
+}
+
+impl BlockHeader {
+    fn decode(raw: &[u8]) -> Result<Self, Rejected> {
+        let mut rest = raw;
+        let mut fields = list(&mut rest, "header")?;
+        let (mut number, mut parent_hash, mut timestamp) = (None, None, None);
+        let mut count = 0;
+        while !fields.is_empty() {
+            match count {
+                HEADER_PARENT_HASH => parent_hash = Some(item(&mut fields, "header parent hash")?),
+                HEADER_NUMBER => number = Some(item(&mut fields, "header number")?),
+                HEADER_TIMESTAMP => timestamp = Some(item(&mut fields, "header timestamp")?),
+                _ => _ = raw_item(&mut fields, "header field")?,
+            }
+            count += 1;
+        }
+        match (number, parent_hash, timestamp) {
+            (Some(number), Some(parent_hash), Some(timestamp)) if count >= MIN_HEADER_FIELDS => {
+                Ok(Self { number, hash: keccak256(raw), parent_hash, timestamp })
+            }
+            _ => Err(Rejected::Structure(format!(
+                "header: {count} fields are fewer than {MIN_HEADER_FIELDS}"
+            ))),
+        }
+    }
+}
+
+fn structure(what: &str, error: impl std::fmt::Display) -> Rejected {
+    Rejected::Structure(format!("{what}: {error}"))
+}
+
+fn item<T: Decodable>(input: &mut &[u8], what: &str) -> Result<T, Rejected> {
+    T::decode(input).map_err(|error| structure(what, error))
+}
+
+fn list<'a>(input: &mut &'a [u8], what: &str) -> Result<&'a [u8], Rejected> {
+    Header::decode_bytes(input, true).map_err(|error| structure(what, error))
+}
+
+fn bytes<'a>(input: &mut &'a [u8], what: &str) -> Result<&'a [u8], Rejected> {
+    Header::decode_bytes(input, false).map_err(|error| structure(what, error))
+}
+
+/// The next item with its own RLP header.
+fn raw_item<'a>(input: &mut &'a [u8], what: &str) -> Result<&'a [u8], Rejected> {
+    let start = *input;
+    let header = Header::decode(input).map_err(|error| structure(what, error))?;
+    *input = input
+        .get(header.payload_length..)
+        .ok_or_else(|| structure(what, alloy_rlp::Error::InputTooShort))?;
+    start
+        .get(..start.len().saturating_sub(input.len()))
+        .ok_or_else(|| structure(what, alloy_rlp::Error::InputTooShort))
+}
+
+fn end(rest: &[u8], what: &str) -> Result<(), Rejected> {
+    if rest.is_empty() {
+        Ok(())
+    } else {
+        Err(Rejected::Structure(format!("{} bytes follow {what}", rest.len())))
+    }
+}
+
+fn agree<T: PartialEq + std::fmt::Display>(
+    what: &str,
+    batch: T,
+    other: &str,
+    theirs: T,
+) -> Result<(), Rejected> {
+    if batch == theirs {
+        Ok(())
+    } else {
+        Err(Rejected::Inconsistent(format!("{what}: batch {batch}, {other} {theirs}")))
+    }
+}

@@ -1,0 +1,311 @@
+//! The vectors of `testdata/`, each at the stage where its verdict belongs.
+
+use alloy_primitives::{Bytes, hex};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::*;
+use crate::node::Block;
+
+#[derive(Deserialize)]
+struct Batches {
+    keys: Vec<Key>,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Key {
+    address: Address,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    batcher: Address,
+    number: u64,
+    timestamp: u64,
+    header_hash: B256,
+    l1_info_deposit_raw: Bytes,
+    l1_info_deposit_hash: B256,
+    l1_info_calldata: Bytes,
+    epoch_number: u64,
+    epoch_hash: B256,
+    sequence_number: u64,
+    dropped_deposits: usize,
+    batch_transactions: Vec<Bytes>,
+    rpc_block: Value,
+    three_field: Shape,
+    four_field: Shape,
+}
+
+#[derive(Deserialize)]
+struct Shape {
+    rlp: Bytes,
+    signed_hash: B256,
+    payload: Bytes,
+}
+
+#[derive(Deserialize)]
+struct Adversarial {
+    batcher: Address,
+    base_case: String,
+    base_payload: Bytes,
+    cases: Vec<AdversarialCase>,
+}
+
+#[derive(Deserialize)]
+struct AdversarialCase {
+    name: String,
+    payload: Bytes,
+    expect: String,
+}
+
+fn batches() -> Batches {
+    serde_json::from_str(include_str!("../../../testdata/op_batches.json")).unwrap()
+}
+
+fn adversarial() -> Adversarial {
+    serde_json::from_str(include_str!("../../../testdata/op_adversarial.json")).unwrap()
+}
+
+fn same_bytes(left: &[&[u8]], right: &[Bytes]) -> bool {
+    left.iter().copied().eq(right.iter().map(|bytes| &bytes[..]))
+}
+
+fn block(case: &Case) -> Block {
+    serde_json::from_value(case.rpc_block.clone()).unwrap()
+}
+
+#[test]
+fn both_shapes_of_every_batch_decode_to_the_same_and_equal_their_block() {
+    let batches = batches();
+    assert!(!batches.cases.is_empty());
+    for case in &batches.cases {
+        let op = Op::new([case.batcher]);
+        let block = block(case);
+        let mut admitted = Vec::new();
+        for shape in [&case.three_field, &case.four_field] {
+            let signed = op.authenticate(&shape.payload).unwrap();
+            assert_eq!(signed.signer, case.batcher, "{}", case.name);
+            assert_eq!(signed.body, &shape.rlp[..]);
+            assert_eq!(keccak256(signed.body), shape.signed_hash);
+            let batch = OpBatch::decode(signed.body).unwrap();
+            assert_eq!(batch.number, case.number);
+            assert_eq!(batch.hash, case.header_hash);
+            assert_eq!(batch.timestamp, case.timestamp);
+            let origin = BlockId { number: case.epoch_number, hash: case.epoch_hash };
+            assert_eq!(batch.l1_origin, origin);
+            assert_eq!(batch.info_deposit, &case.l1_info_deposit_raw[..]);
+            assert_eq!(keccak256(batch.info_deposit), case.l1_info_deposit_hash);
+            assert!(same_bytes(&batch.transactions, &case.batch_transactions));
+            let info = L1Info::decode(&case.l1_info_calldata).unwrap();
+            assert_eq!(info, L1Info { l1_origin: origin, sequence_number: case.sequence_number });
+            admitted.push(op.admit(&shape.payload).unwrap());
+        }
+        assert_eq!(admitted[0], admitted[1], "{}", case.name);
+        assert_eq!(op.compare(&admitted[0], &block), Ok(()), "{}", case.name);
+        assert_eq!(op.l1_origin(&block).unwrap(), admitted[0].facts.l1_origin);
+        let listed = admitted[0].content.transactions.len();
+        assert_eq!(block.transactions.len(), 1 + case.dropped_deposits + listed);
+    }
+}
+
+#[test]
+fn a_batch_signed_by_another_known_key_is_a_strangers() {
+    let batches = batches();
+    for case in &batches.cases {
+        let other = batches.keys.iter().find(|key| key.address != case.batcher).unwrap();
+        let op = Op::new([other.address]);
+        assert_eq!(
+            op.admit(&case.three_field.payload),
+            Err(Rejected::Stranger(case.batcher)),
+            "{}",
+            case.name
+        );
+    }
+}
+
+#[test]
+fn every_other_block_differs() {
+    let batches = batches();
+    for case in &batches.cases {
+        let op = Op::new([case.batcher]);
+        let batch = op.admit(&case.four_field.payload).unwrap();
+        for other in batches.cases.iter().filter(|other| other.number != case.number) {
+            assert!(matches!(op.compare(&batch, &block(other)), Err(Difference::Hash { .. })));
+        }
+    }
+}
+
+#[test]
+fn a_block_with_another_transaction_list_differs_even_under_the_same_hash() {
+    let batches = batches();
+    let case = batches.cases.iter().find(|case| case.dropped_deposits > 0).unwrap();
+    let op = Op::new([case.batcher]);
+    let batch = op.admit(&case.four_field.payload).unwrap();
+    let good = block(case);
+    let change = |edit: &dyn Fn(&mut Block)| {
+        let mut block = good.clone();
+        edit(&mut block);
+        op.compare(&batch, &block)
+    };
+    assert!(change(&|_| {}).is_ok());
+    for (what, edit) in [
+        ("no transactions", &(|b: &mut Block| b.transactions.clear()) as &dyn Fn(&mut Block)),
+        ("last one missing", &|b| _ = b.transactions.pop()),
+        ("first one missing", &|b| _ = b.transactions.remove(0)),
+        ("only the info deposit", &|b| b.transactions.truncate(1)),
+        ("swapped", &|b| b.transactions.swap(1, 2)),
+        ("a plain transaction between", &|b| b.transactions[1].kind = Some("0x2".into())),
+        ("one of no type between", &|b| b.transactions[1].kind = None),
+        ("one more at the end", &|b| {
+            let last = b.transactions[0].clone();
+            b.transactions.push(last);
+        }),
+    ] {
+        assert!(matches!(change(edit), Err(Difference::Transactions(_))), "{what}");
+    }
+}
+
+#[test]
+fn adversarial_payloads_get_their_verdict_at_their_stage() {
+    let vectors = adversarial();
+    let op = Op::new([vectors.batcher]);
+    let base = batches().cases.into_iter().find(|case| case.name == vectors.base_case).unwrap();
+    let base_batch = op.admit(&vectors.base_payload).unwrap();
+    assert_eq!(op.compare(&base_batch, &block(&base)), Ok(()));
+    for case in &vectors.cases {
+        let admitted = op.admit(&case.payload);
+        let name = case.name.as_str();
+        let refused = admitted.as_ref().err().map(Rejected::reason);
+        let expected = match (name, case.expect.as_str()) {
+            ("empty" | "64 bytes" | "v is 27 or 28", "reject") => Some("signature"),
+            // Some key may belong to any signature, but not an authorised one.
+            ("signature only", "reject") => Some("signer"),
+            ("wrong signer" | "flipped body bit" | "far future origin by a stranger", _) => {
+                Some("signer")
+            }
+            ("trailing byte after the list" | "two fields" | "header number is 2^64", "reject")
+            | ("info deposit is a legacy transaction", _) => Some("structure"),
+            (
+                "epoch number differs from the info deposit"
+                | "batch parent hash differs from header parent hash",
+                "semantic mismatch",
+            ) => Some("consistency"),
+            // Its L1-info deposit is that of the base case, so it is refused before it could be undecided.
+            ("far future origin by the batcher", "undecided") => Some("consistency"),
+            // A good batch as far as it goes: the comparison judges it.
+            ("extra transaction not in header transactionsRoot", "semantic mismatch") => None,
+            (name, expect) => panic!("no stage is known for {name:?} ({expect})"),
+        };
+        assert_eq!(refused, expected, "{name}: {admitted:?}");
+        if name == "extra transaction not in header transactionsRoot" {
+            // The header, and so the hash, is the block's: the transaction lists tell them apart.
+            let verdict = op.compare(&admitted.unwrap(), &block(&base));
+            assert!(matches!(verdict, Err(Difference::Transactions(_))), "{verdict:?}");
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct L1InfoVectors {
+    cases: Vec<L1InfoCase>,
+    rejects: Vec<L1InfoReject>,
+}
+
+#[derive(Deserialize)]
+struct L1InfoCase {
+    format: String,
+    calldata: Bytes,
+    number: u64,
+    block_hash: B256,
+    sequence_number: u64,
+}
+
+#[derive(Deserialize)]
+struct L1InfoReject {
+    why: String,
+    calldata: Bytes,
+}
+
+#[test]
+fn l1_info_of_every_format_is_read_and_malformed_ones_are_refused() {
+    let vectors: L1InfoVectors =
+        serde_json::from_str(include_str!("../../../testdata/l1_info_calldata.json")).unwrap();
+    assert_eq!(vectors.cases.len(), 4);
+    for case in vectors.cases {
+        let info = L1Info::decode(&case.calldata).unwrap();
+        let l1_origin = BlockId { number: case.number, hash: case.block_hash };
+        let expected = L1Info { l1_origin, sequence_number: case.sequence_number };
+        assert_eq!(info, expected, "{}", case.format);
+    }
+    assert!(!vectors.rejects.is_empty());
+    for case in vectors.rejects {
+        assert!(L1Info::decode(&case.calldata).is_err(), "{}", case.why);
+    }
+}
+
+#[test]
+fn a_deposit_must_be_the_l1_info_deposit() {
+    let case = &batches().cases[0];
+    let good = case.l1_info_deposit_raw.to_vec();
+    assert_eq!(Deposit::decode(&good).unwrap().data, &case.l1_info_calldata[..]);
+    let changed = |from: &str, to: &str| {
+        let text = hex::encode(&good).replacen(from, to, 1);
+        hex::decode(text).unwrap()
+    };
+    for raw in [
+        changed(
+            "deaddeaddeaddeaddeaddeaddeaddeaddead0001",
+            "deaddeaddeaddeaddeaddeaddeaddeaddead0002",
+        ),
+        changed(
+            "4200000000000000000000000000000000000015",
+            "4200000000000000000000000000000000000016",
+        ),
+        [&good[..], &[0]].concat(),
+        vec![],
+        vec![DEPOSIT_TYPE],
+        vec![DEPOSIT_TYPE, 0xc0],
+        vec![0x02, 0xc0],
+    ] {
+        assert!(Deposit::decode(&raw).is_err());
+    }
+}
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_payload_panics(payload in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = Op::new([]).admit(&payload);
+            let _ = OpBatch::decode(&payload);
+            let _ = Deposit::decode(&payload);
+            let _ = L1Info::decode(&payload);
+        }
+
+        #[test]
+        fn a_damaged_batch_is_never_taken_for_the_batch(
+            case in 0..3_usize,
+            at in any::<prop::sample::Index>(),
+            bit in 0..8_u32,
+        ) {
+            let case = &batches().cases[case];
+            let mut payload = case.four_field.payload.to_vec();
+            let at = at.index(payload.len());
+            payload[at] ^= 1 << bit;
+            let admitted = Op::new([case.batcher]).admit(&payload);
+            prop_assert!(admitted.is_err(), "{:?}", admitted);
+            // Without the signature's protection too, only the unused fourth field may differ unseen.
+            if let Ok(batch) = OpBatch::decode(payload.get(SIGNATURE_LENGTH..).unwrap()) {
+                let same = batch.hash == case.header_hash
+                    && batch.info_deposit == &case.l1_info_deposit_raw[..]
+                    && same_bytes(&batch.transactions, &case.batch_transactions);
+                prop_assert!(!same || at < SIGNATURE_LENGTH || at + 20 >= payload.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What `/v1/status` tells: everything an operator asks when the head stands still.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use alloy_primitives::B256;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    api::StatusSource, block::BlockId, head::PublishedHead, upstream::DependencyReport,
+    verifier::Waiting,
+};
+
+/// Positions and findings of the verifier.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Findings {
+    /// The next L2 block to be confirmed.
+    pub next: Option<u64>,
+    /// The L2 chain and where it comes from.
+    pub chain: Option<Chain>,
+    /// HotShot positions.
+    pub hotshot: HotShot,
+    /// Batches kept until their number is settled.
+    pub candidates: CandidateFindings,
+    /// The full node.
+    pub node: NodeFindings,
+    /// L1's newest final block.
+    pub l1_finalized: Option<BlockId>,
+    /// How far the head is behind the node's latest block.
+    pub lag: Option<Lag>,
+    /// The last time that the node's block was not the one HotShot confirmed.
+    pub last_mismatch: Option<Mismatch>,
+    /// The last time that Ethereum finalised another block than the verified one.
+    pub last_contradiction: Option<Contradiction>,
+    /// The last failure to save the head.
+    pub last_store_error: Option<String>,
+    /// When the verifier ended its last round.
+    pub last_round: Option<Timestamp>,
+    /// How many rounds it has ended.
+    pub rounds: u64,
+}
+
+/// The L2 chain.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Chain {
+    /// L2 chain id.
+    pub chain_id: u64,
+    /// L1 chain id.
+    pub l1_chain_id: u64,
+    /// Hash of the L2 genesis block.
+    pub genesis_hash: B256,
+    /// Espresso namespace.
+    pub namespace: u32,
+    /// Seconds between two L2 blocks.
+    pub block_time: u64,
+}
+
+/// HotShot positions.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct HotShot {
+    /// The number of HotShot blocks that the query service has.
+    pub height: Option<u64>,
+    /// The next height to read.
+    pub cursor: Option<u64>,
+    /// Where reading resumes after a restart.
+    pub restart_height: Option<u64>,
+    /// Time of HotShot's newest block, seconds since the epoch.
+    pub newest_block_timestamp: Option<u64>,
+}
+
+/// Batches kept until their number is settled.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CandidateFindings {
+    /// How many.
+    pub count: usize,
+    /// Their memory, in bytes.
+    pub bytes: usize,
+    /// The lowest height from which something was dropped for room.
+    pub reread_from: Option<u64>,
+}
+
+/// The full node.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct NodeFindings {
+    /// Its latest block.
+    pub latest: Option<u64>,
+    /// Its last reading of `finalized`.
+    pub finalized: Option<BlockId>,
+    /// Why that reading is not admitted.
+    pub finalized_refused: Option<String>,
+    /// op-node's newest safe block.
+    pub safe: Option<u64>,
+}
+
+/// How far the head is behind the node's latest block.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Lag {
+    /// In blocks; zero when the node is behind.
+    pub blocks: u64,
+    /// In seconds of block time.
+    pub seconds: u64,
+}
+
+/// A block of the node that is not what HotShot confirmed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Mismatch {
+    /// L2 block number.
+    pub number: u64,
+    /// Hash of the batch's block.
+    pub batch_hash: B256,
+    /// Hash of the node's block.
+    pub node_hash: B256,
+    /// HotShot height of the batch.
+    pub hotshot_height: u64,
+    /// Index of the batch among the namespace's transactions there.
+    pub hotshot_index: usize,
+    /// What differs first.
+    pub difference: String,
+    /// When it was first seen.
+    pub since: Timestamp,
+}
+
+/// Ethereum finalised another block than the verified one.
+#[derive(Debug, Clone, Serialize)]
+pub struct Contradiction {
+    /// Number of the head at that time.
+    pub number: u64,
+    /// The hash that was verified.
+    pub verified_hash: B256,
+    /// The hash that the node has there.
+    pub node_hash: B256,
+    /// The finalized block that the head became.
+    pub finalized: BlockId,
+    /// When.
+    pub at: Timestamp,
+}
+
+type Dependencies = Box<dyn Fn() -> Vec<DependencyReport> + Send + Sync>;
+
+/// Where the verifier writes its findings and the API reads them.
+pub struct StatusBoard {
+    findings: Mutex<Findings>,
+    waiting: Mutex<Waiting>,
+    head: PublishedHead,
+    dependencies: Dependencies,
+    alive: AtomicBool,
+}
+
+impl std::fmt::Debug for StatusBoard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StatusBoard").field("findings", &self.findings).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    reason: String,
+    head: Option<&'a finality_core::head::HeadReport>,
+    #[serde(flatten)]
+    findings: &'a Findings,
+    dependencies: Vec<DependencyReport>,
+    build: &'a str,
+}
+
+impl StatusBoard {
+    /// A board for a head, and how to ask the dependencies how they are.
+    pub fn new(
+        head: PublishedHead,
+        dependencies: impl Fn() -> Vec<DependencyReport> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            findings: Mutex::default(),
+            waiting: Mutex::new(Waiting::Starting),
+            head,
+            dependencies: Box::new(dependencies),
+            alive: AtomicBool::new(true),
+        }
+    }
+
+    /// Changes the findings.
+    pub fn update(&self, change: impl FnOnce(&mut Findings)) {
+        change(&mut self.findings());
+    }
+
+    /// A copy of the findings.
+    #[must_use]
+    pub fn snapshot(&self) -> Findings {
+        self.findings().clone()
+    }
+
+    /// Says what the verifier waits for.
+    pub fn waits(&self, waiting: Waiting) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
+    }
+
+    /// Says that the verifier has ended.
+    pub fn verifier_ended(&self) {
+        self.alive.store(false, Ordering::Relaxed);
+    }
+
+    fn findings(&self) -> MutexGuard<'_, Findings> {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StatusSource for StatusBoard {
+    fn status(&self) -> serde_json::Value {
+        let head = self.head.borrow().clone();
+        let findings = self.snapshot();
+        let report = Report {
+            reason: self.reason(),
+            head: head.as_deref(),
+            findings: &findings,
+            dependencies: (self.dependencies)(),
+            build: finality_core::build::LINE,
+        };
+        serde_json::to_value(report)
+            .unwrap_or_else(|error| serde_json::json!({"error": error.to_string()}))
+    }
+
+    fn reason(&self) -> String {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).to_string()
+    }
+
+    fn verifier_alive(&self) -> bool {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    fn store_writable(&self) -> bool {
+        self.findings().last_store_error.is_none()
+    }
+}

@@ -1,0 +1,133 @@
+//! How a dependency is: its last error, and when it may be asked again.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::UpstreamError;
+use crate::{
+    config::SecretUrl,
+    telemetry::{
+        metrics::Target,
+        quiet::{Line, Quiet},
+    },
+};
+
+/// The longest pause after repeated outages, in units of the first one.
+const LONGEST_PAUSE: u32 = 10;
+
+/// A dependency counts as back when it worked this long: one that fails every other request must not
+/// fill the log.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// A dependency in `/v1/status`.
+#[derive(Debug, Clone, Serialize)]
+pub struct DependencyReport {
+    /// What it is for.
+    pub name: &'static str,
+    /// The setting that names it.
+    pub setting: &'static str,
+    /// Its URL without secrets.
+    pub url: String,
+    /// Whether the last request got a usable answer; null before the first.
+    pub ok: Option<bool>,
+    /// When a usable answer came last.
+    pub last_ok: Option<Timestamp>,
+    /// The last error, also when it works again since.
+    pub last_error: Option<LastError>,
+    /// Failures since the last usable answer.
+    pub failures: u64,
+}
+
+/// What went wrong last, and when.
+#[derive(Debug, Clone, Serialize)]
+pub struct LastError {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub message: String,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    last_ok: Option<Timestamp>,
+    last_error: Option<LastError>,
+    failures: u64,
+    outages: u32,
+    failed_at: Option<Instant>,
+    retry_at: Option<Instant>,
+    quiet: Quiet,
+}
+
+impl Health {
+    /// The last error, while it is too soon to ask again.
+    pub(super) fn too_soon(&self, now: Instant) -> Option<String> {
+        self.retry_at.filter(|retry_at| now < *retry_at)?;
+        Some(self.last_error.as_ref().map(|error| error.message.clone()).unwrap_or_default())
+    }
+
+    pub(super) fn succeeded(&mut self) -> (Line, String) {
+        let now = Instant::now();
+        self.last_ok = Some(Timestamp::now());
+        self.failures = 0;
+        self.outages = 0;
+        self.retry_at = None;
+        let settled =
+            self.failed_at.is_none_or(|failed_at| now.duration_since(failed_at) > SETTLED);
+        let line = if settled { self.quiet.worked(now) } else { Line::Nothing };
+        (line, String::new())
+    }
+
+    /// Remembers an error; after an outage nothing is asked for `pause`, doubled with each further outage.
+    pub(super) fn failed(
+        &mut self,
+        error: &UpstreamError,
+        pause: Option<Duration>,
+    ) -> (Line, String) {
+        let message = error.to_string();
+        let now = Instant::now();
+        if let Some(pause) = pause {
+            let factor =
+                1_u32.checked_shl(self.outages).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
+            self.outages = self.outages.saturating_add(1);
+            self.retry_at = now.checked_add(pause.saturating_mul(factor));
+        }
+        self.failed_at = Some(now);
+        self.failures = self.failures.saturating_add(1);
+        self.last_error = Some(LastError { at: Timestamp::now(), message: message.clone() });
+        (self.quiet.failed(&message, now), message)
+    }
+
+    pub(super) fn report(
+        &self,
+        name: &'static str,
+        setting: &'static str,
+        url: String,
+    ) -> DependencyReport {
+        let asked = self.last_ok.is_some() || self.last_error.is_some();
+        DependencyReport {
+            name,
+            setting,
+            url,
+            ok: asked.then_some(self.failures == 0),
+            last_ok: self.last_ok,
+            last_error: self.last_error.clone(),
+            failures: self.failures,
+        }
+    }
+}
+
+pub(super) fn log((line, error): &(Line, String), target: Target, url: &SecretUrl) {
+    let target = target.as_str();
+    match line {
+        Line::Nothing => {}
+        Line::Failed => tracing::warn!(target, %url, error, "dependency failed"),
+        Line::StillFailing { times, since } => {
+            tracing::warn!(target, %url, error, times, ?since, "dependency still fails");
+        }
+        Line::Recovered { after } => {
+            tracing::info!(target, %url, ?after, "dependency answers again")
+        }
+    }
+}

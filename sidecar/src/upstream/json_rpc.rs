@@ -1,0 +1,67 @@
+//! JSON-RPC calls over HTTP.
+
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use super::{Upstream, UpstreamError};
+
+/// Longer messages of a dependency are cut for log and status.
+const MESSAGE_LIMIT: usize = 300;
+
+#[derive(Serialize)]
+struct Request<'a, P> {
+    jsonrpc: &'a str,
+    id: u64,
+    method: &'a str,
+    params: P,
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    error: Option<RpcError>,
+}
+
+#[derive(Deserialize)]
+struct RpcError {
+    code: i64,
+    #[serde(default)]
+    message: String,
+}
+
+/// Keeps `null` apart from a missing member: a null result is an answer.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+impl Upstream {
+    /// Calls a JSON-RPC method.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]; an error object of the answer is [`UpstreamError::Rpc`].
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: impl Serialize,
+    ) -> Result<T, UpstreamError> {
+        let request = Request { jsonrpc: "2.0", id: 1, method, params };
+        let request = self.inner.client.post(self.inner.url.expose().clone()).json(&request);
+        self.send(request, |body| read_answer(method, body)).await
+    }
+}
+
+fn read_answer<T: DeserializeOwned>(method: &str, body: &[u8]) -> Result<T, UpstreamError> {
+    let malformed =
+        |error: serde_json::Error| UpstreamError::Malformed(format!("{method}: {error}"));
+    let answer: Answer<'_> = serde_json::from_slice(body).map_err(malformed)?;
+    match (answer.error, answer.result) {
+        (Some(RpcError { code, message }), _) => {
+            Err(UpstreamError::Rpc { code, message: message.chars().take(MESSAGE_LIMIT).collect() })
+        }
+        (None, Some(result)) => serde_json::from_str(result.get()).map_err(malformed),
+        (None, None) => {
+            Err(UpstreamError::Malformed(format!("{method}: neither result nor error")))
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! A dependency of the sidecar that is reached over HTTP: bounded answers, a time limit, back-off, and
+//! a memory of how it is.
+
+mod health;
+mod json_rpc;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use alloy_primitives::bytes::{Bytes, BytesMut};
+use finality_core::headers;
+use reqwest::{Response, StatusCode};
+use thiserror::Error;
+
+pub use health::{DependencyReport, LastError};
+
+use crate::{
+    config::SecretUrl,
+    telemetry::metrics::{Metrics, Outcome, Target},
+};
+use health::Health;
+
+/// The largest answer that is read, in bytes. A namespace range may legally be larger: ask for less then.
+pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
+/// Why a dependency gave no usable answer.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum UpstreamError {
+    /// No connection, or it broke.
+    #[error("no answer: {0}")]
+    Connection(String),
+    /// Too slow.
+    #[error("no answer within {0:?} (request_timeout)")]
+    Timeout(Duration),
+    /// An HTTP status other than 200.
+    #[error("HTTP status {0}")]
+    Status(u16),
+    /// More than [`MAX_ANSWER_BYTES`].
+    #[error("the answer is larger than {MAX_ANSWER_BYTES} bytes")]
+    TooLarge,
+    /// Not what was asked for.
+    #[error("malformed answer: {0}")]
+    Malformed(String),
+    /// A JSON-RPC error object.
+    #[error("JSON-RPC error {code}: {message}")]
+    Rpc {
+        /// The error's code.
+        code: i64,
+        /// The error's message, shortened.
+        message: String,
+    },
+    /// The answer bears the filter's marker.
+    #[error("the answer came through the finality filter: {setting} must name the node itself")]
+    ThroughFilter {
+        /// The setting to change.
+        setting: &'static str,
+    },
+    /// Not asked, since it failed a moment ago.
+    #[error("not asked again yet, after: {0}")]
+    BackingOff(String),
+}
+
+impl UpstreamError {
+    /// Whether the dependency as a whole is in trouble, so that asking again at once is of no use.
+    const fn is_outage(&self) -> bool {
+        match self {
+            Self::Connection(_) | Self::Timeout(_) => true,
+            Self::Status(status) => *status == 429 || *status >= 500,
+            Self::TooLarge
+            | Self::Malformed(_)
+            | Self::Rpc { .. }
+            | Self::ThroughFilter { .. }
+            | Self::BackingOff(_) => false,
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Timeout(_) => Outcome::Timeout,
+            Self::Status(404) => Outcome::NotYet,
+            _ => Outcome::Error,
+        }
+    }
+}
+
+/// What all dependencies share.
+#[derive(Debug, Clone)]
+pub struct UpstreamOptions {
+    /// Limit for one request, from connecting to the end of the answer.
+    pub request_timeout: Duration,
+    /// The first pause after an outage; it doubles with each further one, up to ten times this.
+    pub retry_interval: Duration,
+    /// Where requests are counted.
+    pub metrics: Metrics,
+}
+
+/// One dependency. A clone is a handle to the same one.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    target: Target,
+    setting: &'static str,
+    url: SecretUrl,
+    client: reqwest::Client,
+    options: UpstreamOptions,
+    health: Mutex<Health>,
+}
+
+impl Upstream {
+    /// A dependency at `url`, which was given by the setting `setting`.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be made (no usable TLS set-up).
+    pub fn new(
+        target: Target,
+        setting: &'static str,
+        url: SecretUrl,
+        options: UpstreamOptions,
+    ) -> Result<Self, UpstreamError> {
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("finality-sidecar/", env!("CARGO_PKG_VERSION")))
+            .timeout(options.request_timeout)
+            .build()
+            .map_err(|error| UpstreamError::Connection(describe(&error)))?;
+        let health = Mutex::new(Health::default());
+        Ok(Self { inner: Arc::new(Inner { target, setting, url, client, options, health }) })
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn report(&self) -> DependencyReport {
+        let Inner { target, setting, url, .. } = &*self.inner;
+        self.health().report(target.as_str(), setting, url.to_string())
+    }
+
+    /// `GET` of a path relative to the base URL.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn get(&self, path: &str) -> Result<Bytes, UpstreamError> {
+        let mut url = self.inner.url.expose().clone();
+        // The operator may give the base with or without the last slash.
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}/{path}"));
+        let request = self.inner.client.get(url).header("accept", "application/json");
+        self.send(request, |body| Ok(body.clone())).await
+    }
+
+    /// Sends a request unless it is too soon after an outage, reads the bounded answer, lets `read`
+    /// judge it, and remembers how it went.
+    async fn send<T>(
+        &self,
+        request: reqwest::RequestBuilder,
+        read: impl FnOnce(&Bytes) -> Result<T, UpstreamError>,
+    ) -> Result<T, UpstreamError> {
+        if let Some(last) = self.health().too_soon(Instant::now()) {
+            return Err(UpstreamError::BackingOff(last));
+        }
+        let started = Instant::now();
+        let result = match self.exchange(request).await {
+            Ok(body) => read(&body),
+            Err(error) => Err(error),
+        };
+        let outcome = result.as_ref().err().map_or(Outcome::Ok, UpstreamError::outcome);
+        let Inner { options, target, url, .. } = &*self.inner;
+        options.metrics.upstream(*target, outcome, started.elapsed());
+        let line = match &result {
+            // Not there yet is an answer, and an ordinary one near the tip.
+            Ok(_) | Err(UpstreamError::Status(404)) => self.health().succeeded(),
+            Err(error) => {
+                let pause = error.is_outage().then_some(options.retry_interval);
+                self.health().failed(error, pause)
+            }
+        };
+        health::log(&line, *target, url);
+        result
+    }
+
+    async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Bytes, UpstreamError> {
+        let Inner { setting, options, .. } = &*self.inner;
+        let failed = |error: reqwest::Error| {
+            if error.is_timeout() {
+                UpstreamError::Timeout(options.request_timeout)
+            } else {
+                UpstreamError::Connection(describe(&error))
+            }
+        };
+        let request = request.header(headers::SIDECAR, finality_core::build::VERSION);
+        let response = request.send().await.map_err(failed)?;
+        if response.headers().contains_key(headers::FILTER) {
+            return Err(UpstreamError::ThroughFilter { setting });
+        }
+        if response.status() != StatusCode::OK {
+            return Err(UpstreamError::Status(response.status().as_u16()));
+        }
+        read_bounded(response, failed).await
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.inner.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn read_bounded(
+    mut response: Response,
+    failed: impl Fn(reqwest::Error) -> UpstreamError,
+) -> Result<Bytes, UpstreamError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(&failed)? {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Err(UpstreamError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// The innermost cause, which says most, without the URL, which may hold a secret.
+fn describe(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    if std::ptr::addr_eq(cause, error) { "the request failed".into() } else { cause.to_string() }
+}

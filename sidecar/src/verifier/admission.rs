@@ -1,0 +1,102 @@
+//! Whether the node's `finalized` block may be believed. A wrong one would stay for ever, since the
+//! head never falls.
+
+use thiserror::Error;
+
+use super::{
+    choice::{L1View, OriginVerdict},
+    sources::{L1Source, NodeSource},
+};
+use crate::{
+    block::BlockId,
+    head::Settled,
+    node::SyncStatus,
+    rollup::{Difference, Rollup},
+    upstream::UpstreamError,
+};
+
+/// Why the node's `finalized` is not admitted.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum Refused {
+    /// Somebody who is needed to judge it gave no answer.
+    #[error("{0}")]
+    Upstream(#[from] UpstreamError),
+    /// op-node is not ready.
+    #[error("op-node has no finalized block yet")]
+    ConsensusNotReady,
+    /// op-node has not finalized that much.
+    #[error("the node says block {node} is finalized, op-node only {consensus}")]
+    AboveConsensus {
+        /// The node's reading.
+        node: BlockId,
+        /// op-node's reading.
+        consensus: BlockId,
+    },
+    /// The block vanished between two questions.
+    #[error("the node no longer has its finalized block {0}")]
+    Vanished(BlockId),
+    /// The block is not one of the rollup.
+    #[error("the node's finalized block is no block of this rollup: {0}")]
+    Malformed(#[from] Difference),
+    /// Its L1 origin is not final.
+    #[error(
+        "the L1 origin {origin} of the node's finalized block {number} is not known to be final on L1"
+    )]
+    OriginNotFinal {
+        /// The block's number.
+        number: u64,
+        /// Its L1 origin.
+        origin: BlockId,
+    },
+    /// Another L1 block is final at that height.
+    #[error(
+        "the node's finalized block {number} is built on L1 block {origin}, which Ethereum did not keep (node_execution_rpc and l1_rpc must be of the same chains)"
+    )]
+    OriginInvalid {
+        /// The block's number.
+        number: u64,
+        /// Its L1 origin.
+        origin: BlockId,
+    },
+    /// The node answers for another chain.
+    #[error("the node is of chain {0} now (node_execution_rpc)")]
+    OtherChain(u64),
+}
+
+/// Judges the node's `finalized` by op-node, by L1 and by the chain id.
+pub(super) async fn admit<R: Rollup>(
+    rollup: &R,
+    finalized: BlockId,
+    chain_id: u64,
+    status: &SyncStatus,
+    node: &impl NodeSource,
+    l1: &impl L1Source,
+    view: &mut L1View,
+) -> Result<Settled, Refused> {
+    let consensus = status.ready_finalized_l2().ok_or(Refused::ConsensusNotReady)?;
+    let same_number = finalized.number == consensus.number;
+    if finalized.number > consensus.number || (same_number && finalized.hash != consensus.hash) {
+        return Err(Refused::AboveConsensus { node: finalized, consensus });
+    }
+    let answered = node.chain_id().await?;
+    if answered != chain_id {
+        return Err(Refused::OtherChain(answered));
+    }
+    let block = node.block(finalized.number).await?;
+    let block =
+        block.filter(|block| block.hash == finalized.hash).ok_or(Refused::Vanished(finalized))?;
+    let origin = rollup.l1_origin(&block)?;
+    let number = finalized.number;
+    if let OriginVerdict::Ask(height) = view.judge(origin) {
+        view.learn(height, l1.hash_at(height).await?);
+    }
+    match view.judge(origin) {
+        OriginVerdict::Valid => {
+            Ok(Settled { number, hash: Some(finalized.hash), l1_origin: Some(origin) })
+        }
+        OriginVerdict::Invalid => Err(Refused::OriginInvalid { number, origin }),
+        OriginVerdict::Undecided | OriginVerdict::Ask(_) => {
+            Err(Refused::OriginNotFinal { number, origin })
+        }
+    }
+}

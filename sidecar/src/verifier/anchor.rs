@@ -1,0 +1,88 @@
+//! Where verification starts: the block to go on from, and the HotShot height to read from.
+
+use super::{ChainFacts, Feed, FeedSource, L1Source, NodeSource, Stop, Verifier, Waiting};
+use crate::{head::Settled, l1::LightClientError, rollup::Rollup, upstream::UpstreamError};
+
+impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
+    /// The block to go on from: the head; else genesis, when the node has said that nothing is
+    /// finalized yet. Genesis is an anchor only and is not published.
+    pub(super) fn tip(&mut self, chain: &ChainFacts) -> Result<Settled, Stop> {
+        if let Some(current) = self.current() {
+            return Ok(current);
+        }
+        if !self.finality_is_unknown() {
+            return Err(Waiting::Anchor(self.finality_problem()).into());
+        }
+        let genesis = chain.config.genesis;
+        let anchor = Settled {
+            number: genesis.l2.number,
+            hash: Some(genesis.l2.hash),
+            l1_origin: Some(genesis.l1),
+        };
+        tracing::info!(
+            number = anchor.number,
+            "nothing is finalized yet: verification starts at genesis"
+        );
+        self.anchor = Some(anchor);
+        Ok(anchor)
+    }
+
+    /// Opens the feed at the right height, if it is not open.
+    pub(super) async fn open(&mut self, chain: &ChainFacts, tip: &Settled) -> Result<(), Stop> {
+        if self.feed.is_none() {
+            let height = self.start_height(tip).await?;
+            tracing::info!(height, after = tip.number, "reading HotShot");
+            self.feed = Some(Feed::new((self.open_feed)(chain.namespace), height));
+        }
+        Ok(())
+    }
+
+    /// Where reading begins: the stored position; else the light client's height at the block's own L1
+    /// origin, since later batches are posted later; else the configured height.
+    async fn start_height(&self, tip: &Settled) -> Result<u64, Waiting> {
+        if let Some(height) = self.keeper.restart_height() {
+            return Ok(height);
+        }
+        let configured = self.options.initial_hotshot_height;
+        let Some(contract) = self.options.light_client else {
+            return configured.ok_or_else(|| {
+                Waiting::Start("set light_client_address or initial_hotshot_height".into())
+            });
+        };
+        match self.light_client_height(contract, tip).await {
+            Ok(height) => Ok(height),
+            // An answer that will not get better by asking again.
+            Err(
+                error @ (LightClientError::NoContract
+                | LightClientError::Malformed
+                | LightClientError::Upstream(UpstreamError::Rpc { .. })),
+            ) => match configured {
+                Some(height) => {
+                    tracing::warn!(%error, height, "the light client has no height: using initial_hotshot_height");
+                    Ok(height)
+                }
+                None => Err(Waiting::Start(format!("{error}; or set initial_hotshot_height"))),
+            },
+            Err(error) => Err(Waiting::Start(error.to_string())),
+        }
+    }
+
+    async fn light_client_height(
+        &self,
+        contract: alloy_primitives::Address,
+        tip: &Settled,
+    ) -> Result<u64, LightClientError> {
+        let origin = match tip.l1_origin {
+            Some(origin) => origin,
+            None => {
+                // Taken over or reset: the node says on which L1 block it is built.
+                let block = self.node.block(tip.number).await?.ok_or_else(|| {
+                    UpstreamError::Malformed(format!("the node does not have block {}", tip.number))
+                })?;
+                let origin = self.rollup.l1_origin(&block);
+                origin.map_err(|error| UpstreamError::Malformed(error.to_string()))?
+            }
+        };
+        Ok(self.l1.light_client(contract, origin.number).await?.block_height)
+    }
+}

@@ -1,0 +1,193 @@
+//! Authenticated batches that wait for their number to be settled.
+//!
+//! Kept per number in HotShot order, within a budget. When it is full the highest numbers go first, and
+//! it is remembered from where to read again: nothing is lost, only put off. Nothing is ever
+//! de-duplicated by content; reading a HotShot block again puts its batches at their old positions.
+
+use std::collections::BTreeMap;
+
+use crate::rollup::{Batch, Rollup};
+
+/// Where a batch stands in HotShot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// HotShot height.
+    pub height: u64,
+    /// Index among the namespace's transactions of that block.
+    pub index: usize,
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Number of batches.
+    pub count: usize,
+    /// Their memory, in bytes.
+    pub bytes: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { count: 16 * 1024, bytes: 16 * 1024 * 1024 }
+    }
+}
+
+/// What was dropped for room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dropped {
+    /// The lowest number among the dropped: lower ones are complete.
+    pub lowest_number: u64,
+    /// The lowest HotShot height among the dropped: reading again from here finds all of them.
+    pub reread_from: u64,
+}
+
+/// The candidates.
+pub struct Candidates<R: Rollup> {
+    by_number: BTreeMap<u64, BTreeMap<Position, Batch<R::Content>>>,
+    numbers: BTreeMap<Position, u64>,
+    bytes: usize,
+    budget: Budget,
+    dropped: Option<Dropped>,
+}
+
+impl<R: Rollup> std::fmt::Debug for Candidates<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Candidates")
+            .field("count", &self.numbers.len())
+            .field("bytes", &self.bytes)
+            .field("dropped", &self.dropped)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Rollup> Candidates<R> {
+    /// None yet, within a budget.
+    #[must_use]
+    pub const fn new(budget: Budget) -> Self {
+        Self {
+            by_number: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            bytes: 0,
+            budget,
+            dropped: None,
+        }
+    }
+
+    /// Adds a batch, and drops others if there is no room.
+    pub fn insert(&mut self, position: Position, batch: Batch<R::Content>) {
+        let number = batch.facts.number;
+        self.bytes += R::size(&batch);
+        self.numbers.insert(position, number);
+        if let Some(known) = self.by_number.entry(number).or_default().insert(position, batch) {
+            self.bytes -= R::size(&known);
+        }
+        while self.numbers.len() > self.budget.count || self.bytes > self.budget.bytes {
+            self.drop_last();
+        }
+    }
+
+    /// Drops the last batch of the highest number.
+    fn drop_last(&mut self) {
+        let Some(mut highest) = self.by_number.last_entry() else { return };
+        let number = *highest.key();
+        if let Some((position, batch)) = highest.get_mut().pop_last() {
+            self.bytes -= R::size(&batch);
+            self.numbers.remove(&position);
+            let dropped = self
+                .dropped
+                .get_or_insert(Dropped { lowest_number: number, reread_from: position.height });
+            dropped.lowest_number = dropped.lowest_number.min(number);
+            dropped.reread_from = dropped.reread_from.min(position.height);
+        }
+        if highest.get().is_empty() {
+            highest.remove();
+        }
+    }
+
+    /// Forgets everything up to a number; it is settled. Answers how many batches that were.
+    pub fn settle(&mut self, number: u64) -> usize {
+        let kept = number
+            .checked_add(1)
+            .map_or_else(BTreeMap::new, |next| self.by_number.split_off(&next));
+        let settled = std::mem::replace(&mut self.by_number, kept);
+        let mut count = 0;
+        for (position, batch) in settled.into_values().flatten() {
+            self.bytes -= R::size(&batch);
+            self.numbers.remove(&position);
+            count += 1;
+        }
+        count
+    }
+
+    /// The candidates for a number, in HotShot order.
+    pub fn of(&self, number: u64) -> impl Iterator<Item = (Position, &Batch<R::Content>)> {
+        self.by_number
+            .get(&number)
+            .into_iter()
+            .flatten()
+            .map(|(position, batch)| (*position, batch))
+    }
+
+    /// How many consecutive numbers from `first` on have a candidate, at most `limit`.
+    #[must_use]
+    pub fn run_length(&self, first: u64, limit: u64) -> u64 {
+        let run = self
+            .by_number
+            .range(first..)
+            .zip(first..)
+            .take_while(|((have, _), want)| *have == want);
+        run.take(usize::try_from(limit).unwrap_or(usize::MAX)).count() as u64
+    }
+
+    /// The height from which reading must resume so that no batch above `number` is missed, given that
+    /// everything below `cursor` was read.
+    #[must_use]
+    pub fn restart_height(&self, number: u64, cursor: u64) -> u64 {
+        let kept = self.numbers.iter().find(|(_, candidate)| **candidate > number);
+        let kept = kept.map_or(cursor, |(position, _)| position.height);
+        let dropped = self.dropped.map_or(cursor, |dropped| dropped.reread_from);
+        cursor.min(kept).min(dropped)
+    }
+
+    /// The height at or below which candidates for `number` may have been dropped.
+    #[must_use]
+    pub fn reread_for(&self, number: u64) -> Option<u64> {
+        let dropped = self.dropped.filter(|dropped| dropped.lowest_number <= number)?;
+        Some(dropped.reread_from)
+    }
+
+    /// What was dropped, if anything.
+    #[must_use]
+    pub const fn dropped(&self) -> Option<Dropped> {
+        self.dropped
+    }
+
+    /// Reading starts again from where something was dropped.
+    pub fn reread(&mut self) {
+        self.dropped = None;
+    }
+
+    /// Whether there is room for as much again: beyond that, reading ahead is of no use.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.bytes <= self.budget.bytes / 2 && self.numbers.len() <= self.budget.count / 2
+    }
+
+    /// How many are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Whether none is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
+    }
+
+    /// The memory that they hold, in bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}

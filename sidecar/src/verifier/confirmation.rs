@@ -1,0 +1,291 @@
+//! Doing all the work there is: reading ahead, and confirming block after block.
+
+use std::ops::ControlFlow;
+
+use alloy_primitives::B256;
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+
+use super::{
+    ChainFacts, Choice, FeedSource, L1Source, L1View, NodeSource, OriginVerdict, Position, Stop,
+    Verifier, Waiting, choose,
+};
+use crate::{
+    head::Settled,
+    node::Block,
+    rollup::{Batch, Difference, Facts, Rollup},
+    status::Mismatch,
+    telemetry::metrics::BatchResult,
+    upstream::UpstreamError,
+};
+
+/// Ranges read in one round at most: what L1 and the node say must not grow old meanwhile.
+const RANGES_PER_ROUND: usize = 16;
+/// Blocks confirmed before the head is saved and published.
+const BLOCKS_PER_SAVE: u64 = 64;
+/// Blocks asked of the node at once.
+const BLOCKS_IN_FLIGHT: usize = 8;
+/// An unchanged head's restart position is saved after so many HotShot blocks.
+const CHECKPOINT_DISTANCE: u64 = 1000;
+
+/// The last confirmed block of a run.
+#[derive(Debug, Clone, Copy)]
+struct Confirmed {
+    tip: Settled,
+    hotshot_height: u64,
+    count: u64,
+}
+
+impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
+    /// Confirms and reads until there is nothing left or the round is long enough. Answers what there
+    /// is to wait for, or none when there may be more to do at once.
+    pub(super) async fn advance(
+        &mut self,
+        chain: &ChainFacts,
+        l1: &mut L1View,
+    ) -> Result<Option<Waiting>, Stop> {
+        let feed = self.look_at_feed().await;
+        for _ in 0..RANGES_PER_ROUND {
+            let waiting = loop {
+                match self.confirm_run(chain, l1).await? {
+                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Break(waiting) => break waiting,
+                }
+            };
+            // Without a batch for the next block reading goes on whatever is kept already.
+            let wanted = matches!(waiting, Waiting::Batch { .. } | Waiting::OtherFork { .. })
+                || matches!(waiting, Waiting::HashUnknown { .. })
+                || self.candidates.has_room();
+            let settled = self.settled_number();
+            if !wanted || !self.read_range(settled).await? {
+                self.checkpoint().await?;
+                let unread = self.feed.as_ref().and_then(super::Feed::unread);
+                return match (feed, unread) {
+                    // What stands in the way of the next block is worth more than the feed's trouble.
+                    (Err(trouble), _) if matches!(waiting, Waiting::Batch { .. }) => {
+                        Err(trouble.into())
+                    }
+                    (_, Some(reading)) if matches!(waiting, Waiting::Batch { .. }) => {
+                        Ok(Some(reading))
+                    }
+                    _ => Ok(Some(waiting)),
+                };
+            }
+        }
+        self.checkpoint().await?;
+        Ok(None)
+    }
+
+    /// Every number up to here needs no candidate any more.
+    fn settled_number(&self) -> u64 {
+        match self.current() {
+            Some(Settled { number, hash: Some(_), .. }) => number,
+            // The batch for the head itself tells its hash.
+            Some(Settled { number, hash: None, .. }) => number.saturating_sub(1),
+            None => 0,
+        }
+    }
+
+    async fn checkpoint(&mut self) -> Result<(), Waiting> {
+        let saved = self.save_restart_height(CHECKPOINT_DISTANCE).await;
+        saved.map_err(|error| Waiting::Store(error.to_string()))
+    }
+
+    /// Confirms as many blocks as are ready, and saves the last one. Breaks with what the next one waits for.
+    async fn confirm_run(
+        &mut self,
+        chain: &ChainFacts,
+        l1: &mut L1View,
+    ) -> Result<ControlFlow<Waiting>, Stop> {
+        let Some(tip) = self.current() else {
+            return Ok(ControlFlow::Break(Waiting::Starting));
+        };
+        if tip.hash.is_none() {
+            return self.learn_hash(tip, l1).await;
+        }
+        let (confirmed, waiting) = self.find_confirmed(tip, chain, l1).await;
+        if let Some(confirmed) = confirmed {
+            self.settle(confirmed).await?;
+        }
+        Ok(match waiting {
+            None => ControlFlow::Continue(()),
+            Some(Err(height)) => {
+                self.reread(height);
+                ControlFlow::Break(Waiting::Batch { number: self.settled_number() + 1 })
+            }
+            Some(Ok(waiting)) => ControlFlow::Break(waiting),
+        })
+    }
+
+    /// Walks from `tip` over the candidates and the node's blocks. Answers the last block that both
+    /// agree on, and what stopped it: a reason, or a height to read again from.
+    async fn find_confirmed(
+        &mut self,
+        tip: Settled,
+        chain: &ChainFacts,
+        l1: &mut L1View,
+    ) -> (Option<Confirmed>, Option<Result<Waiting, u64>>) {
+        let first = tip.number.saturating_add(1);
+        let behind = self.node_latest.unwrap_or(first).saturating_sub(tip.number);
+        let run = self.candidates.run_length(first, BLOCKS_PER_SAVE).min(behind.max(1));
+        let node = &self.node;
+        let blocks = stream::iter(first..first.saturating_add(run))
+            .map(|number| node.block(number))
+            .buffered(BLOCKS_IN_FLIGHT);
+        let mut blocks = std::pin::pin!(blocks);
+        let mut confirmed: Option<Confirmed> = None;
+        let mut tip = tip;
+        for _ in 0..run.max(1) {
+            let timestamp = chain.config.timestamp(tip.number.saturating_add(1));
+            let (position, batch) = loop {
+                match choose(&self.candidates, &tip, timestamp, l1) {
+                    Choice::Chosen(position, batch) => break (position, batch),
+                    Choice::Ask(height) => l1.learn(height, ask(&self.l1, height).await),
+                    Choice::Reread(height) => return (confirmed, Some(Err(height))),
+                    Choice::Waits(waiting) => return (confirmed, Some(Ok(waiting))),
+                }
+            };
+            let number = batch.facts.number;
+            let answer = match blocks.next().await {
+                Some(answer) => answer,
+                // Only when a candidate appeared beyond the run: the next run takes it.
+                None => return (confirmed, None),
+            };
+            match self.compare(position, batch, answer) {
+                Ok(()) => {
+                    let Facts { hash, l1_origin, .. } = batch.facts;
+                    tip = Settled { number, hash: Some(hash), l1_origin: Some(l1_origin) };
+                    let count = confirmed.map_or(0, |confirmed| confirmed.count) + 1;
+                    confirmed = Some(Confirmed { tip, hotshot_height: position.height, count });
+                }
+                Err(waiting) => return (confirmed, Some(Ok(waiting))),
+            }
+        }
+        (confirmed, None)
+    }
+
+    /// Compares the chosen batch with the node's answer for its number.
+    fn compare(
+        &self,
+        position: Position,
+        batch: &Batch<R::Content>,
+        answer: Result<Option<Block>, UpstreamError>,
+    ) -> Result<(), Waiting> {
+        let number = batch.facts.number;
+        let block = answer
+            .map_err(|error| Waiting::Node(error.to_string()))?
+            .ok_or(Waiting::NodeBlock { number })?;
+        match self.rollup.compare(batch, &block) {
+            Ok(()) => Ok(()),
+            Err(difference) => {
+                self.note_mismatch(position, &batch.facts, block.hash, &difference);
+                Err(Waiting::Mismatch { number, difference: difference.to_string() })
+            }
+        }
+    }
+
+    /// Says a mismatch once: it is found again in every round while it lasts.
+    fn note_mismatch(
+        &self,
+        position: Position,
+        facts: &Facts,
+        node_hash: B256,
+        difference: &Difference,
+    ) {
+        let Facts { number, hash, .. } = *facts;
+        self.board.update(|findings| {
+            let known = findings.last_mismatch.as_ref();
+            if known.is_some_and(|known| {
+                known.number == number && known.batch_hash == hash && known.node_hash == node_hash
+            }) {
+                return;
+            }
+            self.metrics.batch(BatchResult::Mismatch);
+            tracing::error!(
+                number, batch = %hash, node = %node_hash, hotshot_height = position.height, %difference,
+                "the node's block is not the one that HotShot confirmed"
+            );
+            findings.last_mismatch = Some(Mismatch {
+                number,
+                batch_hash: hash,
+                node_hash,
+                hotshot_height: position.height,
+                hotshot_index: position.index,
+                difference: difference.to_string(),
+                since: Timestamp::now(),
+            });
+        });
+    }
+
+    /// Saves and publishes a confirmed block, and forgets what it settles.
+    async fn settle(&mut self, confirmed: Confirmed) -> Result<(), Stop> {
+        let Confirmed { tip, hotshot_height, count } = confirmed;
+        let cursor = self.feed.as_ref().map_or(hotshot_height, super::Feed::cursor);
+        let restart = self.candidates.restart_height(tip.number, cursor);
+        let result = self.keeper.confirm(tip, hotshot_height, restart).await;
+        self.note_save(&result);
+        result.map_err(|error| Waiting::Store(error.to_string()))?;
+        let discarded = self.candidates.settle(tip.number) as u64;
+        for _ in 0..count {
+            self.metrics.batch(BatchResult::Confirmed);
+        }
+        for _ in count..discarded {
+            self.metrics.batch(BatchResult::Skipped);
+        }
+        Ok(())
+    }
+
+    /// The head was taken over without its hash: a candidate for it that equals the node's block tells it.
+    async fn learn_hash(
+        &mut self,
+        tip: Settled,
+        l1: &mut L1View,
+    ) -> Result<ControlFlow<Waiting>, Stop> {
+        let number = tip.number;
+        if let Some(height) = self.candidates.reread_for(number) {
+            self.reread(height);
+            return Ok(ControlFlow::Break(Waiting::HashUnknown { number }));
+        }
+        if self.candidates.of(number).next().is_none() {
+            return Ok(ControlFlow::Break(Waiting::HashUnknown { number }));
+        }
+        let block = self.node.block(number).await;
+        let block = block.map_err(|error| Waiting::Node(error.to_string()))?;
+        let block = block.ok_or(Waiting::NodeBlock { number })?;
+        let mut found = None;
+        for (position, batch) in self.candidates.of(number) {
+            let origin = batch.facts.l1_origin;
+            if let OriginVerdict::Ask(height) = l1.judge(origin) {
+                l1.learn(height, ask(&self.l1, height).await);
+            }
+            if l1.judge(origin) == OriginVerdict::Valid
+                && self.rollup.compare(batch, &block).is_ok()
+            {
+                found = Some((position, batch.facts));
+                break;
+            }
+        }
+        let Some((position, facts)) = found else {
+            return Ok(ControlFlow::Break(Waiting::HashUnknown { number }));
+        };
+        tracing::info!(number, hash = %facts.hash, "the hash of the head is known now");
+        let tip = Settled { number, hash: Some(facts.hash), l1_origin: Some(facts.l1_origin) };
+        self.settle(Confirmed { tip, hotshot_height: position.height, count: 1 }).await?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Goes back to where candidates were dropped for room.
+    fn reread(&mut self, height: u64) {
+        tracing::info!(height, "reading HotShot again from where batches were dropped for room");
+        self.metrics.reset("dropped");
+        self.candidates.reread();
+        if let Some(feed) = &mut self.feed {
+            feed.go_back(height);
+        }
+    }
+}
+
+/// The hash of an L1 block; none when there was no answer.
+async fn ask(l1: &impl L1Source, height: u64) -> Option<B256> {
+    l1.hash_at(height).await.ok().flatten()
+}

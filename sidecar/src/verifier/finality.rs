@@ -1,0 +1,171 @@
+//! Looking at the node: whether it still has the head's block, and what Ethereum has decided.
+
+use finality_core::head::Status;
+use jiff::Timestamp;
+
+use super::{
+    ChainFacts, FeedSource, L1Source, L1View, NodeSource, Stop, Verifier, Waiting,
+    admission::{self, Refused},
+};
+use crate::{block::BlockId, head::Settled, rollup::Rollup, status::Contradiction};
+
+/// The last reading of the node's `finalized`, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FinalityReading {
+    block: Option<BlockId>,
+    verdict: Option<Result<Settled, Refused>>,
+}
+
+impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
+    /// Looks whether the node still has the head's block. The head's status follows; what is found
+    /// wrong is answered, and stands in the way of confirmations.
+    pub(super) async fn look_at_head(&mut self) -> Result<(), Waiting> {
+        let node = |error: crate::upstream::UpstreamError| Waiting::Node(error.to_string());
+        let latest = self.node.latest().await.map_err(node)?;
+        self.node_latest = Some(latest);
+        self.metrics.node_latest(latest);
+        let Some(head) = self.keeper.settled() else { return Ok(()) };
+        let number = head.number;
+        let (status, problem) = match self.node.hash_at(number).await.map_err(node)? {
+            Some(node) => match head.hash {
+                Some(verified) if verified != node => {
+                    (Status::Diverged, Some(Waiting::Diverged { number, verified, node }))
+                }
+                _ => (Status::Ok, None),
+            },
+            None if latest < number => {
+                (Status::NodeBehind, Some(Waiting::NodeBehind { number, latest }))
+            }
+            None => (Status::Pruned, None),
+        };
+        if status != self.keeper.status() {
+            match &problem {
+                Some(problem) => tracing::error!(%status, "{problem}"),
+                None => tracing::info!(%status, number, "head status"),
+            }
+        }
+        self.keeper.observe_status(status);
+        problem.map_or(Ok(()), Err)
+    }
+
+    /// What L1 says of finality in this round; an L1 that is down says nothing.
+    pub(super) async fn look_at_l1(&self) -> L1View {
+        let finalized = self.l1.finalized().await.ok().flatten();
+        if finalized.is_some() {
+            self.board.update(|findings| findings.l1_finalized = finalized);
+        }
+        L1View::new(finalized)
+    }
+
+    /// Reads the node's `finalized`, and moves the head there when it is admitted and at or above the head.
+    pub(super) async fn look_at_finality(
+        &mut self,
+        chain: &ChainFacts,
+        l1: &mut L1View,
+    ) -> Result<(), Stop> {
+        let genesis = chain.config.genesis.l2.number;
+        let Ok(block) = self.node.finalized().await else {
+            // The error stands with the dependency; without a reading nothing is concluded.
+            return Ok(());
+        };
+        let block = block.filter(|block| block.number > genesis);
+        let verdict = match block {
+            None => None,
+            Some(block) => Some(self.judge_finality(block, chain, l1).await),
+        };
+        self.board.update(|findings| {
+            findings.node.finalized = block;
+            let refused = verdict.as_ref().and_then(|verdict| verdict.as_ref().err());
+            findings.node.finalized_refused = refused.map(ToString::to_string);
+        });
+        self.finality = Some(FinalityReading { block, verdict: verdict.clone() });
+        match verdict {
+            Some(Ok(finalized)) => self.adopt(finalized).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn judge_finality(
+        &self,
+        block: BlockId,
+        chain: &ChainFacts,
+        l1: &mut L1View,
+    ) -> Result<Settled, Refused> {
+        // An admitted block stays admitted: it is final.
+        if let Some(FinalityReading { block: Some(known), verdict: Some(Ok(settled)) }) =
+            &self.finality
+            && *known == block
+        {
+            return Ok(*settled);
+        }
+        let status = self.node.sync_status().await?;
+        self.board.update(|findings| {
+            findings.node.safe = status.safe_l2.map(|safe| safe.number);
+        });
+        let chain_id = chain.config.l2_chain_id;
+        admission::admit(&self.rollup, block, chain_id, &status, &self.node, &self.l1, l1).await
+    }
+
+    /// The head becomes the node's finalized block, if that is news.
+    async fn adopt(&mut self, finalized: Settled) -> Result<(), Stop> {
+        self.keeper.observe_finalized(finalized.number);
+        let head = self.keeper.settled();
+        let diverged = self.keeper.status() == Status::Diverged;
+        let news = match head {
+            None => true,
+            Some(head) if finalized.number > head.number => true,
+            Some(head) => finalized.number == head.number && (head.hash.is_none() || diverged),
+        };
+        if !news {
+            return Ok(());
+        }
+        let contradicted = head.filter(|_| diverged);
+        let node_hash = match contradicted {
+            Some(head) => self.node.hash_at(head.number).await.ok().flatten(),
+            None => None,
+        };
+        let restart = match &self.feed {
+            Some(feed) => Some(self.candidates.restart_height(finalized.number, feed.cursor())),
+            None => self.keeper.restart_height(),
+        };
+        let result = self.keeper.finalize(finalized, restart).await;
+        self.note_save(&result);
+        result.map_err(|error| Waiting::Store(error.to_string()))?;
+        self.candidates.settle(finalized.number);
+        let number = finalized.number;
+        match (contradicted, contradicted.and_then(|head| head.hash), finalized.hash) {
+            (Some(head), Some(verified_hash), Some(hash)) => {
+                self.metrics.contradiction();
+                let node_hash = node_hash.unwrap_or_default();
+                tracing::error!(
+                    number = head.number, %verified_hash, %node_hash, finalized = number,
+                    "Ethereum finalized another block than the verified one"
+                );
+                self.board.update(|findings| {
+                    findings.last_contradiction = Some(Contradiction {
+                        number: head.number,
+                        verified_hash,
+                        node_hash,
+                        finalized: BlockId { number, hash },
+                        at: Timestamp::now(),
+                    });
+                });
+            }
+            _ => tracing::info!(number, "the head is the node's finalized block"),
+        }
+        Ok(())
+    }
+
+    /// Whether the node has said for certain that it knows of no finalized block.
+    pub(super) fn finality_is_unknown(&self) -> bool {
+        self.finality.as_ref().is_some_and(|reading| reading.block.is_none())
+    }
+
+    /// Why the last reading of `finalized` was of no use.
+    pub(super) fn finality_problem(&self) -> String {
+        match self.finality.as_ref().and_then(|reading| reading.verdict.as_ref()) {
+            Some(Err(refused)) => refused.to_string(),
+            _ => "the node's finalized block could not be read".into(),
+        }
+    }
+}

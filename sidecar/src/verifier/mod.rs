@@ -1,0 +1,280 @@
+//! The verifier: reads what HotShot confirmed, chooses the next batch, compares it with the node's
+//! block, and moves the head. It knows no rollup kind.
+//!
+//! A round ([`Verifier::round`]) looks at everything once and then does all the work there is; the loop
+//! ([`Verifier::run`]) pauses only when a round found nothing to do.
+
+mod admission;
+mod anchor;
+mod candidates;
+mod chain;
+mod choice;
+mod confirmation;
+mod feed;
+mod finality;
+mod sources;
+mod waiting;
+
+use std::{sync::Arc, time::Duration};
+
+use alloy_primitives::Address;
+use jiff::Timestamp;
+use tokio::{sync::watch, time::Instant};
+
+pub use candidates::{Budget, Candidates, Dropped, Position};
+pub use choice::{Choice, L1View, OriginVerdict, choose, is_possible_child};
+pub use sources::{FeedSource, L1Source, NodeSource};
+pub use waiting::Waiting;
+
+use crate::{
+    head::{HeadKeeper, Settled},
+    node::RollupConfig,
+    rollup::Rollup,
+    status::StatusBoard,
+    store::StoreError,
+    telemetry::Metrics,
+};
+use feed::Feed;
+use finality::FinalityReading;
+
+/// Settings of the verifier.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Pause after a round without work.
+    pub interval: Duration,
+    /// The Espresso namespace, if it is not the chain id.
+    pub namespace: Option<u32>,
+    /// The light client contract on L1.
+    pub light_client: Option<Address>,
+    /// Where reading HotShot begins when neither store nor light client knows.
+    pub initial_hotshot_height: Option<u64>,
+    /// How much is kept of what HotShot has ahead of the head.
+    pub budget: Budget,
+}
+
+/// How a round ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Round {
+    /// There may be more to do at once.
+    Worked,
+    /// There is nothing to do until something changes.
+    Idle,
+}
+
+/// What a rollup's chain is, once node and op-node have said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ChainFacts {
+    config: RollupConfig,
+    namespace: u32,
+}
+
+/// The verifier of one rollup.
+pub struct Verifier<R: Rollup, N, L, F> {
+    rollup: R,
+    node: N,
+    l1: L,
+    /// Makes the feed, once the namespace is known.
+    open_feed: Box<dyn Fn(u32) -> F + Send + Sync>,
+    options: Options,
+    keeper: HeadKeeper,
+    board: Arc<StatusBoard>,
+    metrics: Metrics,
+    chain: Option<ChainFacts>,
+    /// Where verification starts while there is no head: genesis.
+    anchor: Option<Settled>,
+    feed: Option<Feed<F>>,
+    candidates: Candidates<R>,
+    finality: Option<FinalityReading>,
+    node_latest: Option<u64>,
+}
+
+impl<R: Rollup, N, L, F> std::fmt::Debug for Verifier<R, N, L, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verifier")
+            .field("keeper", &self.keeper)
+            .field("candidates", &self.candidates)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
+    /// A verifier that moves the head of `keeper` and writes its findings to `board`.
+    #[allow(clippy::too_many_arguments, reason = "each is another part of the outside")]
+    pub fn new(
+        rollup: R,
+        node: N,
+        l1: L,
+        open_feed: impl Fn(u32) -> F + Send + Sync + 'static,
+        keeper: HeadKeeper,
+        board: Arc<StatusBoard>,
+        metrics: Metrics,
+        options: Options,
+    ) -> Self {
+        let candidates = Candidates::new(options.budget);
+        Self {
+            rollup,
+            node,
+            l1,
+            open_feed: Box::new(open_feed),
+            options,
+            keeper,
+            board,
+            metrics,
+            chain: None,
+            anchor: None,
+            feed: None,
+            candidates,
+            finality: None,
+            node_latest: None,
+        }
+    }
+
+    /// Does rounds until `stop` is true, then saves where reading resumes.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherChain`] when the stored head is of another chain than the node: nothing good
+    /// can come of going on. Everything else is retried.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), StoreError> {
+        let result = self.rounds(&mut stop).await;
+        if let Err(error) = self.save_restart_height(0).await {
+            tracing::warn!(%error, "the restart position could not be saved");
+        }
+        self.board.verifier_ended();
+        result
+    }
+
+    async fn rounds(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), StoreError> {
+        let stopped = async {
+            // A closed channel means that the process is going down as well.
+            _ = stop.wait_for(|stop| *stop).await;
+        };
+        tokio::pin!(stopped);
+        loop {
+            let started = Instant::now();
+            let round = tokio::select! {
+                biased;
+                () = &mut stopped => return Ok(()),
+                round = self.round() => round?,
+            };
+            self.metrics.tick(started.elapsed());
+            if round == Round::Idle {
+                tokio::select! {
+                    biased;
+                    () = &mut stopped => return Ok(()),
+                    () = tokio::time::sleep(self.options.interval) => {}
+                }
+            }
+        }
+    }
+
+    /// Looks at everything once and does the work there is, up to a bound.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn round(&mut self) -> Result<Round, StoreError> {
+        let outcome = self.work().await;
+        let waiting = match outcome {
+            Ok(waiting) => waiting,
+            Err(Stop::Wait(waiting)) => Some(waiting),
+            Err(Stop::Fatal(error)) => return Err(error),
+        };
+        let round = match waiting {
+            Some(waiting) => {
+                self.board.waits(waiting);
+                Round::Idle
+            }
+            None => Round::Worked,
+        };
+        self.report_round();
+        Ok(round)
+    }
+
+    /// Answers what there is to wait for, or none when there may be more to do at once.
+    async fn work(&mut self) -> Result<Option<Waiting>, Stop> {
+        let chain = self.chain().await?;
+        let look = self.look_at_head().await;
+        let mut l1 = self.look_at_l1().await;
+        self.look_at_finality(&chain, &mut l1).await?;
+        let tip = self.tip(&chain)?;
+        look?;
+        self.open(&chain, &tip).await?;
+        self.advance(&chain, &mut l1).await
+    }
+
+    /// The block after which verification goes on.
+    fn current(&self) -> Option<Settled> {
+        self.keeper.settled().or(self.anchor)
+    }
+
+    fn report_round(&self) {
+        let current = self.current();
+        let block_time = self.chain.as_ref().map(|chain| chain.config.block_time);
+        let head = self.keeper.settled();
+        self.board.update(|findings| {
+            findings.next = current.and_then(|settled| settled.number.checked_add(1));
+            findings.candidates.count = self.candidates.len();
+            findings.candidates.bytes = self.candidates.bytes();
+            findings.candidates.reread_from =
+                self.candidates.dropped().map(|dropped| dropped.reread_from);
+            findings.hotshot.cursor = self.feed.as_ref().map(Feed::cursor);
+            findings.hotshot.restart_height = self.keeper.restart_height();
+            findings.node.latest = self.node_latest;
+            findings.lag = head.zip(self.node_latest).map(|(head, latest)| {
+                let blocks = latest.saturating_sub(head.number);
+                let seconds = blocks.saturating_mul(block_time.unwrap_or_default());
+                crate::status::Lag { blocks, seconds }
+            });
+            findings.last_round = Some(Timestamp::now());
+            findings.rounds += 1;
+        });
+    }
+
+    /// Saves where reading resumes when it moved on by more than `distance` since it was last saved.
+    async fn save_restart_height(&mut self, distance: u64) -> Result<(), StoreError> {
+        let (Some(feed), Some(current)) = (&self.feed, self.keeper.settled()) else {
+            return Ok(());
+        };
+        // While the head's own hash is to be learned, its batch must be found again.
+        let settled =
+            if current.hash.is_some() { current.number } else { current.number.saturating_sub(1) };
+        let height = self.candidates.restart_height(settled, feed.cursor());
+        let saved = self.keeper.restart_height();
+        if saved.is_none_or(|saved| height.saturating_sub(saved) > distance) {
+            let result = self.keeper.checkpoint(height).await;
+            self.note_save(&result);
+            return result;
+        }
+        Ok(())
+    }
+
+    /// Notes on the board whether the head could be saved.
+    fn note_save(&self, result: &Result<(), StoreError>) {
+        let error = result.as_ref().err().map(ToString::to_string);
+        self.board.update(|findings| {
+            if let Some(error) = &error
+                && findings.last_store_error.is_none()
+            {
+                tracing::error!(error, "the head cannot be saved");
+            }
+            findings.last_store_error = error;
+        });
+    }
+}
+
+/// Why a round ends early.
+#[derive(Debug)]
+enum Stop {
+    /// Until something changes.
+    Wait(Waiting),
+    /// For good.
+    Fatal(StoreError),
+}
+
+impl From<Waiting> for Stop {
+    fn from(waiting: Waiting) -> Self {
+        Self::Wait(waiting)
+    }
+}
+
+#[cfg(test)]
+mod tests;
