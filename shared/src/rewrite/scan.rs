@@ -411,3 +411,6 @@ const fn special_bytes(word: u64) -> u64 {
         | (word.wrapping_sub(ONES * 0x20) & !word))
         & (ONES * 0x80)
 }
+
+#[cfg(test)]
+mod tests;

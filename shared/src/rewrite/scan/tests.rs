@@ -1,0 +1,170 @@
+//! The scanner against `serde_json`, and against itself under any cut of the bytes.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use serde::de::IgnoredAny;
+
+use super::*;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Event {
+    Open(Container),
+    Close,
+    Name(Text),
+    String(Text),
+    Scalar(Span),
+}
+
+impl Tokens for Vec<Event> {
+    fn open(&mut self, container: Container) {
+        self.push(Event::Open(container));
+    }
+    fn close(&mut self) {
+        self.push(Event::Close);
+    }
+    fn name(&mut self, text: Text) {
+        self.push(Event::Name(text));
+    }
+    fn string(&mut self, text: Text) {
+        self.push(Event::String(text));
+    }
+    fn scalar(&mut self, span: Span) {
+        self.push(Event::Scalar(span));
+    }
+}
+
+/// Scans chunks in order; the tokens, or the fault.
+fn scan<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Event>, Fault> {
+    let mut scanner = Scanner::new(64);
+    let mut events = Vec::new();
+    for chunk in chunks {
+        scanner.feed(chunk, &mut events)?;
+    }
+    scanner.finish(&mut events)?;
+    Ok(events)
+}
+
+/// Bytes that are JSON or nearly so.
+fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
+    let pieces = select(
+        &[
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            " ",
+            "\n",
+            "\"a\"",
+            "\"a\":",
+            "\"\"",
+            "\"\\u00e9\\n\\\\\"",
+            "\"\\ud800\"",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "\"",
+            "\\",
+            "0",
+            "-0",
+            "-",
+            "01",
+            "1.5",
+            "1.",
+            ".5",
+            "1e5",
+            "1E+05",
+            "1e",
+            "e-",
+            "true",
+            "false",
+            "null",
+            "nul",
+            "\u{b}",
+            "\"\t\"",
+            "\u{e9}",
+            "\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"",
+            "[{\"a\":[1,\"b\"]},",
+            "{\"a\":{\"b\":",
+            "]}",
+            "}}",
+        ][..],
+    );
+    let soup = vec(pieces, 0..12).prop_map(|pieces| pieces.concat().into_bytes());
+    let value = (any::<u64>(), any::<bool>(), "[ -~]{0,90}").prop_map(|(number, word, text)| {
+        serde_json::json!([{ &text: [number, word, { "x": text }] }, -1.5e-9, null, []])
+            .to_string()
+            .into_bytes()
+    });
+    let damaged = (value.clone(), any::<Index>(), any::<u8>()).prop_map(|(mut body, at, byte)| {
+        let at = at.index(body.len());
+        body[at] = byte;
+        body
+    });
+    prop_oneof![soup, value, damaged]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn accepts_what_serde_accepts(body in nearly_json()) {
+        // Unread, serde_json judges numbers, escapes and control characters, but no surrogates or UTF-8.
+        let accepted = serde_json::from_slice::<IgnoredAny>(&body).is_ok();
+        prop_assert_eq!(scan([&body[..]]).is_ok(), accepted, "{}", String::from_utf8_lossy(&body));
+    }
+
+    #[test]
+    fn any_cut_gives_the_same_tokens(body in nearly_json(), cuts in vec(any::<Index>(), 0..6)) {
+        let whole = scan([&body[..]]);
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len() + 1)).collect();
+        cuts.extend([0, body.len()]);
+        cuts.sort_unstable();
+        prop_assert_eq!(&scan(cuts.windows(2).map(|cut| &body[cut[0]..cut[1]])), &whole);
+        prop_assert_eq!(&scan(body.chunks(1)), &whole);
+    }
+}
+
+#[test]
+fn tokens_are_reported_by_their_place() {
+    let body = br#" {"a":[1,"b\n"],"":{}} "#;
+    let text = |start, end, escaped| Text { span: Span { start, end }, escaped };
+    assert_eq!(
+        scan([&body[..]]).unwrap(),
+        [
+            Event::Open(Container::Object),
+            Event::Name(text(2, 5, false)),
+            Event::Open(Container::Array),
+            Event::Scalar(Span { start: 7, end: 8 }),
+            Event::String(text(9, 14, true)),
+            Event::Close,
+            Event::Name(text(16, 18, false)),
+            Event::Open(Container::Object),
+            Event::Close,
+            Event::Close,
+        ]
+    );
+    assert_eq!(text(9, 14, true).raw(body), br"b\n");
+}
+
+#[test]
+fn every_byte_of_a_string_is_judged_at_every_place() {
+    for length in 0..200 {
+        for at in 0..length {
+            for (byte, accepted) in [(b'x', true), (0x1f, false), (0x7f, true), (0xff, true)] {
+                let mut body = vec![b'a'; length + 2];
+                (body[0], body[length + 1]) = (b'"', b'"');
+                body[at + 1] = byte;
+                assert_eq!(scan([&body[..]]).is_ok(), accepted, "{byte:#x} at {at} of {length}");
+            }
+        }
+    }
+}
+
+#[test]
+fn depth_is_limited() {
+    let nested = |depth| [vec![b'['; depth], vec![b']'; depth]].concat();
+    assert!(scan([&nested(64)[..]]).is_ok());
+    assert_eq!(scan([&nested(65)[..]]), Err(Fault::TooDeep));
+}
