@@ -34,7 +34,12 @@ impl Anvil {
         arguments.extend(["--port", &numbers[0], "--chain-id", &numbers[1]]);
         arguments.extend(["--timestamp", &numbers[2]]);
         arguments.extend(more);
-        let mut process = Process::start(name, &tools::anvil(), arguments, folder);
+        let mut process = Process::start(
+            name,
+            &tools::anvil().unwrap_or_else(|error| panic!("{error}")),
+            arguments,
+            folder,
+        );
         let rpc = Client::new(format!("http://127.0.0.1:{port}"));
         until(&format!("{name} to answer"), PATIENCE, async || {
             assert!(process.ended().is_none(), "{name} ended: {}", process.log_tail());

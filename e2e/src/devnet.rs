@@ -26,7 +26,7 @@ use crate::wait::{PATIENCE, until};
 const L1_BEFORE: u64 = 8;
 /// L2 blocks before the sidecar starts, and how many of them the node calls finalized.
 const L2_BEFORE: u64 = 6;
-const FINALIZED_BEFORE: u64 = 3;
+const FINALIZED_BEFORE: u64 = 2;
 /// How long ago genesis was, so that time stamps stay in the past however fast a test makes blocks.
 const AGE: u64 = 3600;
 
@@ -117,7 +117,7 @@ impl Builder {
     /// # Panics
     /// When a part does not start.
     pub async fn start(self) -> Devnet {
-        let tools = Tools::from_env();
+        let tools = Tools::from_env().unwrap_or_else(|error| panic!("{error}"));
         let folder = process::folder();
         let path = folder.path();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();

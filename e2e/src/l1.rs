@@ -166,36 +166,3 @@ impl L1 {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    #[cfg_attr(not(feature = "scenarios"), ignore = "needs Anvil: run `cargo xtask e2e`")]
-    async fn finality_light_client_and_reorg() {
-        let folder = crate::process::folder();
-        let l1 = L1::start(1_700_000_000, folder.path()).await;
-        l1.mine(6).await;
-        assert_eq!(l1.finalized().await.number, l1.latest().await.number - FINALITY_DEPTH);
-        assert_eq!(l1.latest().await.timestamp, 1_700_000_000 + 7 * BLOCK_TIME);
-
-        l1.set_light_client(5, 77).await;
-        l1.mine(1).await;
-        let state = async |block: u64| {
-            let call = json!({"to": l1.light_client(), "data": "0x9fdb54a7"});
-            l1.rpc().call("eth_call", json!([call, hex(block)])).await
-        };
-        let now = l1.latest().await.number;
-        assert_eq!(state(now).await, json!(format!("0x{:064x}{:064x}{:064x}", 5, 77, 7)));
-        assert_eq!(state(now - 1).await, json!(format!("0x{:0192x}", 0)));
-
-        let (kept, replaced) = (l1.block(now - 2).await, l1.block(now - 1).await);
-        l1.reorg(2).await;
-        assert_eq!(l1.latest().await.number, now);
-        assert_eq!(l1.block(now - 2).await, kept);
-        assert_ne!(l1.block(now - 1).await.hash, replaced.hash);
-        l1.mine(1).await;
-        assert_eq!(l1.latest().await.number, now + 1);
-    }
-}

@@ -22,6 +22,15 @@ pub enum OriginPolicy {
     Latest,
 }
 
+impl OriginPolicy {
+    async fn newest(self, l1: &L1) -> L1Block {
+        match self {
+            Self::Finalized => l1.finalized().await,
+            Self::Latest => l1.latest().await,
+        }
+    }
+}
+
 /// Development accounts: one sends plain transfers, the other owns and calls the counter.
 pub const SENDER: &str = "0x3c44cdddb6a900fa2b585dd299e03d12fa4293bc";
 const CALLER: &str = "0x90f79bf6eb2c4f870365e785982e1f101e93b906";
@@ -59,7 +68,7 @@ impl Sequencer {
         genesis_time: u64,
         folder: &Path,
     ) -> Self {
-        let genesis_origin = l1.block(0).await;
+        let genesis_origin = policy.newest(&l1).await;
         let node = L2Node::start("sequencer", genesis_time, folder).await;
         Self { node, l1, policy, format, genesis_origin, salt: AtomicU64::new(0) }
     }
@@ -122,11 +131,8 @@ impl Sequencer {
             Some(parent) => (parent.inputs.origin, Some(parent.inputs.sequence_number)),
             None => (self.genesis_origin, None),
         };
-        let newest = match self.policy {
-            OriginPolicy::Finalized => self.l1.finalized().await.number,
-            OriginPolicy::Latest => self.l1.latest().await.number,
-        };
-        let (origin, sequence_number) = if previous.number < newest {
+        let newest = self.policy.newest(&self.l1).await;
+        let (origin, sequence_number) = if previous.number < newest.number {
             (self.l1.block(previous.number + 1).await, 0)
         } else {
             (previous, previous_sequence.map_or(1, |sequence| sequence + 1))
@@ -188,54 +194,4 @@ fn deposits(number: u64, origin: &L1Block) -> Vec<Value> {
         "from": "0x00000000000000000000000000000000000a11ce", "to": RECEIVER,
         "mint": "0x10", "value": "0x7", "gas": "0x186a0", "isSystemTx": false, "input": "0x",
     })]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::l2::block;
-
-    #[tokio::test]
-    #[cfg_attr(not(feature = "scenarios"), ignore = "needs Anvil: run `cargo xtask e2e`")]
-    async fn nodes_agree_also_after_a_reorg_and_a_wipe() {
-        for format in [L1InfoFormat::Bedrock, L1InfoFormat::Jovian] {
-            let folder = crate::process::folder();
-            let l1 = Arc::new(L1::start(1_700_000_000, folder.path()).await);
-            l1.mine(8).await;
-            let sequencer = Sequencer::start(
-                Arc::clone(&l1),
-                OriginPolicy::Finalized,
-                format,
-                1_700_000_100,
-                folder.path(),
-            )
-            .await;
-            let node = L2Node::start("full-node", 1_700_000_100, folder.path()).await;
-            assert_eq!(node.genesis_hash(), sequencer.node().genesis_hash());
-
-            sequencer.produce(12).await;
-            let honest = sequencer.chain().await;
-            node.follow(&honest).await;
-            assert_eq!(honest.last().unwrap().inputs.origin, l1.finalized().await);
-
-            sequencer.fork_above(7).await;
-            sequencer.produce(6).await;
-            let fork = sequencer.chain().await;
-            assert_eq!(block(&fork, 7).hash, block(&honest, 7).hash);
-            assert_ne!(block(&fork, 9).hash, block(&honest, 9).hash);
-            node.follow(&fork).await;
-            node.follow(&honest).await;
-            assert_eq!(node.height().await, 12);
-            assert!(node.ever_had(9, block(&fork, 9).hash));
-
-            node.wipe().await;
-            assert_eq!(node.height().await, 0);
-            node.follow(&fork).await;
-
-            let log =
-                json!([{"address": Sequencer::counter(), "fromBlock": "0x2", "toBlock": "0x2"}]);
-            let logs = node.rpc().call("eth_getLogs", log).await;
-            assert_eq!(logs.as_array().unwrap().len(), 1, "{logs}");
-        }
-    }
 }

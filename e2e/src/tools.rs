@@ -18,36 +18,33 @@ pub struct Tools {
 impl Tools {
     /// Reads the environment.
     ///
-    /// # Panics
-    /// When a variable is missing or names no file.
-    #[must_use]
-    pub fn from_env() -> Self {
-        Self {
-            sidecar: file("FINALITY_E2E_SIDECAR"),
-            filter: file("FINALITY_E2E_FILTER"),
-            envoy: file("FINALITY_E2E_ENVOY"),
-            envoy_yaml: file("FINALITY_E2E_ENVOY_YAML"),
-        }
+    /// # Errors
+    /// One line that names the variable which is missing or names no file.
+    pub fn from_env() -> Result<Self, String> {
+        Ok(Self {
+            sidecar: file("FINALITY_E2E_SIDECAR")?,
+            filter: file("FINALITY_E2E_FILTER")?,
+            envoy: file("FINALITY_E2E_ENVOY")?,
+            envoy_yaml: file("FINALITY_E2E_ENVOY_YAML")?,
+        })
     }
 }
 
 /// Anvil, which plays L1, the sequencer and the full node.
 ///
-/// # Panics
-/// When `FINALITY_E2E_ANVIL` is missing or names no file.
-#[must_use]
-pub fn anvil() -> PathBuf {
+/// # Errors
+/// One line when `FINALITY_E2E_ANVIL` is missing or names no file.
+pub fn anvil() -> Result<PathBuf, String> {
     file("FINALITY_E2E_ANVIL")
 }
 
-fn file(variable: &str) -> PathBuf {
-    let Some(path) = std::env::var_os(variable).map(PathBuf::from) else {
-        panic!("{variable} is not set: run `cargo xtask e2e` or `cargo xtask demo`");
-    };
-    assert!(
-        path.is_file(),
-        "{variable} names {}, which is no file: run `cargo xtask e2e` or `cargo xtask demo`",
-        path.display()
-    );
-    path.canonicalize().unwrap()
+fn file(variable: &str) -> Result<PathBuf, String> {
+    let advice = "run `cargo xtask e2e` or `cargo xtask demo`";
+    let path = std::env::var_os(variable)
+        .map(PathBuf::from)
+        .ok_or_else(|| format!("{variable} is not set: {advice}"))?;
+    path.canonicalize()
+        .ok()
+        .filter(|path| path.is_file())
+        .ok_or_else(|| format!("{variable} names {}, which is no file: {advice}", path.display()))
 }

@@ -1,1 +1,22 @@
-fn main(){}
+//! The whole path on real programs, and the two promises as clients see them through Envoy. Run by
+//! `cargo xtask e2e`, which sets up what is needed; `cargo xtask e2e s03` runs one scenario.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failure is a panic with its place"
+)]
+
+mod advance;
+mod compatibility;
+mod divergence;
+mod envoy_restart;
+mod fixtures;
+mod kill;
+mod l1_reorg;
+mod malicious_feed;
+mod sequencer_reorg;
+mod stall;
+mod tags;

@@ -1,0 +1,51 @@
+//! Scenario 1: the tag advances, and answers equal the direct answer.
+
+use finality_core::head::{Mode, Source, Status};
+use finality_e2e::devnet::Devnet;
+use finality_e2e::envoy::Framing;
+use finality_e2e::l1_info::L1InfoFormat;
+
+async fn tag_advances(framing: Framing, format: L1InfoFormat) {
+    let net = Devnet::builder().framing(framing).l1_info(format).start().await;
+    let watch = net.watch();
+    let first = net.head().await.unwrap();
+    for _ in 0..4 {
+        net.produce(4).await;
+        net.head_reaches(net.height().await).await;
+        net.assert_tagged_equals_direct().await;
+    }
+
+    let head = net.height().await;
+    assert!(head >= first + 10);
+    let report = net.sidecar.head().await.unwrap();
+    assert_eq!((report.number, report.source), (head, Source::Espresso));
+    assert_eq!((report.mode, report.status), (Mode::Espresso, Status::Ok));
+    assert_eq!(report.espresso.unwrap().number, head);
+
+    // What the node got: the body with nothing but the tag changed, framed as configured.
+    let body = r#"{"jsonrpc":"2.0","id":"as-it-reached-the-node","method":"eth_getBalance","params":["0x3c44cdddb6a900fa2b585dd299e03d12fa4293bc","espresso"]}"#;
+    let answer = net.client().post(body).await.unwrap();
+    assert_eq!(answer.head(), Some(head));
+    assert_eq!(answer.status, 200);
+    let expected = body.replace("espresso", &format!("{head:#x}"));
+    let seen = net.op_node.seen("as-it-reached-the-node");
+    assert_eq!(seen.len(), 1);
+    assert_eq!(String::from_utf8_lossy(&seen[0].body), expected);
+    assert!(seen[0].from_filter);
+    let length = (framing == Framing::Exact).then_some(expected.len());
+    assert_eq!(seen[0].content_length, length);
+
+    let seen = watch.finish().await;
+    assert_eq!((seen.refused, seen.unanswered, seen.without_block), (0, 0, 0), "{seen:?}");
+    assert_eq!(seen.heads.last(), Some(&head));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s01_tag_advances_exact() {
+    tag_advances(Framing::Exact, L1InfoFormat::Jovian).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s01_tag_advances_chunked() {
+    tag_advances(Framing::Chunked, L1InfoFormat::Ecotone).await;
+}

@@ -1,0 +1,172 @@
+//! The fixtures themselves, without sidecar and Envoy.
+
+use std::sync::Arc;
+
+use finality_e2e::batch::Batch;
+use finality_e2e::batcher::{Batcher, namespace};
+use finality_e2e::client::{Client, hex, http, send};
+use finality_e2e::hotshot::{Fault, Hotshot, RANGE_LIMIT};
+use finality_e2e::l1::{BLOCK_TIME, FINALITY_DEPTH, L1};
+use finality_e2e::l1_info::L1InfoFormat;
+use finality_e2e::l2::{L2Node, block};
+use finality_e2e::op_node::OpNode;
+use finality_e2e::process;
+use finality_e2e::sequencer::{OriginPolicy, Sequencer};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn fixture_l1_finality_light_client_and_reorg() {
+    let folder = process::folder();
+    let l1 = L1::start(1_700_000_000, folder.path()).await;
+    l1.mine(6).await;
+    assert_eq!(l1.finalized().await.number, l1.latest().await.number - FINALITY_DEPTH);
+    assert_eq!(l1.latest().await.timestamp, 1_700_000_000 + 7 * BLOCK_TIME);
+
+    l1.set_light_client(5, 77).await;
+    l1.mine(1).await;
+    let state = async |block: u64| {
+        let call = json!({"to": l1.light_client(), "data": "0x9fdb54a7"});
+        l1.rpc().call("eth_call", json!([call, hex(block)])).await
+    };
+    let now = l1.latest().await.number;
+    assert_eq!(state(now).await, json!(format!("0x{:064x}{:064x}{:064x}", 5, 77, 7)));
+    assert_eq!(state(now - 1).await, json!(format!("0x{:0192x}", 0)));
+
+    let (kept, replaced) = (l1.block(now - 2).await, l1.block(now - 1).await);
+    l1.reorg(2).await;
+    assert_eq!(l1.latest().await.number, now);
+    assert_eq!(l1.block(now - 2).await, kept);
+    assert_ne!(l1.block(now - 1).await.hash, replaced.hash);
+    l1.mine(1).await;
+    assert_eq!(l1.latest().await.number, now + 1);
+}
+
+#[tokio::test]
+async fn fixture_nodes_agree_also_after_a_reorg_and_a_wipe() {
+    for format in [L1InfoFormat::Bedrock, L1InfoFormat::Jovian] {
+        let folder = process::folder();
+        let l1 = Arc::new(L1::start(1_700_000_000, folder.path()).await);
+        l1.mine(8).await;
+        let sequencer = Sequencer::start(
+            Arc::clone(&l1),
+            OriginPolicy::Finalized,
+            format,
+            1_700_000_100,
+            folder.path(),
+        )
+        .await;
+        let node = L2Node::start("full-node", 1_700_000_100, folder.path()).await;
+        assert_eq!(node.genesis_hash(), sequencer.node().genesis_hash());
+
+        sequencer.produce(12).await;
+        let honest = sequencer.chain().await;
+        node.follow(&honest).await;
+        assert_eq!(honest.last().unwrap().inputs.origin, l1.finalized().await);
+
+        sequencer.fork_above(7).await;
+        sequencer.produce(6).await;
+        let fork = sequencer.chain().await;
+        assert_eq!(block(&fork, 7).hash, block(&honest, 7).hash);
+        assert_ne!(block(&fork, 9).hash, block(&honest, 9).hash);
+        node.follow(&fork).await;
+        node.follow(&honest).await;
+        assert_eq!(node.height().await, 12);
+        assert!(node.ever_had(9, block(&fork, 9).hash));
+
+        node.wipe().await;
+        assert_eq!(node.height().await, 0);
+        node.follow(&fork).await;
+
+        let log = json!([{"address": Sequencer::counter(), "fromBlock": "0x2", "toBlock": "0x2"}]);
+        let logs = node.rpc().call("eth_getLogs", log).await;
+        assert_eq!(logs.as_array().unwrap().len(), 1, "{logs}");
+    }
+}
+
+#[tokio::test]
+async fn fixture_hotshot_and_op_node_serve_what_the_sequencer_built() {
+    let folder = process::folder();
+    let l1 = Arc::new(L1::start(1_700_000_000, folder.path()).await);
+    l1.mine(8).await;
+    let genesis_time = 1_700_000_100;
+    let sequencer = Sequencer::start(
+        Arc::clone(&l1),
+        OriginPolicy::Finalized,
+        L1InfoFormat::Isthmus,
+        genesis_time,
+        folder.path(),
+    )
+    .await;
+    let node = Arc::new(L2Node::start("full-node", genesis_time, folder.path()).await);
+    let origin = sequencer.genesis_origin();
+    let op_node = OpNode::start(Arc::clone(&node), Arc::clone(&l1), origin).await;
+    let hotshot = Arc::new(Hotshot::start(origin).await);
+    let batcher = Batcher::new(Arc::clone(&hotshot));
+    sequencer.produce(5).await;
+    let chain = sequencer.chain().await;
+    node.follow(&chain).await;
+    batcher.post(&chain[..2]);
+    hotshot.mine(origin, origin);
+    hotshot.mine(origin, origin);
+    batcher.post(&chain[2..]);
+    hotshot.mine(origin, origin);
+    assert_eq!(hotshot.height(), 4);
+    assert!(hotshot.confirmed(4).contains(&block(&chain, 4).hash));
+
+    let get =
+        async |path: &str| send(http().get(format!("{}{path}", hotshot.url()))).await.unwrap();
+    let ours = namespace();
+    for prefix in ["", "v0/", "v1/"] {
+        assert_eq!(get(&format!("{prefix}status/block-height")).await.json(), json!(4));
+        let range = get(&format!("{prefix}availability/block/0/4/namespace/{ours}")).await.json();
+        let counts: Vec<usize> = range
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|element| element["transactions"].as_array().unwrap().len())
+            .collect();
+        assert_eq!(counts, [0, 2, 0, 3]);
+        assert!(range[0]["proof"].is_null());
+        let one = get(&format!("{prefix}availability/block/3/namespace/{ours}")).await.json();
+        assert_eq!(one, range[3]);
+        let header = get(&format!("{prefix}availability/header/3")).await.json();
+        assert_eq!(header["fields"]["height"], 3);
+        assert_eq!(get(&format!("{prefix}availability/header/1/4")).await.json()[2], header);
+    }
+    let past_the_end = format!("availability/block/3/5/namespace/{ours}");
+    assert_eq!(get(&past_the_end).await.status, 404);
+    let too_long = format!("availability/block/0/{}/namespace/{ours}", RANGE_LIMIT + 1);
+    assert_eq!(get(&too_long).await.status, 400);
+    assert_eq!(get("availability/block/2/2/namespace/1").await.json(), json!([]));
+    hotshot.set_fault(Some(Fault::ShortArray));
+    let short = get(&format!("availability/block/0/4/namespace/{ours}")).await.json();
+    assert_eq!(short.as_array().unwrap().len(), 3);
+    hotshot.set_fault(Some(Fault::TooManyRequests(1)));
+    let busy = get("status/block-height").await;
+    assert_eq!((busy.status, busy.headers["retry-after"].to_str().unwrap()), (429, "1"));
+    hotshot.set_fault(None);
+
+    // The execution port: tags as set, everything else as Anvil answers it.
+    op_node.set_finalized(3);
+    let execution = Client::new(op_node.execution().url());
+    let by_tag = execution.ask("eth_getBlockByNumber", json!(["finalized", true])).await.unwrap();
+    let by_number = node.rpc().ask("eth_getBlockByNumber", json!([hex(3), true])).await.unwrap();
+    assert_eq!(by_tag.body, by_number.body);
+    // The node's own JSON of a block, as the sidecar gets it, makes the same batch.
+    assert_eq!(Batch::of(&by_tag.json()["result"]), Batch::of(&block(&chain, 3).json));
+    op_node.forget_finalized();
+    let unknown = execution.call("eth_getBlockByNumber", json!(["finalized", true])).await;
+    assert_eq!(unknown, Value::Null);
+
+    let consensus = Client::new(op_node.consensus().url());
+    let config = consensus.call("optimism_rollupConfig", json!([])).await;
+    assert_eq!(config["genesis"]["l2"]["hash"], json!(node.genesis_hash()));
+    op_node.set_finalized(3);
+    let status = consensus.call("optimism_syncStatus", json!([])).await;
+    assert_eq!(status["finalized_l2"]["hash"], json!(block(&chain, 3).hash));
+    assert_eq!(status["unsafe_l2"]["number"], 5);
+    assert_eq!(status["finalized_l1"]["hash"], json!(l1.finalized().await.hash));
+    op_node.set_consensus_fault(Some(finality_e2e::op_node::Fault::NotReady));
+    let status = consensus.call("optimism_syncStatus", json!([])).await;
+    assert_eq!(status["finalized_l1"]["number"], 0);
+}

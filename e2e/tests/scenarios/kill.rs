@@ -1,0 +1,60 @@
+//! Scenario 5: the sidecar is killed again and again during progress.
+
+use finality_e2e::devnet::Devnet;
+use finality_e2e::wait::{PATIENCE, until};
+
+const ROUNDS: u64 = 8;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s05_killed_again_and_again() {
+    let net = Devnet::builder().start().await;
+    let watch = net.watch();
+    let stored = async || std::fs::read(net.sidecar.store()).unwrap_or_default();
+    for round in 0..ROUNDS {
+        let before = stored().await;
+        net.produce(3).await;
+        // Another moment each time.
+        match round % 4 {
+            0 => {
+                net.head_reaches(net.height().await).await;
+            }
+            1 => {
+                until("the store to change", PATIENCE, async || {
+                    (stored().await != before).then_some(())
+                })
+                .await;
+            }
+            2 => {
+                net.sidecar.kill();
+                net.sidecar.start().await;
+            }
+            _ => {
+                net.sidecar.kill();
+                net.sidecar.spawn();
+            }
+        }
+        net.sidecar.kill();
+        let told = *watch.seen().heads.last().unwrap();
+
+        // Nobody verifies now, but the filter still knows the head.
+        assert!(net.head().await.unwrap() >= told);
+        net.build(1).await;
+        net.sidecar.start().await;
+        let report = net.report("any number", |_| true).await;
+        assert!(report.number >= told, "{report:?} after {told}");
+        let unposted = net.sequencer.chain().await;
+        net.batcher.post(&unposted[unposted.len() - 1..]);
+        net.mine_hotshot(1).await;
+    }
+    net.head_reaches(net.height().await).await;
+    net.assert_tagged_equals_direct().await;
+
+    // And once in peace.
+    let floor = net.height().await;
+    net.sidecar.stop().await;
+    net.sidecar.start().await;
+    net.report("the stored number", |report| report.number == floor).await;
+    net.produce(2).await;
+    net.head_reaches(floor + 2).await;
+    watch.finish().await;
+}

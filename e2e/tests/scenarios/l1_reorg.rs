@@ -1,0 +1,60 @@
+//! Scenario 2: L1 reorgs.
+
+use finality_e2e::devnet::Devnet;
+use finality_e2e::l1::FINALITY_DEPTH;
+use finality_e2e::l2::block;
+use finality_e2e::sequencer::OriginPolicy;
+
+/// The sequencer builds on L1 blocks that are not final; L1 drops them, and so must everybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn s02_l1_reorg_drops_origins() {
+    let net = Devnet::builder().origins(OriginPolicy::Latest).start().await;
+    let watch = net.watch();
+    net.produce(4).await;
+    let old = net.sequencer.chain().await;
+    let tip = net.height().await;
+    // Only blocks with a final origin are confirmed, although HotShot has them all.
+    let final_origin = net.l1.finalized().await.number;
+    let confirmed = old.iter().filter(|block| block.inputs.origin.number <= final_origin).count();
+    let confirmed = confirmed as u64;
+    assert_eq!(confirmed, tip - FINALITY_DEPTH);
+    net.head_reaches(confirmed).await;
+    net.head_stays_at(confirmed).await;
+
+    net.l1.reorg(3).await;
+    net.head_stays_at(confirmed).await;
+
+    // The sequencer leaves the blocks whose origins are gone; the node follows; HotShot gets both.
+    net.sequencer.fork_above(tip - 3).await;
+    let new = net.build(3).await;
+    net.batcher.post(&new);
+    net.mine_hotshot(1).await;
+    net.head_stays_at(confirmed).await;
+    assert_ne!(block(&old, tip).inputs.origin.hash, new.last().unwrap().inputs.origin.hash);
+
+    net.mine_l1(FINALITY_DEPTH).await;
+    net.head_reaches(tip).await;
+    let report = net.sidecar.head().await.unwrap();
+    assert_eq!(report.hash.unwrap(), new.last().unwrap().hash.to_string());
+    net.assert_tagged_equals_direct().await;
+    assert!(net.sidecar.batches("skipped").await > 0.0, "the dead batches were not looked at");
+
+    net.produce(FINALITY_DEPTH + 2).await;
+    net.head_reaches(tip + 2).await;
+    watch.finish().await;
+}
+
+/// A sequencer that uses final origins only does not care.
+#[tokio::test(flavor = "multi_thread")]
+async fn s02_l1_reorg_with_final_origins() {
+    let net = Devnet::builder().start().await;
+    let watch = net.watch();
+    for depth in 1..=FINALITY_DEPTH {
+        net.produce(2).await;
+        net.l1.reorg(depth).await;
+        net.produce(2).await;
+        net.head_reaches(net.height().await).await;
+        net.assert_tagged_equals_direct().await;
+    }
+    watch.finish().await;
+}

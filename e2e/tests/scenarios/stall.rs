@@ -1,0 +1,113 @@
+//! Scenario 7: HotShot stalls, lies or fails, then resumes; the node's `finalized` overtakes.
+
+use finality_core::head::{Mode, Source, Status};
+use finality_e2e::devnet::Devnet;
+use finality_e2e::hotshot::Fault;
+use finality_e2e::op_node;
+use finality_e2e::wait::{PATIENCE, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s07_finalized_overtakes_while_hotshot_stalls() {
+    let net = Devnet::builder().start().await;
+    let watch = net.watch();
+    net.produce(2).await;
+    let head = net.head_reaches(net.height().await).await;
+
+    // L2 goes on, HotShot does not.
+    net.mine_l1(6).await;
+    let blocks = net.build(6).await;
+    net.batcher.post(&blocks);
+    net.head_stays_at(head).await;
+
+    net.op_node.set_finalized(head + 3);
+    net.head_reaches(head + 3).await;
+    let report = net.sidecar.head().await.unwrap();
+    assert_eq!((report.number, report.source), (head + 3, Source::Ethereum));
+    assert_eq!((report.mode, report.status), (Mode::Espresso, Status::Ok));
+    net.assert_tagged_equals_direct().await;
+    net.head_stays_at(head + 3).await;
+
+    // HotShot resumes: what it confirms below the head changes nothing, the rest advances it.
+    net.mine_hotshot(1).await;
+    net.head_reaches(head + 6).await;
+    net.report("source espresso", |report| report.source == Source::Espresso).await;
+    net.produce(2).await;
+    net.head_reaches(head + 8).await;
+    watch.finish().await;
+}
+
+/// A `finalized` that op-node, L1 or the node itself does not bear out is not believed.
+#[tokio::test(flavor = "multi_thread")]
+async fn s07_finalized_needs_admission() {
+    let net = Devnet::builder().start().await;
+    let watch = net.watch();
+    let head = net.head_reaches(net.height().await).await;
+    net.mine_l1(4).await;
+    net.build(4).await;
+
+    // op-node says less than the execution RPC.
+    net.op_node.set_consensus_finalized(Some(head));
+    net.op_node.set_finalized(head + 2);
+    net.head_stays_at(head).await;
+    // op-node is starting, failing, silent.
+    net.op_node.set_finalized(head);
+    net.op_node.set_consensus_finalized(None);
+    for fault in [op_node::Fault::NotReady, op_node::Fault::Status(500), op_node::Fault::Garbage] {
+        net.op_node.set_consensus_fault(Some(fault));
+        net.op_node.set_finalized(head + 3);
+        let asked = net.op_node.sync_status_requests();
+        until("the sync status to be asked for twice", PATIENCE, async || {
+            (net.op_node.sync_status_requests() >= asked + 2).then_some(())
+        })
+        .await;
+        // Lowered before the fault ends: a reading that falls is ignored in any case.
+        net.op_node.set_finalized(head);
+        net.op_node.set_consensus_fault(None);
+        net.head_stays_at(head).await;
+    }
+    net.op_node.forget_finalized();
+    net.head_stays_at(head).await;
+    net.op_node.set_finalized(head + 4);
+    net.head_reaches(head + 4).await;
+    net.op_node.set_finalized(head);
+    net.head_stays_at(head + 4).await;
+    watch.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s07_query_service_fails_in_every_way() {
+    let net = Devnet::builder().start().await;
+    let watch = net.watch();
+    let faults = [
+        ("height", Fault::Status(500)),
+        ("height", Fault::TooManyRequests(1)),
+        ("height", Fault::Height(0)),
+        ("height", Fault::Height(1)),
+        ("height", Fault::Height(u64::MAX)),
+        ("height", Fault::PayloadsLate(2)),
+        ("namespace", Fault::ShortArray),
+        ("namespace", Fault::LongArray),
+        ("namespace", Fault::EmptyArray),
+        ("namespace", Fault::WrongNamespace),
+        ("namespace", Fault::GarbageBase64),
+        ("namespace", Fault::NotJson),
+        ("namespace", Fault::CutOff),
+        ("height", Fault::Hang),
+    ];
+    for (route, fault) in faults {
+        let head = net.head_reaches(net.height().await).await;
+        net.hotshot.set_fault(Some(fault));
+        let asked = net.hotshot.requests(route);
+        net.produce(1).await;
+        until(&format!("two requests under {fault:?}"), PATIENCE, async || {
+            (net.hotshot.requests(route) >= asked + 2).then_some(())
+        })
+        .await;
+        assert_eq!(net.head().await, Some(head), "{fault:?}");
+        net.hotshot.set_fault(None);
+        // Nothing was lost.
+        net.head_reaches(head + 1).await;
+    }
+    net.assert_tagged_equals_direct().await;
+    watch.finish().await;
+}
