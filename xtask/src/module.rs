@@ -9,45 +9,22 @@ pub(crate) const MAX_BYTES: usize = 256 * 1024;
 /// The only module that Envoy is asked for.
 const HOST: &str = "env";
 
-/// Host functions of proxy-wasm ABI 0.2.1, all of which Envoy gives. Many are never called: the
-/// SDK's tables of methods refer to them. Anything else, WASI above all, would be a new demand on
-/// the host.
+/// Host functions of proxy-wasm ABI 0.2.1 that the module may call. One more is a decision: the
+/// same list is what an operator must allow who restricts the capabilities of the module.
 const IMPORTS: &[&str] = &[
     "proxy_add_header_map_value",
-    "proxy_call_foreign_function",
-    "proxy_close_stream",
-    "proxy_continue_stream",
     "proxy_define_metric",
-    "proxy_dequeue_shared_queue",
-    "proxy_done",
-    "proxy_enqueue_shared_queue",
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",
-    "proxy_get_header_map_pairs",
     "proxy_get_header_map_value",
-    "proxy_get_log_level",
-    "proxy_get_metric",
-    "proxy_get_property",
     "proxy_get_shared_data",
-    "proxy_get_status",
-    "proxy_grpc_call",
-    "proxy_grpc_cancel",
-    "proxy_grpc_close",
-    "proxy_grpc_send",
-    "proxy_grpc_stream",
     "proxy_http_call",
     "proxy_increment_metric",
     "proxy_log",
     "proxy_record_metric",
-    "proxy_register_shared_queue",
     "proxy_remove_header_map_value",
-    "proxy_replace_header_map_value",
-    "proxy_resolve_shared_queue",
     "proxy_send_local_response",
     "proxy_set_buffer_bytes",
-    "proxy_set_effective_context",
-    "proxy_set_header_map_pairs",
-    "proxy_set_property",
     "proxy_set_shared_data",
     "proxy_set_tick_period_milliseconds",
 ];
@@ -66,7 +43,6 @@ const EXPORTS: &[&[&str]] = &[
     &["proxy_on_request_body"],
     &["proxy_on_request_trailers"],
     &["proxy_on_response_headers"],
-    &["proxy_on_done"],
     &["proxy_on_delete"],
 ];
 
@@ -165,11 +141,11 @@ mod tests {
 
     #[test]
     fn imports_outside_the_list_are_refused() {
-        let imports = r#"(import "env" "proxy_unheard_of" (func)) (import "env" "__linear" (global i32))
+        let imports = r#"(import "env" "proxy_grpc_call" (func)) (import "env" "__linear" (global i32))
             (import "env" "proxy_log" (global i32))
             (import "wasi_snapshot_preview1" "fd_write" (func)) (import "other" "proxy_log" (func))"#;
         let names = [
-            "env.proxy_unheard_of",
+            "env.proxy_grpc_call",
             "env.__linear (not a function)",
             "env.proxy_log (not a function)",
             "wasi_snapshot_preview1.fd_write",
