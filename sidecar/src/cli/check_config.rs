@@ -17,7 +17,7 @@ pub fn run(flags: &SettingFlags, out: &mut impl Write) -> Result<ExitCode, Failu
     out.write_all(config::describe(&values).as_bytes())?;
     let config = Config::from_values(&values)?;
     // A state file that cannot be read is the affair of `run` and `store show`.
-    let record = store::read(&config.store_path).ok().flatten();
-    config.check_start_position(record.as_ref())?;
+    let file = store::read(&config.store_path).ok().flatten();
+    config.check_start_position(file.as_ref().map(|file| &file.record))?;
     Ok(ExitCode::SUCCESS)
 }

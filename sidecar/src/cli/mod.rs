@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod check_config;
+pub mod decode;
 pub mod exit;
 pub mod flags;
 pub mod rewrite;
@@ -39,6 +40,9 @@ enum Command {
     Store(store::Command),
     /// Reads a JSON-RPC body from standard input and writes what would go to the node, or the refusal
     Rewrite(rewrite::Arguments),
+    /// Reads a payload of the namespace from standard input and prints the batch, or the check that refuses it
+    #[command(subcommand)]
+    Decode(decode::Command),
 }
 
 /// Runs the command that the process was started with.
@@ -51,6 +55,9 @@ pub fn main() -> ExitCode {
             Command::Store(command) => store::run(&command),
             Command::Rewrite(arguments) => {
                 rewrite::run(&arguments, io::stdin().lock(), &mut io::stdout().lock())
+            }
+            Command::Decode(command) => {
+                decode::run(&command, io::stdin().lock(), &mut io::stdout().lock())
             }
         },
         Err(error) => usage(&error),

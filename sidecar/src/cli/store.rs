@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{exit::Failure, flags::StoreFlags};
 use crate::{
     config,
-    store::{self, FileStore, Record, Store, StoreError},
+    store::{self, FileStore, StateFile, Store, StoreError},
 };
 
 /// The commands about the state file.
@@ -60,16 +60,16 @@ pub fn run(command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Show(show) => {
             let path = config::store_path(&show.flags.0.gather())?;
-            let Some(record) = store::read(&path)? else {
+            let Some(file) = store::read(&path)? else {
                 return Err(Failure::failed(format_args!(
                     "there is no state file {} (store_path)",
                     path.display()
                 )));
             };
             if show.json {
-                writeln!(out, "{}", as_json(&path, &record))?;
+                writeln!(out, "{}", as_json(&path, &file))?;
             } else {
-                out.write_all(as_text(&path, &record).as_bytes())?;
+                out.write_all(as_text(&path, &file).as_bytes())?;
             }
         }
         Command::Reset(reset) => reset_head(reset, out)?,
@@ -77,26 +77,27 @@ pub fn run(command: &Command) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `fallback_hotshot_height` and `l2_block_number` of the file; the Go proxy takes zero for missing.
-fn go_proxy(record: &Record) -> String {
-    if store::go_proxy_can_read(record) {
-        let resumes = store::fallback_height(record).saturating_add(1);
-        return format!("could start from this file, reading HotShot from {resumes}");
+/// What the Go proxy would make of the file.
+fn go_proxy(file: &StateFile) -> String {
+    if file.go_proxy_can_read() {
+        let resumes = file.fallback_height.saturating_add(1);
+        return format!("can start from this file, reading HotShot from {resumes}");
     }
     let mut zeros = Vec::new();
-    if record.number == 0 {
+    if file.record.number == 0 {
         zeros.push("l2_block_number");
     }
-    if store::fallback_height(record) == 0 {
+    if file.fallback_height == 0 {
         zeros.push("fallback_hotshot_height");
     }
-    format!("would refuse this file: {} is zero", zeros.join(" and "))
+    format!("refuses this file: {} is zero", zeros.join(" and "))
 }
 
-fn as_text(path: &Path, record: &Record) -> String {
+fn as_text(path: &Path, file: &StateFile) -> String {
     fn known<T: ToString>(value: Option<&T>) -> String {
         value.map_or_else(|| "unknown".into(), ToString::to_string)
     }
+    let record = &file.record;
     let source = json!(record.source);
     let rows: [(&str, String); 9] = [
         ("file", path.display().to_string()),
@@ -107,12 +108,13 @@ fn as_text(path: &Path, record: &Record) -> String {
         ("restart height", known(record.restart_height.as_ref())),
         ("chain", known(record.identity.as_ref())),
         ("saved at", record.updated_at.to_string()),
-        ("Go proxy", go_proxy(record)),
+        ("Go proxy", go_proxy(file)),
     ];
     rows.iter().map(|(name, value)| format!("{name:<15} {value}\n")).collect()
 }
 
-fn as_json(path: &Path, record: &Record) -> serde_json::Value {
+fn as_json(path: &Path, file: &StateFile) -> serde_json::Value {
+    let record = &file.record;
     json!({
         "path": path,
         "number": record.number,
@@ -120,12 +122,12 @@ fn as_json(path: &Path, record: &Record) -> serde_json::Value {
         "l1_origin": record.l1_origin,
         "source": record.source,
         "restart_hotshot_height": record.restart_height,
-        "fallback_hotshot_height": store::fallback_height(record),
+        "fallback_hotshot_height": file.fallback_height,
         "chain_id": record.identity.map(|identity| identity.chain_id),
         "genesis_hash": record.identity.map(|identity| identity.genesis_hash),
         "namespace": record.identity.map(|identity| identity.namespace),
         "updated_at": record.updated_at.to_string(),
-        "go_proxy_can_read": store::go_proxy_can_read(record),
+        "go_proxy_can_read": file.go_proxy_can_read(),
     })
 }
 

@@ -198,7 +198,7 @@ fn secrets_may_be_references_and_are_never_shown() {
     let shown = format!("{}{config:?}", describe(&given.values()));
     assert!(!shown.contains("secret"), "{shown}");
     assert!(
-        shown.contains("node_execution_rpc = \"http://node.test/\" # flag --node-execution-rpc"),
+        shown.contains("node_execution_rpc = \"http://node.test/…\" # flag --node-execution-rpc"),
         "{shown}"
     );
     assert!(shown.contains("# namespace is not set"));

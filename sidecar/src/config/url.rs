@@ -40,11 +40,10 @@ impl fmt::Display for SecretUrl {
         if let Some(port) = self.0.port() {
             write!(f, ":{port}")?;
         }
-        f.write_str(if matches!(self.0.path(), "" | "/") && self.0.query().is_none() {
-            "/"
-        } else {
-            "/…"
-        })
+        let url = &self.0;
+        let bare = matches!(url.path(), "" | "/") && url.query().is_none();
+        let anonymous = url.username().is_empty() && url.password().is_none();
+        f.write_str(if bare && anonymous && url.fragment().is_none() { "/" } else { "/…" })
     }
 }
 

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use super::{
     Record, Store, StoreError,
     files::{Files, OsFiles},
-    format,
+    format::{self, StateFile},
     place::Place,
 };
 
@@ -95,14 +95,14 @@ impl FileStore {
     pub(super) fn open_with(
         path: &Path,
         files: Box<dyn Files>,
-        otherwise: fn(StoreError) -> Result<Option<Record>, StoreError>,
+        otherwise: fn(StoreError) -> Result<Option<StateFile>, StoreError>,
     ) -> Result<Self, StoreError> {
         let place = Place::of(path)?;
         let lock = place.lock()?;
         place
             .remove_leftovers()
             .map_err(|source| StoreError::Unwritable { folder: place.folder.clone(), source })?;
-        let record = place.read().or_else(otherwise)?;
+        let record = place.read().or_else(otherwise)?.map(|file| file.record);
         let mut store = Self {
             seen: None,
             place,

@@ -106,15 +106,25 @@ impl OurFile {
 }
 
 /// The `fallback_hotshot_height` for a record: the Go proxy resumes one above it. Zero when there is none.
-#[must_use]
-pub fn fallback_height(record: &Record) -> u64 {
+fn fallback_height(record: &Record) -> u64 {
     record.restart_height.unwrap_or(0).saturating_sub(1)
 }
 
-/// Whether the Go proxy would start from this record: it takes a zero for a missing value.
-#[must_use]
-pub fn go_proxy_can_read(record: &Record) -> bool {
-    record.number > 0 && fallback_height(record) > 0
+/// A state file as it was found, ours or the Go proxy's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateFile {
+    /// The record in it.
+    pub record: Record,
+    /// Its `fallback_hotshot_height`: the Go proxy resumes one above it.
+    pub fallback_height: u64,
+}
+
+impl StateFile {
+    /// Whether the Go proxy would start from this file: it takes a zero for a missing value.
+    #[must_use]
+    pub const fn go_proxy_can_read(&self) -> bool {
+        self.record.number > 0 && self.fallback_height > 0
+    }
 }
 
 /// The file for a record.
@@ -129,11 +139,11 @@ pub(super) fn render(record: &Record) -> Result<Vec<u8>, FormatError> {
     Ok(text)
 }
 
-/// The record of a file, ours or the Go proxy's.
+/// Reads a file, ours or the Go proxy's.
 ///
 /// # Errors
 /// [`FormatError`] says what is wrong; a text that disagrees with itself is refused.
-pub(super) fn parse(text: &[u8]) -> Result<Record, FormatError> {
+pub(super) fn parse(text: &[u8]) -> Result<StateFile, FormatError> {
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err(FormatError::Empty);
     }
@@ -147,8 +157,8 @@ pub(super) fn parse(text: &[u8]) -> Result<Record, FormatError> {
     }
 }
 
-fn take_over(file: &GoFile) -> Result<Record, FormatError> {
-    Ok(Record {
+fn take_over(file: &GoFile) -> Result<StateFile, FormatError> {
+    let record = Record {
         number: file.l2_block_number,
         hash: None,
         l1_origin: None,
@@ -157,10 +167,11 @@ fn take_over(file: &GoFile) -> Result<Record, FormatError> {
         restart_height: Some(file.fallback_hotshot_height),
         identity: None,
         updated_at: file.updated_at.parse()?,
-    })
+    };
+    Ok(StateFile { record, fallback_height: file.fallback_hotshot_height })
 }
 
-fn read(mut file: OurFile) -> Result<Record, FormatError> {
+fn read(mut file: OurFile) -> Result<StateFile, FormatError> {
     let Some(checksum) = file.checksum else {
         return Err(FormatError::Inconsistent("the checksum is missing"));
     };
@@ -192,7 +203,7 @@ fn read(mut file: OurFile) -> Result<Record, FormatError> {
             "fallback_hotshot_height is not one below restart_hotshot_height",
         ));
     }
-    Ok(record)
+    Ok(StateFile { record, fallback_height: file.fallback_hotshot_height })
 }
 
 #[cfg(test)]
@@ -216,7 +227,7 @@ mod tests {
         let texts = texts("valid");
         assert_eq!(texts.len(), 2);
         for text in texts {
-            let record = parse(text.as_bytes()).unwrap();
+            let record = parse(text.as_bytes()).unwrap().record;
             let members: Value = serde_json::from_str(&text).unwrap();
             assert_eq!(record.number, members["l2_block_number"].as_u64().unwrap());
             assert_eq!(record.restart_height, members["fallback_hotshot_height"].as_u64());
@@ -230,7 +241,9 @@ mod tests {
         let verdicts: Vec<_> = texts("rejected_by_seed")
             .iter()
             .map(|text| match parse(text.as_bytes()) {
-                Ok(record) => format!("{} from {}", record.number, record.restart_height.unwrap()),
+                Ok(StateFile { record, .. }) => {
+                    format!("{} from {}", record.number, record.restart_height.unwrap())
+                }
                 Err(error) => error.to_string(),
             })
             .collect();
@@ -264,7 +277,7 @@ mod tests {
             assert_eq!(members["l2_block_number"], number);
             assert_eq!(members["fallback_hotshot_height"], fallback);
             assert!(members["updated_at"].as_str().unwrap().parse::<Timestamp>().is_ok());
-            assert_eq!(go_proxy_can_read(&record), readable, "{number} {restart:?}");
+            assert_eq!(parse(&text).unwrap().go_proxy_can_read(), readable, "{number} {restart:?}");
         }
     }
 
@@ -316,7 +329,7 @@ mod tests {
 
         #[test]
         fn what_is_written_is_read_back(record in testing::records()) {
-            prop_assert_eq!(parse(&render(&record).unwrap()).unwrap(), record);
+            prop_assert_eq!(parse(&render(&record).unwrap()).unwrap().record, record);
         }
 
         /// A flipped bit, a changed byte or a cut never yields another record.
@@ -327,7 +340,7 @@ mod tests {
             let at = at.index(damaged.len());
             damaged[at] = byte;
             if let Ok(read) = parse(&damaged) {
-                prop_assert_eq!(&read, &record);
+                prop_assert_eq!(&read.record, &record);
             }
             // Without its last line break the file is still whole.
             if at < whole.len() - 1 {

@@ -24,7 +24,7 @@ use thiserror::Error;
 
 pub use self::{
     file::FileStore,
-    format::{FORMAT_VERSION, FormatError, fallback_height, go_proxy_can_read},
+    format::{FORMAT_VERSION, FormatError, StateFile},
 };
 
 use crate::block::BlockId;
@@ -196,10 +196,10 @@ pub enum StoreError {
     },
 }
 
-/// The record in the file at `path`, without opening it for writing; none when there is no file.
+/// What is in the file at `path`, without opening it for writing; none when there is no file.
 ///
 /// # Errors
 /// [`StoreError`] with a message that says what to do.
-pub fn read(path: &Path) -> Result<Option<Record>, StoreError> {
+pub fn read(path: &Path) -> Result<Option<StateFile>, StoreError> {
     place::Place::of(path)?.read()
 }

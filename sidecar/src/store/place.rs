@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Record, StoreError, format};
+use super::{
+    StoreError,
+    format::{self, StateFile},
+};
 
 /// A path that may name a state file, links resolved: two routes to one file share one lock.
 #[derive(Debug, Clone)]
@@ -51,8 +54,8 @@ impl Place {
         Ok(Self { file: folder.join(name), folder, name: name.to_owned() })
     }
 
-    /// The record in the file, none when there is no file.
-    pub(super) fn read(&self) -> Result<Option<Record>, StoreError> {
+    /// What is in the file, none when there is no file.
+    pub(super) fn read(&self) -> Result<Option<StateFile>, StoreError> {
         let unreadable = |source| StoreError::Unreadable { path: self.file.clone(), source };
         let file = match File::open(&self.file) {
             Ok(file) => file,

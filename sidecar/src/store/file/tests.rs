@@ -13,6 +13,10 @@ use super::{
     *,
 };
 
+fn read(path: &Path) -> Option<Record> {
+    super::super::read(path).unwrap().map(|file| file.record)
+}
+
 /// The calls of one save, in their order.
 const SAVE: [&str; 5] = ["create", "write", "sync", "rename", "sync_folder"];
 
@@ -158,7 +162,7 @@ fn a_fault_at_each_call_leaves_the_old_or_the_new_record() {
             let error = store.save(record(6)).unwrap_err();
             assert!(matches!(error, StoreError::Write { .. }), "{error}");
             assert_eq!(store.record(), Some(&record(5)), "{at} {fault:?}");
-            let on_disk = super::super::read(&path).unwrap().unwrap();
+            let on_disk = read(&path).unwrap();
             let renamed = at == 4 || (at == 3 && fault == Fault::KilledAfter);
             assert_eq!(on_disk, record(if renamed { 6 } else { 5 }), "{at} {fault:?}");
             if matches!(fault, Fault::Fails | Fault::FailsHalfway) {
@@ -186,12 +190,12 @@ fn the_number_never_falls_except_by_reset() {
     store.save(record(9)).unwrap();
     let error = store.save(record(8)).unwrap_err();
     assert!(matches!(error, StoreError::Regression { stored: 9, given: 8 }), "{error}");
-    assert_eq!(super::super::read(&path).unwrap(), Some(record(9)));
+    assert_eq!(read(&path), Some(record(9)));
 
     let error = store.reset(10, None).unwrap_err();
     assert!(matches!(error, StoreError::Raise { stored: 9, given: 10 }), "{error}");
     store.reset(3, Some(40)).unwrap();
-    let read = super::super::read(&path).unwrap().unwrap();
+    let read = read(&path).unwrap();
     assert_eq!((read.number, read.hash, read.restart_height), (3, None, Some(40)));
     assert_eq!(read.identity, Some(testing::IDENTITY), "the chain is still known");
 }
@@ -224,7 +228,7 @@ fn a_file_of_the_go_proxy_becomes_ours_with_the_first_save() {
     assert_eq!(store.record().unwrap().restart_height, Some(0));
     assert!(store.save(record(9)).is_err());
     store.save(record(10)).unwrap();
-    assert_eq!(super::super::read(&path).unwrap(), Some(record(10)));
+    assert_eq!(read(&path), Some(record(10)));
 }
 
 #[test]
@@ -246,7 +250,7 @@ fn a_second_writer_is_refused_also_by_another_route() {
     let mut store = FileStore::open(&link).unwrap();
     store.save(record(6)).unwrap();
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink(), "the link is not replaced");
-    assert_eq!(super::super::read(&path).unwrap(), Some(record(6)));
+    assert_eq!(read(&path), Some(record(6)));
 }
 
 #[test]
@@ -375,7 +379,7 @@ proptest! {
                 files = FaultyFiles::default();
                 store = Some(open(&path, &files));
             }
-            let now = super::super::read(&path).unwrap().map(|record| record.number);
+            let now = read(&path).map(|record| record.number);
             prop_assert!(now >= on_disk, "{event:?} lowered {on_disk:?} to {now:?}");
             prop_assert!(now >= acknowledged, "{event:?} lost {acknowledged:?}");
             on_disk = now;

@@ -1,0 +1,91 @@
+//! `decode`: what a payload of the namespace says, or which check refuses it.
+
+use std::{
+    io::{Read, Write},
+    process::ExitCode,
+};
+
+use alloy_primitives::{Address, B256, Bytes};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::exit::{Failure, PAYLOAD_REFUSED};
+use crate::{
+    block::BlockId,
+    rollup::{
+        Rejected,
+        op::{Op, OpBatch},
+    },
+};
+
+/// The rollup kinds whose payloads can be read.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// A payload of Espresso's OP-stack batcher, in hex on standard input
+    Op(OpArguments),
+}
+
+/// Arguments of `decode op`.
+#[derive(Debug, Args)]
+pub struct OpArguments {
+    /// An address that may sign batches; can be given several times
+    #[arg(long = "batcher", value_name = "ADDRESS", required = true)]
+    batchers: Vec<Address>,
+}
+
+/// What is printed of a batch.
+#[derive(Serialize)]
+struct Decoded {
+    number: u64,
+    hash: B256,
+    parent_hash: B256,
+    l1_origin: BlockId,
+    timestamp: u64,
+    signer: Address,
+    transactions: Vec<Bytes>,
+    info_deposit: Bytes,
+}
+
+/// Runs the command: one JSON object and exit code 0, or one line that names the check and exit code 2.
+///
+/// # Errors
+/// When standard input cannot be read or standard output cannot be written.
+pub fn run(
+    command: &Command,
+    mut input: impl Read,
+    output: &mut impl Write,
+) -> Result<ExitCode, Failure> {
+    let Command::Op(arguments) = command;
+    let mut text = Vec::new();
+    input.read_to_end(&mut text)?;
+    match decode_op(&arguments.batchers, &text) {
+        Ok(batch) => {
+            serde_json::to_writer(&mut *output, &batch).map_err(Failure::failed)?;
+            writeln!(output)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(refusal) => {
+            writeln!(output, "{refusal}")?;
+            Ok(PAYLOAD_REFUSED.into())
+        }
+    }
+}
+
+fn decode_op(batchers: &[Address], text: &[u8]) -> Result<Decoded, String> {
+    let digits = text.trim_ascii();
+    let digits = digits.strip_prefix(b"0x").unwrap_or(digits);
+    let payload = hex::decode(digits).map_err(|error| format!("hex: {error}"))?;
+    let refused = |rejected: Rejected| rejected.to_string();
+    let signed = Op::new(batchers.iter().copied()).authenticate(&payload).map_err(refused)?;
+    let batch = OpBatch::decode(signed.body).map_err(refused)?;
+    Ok(Decoded {
+        number: batch.number,
+        hash: batch.hash,
+        parent_hash: batch.parent_hash,
+        l1_origin: batch.l1_origin,
+        timestamp: batch.timestamp,
+        signer: signed.signer,
+        transactions: batch.transactions.into_iter().map(Bytes::copy_from_slice).collect(),
+        info_deposit: Bytes::copy_from_slice(batch.info_deposit),
+    })
+}

@@ -1,0 +1,349 @@
+//! The commands through the real binary: exit codes, standard output to the byte, one line per mistake.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failing test may panic"
+)]
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use finality_sidecar::store::FileStore;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const ADDRESS: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+const GO_FILE: &str = r#"{"l2_block_number":10,"fallback_hotshot_height":20,"updated_at":"2026-03-27T10:11:12.123456789Z"}"#;
+
+/// A folder of its own, which is also the working directory.
+struct Place(TempDir);
+
+#[derive(Debug)]
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ended {
+    /// The one line on standard error.
+    fn complaint(&self) -> &str {
+        let mut lines = self.err.lines();
+        let line = lines.next().unwrap_or_else(|| panic!("no complaint: {self:?}"));
+        assert_eq!(lines.next(), None, "one line: {self:?}");
+        line.strip_prefix("finality-sidecar: ").unwrap_or_else(|| panic!("{line}"))
+    }
+}
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, arguments: &[&str], input: &str) -> Ended {
+        self.run_with(arguments, input, &[])
+    }
+
+    fn run_with(&self, arguments: &[&str], input: &str, variables: &[(&str, &str)]) -> Ended {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_finality-sidecar"))
+            .args(arguments)
+            .current_dir(self.0.path())
+            .env_clear()
+            .envs(variables.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that does not read its input may have ended by now.
+        drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+        let ended = child.wait_with_output().unwrap();
+        Ended {
+            code: ended.status.code().unwrap(),
+            out: String::from_utf8(ended.stdout).unwrap(),
+            err: String::from_utf8(ended.stderr).unwrap(),
+        }
+    }
+}
+
+fn store_value(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn the_version_names_commit_and_target() {
+    let ended = Place::new().run(&["--version"], "");
+    assert_eq!(ended.code, 0);
+    assert_eq!(ended.out, format!("finality-sidecar {}\n", finality_core::build::LINE));
+}
+
+#[test]
+fn bad_usage_is_one_line_and_64() {
+    let place = Place::new();
+    for (arguments, words) in [
+        (&["fly"][..], "unrecognized subcommand 'fly'"),
+        (&["run", "--l1-rcp", "x"], "unexpected argument '--l1-rcp'"),
+        (&["store", "reset"], "--to <NUMBER>"),
+        (&["store", "reset", "--to", "-1"], "-1"),
+        (&["store", "reset", "--to", "1.5"], "invalid value '1.5'"),
+        (&["rewrite", "--number", "5"], "--tag <TAG>"),
+        (&["rewrite", "--tag", "espresso", "--number", "0x5"], "invalid value '0x5'"),
+        (&["rewrite", "--tag", "a", "--number", "5", "--scope", "all"], "block-parameters"),
+        (&["rewrite", "--tag", "", "--number", "5"], "tag is empty"),
+        (&["rewrite", "--tag", "a", "--tag", "a", "--number", "5"], "given twice"),
+    ] {
+        let ended = place.run(arguments, "");
+        assert_eq!((ended.code, ended.out.as_str()), (64, ""), "{arguments:?}");
+        assert!(ended.complaint().contains(words), "{arguments:?}: {}", ended.err);
+    }
+    let ended = place.run(&[], "");
+    assert_eq!(ended.code, 64);
+    assert!(ended.err.contains("Usage:"), "{}", ended.err);
+}
+
+#[test]
+fn rewrite_writes_exactly_what_would_go_to_the_node() {
+    let place = Place::new();
+    let tagged =
+        "{ \"id\":1e0,\"method\":\"eth_call\", \"params\":[{}, \"espresso\",\"finalized\"] }\n";
+    for (tags, body, expected) in [
+        (&["--tag", "espresso"][..], tagged, tagged.replace("\"espresso\"", "\"0x64\"")),
+        (
+            &["--tag", "espresso", "--tag", "finalized"],
+            tagged,
+            tagged.replace("\"espresso\"", "\"0x64\"").replace("\"finalized\"", "\"0x64\""),
+        ),
+        (&["--tag", "espresso"], "not json", "not json".into()),
+        (&["--tag", "espresso"], "", String::new()),
+    ] {
+        let ended = place.run(&[&["rewrite", "--number", "100"], tags].concat(), body);
+        assert_eq!((ended.code, ended.out, ended.err.as_str()), (0, expected, ""));
+    }
+    // A string that stands where no block may stand counts in one scope only.
+    let body = r#"{"id":1,"method":"eth_getBalance","params":["espresso","latest"]}"#;
+    let scoped = ["rewrite", "--number", "1", "--tag", "espresso", "--scope", "block-parameters"];
+    assert_eq!(place.run(&scoped, body).out, body);
+    assert_ne!(place.run(&scoped[..5], body).out, body);
+}
+
+#[test]
+fn rewrite_writes_the_refusal_of_what_it_cannot_read() {
+    let place = Place::new();
+    let arguments = ["rewrite", "--number", "100", "--tag", "espresso"];
+    let ended = place.run(&arguments, r#"{"id":1,"method":"eth_call","params":["espresso""#);
+    assert_eq!((ended.code, ended.err.as_str()), (3, ""));
+    let answer: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(answer["error"]["code"], -32700);
+
+    let limited = [&arguments[..], &["--max-body-bytes", "10"]].concat();
+    let ended = place.run(&limited, "0123456789a");
+    assert_eq!(ended.code, 3);
+    let answer: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(answer["error"]["code"], -32600);
+    assert_eq!(place.run(&limited, "0123456789").out, "0123456789");
+}
+
+#[test]
+fn check_config_shows_values_with_their_sources_and_no_secret() {
+    let place = Place::new();
+    fs::write(
+        place.path("finality.toml"),
+        format!(
+            "query_service_url = \"https://query.test/v1/secret\"\nbatcher_addresses = [{ADDRESS:?}]\n\
+             initial_hotshot_height = 5\nlog_level = \"debug\"\n"
+        ),
+    )
+    .unwrap();
+    let variables = [
+        ("FINALITY_CONFIG", "finality.toml"),
+        ("FINALITY_L1_RPC", "https://user:secret@l1.test"),
+        ("FINALITY_NODE_EXECUTION_RPC", "env:NODE_URL"),
+        ("NODE_URL", "http://node.test:8545/secret"),
+        ("FINALITY_LOG_LEVEL", "warn"),
+    ];
+    let arguments =
+        ["check-config", "--node-consensus-rpc", "http://127.0.0.1:9545", "--log-level=error"];
+    let ended = place.run_with(&arguments, "", &variables);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
+    for line in [
+        "listen_addr = \"127.0.0.1:8090\" # default",
+        "node_execution_rpc = \"http://node.test:8545/…\" # environment FINALITY_NODE_EXECUTION_RPC",
+        "node_consensus_rpc = \"http://127.0.0.1:9545/\" # flag --node-consensus-rpc",
+        "l1_rpc = \"https://l1.test/…\" # environment FINALITY_L1_RPC",
+        "query_service_url = \"https://query.test/…\" # file finality.toml",
+        "initial_hotshot_height = \"5\" # file finality.toml",
+        "log_level = \"error\" # flag --log-level",
+        "# light_client_address is not set",
+    ] {
+        assert!(ended.out.lines().any(|found| found == line), "{line} is not in\n{}", ended.out);
+    }
+    assert!(!ended.out.contains("secret"), "{}", ended.out);
+}
+
+#[test]
+fn bad_configuration_is_64_with_one_line_for_each_problem() {
+    let place = Place::new();
+    fs::write(place.path("bad.toml"), "l1_rcp = \"x\"\n").unwrap();
+    for command in ["check-config", "run"] {
+        let ended = place.run(&[command, "--config", "bad.toml", "--listen-addr", "nowhere"], "");
+        assert_eq!(ended.code, 64, "{ended:?}");
+        let lines: Vec<_> = ended.err.lines().collect();
+        assert_eq!(lines.len(), 7, "{}", ended.err);
+        assert_eq!(lines[0], "finality-sidecar: l1_rcp (file bad.toml): unknown setting");
+        assert!(
+            lines[1].starts_with("finality-sidecar: listen_addr (flag --listen-addr): \"nowhere\"")
+        );
+        assert!(lines[2].contains("node_execution_rpc: missing: give --node-execution-rpc"));
+    }
+    let ended = place.run(&["run", "--config", "missing.toml"], "");
+    assert_eq!(ended.code, 64);
+    assert!(ended.err.contains("config (file missing.toml): cannot be read"), "{}", ended.err);
+}
+
+fn complete(place: &Place) -> Vec<(&'static str, &'static str)> {
+    fs::write(place.path("store.json"), GO_FILE).unwrap();
+    // Nobody answers at the discard port: dependencies that are down are no reason to end.
+    vec![
+        ("FINALITY_NODE_EXECUTION_RPC", "http://127.0.0.1:9/secret"),
+        ("FINALITY_NODE_CONSENSUS_RPC", "http://127.0.0.1:9/secret"),
+        ("FINALITY_L1_RPC", "http://127.0.0.1:9/secret"),
+        ("FINALITY_QUERY_SERVICE_URL", "http://127.0.0.1:9/secret"),
+        ("FINALITY_BATCHER_ADDRESSES", ADDRESS),
+        ("FINALITY_STORE_PATH", "store.json"),
+        ("FINALITY_LISTEN_ADDR", "127.0.0.1:0"),
+        ("FINALITY_LOG_LEVEL", "off"),
+    ]
+}
+
+#[test]
+fn something_must_tell_where_reading_begins() {
+    let place = Place::new();
+    let mut variables = complete(&place);
+    assert_eq!(place.run_with(&["check-config"], "", &variables).code, 0, "the state file does");
+    variables.push(("FINALITY_STORE_PATH", "other.json"));
+    for command in ["check-config", "run"] {
+        let ended = place.run_with(&[command], "", &variables);
+        assert_eq!(ended.code, 64, "{ended:?}");
+        assert!(ended.complaint().contains("light_client_address or initial_hotshot_height"));
+    }
+}
+
+#[test]
+fn run_refuses_a_store_that_it_cannot_use() {
+    let place = Place::new();
+    let variables = complete(&place);
+    fs::write(place.path("store.json"), "").unwrap();
+    let ended = place.run_with(&["run"], "", &variables);
+    assert_eq!(ended.code, 1);
+    assert!(ended.complaint().contains("it is empty; bring back a copy, or"), "{}", ended.err);
+
+    fs::write(place.path("store.json"), GO_FILE).unwrap();
+    let held = FileStore::open(&place.path("store.json")).unwrap();
+    let ended = place.run_with(&["run"], "", &variables);
+    assert_eq!(ended.code, 1);
+    let holder = format!("another sidecar (process {})", std::process::id());
+    assert!(ended.complaint().contains(&holder), "{}", ended.err);
+    drop(held);
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = place.run_with(&["run", "--listen-addr", &address], "", &variables);
+    assert_eq!(ended.code, 1);
+    let complaint = ended.complaint();
+    assert!(
+        complaint.starts_with(&format!("cannot listen on {address} (listen_addr)")),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn store_show_says_whether_the_go_proxy_can_start_from_the_file() {
+    let place = Place::new();
+    let show = |name: &str| place.run(&["store", "show", "--store-path", name], "");
+    let ended = show("store.json");
+    assert_eq!(ended.code, 1);
+    assert!(ended.complaint().contains("there is no state file store.json"));
+
+    fs::write(place.path("store.json"), GO_FILE).unwrap();
+    let ended = show("store.json");
+    assert_eq!(ended.code, 0);
+    assert!(ended.out.contains("head            10\nhash            unknown\n"), "{}", ended.out);
+    assert!(
+        ended.out.contains("can start from this file, reading HotShot from 21"),
+        "{}",
+        ended.out
+    );
+    let ended = place.run(&["store", "show", "--json", "--store-path", "store.json"], "");
+    let shown: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((&shown["number"], &shown["go_proxy_can_read"]), (&10.into(), &true.into()));
+
+    fs::write(place.path("zero.json"), GO_FILE.replace(":20,", ":0,")).unwrap();
+    let out = show("zero.json").out;
+    assert!(out.contains("refuses this file: fallback_hotshot_height is zero"), "{out}");
+    assert!(!place.path("store.json.lock").exists(), "showing leaves nothing behind");
+}
+
+#[test]
+fn store_reset_lowers_the_head_and_tells_the_second_step() {
+    let place = Place::new();
+    let path = place.path("store.json");
+    fs::write(&path, GO_FILE).unwrap();
+    let reset = |arguments: &[&str]| {
+        place.run(&[&["store", "reset", "--store-path", "store.json"], arguments].concat(), "yes\n")
+    };
+    let ended = reset(&["--to", "4"]);
+    assert_eq!(ended.code, 64);
+    assert!(ended.complaint().contains("run it on a terminal, or give --yes"));
+    let ended = reset(&["--to", "11", "--yes"]);
+    assert_eq!(ended.code, 64);
+    assert!(ended.complaint().contains("a reset cannot raise it to 11"));
+    assert_eq!(fs::read_to_string(&path).unwrap(), GO_FILE, "nothing was written");
+
+    let held = FileStore::open(&path).unwrap();
+    let ended = reset(&["--to", "4", "--yes"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.complaint().contains("is in use by another sidecar"));
+    drop(held);
+
+    let ended = reset(&["--to", "4", "--restart-height", "15", "--yes"]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    assert!(ended.out.contains("change cache_key") && ended.out.contains("restart Envoy"));
+    let written = store_value(&path);
+    assert_eq!(written["l2_block_number"], 4);
+    assert_eq!(written["restart_hotshot_height"], 15);
+    assert_eq!(written["fallback_hotshot_height"], 14);
+    assert_eq!(written["hash"], Value::Null);
+
+    // A file that cannot be read any more is replaced, which nothing else does.
+    fs::write(&path, "garbage").unwrap();
+    assert_eq!(reset(&["--to", "3", "--yes"]).code, 0);
+    assert_eq!(store_value(&path)["l2_block_number"], 3);
+    assert_eq!(reset(&["--to", "0", "--yes"]).code, 0, "zero is a legal head");
+}
+
+#[test]
+fn an_end_of_output_is_no_panic() {
+    let place = Place::new();
+    fs::write(place.path("store.json"), GO_FILE).unwrap();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_finality-sidecar"))
+        .args(["store", "show", "--store-path", "store.json"])
+        .current_dir(place.0.path())
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{complaint}");
+    assert!(complaint.starts_with("finality-sidecar: standard input or output: "), "{complaint}");
+}
