@@ -33,7 +33,8 @@ fn every_batch_is_printed_as_one_object() {
     for case in vectors("op_batches.json")["cases"].as_array().unwrap() {
         for shape in ["three_field", "four_field"] {
             let payload = case[shape]["payload"].as_str().unwrap();
-            let output = decode(&["--batcher", case["batcher"].as_str().unwrap()], payload.as_bytes());
+            let output =
+                decode(&["--batcher", case["batcher"].as_str().unwrap()], payload.as_bytes());
             assert_eq!(output.status.code(), Some(0));
             assert!(output.stderr.is_empty());
             let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
