@@ -22,8 +22,8 @@ thread_local! {
 /// The contexts of this VM.
 #[derive(Debug, Default)]
 struct Vm {
-    /// The plugins by their root contexts; more than one while an old configuration drains.
-    pollers: BTreeMap<u32, Poller>,
+    /// The plugins by their root contexts: one, and more only while old configurations drain.
+    pollers: Vec<(u32, Poller)>,
     requests: BTreeMap<u32, Request>,
 }
 
@@ -38,6 +38,10 @@ impl Vm {
         Self::with(|vm| vm.requests.get_mut(&context).map(act)).unwrap_or(Action::Continue) as u32
     }
 
+    fn poller(&mut self, root: u32) -> Option<&mut Poller> {
+        self.pollers.iter_mut().find(|(context, _)| *context == root).map(|(_, poller)| poller)
+    }
+
     fn configure(&mut self, root: u32) -> bool {
         let configuration = match host::buffer(Buffer::PluginConfiguration, usize::MAX) {
             Ok(configuration) => configuration,
@@ -49,7 +53,8 @@ impl Vm {
         match Plugin::new(&configuration) {
             Ok(plugin) => {
                 let poller = Poller::start(Rc::new(plugin), root, &configuration);
-                self.pollers.insert(root, poller);
+                self.pollers.retain(|(context, _)| *context != root);
+                self.pollers.push((root, poller));
                 true
             }
             Err(error) => {
@@ -95,8 +100,9 @@ pub extern "C" fn proxy_on_configure(root: u32, _configuration_size: usize) -> u
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_context_create(context: u32, root: u32) {
     Vm::with(|vm| {
-        if let Some(poller) = vm.pollers.get(&root) {
-            vm.requests.insert(context, Request::new(poller.plugin()));
+        if let Some(poller) = vm.poller(root) {
+            let request = Request::new(poller.plugin());
+            vm.requests.insert(context, request);
         }
     });
 }
@@ -106,7 +112,7 @@ pub extern "C" fn proxy_on_context_create(context: u32, root: u32) {
 pub extern "C" fn proxy_on_delete(context: u32) {
     Vm::with(|vm| {
         vm.requests.remove(&context);
-        vm.pollers.remove(&context);
+        vm.pollers.retain(|(root, _)| *root != context);
     });
 }
 
@@ -114,7 +120,7 @@ pub extern "C" fn proxy_on_delete(context: u32) {
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_tick(root: u32) {
     Vm::with(|vm| {
-        if let Some(poller) = vm.pollers.get_mut(&root) {
+        if let Some(poller) = vm.poller(root) {
             poller.on_tick();
         }
     });
@@ -130,7 +136,7 @@ pub extern "C" fn proxy_on_http_call_response(
     _trailers: usize,
 ) {
     Vm::with(|vm| {
-        if let Some(poller) = vm.pollers.get_mut(&root) {
+        if let Some(poller) = vm.poller(root) {
             poller.on_answer(token);
         }
     });
