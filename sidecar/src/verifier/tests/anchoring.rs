@@ -1,0 +1,270 @@
+//! Where verification starts, and what a restart finds.
+
+use alloy_primitives::{Address, B256};
+use jiff::Timestamp;
+
+use super::{world::*, *};
+use crate::store::{Identity, Record, memory::MemoryStore};
+
+fn identity() -> Identity {
+    Identity { chain_id: CHAIN_ID, genesis_hash: l2_hash(MAIN, 0), namespace: CHAIN_ID as u32 }
+}
+
+fn record(number: u64) -> Record {
+    Record {
+        number,
+        hash: Some(l2_hash(MAIN, number)),
+        l1_origin: Some(origin(number)),
+        source: Source::Espresso,
+        restart_height: Some(0),
+        identity: Some(identity()),
+        updated_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+/// A record as it is taken over from the Go proxy.
+fn taken_over(number: u64, restart_height: u64) -> Record {
+    Record {
+        hash: None,
+        l1_origin: None,
+        identity: None,
+        restart_height: Some(restart_height),
+        ..record(number)
+    }
+}
+
+#[tokio::test]
+async fn an_empty_store_starts_at_the_node_s_finalized() {
+    let world = World::new(20);
+    world.change().node_finalized = Some(10);
+    world.change().consensus_finalized = Some(10);
+    world.post_all(MAIN, 1..=20);
+    world.change().light_client.insert(5, 8);
+    let store = MemoryStore::default();
+    let contract = Some(Address::repeat_byte(1));
+    let mut runner = world.verifier_with(&store, |options| options.light_client = contract);
+    runner.settle().await;
+    assert_eq!(runner.number(), 20);
+    assert_eq!(store.saves()[0], 10, "the first head is the finalized block");
+    assert_eq!(
+        world.change().ranges[0].0,
+        8,
+        "the light client's height at the head's own L1 origin"
+    );
+}
+
+#[tokio::test]
+async fn without_finality_genesis_is_the_anchor_but_never_published() {
+    let world = World::new(20);
+    let store = MemoryStore::default();
+    let mut runner = world.verifier(&store);
+    runner.settle().await;
+    assert_eq!(runner.head(), None);
+    assert!(store.on_disk().is_none());
+    assert!(runner.reason().contains("no batch for block 1"), "{}", runner.reason());
+    world.post_all(MAIN, 1..=1);
+    runner.settle().await;
+    assert_eq!(runner.number(), 1);
+}
+
+#[tokio::test]
+async fn a_finalized_that_is_refused_or_unreadable_does_not_mean_genesis() {
+    for down in [None, Some("node finalized")] {
+        let world = World::new(20);
+        world.post_all(MAIN, 1..=20);
+        world.change().node_finalized = Some(10);
+        world.change().down.extend(down);
+        let mut runner = world.verifier(&MemoryStore::default());
+        runner.settle().await;
+        assert_eq!(runner.head(), None);
+        assert!(runner.reason().contains("no block to start from"), "{}", runner.reason());
+        assert_eq!(world.calls("feed range"), 0);
+    }
+}
+
+#[tokio::test]
+async fn the_light_client_is_asked_only_without_a_stored_position() {
+    let world = World::new(20);
+    world.post_all(MAIN, 1..=20);
+    let contract = Some(Address::repeat_byte(1));
+    let store = MemoryStore::with(Record { restart_height: Some(6), ..record(6) });
+    let mut runner = world.verifier_with(&store, |options| options.light_client = contract);
+    runner.settle().await;
+    assert_eq!(runner.number(), 20);
+    assert_eq!((world.calls("light client"), world.change().ranges[0].0), (0, 6));
+
+    // Without a contract at that block the configured height serves, if there is one.
+    for initial in [Some(3), None] {
+        let world = World::new(20);
+        world.post_all(MAIN, 1..=20);
+        let store = MemoryStore::with(Record { restart_height: None, ..record(6) });
+        let mut runner = world.verifier_with(&store, |options| {
+            options.light_client = contract;
+            options.initial_hotshot_height = initial;
+        });
+        runner.settle().await;
+        match initial {
+            Some(height) => assert_eq!(world.change().ranges[0].0, height),
+            None => assert!(runner.reason().contains("initial_hotshot_height")),
+        }
+        assert_eq!(runner.number(), if initial.is_some() { 20 } else { 6 });
+    }
+}
+
+#[tokio::test]
+async fn a_restart_resumes_where_nothing_can_be_missed() {
+    let world = World::new(12);
+    let store = MemoryStore::default();
+    // Block 9's batch comes early, block 6's late: the position must stay at or below the early one.
+    world.post_all(MAIN, [1, 2, 9, 3, 4, 5, 7, 8]);
+    let mut runner = world.verifier(&store);
+    runner.settle().await;
+    assert_eq!(runner.number(), 5);
+    assert_eq!(store.on_disk().unwrap().restart_height, Some(2));
+    drop(runner);
+    world.post_all(MAIN, [6, 10, 11, 12]);
+    let mut runner = world.verifier(&store);
+    world.change().ranges.clear();
+    runner.settle().await;
+    assert_eq!(world.change().ranges[0].0, 2);
+    assert_eq!(runner.number(), 12);
+    assert_eq!(store.on_disk().unwrap().restart_height, Some(12));
+}
+
+#[tokio::test]
+async fn a_head_that_cannot_be_saved_is_not_shown_and_is_confirmed_again() {
+    let world = World::new(20);
+    world.post_all(MAIN, 1..=4);
+    let store = MemoryStore::default();
+    let mut runner = world.verifier(&store);
+    runner.settle().await;
+    world.post_all(MAIN, 5..=20);
+    store.fail(true);
+    runner.settle().await;
+    assert_eq!(runner.number(), 4);
+    assert!(runner.reason().contains("cannot be saved"), "{}", runner.reason());
+    store.fail(false);
+    runner.settle().await;
+    assert_eq!(runner.number(), 20);
+    assert_eq!(runner.board.snapshot().last_store_error, None);
+}
+
+#[tokio::test]
+async fn kills_at_any_moment_lose_nothing() {
+    let world = World::new(60);
+    let store = MemoryStore::default();
+    let mut seen = 0;
+    for number in 1..=60 {
+        world.post_all(MAIN, [number]);
+        let mut runner = world.verifier(&store);
+        runner.round().await;
+        if let Some(head) = runner.head() {
+            assert!(head.number >= seen);
+            seen = head.number;
+            assert_eq!(store.on_disk().unwrap().number, seen, "visible means durable");
+        }
+    }
+    let mut runner = world.verifier(&store);
+    runner.settle().await;
+    assert_eq!(runner.number(), 60);
+}
+
+#[tokio::test]
+async fn the_stored_head_is_served_while_op_node_is_down() {
+    let world = World::new(20);
+    world.change().down.insert("consensus");
+    let store = MemoryStore::with(record(7));
+    let mut runner = world.verifier(&store);
+    runner.settle().await;
+    assert_eq!(runner.number(), 7);
+    assert!(runner.reason().contains("not known yet"), "{}", runner.reason());
+}
+
+#[tokio::test]
+async fn a_store_of_another_chain_ends_the_verifier() {
+    let world = World::new(20);
+    for other in [
+        Identity { chain_id: 1, ..identity() },
+        Identity { genesis_hash: B256::ZERO, ..identity() },
+        Identity { namespace: 1, ..identity() },
+    ] {
+        let store = MemoryStore::with(Record { identity: Some(other), ..record(7) });
+        let mut runner = world.verifier(&store);
+        assert!(runner.verifier.round().await.is_err());
+        assert_eq!(store.on_disk().unwrap().number, 7);
+    }
+}
+
+#[tokio::test]
+async fn chains_that_do_not_fit_together_are_said_and_nothing_is_served() {
+    let world = World::new(20);
+    world.change().node_chain_id = 99;
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.settle().await;
+    assert!(runner.reason().contains("node_consensus_rpc"), "{}", runner.reason());
+    world.change().node_chain_id = CHAIN_ID;
+    world.change().node_fork = Fork { name: 1, at: 0 };
+    world.post_all(MAIN, 1..=1);
+    runner.settle().await;
+    assert_eq!(runner.head(), None);
+}
+
+#[tokio::test]
+async fn a_number_taken_over_learns_its_hash_from_its_batch() {
+    let world = World::new(20);
+    world.post_all(MAIN, 1..=20);
+    let store = MemoryStore::with(taken_over(7, 3));
+    let mut runner = world.verifier(&store);
+    runner.round().await;
+    runner.settle().await;
+    assert_eq!(runner.number(), 20);
+    assert_eq!(store.on_disk().unwrap().identity, Some(identity()));
+}
+
+#[tokio::test]
+async fn a_number_taken_over_is_served_without_hash_until_something_tells_it() {
+    let world = World::new(20);
+    // Reading starts after the batch for block 7.
+    world.post_all(MAIN, 1..=20);
+    let store = MemoryStore::with(taken_over(7, 10));
+    let mut runner = world.verifier(&store);
+    runner.settle().await;
+    let head = runner.head().unwrap();
+    assert_eq!((head.number, head.hash.as_deref()), (7, None));
+    assert!(runner.reason().contains("hash of block 7"), "{}", runner.reason());
+    let mut state = world.change();
+    state.node_finalized = Some(9);
+    state.consensus_finalized = Some(9);
+    drop(state);
+    runner.settle().await;
+    // Block 10's batch is at height 9, before where reading started.
+    let head = runner.head().unwrap();
+    assert_eq!((head.number, head.source), (9, Source::Ethereum));
+    assert_eq!(head.hash, Some(l2_hash(MAIN, 9).to_string()));
+}
+
+#[tokio::test]
+async fn the_hash_taken_over_may_come_from_finality_at_the_very_number() {
+    let world = World::new(20);
+    let store = MemoryStore::with(taken_over(7, 0));
+    let mut state = world.change();
+    state.node_finalized = Some(7);
+    state.consensus_finalized = Some(7);
+    drop(state);
+    let mut runner = world.verifier(&store);
+    runner.settle().await;
+    let head = runner.head().unwrap();
+    assert_eq!((head.number, head.hash.clone()), (7, Some(l2_hash(MAIN, 7).to_string())));
+}
+
+#[tokio::test]
+async fn zero_is_a_legal_head() {
+    let world = World::new(3);
+    let store = MemoryStore::with(record(0));
+    let mut runner = world.verifier(&store);
+    runner.settle().await;
+    assert_eq!(runner.number(), 0);
+    world.post_all(MAIN, 1..=3);
+    runner.settle().await;
+    assert_eq!(runner.number(), 3);
+}

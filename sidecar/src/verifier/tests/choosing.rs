@@ -1,0 +1,228 @@
+//! Which batch is the next block.
+
+use super::{world::*, *};
+use crate::store::memory::MemoryStore;
+
+const OTHER: Fork = Fork { name: 1, at: 5 };
+
+#[tokio::test]
+async fn everything_that_is_ready_is_confirmed_in_one_go() {
+    let world = World::new(300);
+    world.post_all(MAIN, 1..=300);
+    let store = MemoryStore::default();
+    let mut runner = world.verifier(&store);
+    runner.settle().await;
+    let head = runner.head().unwrap();
+    assert_eq!((head.number, head.source, head.status), (300, Source::Espresso, Status::Ok));
+    assert_eq!(head.hash, Some(l2_hash(MAIN, 300).to_string()));
+    assert_eq!(world.calls("node block"), 300, "one call of the node for a confirmation");
+    assert!(runner.metrics.render().contains(r#"batches_total{result="confirmed"} 300"#));
+    assert!(store.saves().len() < 100, "writes are coalesced");
+}
+
+#[tokio::test]
+async fn an_origin_that_is_not_final_is_waited_for() {
+    let world = World::new(10);
+    world.post_all(MAIN, 1..=10);
+    world.change().l1_finalized = Some(2);
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.settle().await;
+    assert_eq!(runner.number(), 5, "block 6 is built on L1 block 3");
+    assert!(runner.reason().contains("waits for its L1 origin 3"), "{}", runner.reason());
+    world.change().l1_finalized = Some(4);
+    runner.settle().await;
+    assert_eq!(runner.number(), 9);
+}
+
+#[tokio::test]
+async fn an_undecided_batch_is_not_overtaken() {
+    let world = World::new(10);
+    world.post_all(MAIN, 1..=5);
+    let undecided =
+        Posted { l1_origin: BlockId { number: 3, hash: B256::ZERO }, ..Posted::of(OTHER, 6) };
+    // The good one, second in HotShot order, is built on an L1 block that is final.
+    let good = Posted { l1_origin: origin(5), ..Posted::of(MAIN, 6) };
+    world.post([undecided]);
+    world.post([good]);
+    world.change().l1_finalized = Some(2);
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.settle().await;
+    assert_eq!(runner.number(), 5);
+    // Once L1 block 3 is final, and another one, the first batch is out.
+    world.change().l1_finalized = Some(3);
+    runner.settle().await;
+    assert_eq!(runner.number(), 6);
+}
+
+#[tokio::test]
+async fn a_batch_on_an_l1_block_that_ethereum_dropped_is_skipped() {
+    let world = World::new(8);
+    world.post_all(MAIN, 1..=5);
+    let orphan = BlockId { number: 3, hash: l1_hash(Fork { name: 9, at: 0 }, 3) };
+    world.post([Posted { l1_origin: orphan, ..Posted::of(OTHER, 6) }]);
+    world.post_all(MAIN, 6..=8);
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.settle().await;
+    assert_eq!(runner.number(), 8);
+    assert!(runner.metrics.render().contains(r#"batches_total{result="skipped"} 1"#));
+}
+
+#[tokio::test]
+async fn one_wrong_answer_of_l1_rejects_nothing_for_ever() {
+    let world = World::new(8);
+    world.post_all(MAIN, 1..=8);
+    world.change().l1_fork = Fork { name: 4, at: 2 };
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.settle().await;
+    assert_eq!(runner.number(), 5);
+    assert!(runner.reason().contains("Ethereum did not keep"), "{}", runner.reason());
+    world.change().l1_fork = MAIN;
+    runner.settle().await;
+    assert_eq!(runner.number(), 8);
+}
+
+#[tokio::test]
+async fn l1_being_down_only_delays() {
+    let world = World::new(8);
+    world.post_all(MAIN, 1..=8);
+    let mut runner = world.verifier(&MemoryStore::default());
+    world.change().down.insert("l1 hash");
+    runner.settle().await;
+    assert_eq!(runner.head(), None, "block 1 needs the hash of L1 block 0");
+    world.change().down.insert("l1");
+    runner.settle().await;
+    world.change().down.clear();
+    runner.settle().await;
+    assert_eq!(runner.number(), 8);
+}
+
+#[tokio::test]
+async fn with_both_forks_on_hotshot_the_first_one_counts_in_either_order() {
+    for node_follows in [MAIN, OTHER] {
+        for (first, second) in [(MAIN, OTHER), (OTHER, MAIN)] {
+            let world = World::new(8);
+            world.post_all(MAIN, 1..=5);
+            for number in 6..=8 {
+                world.post([Posted::of(first, number)]);
+                world.post([Posted::of(second, number)]);
+            }
+            world.change().node_fork = node_follows;
+            let mut runner = world.verifier(&MemoryStore::default());
+            runner.settle().await;
+            let agrees = node_follows == first;
+            assert_eq!(runner.number(), if agrees { 8 } else { 5 });
+            if !agrees {
+                assert!(runner.reason().contains("not the one that HotShot confirmed"));
+                assert!(runner.metrics.render().contains(r#"batches_total{result="mismatch"} 1"#));
+                // Looking again does not alarm again; the node coming to the right fork ends it.
+                runner.settle().await;
+                assert!(runner.metrics.render().contains(r#"batches_total{result="mismatch"} 1"#));
+                world.change().node_fork = first;
+                runner.settle().await;
+                assert_eq!(runner.number(), 8);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_does_not_follow_the_head_is_never_chosen() {
+    let world = World::new(8);
+    world.post_all(MAIN, 1..=5);
+    for bad in [
+        Posted { parent_hash: B256::ZERO, ..Posted::of(OTHER, 6) },
+        Posted { timestamp: 1, ..Posted::of(OTHER, 6) },
+        Posted { l1_origin: origin(20), ..Posted::of(OTHER, 6) },
+        Posted { l1_origin: origin(2), ..Posted::of(OTHER, 6) },
+        // The same L1 height as block 5's origin, another hash.
+        Posted { l1_origin: BlockId { number: 2, hash: B256::ZERO }, ..Posted::of(OTHER, 6) },
+        Posted {
+            l1_origin: BlockId { number: u64::MAX, hash: B256::ZERO },
+            ..Posted::of(OTHER, 6)
+        },
+    ] {
+        world.post([bad]);
+    }
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.settle().await;
+    assert_eq!(runner.number(), 5);
+    assert!(runner.reason().contains("6 of another fork"), "{}", runner.reason());
+    world.post_all(MAIN, 6..=8);
+    runner.settle().await;
+    assert_eq!(runner.number(), 8);
+}
+
+#[tokio::test]
+async fn nothing_is_skipped_on_espressos_word_alone() {
+    let world = World::new(20);
+    world.post_all(MAIN, (1..=5).chain(7..=20));
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.settle().await;
+    assert_eq!(runner.number(), 5);
+    world.post_all(MAIN, 6..=6);
+    runner.settle().await;
+    assert_eq!(runner.number(), 20, "what came before its turn was kept");
+}
+
+#[tokio::test]
+async fn order_repetition_and_numbers_from_the_future_do_no_harm() {
+    let world = World::new(30);
+    let mut numbers: Vec<u64> = (1..=30).collect();
+    numbers.reverse();
+    for number in numbers {
+        world.post(
+            [number, u64::MAX, number, 1 << 40]
+                .map(|n| Posted { number: n, ..Posted::of(MAIN, number) }),
+        );
+    }
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.settle().await;
+    assert_eq!(runner.number(), 30);
+}
+
+#[tokio::test]
+async fn a_node_without_the_block_is_waited_for() {
+    let world = World::new(3);
+    world.post_all(MAIN, 1..=9);
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.settle().await;
+    assert_eq!(runner.number(), 3);
+    assert!(runner.reason().contains("does not have block 4"), "{}", runner.reason());
+    let before = world.calls("node block");
+    runner.settle().await;
+    assert!(
+        world.calls("node block") - before <= 2,
+        "a node that lags is not asked for what it lacks"
+    );
+    world.change().node_latest = 9;
+    runner.settle().await;
+    assert_eq!(runner.number(), 9);
+}
+
+#[tokio::test]
+async fn a_strangers_bytes_cause_no_call_and_take_no_memory() {
+    let world = World::new(8);
+    world.post_all(MAIN, 1..=4);
+    let store = MemoryStore::default();
+    let mut runner = world.verifier(&store);
+    runner.settle().await;
+    let calls =
+        |world: &World| ["node block", "l1 hash", "light client"].map(|name| world.calls(name));
+    let before = calls(&world);
+    for number in 0..1000 {
+        let strange = Posted { signed: false, ..Posted::of(OTHER, number + 1) };
+        let far = Posted { l1_origin: origin(u64::MAX), ..strange.clone() };
+        world.post([strange, far]);
+        world.change().hotshot.push(vec![vec![], vec![0; 64], b"garbage".to_vec()]);
+    }
+    runner.settle().await;
+    assert_eq!(calls(&world), before);
+    assert!(runner.verifier.candidates.is_empty());
+    world.post_all(MAIN, 5..=8);
+    runner.settle().await;
+    assert_eq!(runner.number(), 8);
+}
+
+use alloy_primitives::B256;
+
+use crate::block::BlockId;

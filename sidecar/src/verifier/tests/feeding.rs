@@ -1,0 +1,149 @@
+//! Reading HotShot: gaps, limits, and too little room.
+
+use super::{world::*, *};
+use crate::store::memory::MemoryStore;
+
+const OTHER: Fork = Fork { name: 1, at: 5 };
+
+#[tokio::test]
+async fn a_block_whose_payload_is_missing_is_waited_for() {
+    let world = World::new(40);
+    world.post_all(MAIN, 1..=40);
+    world.change().hotshot_missing.insert(23);
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.settle().await;
+    assert_eq!(runner.number(), 23, "everything before it was read");
+    assert!(runner.reason().contains("at 23 of 40"), "{}", runner.reason());
+    world.change().hotshot_missing.clear();
+    runner.settle().await;
+    assert_eq!(runner.number(), 40);
+}
+
+#[tokio::test]
+async fn absurd_heights_do_no_harm() {
+    let world = World::new(40);
+    world.post_all(MAIN, 1..=5);
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.settle().await;
+    for height in [u64::MAX, 0, 1] {
+        world.change().hotshot_height = Some(height);
+        runner.settle().await;
+        assert_eq!(runner.number(), 5);
+    }
+    world.change().hotshot_height = None;
+    world.post_all(MAIN, 6..=7);
+    runner.settle().await;
+    assert_eq!(runner.number(), 7);
+}
+
+#[tokio::test]
+async fn a_feed_that_is_down_only_delays() {
+    let world = World::new(40);
+    world.post_all(MAIN, 1..=5);
+    let mut runner = world.verifier(&MemoryStore::default());
+    for down in ["feed", "feed range", "feed height", "feed limits"] {
+        world.change().down.insert(down);
+        runner.settle().await;
+        world.change().down.clear();
+    }
+    runner.settle().await;
+    assert_eq!(runner.number(), 5);
+}
+
+#[tokio::test]
+async fn what_was_dropped_for_room_is_read_again() {
+    for count in [1, 2, 3, 7, 10, 11] {
+        let world = World::new(60);
+        // The next block's batch comes last, again and again, after more than there is room for.
+        for start in (1..=60).step_by(12) {
+            world.post_all(MAIN, (start + 1)..=(start + 11));
+            world.post_all(MAIN, [start]);
+        }
+        let budget = Budget { count, bytes: usize::MAX };
+        let mut runner =
+            world.verifier_with(&MemoryStore::default(), |options| options.budget = budget);
+        runner.settle().await;
+        assert_eq!(runner.number(), 60, "room for {count}");
+        assert!(runner.verifier.candidates.len() <= count);
+    }
+}
+
+#[tokio::test]
+async fn all_batches_in_one_hotshot_block_and_hardly_any_room() {
+    let world = World::new(30);
+    world.post((1..=30).rev().map(|number| Posted::of(MAIN, number)));
+    let budget = Budget { count: 2, bytes: usize::MAX };
+    let mut runner =
+        world.verifier_with(&MemoryStore::default(), |options| options.budget = budget);
+    runner.settle().await;
+    assert_eq!(runner.number(), 30);
+}
+
+#[tokio::test]
+async fn a_batch_from_the_far_future_cannot_keep_the_reader_going_back() {
+    let world = World::new(60);
+    world.post([Posted { number: 1 << 60, ..Posted::of(OTHER, 9) }]);
+    world.post_all(MAIN, 2..=30);
+    world.post_all(MAIN, [1]);
+    world.post_all(MAIN, 31..=60);
+    let budget = Budget { count: 10, bytes: usize::MAX };
+    let store = MemoryStore::default();
+    let mut runner = world.verifier_with(&store, |options| options.budget = budget);
+    runner.settle().await;
+    assert_eq!(runner.number(), 60);
+    assert!(world.calls("feed range") < 100, "{} ranges", world.calls("feed range"));
+}
+
+#[tokio::test]
+async fn a_number_is_not_decided_while_an_earlier_candidate_for_it_may_have_been_dropped() {
+    let world = World::new(12);
+    world.post_all(MAIN, 1..=5);
+    // For block 8 the other fork comes first in HotShot order. There is room for two only, so that it
+    // is dropped when the batches for 6 and 7 arrive.
+    world.post([Posted { parent_hash: l2_hash(MAIN, 7), ..Posted::of(OTHER, 8) }]);
+    world.post([Posted::of(MAIN, 7), Posted::of(MAIN, 6)]);
+    world.post([Posted::of(MAIN, 8)]);
+    let budget = Budget { count: 2, bytes: usize::MAX };
+    let mut runner =
+        world.verifier_with(&MemoryStore::default(), |options| options.budget = budget);
+    runner.settle().await;
+    assert_eq!(runner.number(), 7, "HotShot's first batch for block 8 is not the node's");
+    assert!(runner.reason().contains("not the one that HotShot confirmed"), "{}", runner.reason());
+}
+
+#[tokio::test]
+async fn the_restart_position_moves_on_over_empty_blocks() {
+    let world = World::new(5);
+    world.post_all(MAIN, 1..=5);
+    let store = MemoryStore::default();
+    let mut runner = world.verifier(&store);
+    runner.settle().await;
+    assert_eq!(store.on_disk().unwrap().restart_height, Some(5));
+    world.change().hotshot.extend(std::iter::repeat_n(Vec::new(), 3000));
+    runner.settle().await;
+    let position = store.on_disk().unwrap().restart_height.unwrap();
+    assert!(position > 2000, "{position}");
+    let (stop, stopped) = tokio::sync::watch::channel(true);
+    runner.verifier.run(stopped).await.unwrap();
+    drop(stop);
+    assert_eq!(store.on_disk().unwrap().restart_height, Some(3005), "saved at the end");
+}
+
+#[tokio::test]
+async fn a_verifier_that_is_told_to_stop_stops_and_says_so() {
+    use crate::api::StatusSource;
+    let world = World::new(5);
+    let runner = world.verifier(&MemoryStore::default());
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let board = runner.board;
+    assert!(board.verifier_alive());
+    let task = tokio::spawn(runner.verifier.run(stopped));
+    stop.send(true).unwrap();
+    task.await.unwrap().unwrap();
+    assert!(!board.verifier_alive());
+}
+
+#[test]
+fn what_is_waited_for_is_said_in_words() {
+    assert_eq!(Waiting::Batch { number: 3 }.to_string(), "HotShot has no batch for block 3 yet");
+}

@@ -1,0 +1,179 @@
+//! What Ethereum decides, and a node that changes its mind.
+
+use super::{world::*, *};
+use crate::store::memory::MemoryStore;
+
+const OTHER: Fork = Fork { name: 1, at: 5 };
+
+/// A verifier that has confirmed up to block 8 of ten that are posted.
+async fn at_eight(world: &World, store: &MemoryStore) -> Runner {
+    world.post_all(MAIN, 1..=8);
+    let mut runner = world.verifier(store);
+    runner.settle().await;
+    assert_eq!(runner.number(), 8);
+    runner
+}
+
+fn finalize(world: &World, number: u64) {
+    let mut state = world.change();
+    state.node_finalized = Some(number);
+    state.consensus_finalized = Some(number);
+}
+
+#[tokio::test]
+async fn the_node_s_finalized_is_the_head_when_it_is_higher() {
+    let world = World::new(50);
+    let store = MemoryStore::default();
+    let mut runner = at_eight(&world, &store).await;
+    finalize(&world, 7);
+    runner.settle().await;
+    let head = runner.head().unwrap();
+    assert_eq!((head.number, head.source), (8, Source::Espresso));
+    assert_eq!(head.ethereum.unwrap().number, 7);
+    finalize(&world, 30);
+    runner.settle().await;
+    let head = runner.head().unwrap();
+    assert_eq!((head.number, head.source), (30, Source::Ethereum));
+    // Verification goes on from there, whatever HotShot lacks in between.
+    world.post_all(MAIN, 29..=40);
+    runner.settle().await;
+    let head = runner.head().unwrap();
+    assert_eq!((head.number, head.source), (40, Source::Espresso));
+    // A reading that falls is ignored.
+    finalize(&world, 3);
+    runner.settle().await;
+    assert_eq!(runner.number(), 40);
+    assert_eq!(runner.head().unwrap().ethereum.unwrap().number, 30);
+}
+
+#[tokio::test]
+async fn a_finalized_that_cannot_be_believed_is_not_admitted() {
+    type Lie = fn(&World);
+    let lies: [(&str, Lie); 6] = [
+        ("op-node only", |world| world.change().consensus_finalized = Some(29)),
+        ("op-node has no finalized block", |world| world.change().consensus_finalized = None),
+        ("not known to be final", |world| world.change().l1_finalized = Some(14)),
+        ("not known to be final", |world| world.change().l1_finalized = None),
+        ("Ethereum did not keep", |world| world.change().l1_fork = Fork { name: 3, at: 4 }),
+        ("of chain 99", |world| world.change().node_chain_id = 99),
+    ];
+    for (said, lie) in lies {
+        let world = World::new(50);
+        let store = MemoryStore::default();
+        let mut runner = at_eight(&world, &store).await;
+        finalize(&world, 30);
+        lie(&world);
+        runner.settle().await;
+        assert_eq!(runner.number(), 8, "{said}");
+        let refused = runner.board.snapshot().node.finalized_refused.unwrap();
+        assert!(refused.contains(said), "{refused} lacks {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_dependency_that_is_down_refuses_finality_only_for_now() {
+    for down in ["sync status", "node block", "l1 hash", "l1", "node finalized"] {
+        let world = World::new(50);
+        let store = MemoryStore::default();
+        let mut runner = at_eight(&world, &store).await;
+        finalize(&world, 30);
+        world.change().down.insert(down);
+        runner.settle().await;
+        assert_eq!(runner.number(), 8, "{down}");
+        world.change().down.clear();
+        runner.settle().await;
+        assert_eq!(runner.number(), 30, "{down}");
+    }
+}
+
+#[tokio::test]
+async fn divergence_ends_when_the_node_returns() {
+    let world = World::new(8);
+    let store = MemoryStore::default();
+    let mut runner = at_eight(&world, &store).await;
+    world.change().node_fork = OTHER;
+    runner.settle().await;
+    let head = runner.head().unwrap();
+    assert_eq!((head.number, head.status), (8, Status::Diverged));
+    let reason = runner.reason();
+    assert!(reason.contains(&l2_hash(MAIN, 8).to_string()), "{reason}");
+    assert!(reason.contains(&l2_hash(OTHER, 8).to_string()), "{reason}");
+    // Finality below the head decides nothing.
+    finalize(&world, 7);
+    runner.settle().await;
+    assert_eq!(runner.head().unwrap().status, Status::Diverged);
+    let mut state = world.change();
+    state.node_fork = MAIN;
+    state.node_latest = 12;
+    drop(state);
+    world.post_all(MAIN, 9..=12);
+    runner.settle().await;
+    assert_eq!(runner.number(), 12);
+    assert_eq!(runner.head().unwrap().status, Status::Ok);
+    assert!(runner.metrics.render().contains("contradictions_total 0"));
+}
+
+#[tokio::test]
+async fn divergence_ends_when_ethereum_decides_for_the_other_block() {
+    for finalized in [8, 11] {
+        let world = World::new(8);
+        let store = MemoryStore::default();
+        let mut runner = at_eight(&world, &store).await;
+        world.change().node_fork = OTHER;
+        world.change().node_latest = 12;
+        runner.settle().await;
+        assert_eq!(runner.head().unwrap().status, Status::Diverged);
+        finalize(&world, finalized);
+        runner.settle().await;
+        let head = runner.head().unwrap();
+        assert_eq!(
+            (head.number, head.source, head.status),
+            (finalized, Source::Ethereum, Status::Ok)
+        );
+        assert_eq!(head.hash, Some(l2_hash(OTHER, finalized).to_string()));
+        let contradiction = runner.board.snapshot().last_contradiction.unwrap();
+        assert_eq!(contradiction.verified_hash, l2_hash(MAIN, 8));
+        assert_eq!(contradiction.node_hash, l2_hash(OTHER, 8));
+        assert!(runner.metrics.render().contains("contradictions_total 1"));
+        assert_eq!(store.on_disk().unwrap().hash, Some(l2_hash(OTHER, finalized)));
+        // Verification goes on from there.
+        world.post_all(OTHER, 9..=12);
+        runner.settle().await;
+        assert_eq!(runner.number(), 12);
+    }
+}
+
+#[tokio::test]
+async fn a_node_behind_the_head_and_a_pruned_one_are_told_apart() {
+    let world = World::new(8);
+    let store = MemoryStore::default();
+    let mut runner = at_eight(&world, &store).await;
+    world.change().node_latest = 2;
+    runner.settle().await;
+    let head = runner.head().unwrap();
+    assert_eq!((head.number, head.status), (8, Status::NodeBehind));
+    assert!(runner.reason().contains("behind the head 8"));
+    let mut state = world.change();
+    state.node_latest = 12;
+    state.node_pruned_below = 9;
+    drop(state);
+    runner.settle().await;
+    assert_eq!(runner.head().unwrap().status, Status::Pruned);
+    world.post_all(MAIN, 9..=12);
+    runner.settle().await;
+    assert_eq!(runner.number(), 12);
+    assert_eq!(runner.head().unwrap().status, Status::Ok);
+}
+
+#[tokio::test]
+async fn a_node_that_is_down_leaves_the_head_as_it_is() {
+    let world = World::new(8);
+    let store = MemoryStore::default();
+    let mut runner = at_eight(&world, &store).await;
+    world.change().down.insert("node");
+    runner.settle().await;
+    let head = runner.head().unwrap();
+    assert_eq!((head.number, head.status), (8, Status::Ok));
+    assert!(runner.reason().contains("node"), "{}", runner.reason());
+    assert_eq!(runner.round().await, Round::Idle);
+}

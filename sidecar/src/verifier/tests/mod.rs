@@ -1,0 +1,12 @@
+//! The verifier against a world in memory: chains that fork, an L1 that reorganises, a HotShot that
+//! anybody may post to, and counters of every call.
+
+mod anchoring;
+mod choosing;
+mod feeding;
+mod finality;
+mod world;
+
+use finality_core::head::{Source, Status};
+
+use super::{Budget, Round, Waiting};

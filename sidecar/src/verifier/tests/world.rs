@@ -1,0 +1,423 @@
+//! The world in memory.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use alloy_primitives::{Address, B256, Bytes, keccak256};
+use finality_core::head::HeadReport;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    block::BlockId,
+    espresso::{HotShotHeader, NamespaceBlock},
+    head::{HeadKeeper, PublishedHead},
+    l1::{FinalizedState, LightClientError},
+    node::{Block, Genesis, L1Ref, L2Ref, RollupConfig, SyncStatus, Transaction},
+    rollup::{Batch, Difference, Facts, Rejected, Rollup},
+    status::StatusBoard,
+    store::memory::MemoryStore,
+    telemetry::Metrics,
+    upstream::UpstreamError,
+    verifier::{Budget, FeedSource, L1Source, NodeSource, Options, Round, Verifier},
+};
+
+pub(super) const CHAIN_ID: u64 = 77;
+pub(super) const L1_CHAIN_ID: u64 = 5;
+const BLOCK_TIME: u64 = 2;
+const GENESIS_TIME: u64 = 1000;
+/// L2 blocks on one L1 block.
+pub(super) const BLOCKS_PER_ORIGIN: u64 = 2;
+
+/// A fork of a chain: beyond `at` the blocks are others, by `name`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fork {
+    pub(super) name: u8,
+    pub(super) at: u64,
+}
+
+pub(super) const MAIN: Fork = Fork { name: 0, at: 0 };
+
+fn hash_of(layer: &str, fork: Fork, number: u64) -> B256 {
+    let name = if number <= fork.at { 0 } else { fork.name };
+    keccak256(format!("{layer} {name} {number}"))
+}
+
+pub(super) fn l1_hash(fork: Fork, number: u64) -> B256 {
+    hash_of("l1", fork, number)
+}
+
+pub(super) fn l2_hash(fork: Fork, number: u64) -> B256 {
+    hash_of("l2", fork, number)
+}
+
+/// A batch as it is posted; `signed` says whether the batcher signed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Posted {
+    pub(super) signed: bool,
+    pub(super) number: u64,
+    pub(super) hash: B256,
+    pub(super) parent_hash: B256,
+    pub(super) timestamp: u64,
+    pub(super) l1_origin: BlockId,
+}
+
+impl Posted {
+    /// The honest batch for a block of a fork.
+    pub(super) fn of(fork: Fork, number: u64) -> Self {
+        Self {
+            signed: true,
+            number,
+            hash: l2_hash(fork, number),
+            parent_hash: l2_hash(fork, number - 1),
+            timestamp: GENESIS_TIME + number * BLOCK_TIME,
+            l1_origin: origin(number),
+        }
+    }
+}
+
+/// The L1 origin of an L2 block.
+pub(super) fn origin(number: u64) -> BlockId {
+    let number = number / BLOCKS_PER_ORIGIN;
+    BlockId { number, hash: l1_hash(MAIN, number) }
+}
+
+/// A rollup whose payloads are JSON and whose blocks bear their origin in the first transaction.
+#[derive(Debug)]
+pub(super) struct TestRollup;
+
+impl Rollup for TestRollup {
+    type Content = ();
+
+    fn admit(&self, payload: &[u8]) -> Result<Batch<()>, Rejected> {
+        let posted: Posted = serde_json::from_slice(payload)
+            .map_err(|error| Rejected::Structure(error.to_string()))?;
+        if !posted.signed {
+            return Err(Rejected::Stranger(Address::ZERO));
+        }
+        let Posted { number, hash, parent_hash, timestamp, l1_origin, .. } = posted;
+        Ok(Batch { facts: Facts { number, hash, parent_hash, timestamp, l1_origin }, content: () })
+    }
+
+    fn size(_: &Batch<()>) -> usize {
+        100
+    }
+
+    fn compare(&self, batch: &Batch<()>, block: &Block) -> Result<(), Difference> {
+        if batch.facts.hash == block.hash {
+            Ok(())
+        } else {
+            Err(Difference::Hash { batch: batch.facts.hash, node: block.hash })
+        }
+    }
+
+    fn l1_origin(&self, block: &Block) -> Result<BlockId, Difference> {
+        let input = block.transactions.first().map(|transaction| transaction.input.clone());
+        serde_json::from_slice(&input.unwrap_or_default()).map_err(|error| Difference::Malformed {
+            number: block.number,
+            problem: error.to_string(),
+        })
+    }
+}
+
+/// Everything that the verifier asks, to be changed by a test between rounds.
+pub(super) struct State {
+    pub(super) node_fork: Fork,
+    pub(super) node_latest: u64,
+    pub(super) node_pruned_below: u64,
+    pub(super) node_finalized: Option<u64>,
+    pub(super) node_chain_id: u64,
+    pub(super) consensus_finalized: Option<u64>,
+    pub(super) l1_fork: Fork,
+    pub(super) l1_finalized: Option<u64>,
+    pub(super) light_client: BTreeMap<u64, u64>,
+    pub(super) hotshot: Vec<Vec<Vec<u8>>>,
+    /// Blocks that are decided but whose payload the service does not have.
+    pub(super) hotshot_missing: BTreeSet<u64>,
+    pub(super) hotshot_height: Option<u64>,
+    pub(super) down: BTreeSet<&'static str>,
+    pub(super) calls: BTreeMap<&'static str, u64>,
+    pub(super) ranges: Vec<(u64, u64)>,
+}
+
+/// A handle to the state.
+#[derive(Clone)]
+pub(super) struct World(Arc<Mutex<State>>);
+
+impl World {
+    /// A node at block `latest`, nothing finalized on L2, all of L1 up to there final.
+    pub(super) fn new(latest: u64) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            node_fork: MAIN,
+            node_latest: latest,
+            node_pruned_below: 0,
+            node_finalized: None,
+            node_chain_id: CHAIN_ID,
+            consensus_finalized: Some(0),
+            l1_fork: MAIN,
+            l1_finalized: Some(1_000_000),
+            light_client: BTreeMap::new(),
+            hotshot: Vec::new(),
+            hotshot_missing: BTreeSet::new(),
+            hotshot_height: None,
+            down: BTreeSet::new(),
+            calls: BTreeMap::new(),
+            ranges: Vec::new(),
+        })))
+    }
+
+    pub(super) fn change(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// A HotShot block with these batches.
+    pub(super) fn post(&self, batches: impl IntoIterator<Item = Posted>) {
+        let payloads = batches.into_iter().map(|batch| serde_json::to_vec(&batch).unwrap());
+        self.change().hotshot.push(payloads.collect());
+    }
+
+    /// A HotShot block for each block of a fork.
+    pub(super) fn post_all(&self, fork: Fork, numbers: impl IntoIterator<Item = u64>) {
+        for number in numbers {
+            self.post([Posted::of(fork, number)]);
+        }
+    }
+
+    pub(super) fn calls(&self, name: &str) -> u64 {
+        self.change().calls.get(name).copied().unwrap_or(0)
+    }
+
+    fn called(
+        &self,
+        service: &'static str,
+        name: &'static str,
+    ) -> Result<MutexGuard<'_, State>, UpstreamError> {
+        let mut state = self.0.lock().unwrap();
+        *state.calls.entry(name).or_default() += 1;
+        if state.down.contains(service) || state.down.contains(name) {
+            return Err(UpstreamError::Connection(format!("{name} is down")));
+        }
+        Ok(state)
+    }
+
+    pub(super) fn verifier(&self, store: &MemoryStore) -> Runner {
+        self.verifier_with(store, |_| {})
+    }
+
+    pub(super) fn verifier_with(
+        &self,
+        store: &MemoryStore,
+        change: impl FnOnce(&mut Options),
+    ) -> Runner {
+        let mut options = Options {
+            interval: Duration::ZERO,
+            namespace: None,
+            light_client: None,
+            initial_hotshot_height: Some(0),
+            budget: Budget::default(),
+        };
+        change(&mut options);
+        let metrics = Metrics::new();
+        let (keeper, head) = HeadKeeper::new(store.reopen(), metrics.clone());
+        let board = Arc::new(StatusBoard::new(head.clone(), Vec::new));
+        let world = self.clone();
+        let verifier = Verifier::new(
+            TestRollup,
+            self.clone(),
+            self.clone(),
+            move |_| world.clone(),
+            keeper,
+            Arc::clone(&board),
+            metrics.clone(),
+            options,
+        );
+        Runner { verifier, head, board, metrics, highest: 0 }
+    }
+}
+
+/// A verifier, driven round by round. The head that watchers see is checked after each.
+pub(super) struct Runner {
+    pub(super) verifier: Verifier<TestRollup, World, World, World>,
+    pub(super) head: PublishedHead,
+    pub(super) board: Arc<StatusBoard>,
+    pub(super) metrics: Metrics,
+    highest: u64,
+}
+
+impl Runner {
+    /// One round; the published number never falls.
+    pub(super) async fn round(&mut self) -> Round {
+        let round = self.verifier.round().await.unwrap();
+        if let Some(head) = self.head() {
+            assert!(head.number >= self.highest, "the head fell");
+            self.highest = head.number;
+        }
+        round
+    }
+
+    /// Rounds until there is nothing to do.
+    pub(super) async fn settle(&mut self) {
+        for _ in 0..10_000 {
+            if self.round().await == Round::Idle {
+                return;
+            }
+        }
+        panic!("the verifier never comes to rest");
+    }
+
+    pub(super) fn head(&self) -> Option<Arc<HeadReport>> {
+        self.head.borrow().clone()
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.head().expect("there is a head").number
+    }
+
+    pub(super) fn reason(&self) -> String {
+        use crate::api::StatusSource;
+        self.board.reason()
+    }
+}
+
+impl State {
+    fn block(&self, number: u64) -> Option<Block> {
+        let has = number <= self.node_latest && (number >= self.node_pruned_below || number == 0);
+        has.then(|| Block {
+            number,
+            hash: l2_hash(self.node_fork, number),
+            parent_hash: l2_hash(self.node_fork, number.saturating_sub(1)),
+            timestamp: GENESIS_TIME + number * BLOCK_TIME,
+            transactions: vec![Transaction {
+                hash: B256::ZERO,
+                kind: Some("0x7e".into()),
+                input: Bytes::from(serde_json::to_vec(&origin(number)).unwrap()),
+            }],
+        })
+    }
+}
+
+impl NodeSource for World {
+    async fn chain_id(&self) -> Result<u64, UpstreamError> {
+        Ok(self.called("node", "node chain id")?.node_chain_id)
+    }
+
+    async fn latest(&self) -> Result<u64, UpstreamError> {
+        Ok(self.called("node", "node latest")?.node_latest)
+    }
+
+    async fn hash_at(&self, number: u64) -> Result<Option<B256>, UpstreamError> {
+        let state = self.called("node", "node hash")?;
+        Ok(state.block(number).map(|block| block.hash))
+    }
+
+    async fn block(&self, number: u64) -> Result<Option<Block>, UpstreamError> {
+        Ok(self.called("node", "node block")?.block(number))
+    }
+
+    async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
+        let state = self.called("node", "node finalized")?;
+        Ok(state
+            .node_finalized
+            .map(|number| BlockId { number, hash: l2_hash(state.node_fork, number) }))
+    }
+
+    async fn rollup_config(&self) -> Result<RollupConfig, UpstreamError> {
+        drop(self.called("consensus", "rollup config")?);
+        Ok(RollupConfig {
+            genesis: Genesis {
+                l1: BlockId { number: 0, hash: l1_hash(MAIN, 0) },
+                l2: BlockId { number: 0, hash: l2_hash(MAIN, 0) },
+                l2_time: GENESIS_TIME,
+            },
+            block_time: BLOCK_TIME,
+            l1_chain_id: L1_CHAIN_ID,
+            l2_chain_id: CHAIN_ID,
+            batch_authenticator_address: None,
+        })
+    }
+
+    async fn sync_status(&self) -> Result<SyncStatus, UpstreamError> {
+        let state = self.called("consensus", "sync status")?;
+        // Zeros while it is not ready.
+        let finalized = state.consensus_finalized.map_or(
+            L2Ref {
+                hash: B256::ZERO,
+                number: 0,
+                l1_origin: BlockId { number: 0, hash: B256::ZERO },
+            },
+            |number| L2Ref {
+                hash: l2_hash(state.node_fork, number),
+                number,
+                l1_origin: origin(number),
+            },
+        );
+        Ok(SyncStatus {
+            finalized_l1: Some(L1Ref { hash: B256::ZERO, number: 0 }),
+            finalized_l2: Some(finalized),
+            safe_l2: Some(finalized),
+        })
+    }
+}
+
+impl L1Source for World {
+    async fn chain_id(&self) -> Result<u64, UpstreamError> {
+        drop(self.called("l1", "l1 chain id")?);
+        Ok(L1_CHAIN_ID)
+    }
+
+    async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
+        let state = self.called("l1", "l1 finalized")?;
+        Ok(state
+            .l1_finalized
+            .map(|number| BlockId { number, hash: l1_hash(state.l1_fork, number) }))
+    }
+
+    async fn hash_at(&self, number: u64) -> Result<Option<B256>, UpstreamError> {
+        let state = self.called("l1", "l1 hash")?;
+        Ok(Some(l1_hash(state.l1_fork, number)))
+    }
+
+    async fn light_client(
+        &self,
+        _: Address,
+        block: u64,
+    ) -> Result<FinalizedState, LightClientError> {
+        let state = self.called("l1", "light client")?;
+        match state.light_client.range(..=block).next_back() {
+            Some((_, height)) => Ok(FinalizedState { view_number: 1, block_height: *height }),
+            None => Err(LightClientError::NoContract),
+        }
+    }
+}
+
+impl FeedSource for World {
+    async fn height(&self) -> Result<u64, UpstreamError> {
+        let state = self.called("feed", "feed height")?;
+        Ok(state.hotshot_height.unwrap_or(state.hotshot.len() as u64))
+    }
+
+    async fn range_limit(&self) -> Result<u64, UpstreamError> {
+        drop(self.called("feed", "feed limits")?);
+        Ok(10)
+    }
+
+    async fn range(&self, from: u64, until: u64) -> Result<Vec<NamespaceBlock>, UpstreamError> {
+        let mut state = self.called("feed", "feed range")?;
+        if until - from > 10 {
+            return Err(UpstreamError::Status(400));
+        }
+        let missing = state.hotshot_missing.range(from..until).next().is_some();
+        if missing || until > state.hotshot.len() as u64 {
+            return Err(UpstreamError::Status(404));
+        }
+        state.ranges.push((from, until));
+        let blocks = &state.hotshot[from as usize..until as usize];
+        Ok(blocks.iter().map(|payloads| NamespaceBlock { payloads: payloads.clone() }).collect())
+    }
+
+    async fn header(&self, _: u64) -> Result<HotShotHeader, UpstreamError> {
+        Err(UpstreamError::Status(404))
+    }
+}
