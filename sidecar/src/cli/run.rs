@@ -90,6 +90,7 @@ async fn serve(config: Config, store: FileStore) -> anyhow::Result<()> {
 
     let ended = tokio::select! {
         name = signals.next() => {
+            phase.send_replace(Phase::Draining);
             tracing::info!(signal = name, delay = ?config.shutdown_delay, "shutting down");
             None
         }
@@ -100,7 +101,6 @@ async fn serve(config: Config, store: FileStore) -> anyhow::Result<()> {
         tracing::warn!(signal = name, "ending at once");
         std::process::exit(i32::from(super::exit::FAILED));
     });
-    phase.send_replace(Phase::Draining);
     if ended.is_none() {
         tokio::time::sleep(config.shutdown_delay).await;
     }
