@@ -206,6 +206,8 @@ fn block_parameters_are_positions_of_the_method() {
         ("eth_call", r#"[{},"latest","espresso"]"#),
         ("eth_call", r#"[{},["espresso"]]"#),
         ("eth_call", r#"[{},{"blockHash":"espresso"}]"#),
+        ("eth_call", r#"[{"blockNumber":0},["espresso"]]"#),
+        ("eth_callMany", r#"[[],{"x":{"blockNumber":0},"blockNumber":["espresso"]}]"#),
         ("eth_call", r#"[{},{"a":{"blockNumber":"espresso"}}]"#),
         ("eth_call", r#"[{},{"blockNumber":["espresso"]}]"#),
         ("eth_call", r#"[{},{"blockNumber":{"blockNumber":"espresso"}}]"#),

@@ -52,3 +52,45 @@ impl Prefilter {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_tag_or_an_escape_that_can_spell_one_needs_a_walk() {
+        let prefilter = Prefilter::new(&["espresso".to_owned(), "a/\u{1f600}".to_owned()]);
+        for body in [
+            r#"["espresso"]"#,
+            "xespressox",
+            r"\u0065",
+            r"\n\u0065",
+            r"\\\u0065",
+            r"\/",
+            r"\uD83D",
+            r"\uDE00",
+            r"\u4e2d\u0072",
+        ] {
+            assert!(prefilter.may_hold_tag(body.as_bytes()), "{body}");
+        }
+        for body in [
+            "",
+            "espress",
+            "Espresso",
+            r"\u4e2d",
+            r"\\u0065",
+            r"\\/",
+            r#"\n\"\b\t"#,
+            r"\u006",
+            r"\",
+            r"\u",
+            r"\u00zz",
+            r"\u0045",
+            "u0065 /",
+        ] {
+            assert!(!prefilter.may_hold_tag(body.as_bytes()), "{body}");
+        }
+        let plain = Prefilter::new(&["espresso".to_owned()]);
+        assert!(!plain.may_hold_tag(br"https:\/\/"), "a slash is in no tag");
+    }
+}
