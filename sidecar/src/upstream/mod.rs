@@ -229,3 +229,6 @@ fn describe(error: &reqwest::Error) -> String {
     }
     if std::ptr::addr_eq(cause, error) { "the request failed".into() } else { cause.to_string() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -232,10 +232,8 @@ async fn a_number_taken_over_is_served_without_hash_until_something_tells_it() {
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.hash.as_deref()), (7, None));
     assert!(runner.reason().contains("hash of block 7"), "{}", runner.reason());
-    let mut state = world.change();
-    state.node_finalized = Some(9);
-    state.consensus_finalized = Some(9);
-    drop(state);
+    world.change().node_finalized = Some(9);
+    world.change().consensus_finalized = Some(9);
     runner.settle().await;
     // Block 10's batch is at height 9, before where reading started.
     let head = runner.head().unwrap();
@@ -247,10 +245,8 @@ async fn a_number_taken_over_is_served_without_hash_until_something_tells_it() {
 async fn the_hash_taken_over_may_come_from_finality_at_the_very_number() {
     let world = World::new(20);
     let store = MemoryStore::with(taken_over(7, 0));
-    let mut state = world.change();
-    state.node_finalized = Some(7);
-    state.consensus_finalized = Some(7);
-    drop(state);
+    world.change().node_finalized = Some(7);
+    world.change().consensus_finalized = Some(7);
     let mut runner = world.verifier(&store);
     runner.settle().await;
     let head = runner.head().unwrap();

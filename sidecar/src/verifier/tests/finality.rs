@@ -102,10 +102,8 @@ async fn divergence_ends_when_the_node_returns() {
     finalize(&world, 7);
     runner.settle().await;
     assert_eq!(runner.head().unwrap().status, Status::Diverged);
-    let mut state = world.change();
-    state.node_fork = MAIN;
-    state.node_latest = 12;
-    drop(state);
+    world.change().node_fork = MAIN;
+    world.change().node_latest = 12;
     world.post_all(MAIN, 9..=12);
     runner.settle().await;
     assert_eq!(runner.number(), 12);
@@ -153,10 +151,8 @@ async fn a_node_behind_the_head_and_a_pruned_one_are_told_apart() {
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.status), (8, Status::NodeBehind));
     assert!(runner.reason().contains("behind the head 8"));
-    let mut state = world.change();
-    state.node_latest = 12;
-    state.node_pruned_below = 9;
-    drop(state);
+    world.change().node_latest = 12;
+    world.change().node_pruned_below = 9;
     runner.settle().await;
     assert_eq!(runner.head().unwrap().status, Status::Pruned);
     world.post_all(MAIN, 9..=12);

@@ -1,0 +1,180 @@
+//! Against a real socket: what a dependency may answer, and what is remembered of it.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    http::{Request, Response},
+};
+use serde_json::{Value, json};
+
+use super::*;
+
+type Answers = Arc<Mutex<VecDeque<Response<Body>>>>;
+
+/// A server that gives prepared answers in order, and what it was asked.
+struct Server {
+    upstream: Upstream,
+    answers: Answers,
+    asked: Arc<Mutex<Vec<Request<()>>>>,
+    metrics: Metrics,
+}
+
+impl Server {
+    async fn start(path: &str) -> Self {
+        type Shared = (Answers, Arc<Mutex<Vec<Request<()>>>>);
+        let answers = Answers::default();
+        let asked = Arc::<Mutex<Vec<Request<()>>>>::default();
+        let handler = async |State((answers, asked)): State<Shared>, request: Request<Body>| {
+            asked.lock().unwrap().push(request.map(|_| ()));
+            let answer = answers.lock().unwrap().pop_front();
+            answer.expect("the server has an answer for each request")
+        };
+        let router =
+            Router::new().fallback(handler).with_state((Arc::clone(&answers), Arc::clone(&asked)));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let url = format!("http://user:s3cret@{address}{path}");
+        let metrics = Metrics::new();
+        let upstream = upstream(&url, Duration::from_secs(30), &metrics);
+        Self { upstream, answers, asked, metrics }
+    }
+
+    fn answers(&self, response: Response<Body>) {
+        self.answers.lock().unwrap().push_back(response);
+    }
+
+    fn answers_json(&self, body: &Value) {
+        self.answers(Response::new(Body::from(body.to_string())));
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+fn upstream(url: &str, retry_interval: Duration, metrics: &Metrics) -> Upstream {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let options = UpstreamOptions {
+        request_timeout: Duration::from_secs(20),
+        retry_interval,
+        metrics: metrics.clone(),
+    };
+    Upstream::new(Target::Node, "node_execution_rpc", SecretUrl::parse(url).unwrap(), options)
+        .unwrap()
+}
+
+fn status(code: u16) -> Response<Body> {
+    Response::builder().status(code).body(Body::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn json_rpc_answers_are_read_and_null_is_one() {
+    let server = Server::start("/").await;
+    let call = || server.upstream.call::<Option<u64>>("some_method", json!([1]));
+    server.answers_json(&json!({"jsonrpc": "2.0", "id": 1, "result": 5}));
+    assert_eq!(call().await, Ok(Some(5)));
+    server.answers_json(&json!({"jsonrpc": "2.0", "id": 1, "result": null}));
+    assert_eq!(call().await, Ok(None));
+    server.answers_json(
+        &json!({"id": 1, "error": {"code": -32000, "message": "finalized block not found"}}),
+    );
+    let error = UpstreamError::Rpc { code: -32000, message: "finalized block not found".into() };
+    assert_eq!(call().await, Err(error));
+    for nonsense in [json!({}), json!([]), json!("no"), json!({"result": "text"})] {
+        server.answers_json(&nonsense);
+        assert!(matches!(call().await, Err(UpstreamError::Malformed(_))), "{nonsense}");
+    }
+    // None of these is an outage: each was asked.
+    assert_eq!(server.asked(), 7);
+    let request = &server.asked.lock().unwrap()[0];
+    assert!(request.headers().contains_key(headers::SIDECAR), "the filter can tell who asks");
+}
+
+#[tokio::test]
+async fn a_long_message_of_a_dependency_is_cut() {
+    let server = Server::start("/").await;
+    server.answers_json(&json!({"error": {"code": 1, "message": "x".repeat(100_000)}}));
+    let error = server.upstream.call::<u64>("m", json!([])).await.unwrap_err();
+    assert!(error.to_string().len() < 400);
+}
+
+#[tokio::test]
+async fn an_answer_through_the_filter_names_the_setting() {
+    let server = Server::start("/").await;
+    // Also when the filter itself refuses.
+    for code in [200, 503] {
+        let mut answer = status(code);
+        answer.headers_mut().insert(headers::FILTER, "1".parse().unwrap());
+        server.answers(answer);
+        let error = server.upstream.call::<u64>("m", json!([])).await.unwrap_err();
+        assert_eq!(error, UpstreamError::ThroughFilter { setting: "node_execution_rpc" });
+        assert!(error.to_string().contains("node_execution_rpc"));
+    }
+}
+
+#[tokio::test]
+async fn after_an_outage_nothing_is_asked_for_a_while() {
+    let server = Server::start("/").await;
+    server.answers(status(503));
+    let call = || server.upstream.call::<u64>("m", json!([]));
+    assert_eq!(call().await, Err(UpstreamError::Status(503)));
+    let error = call().await.unwrap_err();
+    assert_eq!(error, UpstreamError::BackingOff("HTTP status 503".into()));
+    assert_eq!(server.asked(), 1);
+    let report = server.upstream.report();
+    assert_eq!((report.ok, report.failures), (Some(false), 1));
+    assert_eq!(report.last_error.unwrap().message, "HTTP status 503");
+    assert!(server.metrics.render().contains(r#"requests_total{target="node",outcome="error"} 1"#));
+}
+
+#[tokio::test]
+async fn not_there_yet_is_no_outage() {
+    let server = Server::start("/v1").await;
+    server.answers(status(404));
+    assert_eq!(server.upstream.get("availability/x").await, Err(UpstreamError::Status(404)));
+    server.answers(Response::new(Body::from("5")));
+    assert_eq!(server.upstream.get("status/block-height").await.unwrap(), "5");
+    assert_eq!(server.upstream.report().ok, Some(true));
+    let asked = server.asked.lock().unwrap();
+    assert_eq!(asked[1].uri().path(), "/v1/status/block-height", "below the base, without //");
+    assert!(server.metrics.render().contains(r#"outcome="not_yet"} 1"#));
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_cut_off() {
+    let server = Server::start("/").await;
+    let chunk = axum::body::Bytes::from(vec![b' '; 1024 * 1024]);
+    let endless = futures::stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone()));
+    server.answers(Response::new(Body::from_stream(endless)));
+    assert_eq!(server.upstream.get("x").await, Err(UpstreamError::TooLarge));
+}
+
+#[tokio::test]
+async fn redirects_are_followed() {
+    let server = Server::start("/").await;
+    let answer = Response::builder().status(307).header("location", "/v1/y").body(Body::empty());
+    server.answers(answer.unwrap());
+    server.answers(Response::new(Body::from("{}")));
+    assert_eq!(server.upstream.get("y").await.unwrap(), "{}");
+}
+
+#[tokio::test]
+async fn no_error_shows_the_secrets_of_a_url() {
+    // Nobody listens on a port that was just given back.
+    let address = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let url = format!("http://user:s3cret@{address}/k3y?token=t0ken");
+    let upstream = upstream(&url, Duration::ZERO, &Metrics::new());
+    let error = upstream.call::<u64>("m", json!([])).await.unwrap_err();
+    let shown = format!("{error} {error:?} {upstream:?} {:?}", upstream.report());
+    for secret in ["s3cret", "k3y", "t0ken"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    assert!(matches!(error, UpstreamError::Connection(_)), "{error:?}");
+}
