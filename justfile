@@ -2,7 +2,7 @@
 
 # List the recipes
 default:
-    @just --list --unsorted
+    @{{ just_executable() }} --list --unsorted
 
 # Run everything: format, lints, module checks, tests, scenarios
 test:

@@ -31,21 +31,16 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// Runs a program silently and gives its standard output.
 ///
 /// # Errors
-/// The program cannot be started, or fails: the error ends with the last line that it wrote.
+/// The program cannot be started, or fails: the error is the line that says why.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| cannot_start(command))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(text);
     }
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    let last = [errors, text]
-        .iter()
-        .find_map(|text| {
-            text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned)
-        })
-        .unwrap_or_else(|| output.status.to_string());
-    Err(anyhow!("{last}"))
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let why = complaint(&errors).or_else(|| complaint(&text)).map(str::to_owned);
+    Err(anyhow!(why.unwrap_or_else(|| output.status.to_string())))
 }
 
 /// Runs a program, hands each line of its standard output to `line`, and says whether it
@@ -100,6 +95,17 @@ pub(crate) fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
+/// The line that says why a program failed: the first that speaks of an error, since what follows
+/// is mostly advice and traces; else the last.
+fn complaint(text: &str) -> Option<&str> {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let is_error = |line: &&str| {
+        let lower = line.to_ascii_lowercase();
+        (lower.contains("error") && !lower.starts_with("warning")) || line.starts_with("E: ")
+    };
+    lines.clone().find(is_error).or_else(|| lines.next_back())
+}
+
 fn cannot_start(command: &Command) -> String {
     format!("cannot start `{}`", command.get_program().to_string_lossy())
 }
@@ -122,7 +128,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_the_last_line_of_the_program() {
+    fn the_line_that_says_why_is_found() {
+        let pip = "WARNING: Retrying after NewConnectionError\nERROR: No matching version\nhelp";
+        assert_eq!(complaint(pip), Some("ERROR: No matching version"));
+        let npm = "npm error code ECONNREFUSED\nnpm error syscall connect\n\n";
+        assert_eq!(complaint(npm), Some("npm error code ECONNREFUSED"));
+        let apt = "W: Some index is old\nE: Unable to locate package\nE: Other";
+        assert_eq!(complaint(apt), Some("E: Unable to locate package"));
+        assert_eq!(complaint(" \n"), None);
+    }
+
+    #[test]
+    fn else_an_error_is_the_last_line_of_the_program() {
         let error = output(
             Command::new("sh").args(["-c", "echo first >&2; echo last >&2; echo >&2; exit 3"]),
         );

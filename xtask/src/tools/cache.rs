@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     fs::{self, File},
     path::{Path, PathBuf},
 };
@@ -20,14 +21,19 @@ pub(crate) struct Cache {
 const PARTIAL: &str = ".partial-";
 
 impl Cache {
-    /// The folder in the user's cache; with `no_cache`, or where the user has none, one under
-    /// `target`.
+    /// The folder in the user's cache; one under `target` with `no_cache`, or where the user has
+    /// none that can be written.
     pub(crate) fn choose(no_cache: bool, workspace: &Workspace) -> Self {
-        let variable =
-            |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let users = || users_folder(variable, env::home_dir());
-        let root = if no_cache { None } else { users() };
-        Self::at(root.unwrap_or_else(|| workspace.target.join("tools")))
+        let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
+        let own = || workspace.target.join("tools");
+        if no_cache {
+            return Self::at(own());
+        }
+        if let Some(named) = variable("FINALITY_CACHE") {
+            return Self::at(std::path::absolute(&named).unwrap_or_else(|_| named.into()));
+        }
+        let users = users_folder(variable("XDG_CACHE_HOME"), env::home_dir());
+        Self::at(users.filter(|folder| fs::create_dir_all(folder).is_ok()).unwrap_or_else(own))
     }
 
     /// The cache in this folder.
@@ -101,14 +107,11 @@ impl Cache {
     }
 }
 
-fn users_folder(
-    variable: impl Fn(&'static str) -> Option<PathBuf>,
-    home: Option<PathBuf>,
-) -> Option<PathBuf> {
-    variable("FINALITY_CACHE")
-        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("finality")))
-        .or_else(|| Some(home?.join(".cache/finality")))
-        .and_then(|folder| std::path::absolute(folder).ok())
+/// A relative `XDG_CACHE_HOME` counts as not set; its specification says so.
+fn users_folder(xdg: Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
+    let xdg = xdg.map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let cache = xdg.or_else(|| Some(home?.join(".cache")))?;
+    Some(cache.join("finality"))
 }
 
 #[cfg(test)]
@@ -159,14 +162,11 @@ mod tests {
     }
 
     #[test]
-    fn the_users_folder_is_the_first_that_is_set() {
+    fn the_users_folder_follows_the_convention() {
         let home = || Some("/home/u".into());
-        let none = |_| None;
-        assert_eq!(users_folder(none, home()), Some("/home/u/.cache/finality".into()));
-        assert_eq!(users_folder(none, None), None);
-        let xdg = |name| (name == "XDG_CACHE_HOME").then(|| "/x".into());
-        assert_eq!(users_folder(xdg, home()), Some("/x/finality".into()));
-        let both = |name: &'static str| Some(Path::new("/").join(name));
-        assert_eq!(users_folder(both, home()), Some("/FINALITY_CACHE".into()));
+        assert_eq!(users_folder(Some("/x".into()), home()), Some("/x/finality".into()));
+        assert_eq!(users_folder(Some("x".into()), home()), Some("/home/u/.cache/finality".into()));
+        assert_eq!(users_folder(None, home()), Some("/home/u/.cache/finality".into()));
+        assert_eq!(users_folder(None, None), None);
     }
 }
