@@ -51,7 +51,8 @@ pub struct Config {
     pub content_encoding: ContentEncoding,
     /// The longest body, in bytes. It must be below the buffer limit of Envoy's listener.
     pub max_body_bytes: usize,
-    /// How long a head may be used after the sidecar's last answer; zero: for ever.
+    /// How long a head may be used after the sidecar's last answer; zero: for ever. Longer than
+    /// `poll_timeout`, since a sidecar without news is silent for `long_poll`.
     pub max_contact_age: Duration,
     /// Time between two looks at whether a poll is due.
     pub poll_tick: Duration,
@@ -187,6 +188,12 @@ impl Config {
         }
         if self.poll_timeout <= self.long_poll {
             return Err(wrong("poll_timeout", "longer than long_poll"));
+        }
+        if !self.max_contact_age.is_zero() && self.max_contact_age <= self.poll_timeout {
+            return Err(wrong(
+                "max_contact_age",
+                "longer than poll_timeout, or \"0s\" for no limit",
+            ));
         }
         if self.poll_backoff_max < self.poll_tick {
             return Err(wrong("poll_backoff_max", "at least poll_tick"));
@@ -378,7 +385,7 @@ mod tests {
             "cache_key":"k","tags":["espresso","finalized"],"scope":"block-parameters",
             "never_methods":{"defaults":false,"extra":["my_method"]},"max_batch_length":5,
             "max_depth":6,"framing":"exact","content_encoding":"pass","max_body_bytes":7,
-            "max_contact_age":"0s","poll_tick":"250ms","long_poll":"1m","poll_timeout":"2m",
+            "max_contact_age":"3m","poll_tick":"250ms","long_poll":"1m","poll_timeout":"2m",
             "poll_backoff_max":"10s","head_header":"X-Head"}"#;
         let object: Map<String, Value> = serde_json::from_str(text).unwrap();
         assert_eq!(object.len(), KEYS.len(), "a key is not tested");
@@ -393,7 +400,7 @@ mod tests {
         assert_eq!(config.framing, Framing::Exact);
         assert_eq!(config.content_encoding, ContentEncoding::Pass);
         assert_eq!(config.max_body_bytes, 7);
-        assert_eq!(config.max_contact_age, Duration::ZERO);
+        assert_eq!(config.max_contact_age.as_secs(), 180);
         assert_eq!(config.poll_tick.as_millis(), 250);
         assert_eq!(config.long_poll.as_secs(), 60);
         assert_eq!(config.poll_timeout.as_secs(), 120);
@@ -441,7 +448,7 @@ mod tests {
             ("framing", &["\"Exact\"", "true"]),
             ("content_encoding", &["\"gzip\"", "1"]),
             ("max_body_bytes", &["0", "-1", "\"1MB\"", "1e9"]),
-            ("max_contact_age", &["5", "\"5\"", "\"-5s\"", "\"1y\"", "\"\""]),
+            ("max_contact_age", &["\"30s\"", "5", "\"5\"", "\"-5s\"", "\"1y\"", "\"\""]),
             ("poll_tick", &["1", "\"0s\"", "\"9ms\"", "\"1m\""]),
             ("long_poll", &["25", "\"500ms\"", "\"1500ms\"", "\"x\""]),
             ("poll_timeout", &["30", "\"0s\"", "\"25s\""]),
