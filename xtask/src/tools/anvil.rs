@@ -32,6 +32,9 @@ fn fetch(version: Version, folder: &Path) -> Result<PathBuf> {
     ])
     .arg("--prefix")
     .arg(folder)
+    // The user's own may not be writable, and is of no use: we keep the program ourselves.
+    .arg("--cache")
+    .arg(folder.join("npm-cache"))
     .arg(format!("{package}@{version}"));
     process::output(&mut npm).context("npm (Node)")?;
     Ok(folder.join("node_modules").join(package).join("bin/anvil"))
