@@ -56,6 +56,8 @@ pub struct Host {
     pub last_cas: u32,
     /// So many compare-and-swaps fail as if another worker had been faster.
     pub mismatches: u32,
+    /// What another worker writes to the key of the head just before the next compare-and-swap there.
+    pub overtaken_by: Option<Vec<u8>>,
     pub calls: Vec<Call>,
     pub replies: Vec<Reply>,
     pub metrics: Vec<(u32, String, u64)>,
@@ -284,6 +286,10 @@ host_functions! {
     ) {
         host(|host| {
             let key = text(key, key_size);
+            if key.contains("head") && let Some(other) = host.overtaken_by.take() {
+                host.last_cas += 1;
+                host.shared.insert(key.clone(), (other, host.last_cas));
+            }
             let current = host.shared.get(&key).map_or(0, |(_, version)| *version);
             if cas != 0 && host.mismatches > 0 {
                 host.mismatches -= 1;

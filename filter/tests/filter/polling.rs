@@ -344,6 +344,26 @@ fn writers_that_are_faster_are_outlasted() {
 }
 
 #[test]
+fn a_higher_head_that_another_worker_writes_in_between_stays() {
+    let head = || {
+        host(|host| host.shared.iter().find(|(key, _)| key.contains("head")).unwrap().1.0.clone())
+    };
+    start_with_head(CONFIG, 100);
+    let hundred = head();
+    answer(ROOT, &report(200));
+    let two_hundred = head();
+    host(|host| {
+        let (_, (value, _)) = host.shared.iter_mut().find(|(key, _)| key.contains("head")).unwrap();
+        *value = hundred;
+        host.overtaken_by = Some(two_hundred);
+    });
+    assert_eq!(resolve(), "100");
+    answer(ROOT, &report(150));
+    assert_eq!(host(|host| host.overtaken_by.clone()), None);
+    assert_eq!(resolve(), "200");
+}
+
+#[test]
 fn shared_data_that_is_gone_or_garbled_is_made_anew() {
     start_with_head(CONFIG, 100);
     for garbled in [false, true] {
