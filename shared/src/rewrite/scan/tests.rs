@@ -97,7 +97,8 @@ fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
             .to_string()
             .into_bytes()
     });
-    let damaged = (value.clone(), any::<Index>(), any::<u8>()).prop_map(|(mut body, at, byte)| {
+    let damage = prop_oneof![3 => select(&b"{}[],:\"\\01-.e \n"[..]), 1 => any::<u8>()];
+    let damaged = (value.clone(), any::<Index>(), damage).prop_map(|(mut body, at, byte)| {
         let at = at.index(body.len());
         body[at] = byte;
         body
@@ -167,4 +168,86 @@ fn depth_is_limited() {
     let nested = |depth| [vec![b'['; depth], vec![b']'; depth]].concat();
     assert!(scan([&nested(64)[..]]).is_ok());
     assert_eq!(scan([&nested(65)[..]]), Err(Fault::TooDeep));
+}
+
+#[test]
+fn the_grammar_is_that_of_rfc_8259() {
+    for body in [
+        "0",
+        "-0",
+        "10",
+        "0.10",
+        "-1.5e-9",
+        "1E+05",
+        "0e0",
+        "true",
+        "false",
+        "null",
+        "\"\"",
+        " [ ] ",
+        "\t{\r}\n",
+        "[[],{}]",
+        r#"{"":{"a":[1]}}"#,
+        r#""\"\\\/\b\f\n\r\t\u00eF""#,
+        r#""\ud800""#,
+        "\"\u{7f}\u{e9}\"",
+    ] {
+        assert!(scan([body.as_bytes()]).is_ok(), "{body}");
+    }
+    for body in [
+        "",
+        " ",
+        "01",
+        "-01",
+        "-",
+        "+1",
+        ".5",
+        "1.",
+        "1.e5",
+        "1e",
+        "1e+",
+        "0x1",
+        "1 2",
+        "NaN",
+        "tru",
+        "truex",
+        "nulll",
+        "True",
+        "[",
+        "]",
+        "{",
+        "}",
+        "[1}",
+        r#"{"a":1]"#,
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "[1,,2]",
+        "[1:2]",
+        "{,}",
+        "{1:2}",
+        r#"{"a"}"#,
+        r#"{"a" 1}"#,
+        r#"{"a":}"#,
+        r#"{"a":1,}"#,
+        r#"{"a":1 "b":2}"#,
+        r#"{"a"::1}"#,
+        "[]]",
+        "[][]",
+        "\"a",
+        r#""\x""#,
+        r#""\u12""#,
+        r#""\u12g4""#,
+        r#""\"#,
+        "'a'",
+        "\"\n\"",
+        "\"\0\"",
+        "\u{b}1",
+        "\u{a0}1",
+        "\u{feff}1",
+        "/**/1",
+    ] {
+        assert_eq!(scan([body.as_bytes()]), Err(Fault::Syntax), "{body}");
+        assert_eq!(scan(body.as_bytes().chunks(1)), Err(Fault::Syntax), "{body}");
+    }
 }
