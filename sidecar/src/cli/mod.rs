@@ -4,6 +4,7 @@ pub mod check_config;
 pub mod decode;
 pub mod exit;
 pub mod flags;
+mod open_files;
 pub mod rewrite;
 pub mod run;
 pub mod store;

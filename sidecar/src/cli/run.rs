@@ -11,7 +11,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{exit::Failure, flags::SettingFlags};
+use super::{exit::Failure, flags::SettingFlags, open_files};
 use crate::{
     api::{self, ApiState, Phase, StatusSource, server},
     config::{Config, SecretUrl},
@@ -42,6 +42,7 @@ pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
         "finality-sidecar {}",
         build::LINE
     );
+    open_files::raise_limit(config.max_connections);
     let store = FileStore::open(&config.store_path)?;
     config.check_start_position(store.record())?;
     // It fails only when there is a provider already.

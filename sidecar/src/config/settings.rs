@@ -104,7 +104,7 @@ pub const SETTINGS: &[Setting] = &[
         "ready_max_age",
         "Age of the head above which /readyz fails; without it age does not matter",
     ),
-    Setting::with_default("max_connections", "1024", "Connections that the HTTP API holds at once"),
+    Setting::with_default("max_connections", "4096", "Connections that the HTTP API holds at once"),
     Setting::with_default(
         "log_level",
         "info",
