@@ -155,11 +155,9 @@ impl Request {
         Action::Continue
     }
 
-    /// The body is complete.
+    /// The body is complete, and not too long: all of it has passed [`Self::on_body`].
     fn settle(&mut self) -> Action {
-        let limit = self.plugin.config.max_body_bytes;
-        let body = match host::buffer(Buffer::RequestBody, limit.saturating_add(1)) {
-            Ok(body) if body.len() > limit => return self.refuse_length(),
+        let body = match host::buffer(Buffer::RequestBody, usize::MAX) {
             Ok(body) => body,
             Err(error) => return self.fail("body cannot be read", error),
         };

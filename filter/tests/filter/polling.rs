@@ -179,8 +179,12 @@ fn failed_polls_back_off_for_all_workers_together_and_are_told_once() {
     assert_eq!(resolve(), "7");
     answer(2, &report(8));
     assert_eq!(last_poll().header(":path"), "/v1/head?after=8&status=ok&wait=25s");
+    answer(2, &unreachable());
+    next_tick(2);
+    assert_eq!(last_poll().header(":path"), "/v1/head?after=8&status=ok", "back when it answers");
+    answer(2, &report(8));
     let info = lines(2);
-    assert_eq!(info.iter().filter(|line| line.contains("answers again")).count(), 1, "{info:?}");
+    assert_eq!(info.iter().filter(|line| line.contains("answers again")).count(), 2, "{info:?}");
 }
 
 #[test]

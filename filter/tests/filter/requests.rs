@@ -339,6 +339,20 @@ fn after_an_answer_nothing_more_is_passed_on_or_answered() {
 }
 
 #[test]
+fn a_body_that_grows_too_long_is_refused_before_its_end() {
+    use finality_filter::callbacks as filter;
+    start(&config(r#""max_body_bytes":90"#));
+    host(|host| host.request_headers = post(UNTAGGED).chunked(1).headers);
+    filter::proxy_on_context_create(7, ROOT);
+    assert_eq!(filter::proxy_on_request_headers(7, 3, 0), PAUSE);
+    for (size, replies) in [(0, 0), (90, 0), (91, 1), (92, 1)] {
+        assert_eq!(filter::proxy_on_request_body(7, size, 0), PAUSE);
+        assert_eq!(host(|host| host.replies.len()), replies, "{size}");
+    }
+    filter::proxy_on_delete(7);
+}
+
+#[test]
 fn callbacks_for_contexts_that_are_gone_do_nothing() {
     use finality_filter::callbacks as filter;
     start(CONFIG);
