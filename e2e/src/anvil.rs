@@ -12,7 +12,8 @@ use crate::wait::{PATIENCE, until};
 /// A running Anvil that mines only when told.
 #[derive(Debug)]
 pub struct Anvil {
-    process: Process,
+    /// Kept so that it lives as long as this.
+    _process: Process,
     rpc: Client,
 }
 
@@ -46,18 +47,12 @@ impl Anvil {
             rpc.try_call("eth_chainId", json!([])).await.ok()
         })
         .await;
-        Self { process, rpc }
+        Self { _process: process, rpc }
     }
 
     /// Its RPC, without anything in front.
     #[must_use]
     pub fn rpc(&self) -> &Client {
         &self.rpc
-    }
-
-    /// Its process id.
-    #[must_use]
-    pub fn id(&self) -> u32 {
-        self.process.id()
     }
 }

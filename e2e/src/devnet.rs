@@ -11,7 +11,7 @@ use crate::batcher::Batcher;
 use crate::client::{Answer, Client, hex};
 use crate::envoy::{self, Envoy, Framing};
 use crate::hotshot::Hotshot;
-use crate::invariants::{Truth, Watch};
+use crate::invariants::{DevnetTruth, Watch};
 use crate::l1::L1;
 use crate::l1_info::L1InfoFormat;
 use crate::l2::{Block, L2Node};
@@ -191,7 +191,7 @@ impl Devnet {
     /// Begins to watch the promises.
     #[must_use]
     pub fn watch(&self) -> Watch {
-        let truth = Truth {
+        let truth = DevnetTruth {
             node: Arc::clone(&self.node),
             op_node: Arc::clone(&self.op_node),
             hotshot: Arc::clone(&self.hotshot),

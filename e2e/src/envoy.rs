@@ -117,13 +117,6 @@ impl Envoy {
         let process = self.process.lock().unwrap().take();
         process.expect("Envoy was started").stop().await;
     }
-
-    /// The value of one of Envoy's own statistics, the filter's included.
-    pub async fn statistic(&self, name: &str) -> Option<u64> {
-        let url = format!("http://127.0.0.1:{}/stats?filter={name}", self.admin_port);
-        let text = send(http().get(url)).await.ok()?.text();
-        text.lines().find_map(|line| line.rsplit_once(": ")?.1.trim().parse().ok())
-    }
 }
 
 fn configure(shipped: &str, settings: &Settings, port: u16, admin_port: u16) -> String {

@@ -37,9 +37,17 @@ pub struct Seen {
     pub violations: Vec<String>,
 }
 
-/// The parts of the devnet that know the truth.
+/// What really happened.
+pub trait Truth: std::fmt::Debug + Send + Sync + 'static {
+    /// The hashes under which HotShot confirmed that L2 block and the full node has, or had, it.
+    fn verified(&self, number: u64) -> Vec<B256>;
+    /// The highest block that the node ever called finalized.
+    fn highest_finalized(&self) -> u64;
+}
+
+/// The parts of a devnet that know.
 #[derive(Debug, Clone)]
-pub struct Truth {
+pub struct DevnetTruth {
     /// The full node.
     pub node: Arc<L2Node>,
     /// Its RPC ports.
@@ -48,26 +56,20 @@ pub struct Truth {
     pub hotshot: Arc<Hotshot>,
 }
 
-impl Truth {
-    /// Whether HotShot confirmed this block and the node has, or had, the same.
-    fn verified(&self, number: u64, hash: B256) -> bool {
-        self.hotshot.confirmed(number).contains(&hash) && self.node.ever_had(number, hash)
+impl Truth for DevnetTruth {
+    fn verified(&self, number: u64) -> Vec<B256> {
+        let confirmed = self.hotshot.confirmed(number).into_iter();
+        confirmed.filter(|hash| self.node.ever_had(number, *hash)).collect()
     }
 
-    /// Whether the head may be at that number at all.
-    fn may_reach(&self, number: u64) -> bool {
-        number <= self.op_node.highest_finalized()
-            || self.hotshot.confirmed(number).iter().any(|hash| self.node.ever_had(number, *hash))
-    }
-
-    fn may_answer(&self, number: u64, hash: B256) -> bool {
-        number <= self.op_node.highest_finalized() || self.verified(number, hash)
+    fn highest_finalized(&self) -> u64 {
+        self.op_node.highest_finalized()
     }
 }
 
 #[derive(Debug)]
 struct Shared {
-    truth: Truth,
+    truth: Box<dyn Truth>,
     seen: Mutex<Seen>,
     node_may_differ: AtomicBool,
     stop: AtomicBool,
@@ -83,13 +85,8 @@ pub struct Watch {
 impl Watch {
     /// Begins to watch `tag` through Envoy, and the sidecar's own report.
     #[must_use]
-    pub fn start(envoy: Client, tag: &str, sidecar: Arc<Sidecar>, truth: Truth) -> Self {
-        let shared = Arc::new(Shared {
-            truth,
-            seen: Mutex::default(),
-            node_may_differ: AtomicBool::new(false),
-            stop: AtomicBool::new(false),
-        });
+    pub fn start(envoy: Client, tag: &str, sidecar: Arc<Sidecar>, truth: impl Truth) -> Self {
+        let shared = Arc::new(Shared::new(truth));
         let task = tokio::spawn(watch(Arc::clone(&shared), envoy, tag.into(), sidecar));
         Self { shared, task }
     }
@@ -142,6 +139,19 @@ async fn watch(shared: Arc<Shared>, envoy: Client, tag: String, sidecar: Arc<Sid
 }
 
 impl Shared {
+    fn new(truth: impl Truth) -> Self {
+        Self {
+            truth: Box::new(truth),
+            seen: Mutex::default(),
+            node_may_differ: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    fn finalized(&self, number: u64) -> bool {
+        number <= self.truth.highest_finalized()
+    }
+
     fn look(&self, answer: Result<Answer, CallError>, strict: bool) {
         let mut seen = self.seen.lock().unwrap();
         let Ok(answer) = answer else {
@@ -173,7 +183,7 @@ impl Shared {
             Some(last) if head == *last => {}
             _ => {
                 seen.heads.push(head);
-                if !self.truth.may_reach(head) {
+                if !self.finalized(head) && self.truth.verified(head).is_empty() {
                     seen.violations.push(format!(
                         "the head is {head}, which is neither verified nor finalized"
                     ));
@@ -192,7 +202,7 @@ impl Shared {
         if number != head {
             seen.violations.push(format!("the tag became {head}, the answer is block {number}"));
         }
-        if strict && !self.truth.may_answer(number, hash) {
+        if strict && !self.finalized(number) && !self.truth.verified(number).contains(&hash) {
             seen.violations
                 .push(format!("answered with block {number} {hash}, which is not verified"));
         }
@@ -205,15 +215,123 @@ impl Shared {
         }
         *last = Some(report.number);
         let lawful = match report.source {
-            Source::Ethereum => report.number <= self.truth.op_node.highest_finalized(),
+            Source::Ethereum => self.finalized(report.number),
             Source::Espresso => report
                 .hash
                 .as_deref()
                 .and_then(|hash| hash.parse().ok())
-                .is_some_and(|hash| self.truth.verified(report.number, hash)),
+                .is_some_and(|hash| self.truth.verified(report.number).contains(&hash)),
         };
         if !lawful {
             seen.violations.push(format!("the sidecar reports what nobody confirmed: {report:?}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use finality_core::head::{Mode, Status, hex_number};
+    use reqwest::header::HeaderMap;
+
+    use super::*;
+
+    /// Blocks up to 3 are final, 5 is verified as 0x0505…
+    #[derive(Debug)]
+    struct Known;
+
+    impl Truth for Known {
+        fn verified(&self, number: u64) -> Vec<B256> {
+            if number == 5 { vec![B256::repeat_byte(5)] } else { Vec::new() }
+        }
+
+        fn highest_finalized(&self) -> u64 {
+            3
+        }
+    }
+
+    fn answer(status: u16, head: Option<&str>, body: &Value) -> Result<Answer, CallError> {
+        let mut headers = HeaderMap::new();
+        if let Some(head) = head {
+            headers.insert(finality_core::headers::HEAD, head.parse().unwrap());
+        }
+        Ok(Answer { status, headers, body: body.to_string().into_bytes() })
+    }
+
+    fn block(head: u64, number: u64, hash: u8) -> Result<Answer, CallError> {
+        let block = json!({"number": hex_number(number), "hash": B256::repeat_byte(hash)});
+        answer(200, Some(&head.to_string()), &json!({"id": 1, "result": block}))
+    }
+
+    fn violations(answers: Vec<Result<Answer, CallError>>) -> Vec<String> {
+        let shared = Shared::new(Known);
+        for answer in answers {
+            shared.look(answer, true);
+        }
+        shared.seen.into_inner().unwrap().violations
+    }
+
+    #[test]
+    fn lawful_answers_pass() {
+        let refusal = json!({"id": 1, "error": {"code": -32055, "message": ""}});
+        let answers = vec![
+            block(2, 2, 9),
+            answer(503, None, &refusal),
+            Err(CallError::Transport(String::new())),
+            block(3, 3, 9),
+            block(5, 5, 5),
+            block(5, 5, 5),
+        ];
+        assert_eq!(violations(answers), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_broken_promise_is_noticed() {
+        let null = json!({"id": 1, "result": null});
+        let error = json!({"id": 1, "error": {"code": -32000, "message": ""}});
+        let refusal = json!({"id": 1, "error": {"code": -32055, "message": ""}});
+        for (what, answers) in [
+            ("went back", vec![block(3, 3, 9), block(2, 2, 9)]),
+            ("neither verified nor finalized", vec![block(4, 4, 4)]),
+            ("not verified", vec![block(5, 5, 6)]),
+            ("the answer is block", vec![block(3, 2, 9)]),
+            ("without x-finality-head", vec![answer(200, None, &null)]),
+            ("no block at the head", vec![answer(200, Some("3"), &null)]),
+            ("unexpected answer", vec![answer(200, Some("3"), &error)]),
+            ("unexpected answer", vec![answer(200, None, &refusal)]),
+            ("bears the head", vec![answer(503, Some("3"), &refusal)]),
+        ] {
+            let found = violations(answers);
+            assert!(found.iter().any(|text| text.contains(what)), "{what}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn unlawful_reports_are_noticed() {
+        let report = |number: u64, source: Source, hash: u8| HeadReport {
+            number,
+            hex: hex_number(number),
+            hash: Some(B256::repeat_byte(hash).to_string()),
+            source,
+            mode: Mode::Espresso,
+            status: Status::Ok,
+            espresso: None,
+            ethereum: None,
+            chain_id: 1,
+            updated_at: String::new(),
+        };
+        for (lawful, reports) in [
+            (true, vec![report(3, Source::Ethereum, 9), report(5, Source::Espresso, 5)]),
+            (false, vec![report(4, Source::Ethereum, 9)]),
+            (false, vec![report(5, Source::Espresso, 6)]),
+            (false, vec![report(3, Source::Ethereum, 9), report(2, Source::Ethereum, 9)]),
+        ] {
+            let shared = Shared::new(Known);
+            let mut last = None;
+            for report in &reports {
+                shared.look_at_report(&mut last, report);
+            }
+            let violations = shared.seen.into_inner().unwrap().violations;
+            assert_eq!(violations.is_empty(), lawful, "{violations:?}");
         }
     }
 }

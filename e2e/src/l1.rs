@@ -158,11 +158,4 @@ impl L1 {
     pub async fn reorg(&self, depth: u64) {
         self.rpc().call("anvil_reorg", json!([depth, []])).await;
     }
-
-    /// Mines until `number` is finalized.
-    pub async fn finalize(&self, number: u64) {
-        while self.finalized().await.number < number {
-            self.mine(1).await;
-        }
-    }
 }

@@ -79,12 +79,6 @@ impl Process {
         Self { name: name.into(), child, log }
     }
 
-    /// The name given at start.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// The process id.
     #[must_use]
     pub fn id(&self) -> u32 {

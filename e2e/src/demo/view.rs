@@ -31,7 +31,7 @@ struct Snapshot {
 /// Refreshes the view for ever.
 pub(super) async fn show(net: &Devnet) {
     let live = stdout().is_terminal();
-    println!("\n{}", commands(net));
+    println!("\n{}\nCtrl-C stops everything.\n", commands(net));
     let mut rate = Rate::default();
     let mut clock = interval(REFRESH);
     let mut lines = 0;
@@ -83,7 +83,7 @@ pub(super) fn commands(net: &Devnet) -> String {
         format!("  curl -s {}", net.sidecar.url("/v1/status")),
         format!("  curl -s {}", net.sidecar.url("/metrics")),
     ];
-    lines.join("\n") + "\n"
+    lines.join("\n")
 }
 
 impl Snapshot {
