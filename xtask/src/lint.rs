@@ -55,7 +55,8 @@ pub(crate) fn deny(workspace: &Workspace, cache: &Cache) -> Result<bool> {
     let mut cargo_deny = std::process::Command::new(program);
     crate::workspace::forget_outer_cargo(&mut cargo_deny);
     cargo_deny.current_dir(&workspace.root);
-    process::run(cargo_deny.args(["--all-features", "check", "licenses", "bans", "sources"]))?;
+    cargo_deny.args(["--all-features", "check", "--hide-inclusion-graph"]);
+    process::run(cargo_deny.args(["licenses", "bans", "sources"]))?;
     Ok(true)
 }
 
