@@ -1,6 +1,6 @@
 //! A flag for every setting, made from the table of settings.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 
@@ -8,18 +8,28 @@ use crate::config::{SETTINGS, Setting, Values};
 
 const CONFIG: &str = "config";
 
-/// What was given on the command line, as text; the configuration judges it.
-#[derive(Debug, Clone, Default)]
+/// What was given on the command line, as text; the configuration judges it. `Debug` shows the names alone,
+/// since a value may be a secret.
+#[derive(Clone, Default)]
 pub struct SettingFlags {
     config: Option<PathBuf>,
     values: BTreeMap<&'static str, String>,
+}
+
+impl fmt::Debug for SettingFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.values.keys()).finish()
+    }
 }
 
 impl SettingFlags {
     /// All values, from these flags, this process's environment, the file and the defaults.
     #[must_use]
     pub fn gather(&self) -> Values {
-        Values::gather(&self.values, self.config.as_deref(), |name| std::env::var(name).ok())
+        Values::gather(&self.values, self.config.as_deref(), |name| {
+            // What is not UTF-8 is judged like any other wrong value, not passed over.
+            std::env::var_os(name).map(|text| text.to_string_lossy().into_owned())
+        })
     }
 
     fn add_to(command: Command, settings: impl Iterator<Item = &'static Setting>) -> Command {

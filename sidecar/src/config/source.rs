@@ -24,13 +24,19 @@ pub enum Source {
     Default,
 }
 
-/// A value as text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A value as text. `Debug` does not show the text, which may be a secret.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Value {
     /// The text, references resolved.
     pub text: String,
     /// Where it was found.
     pub source: Source,
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Value").field("source", &self.source).finish_non_exhaustive()
+    }
 }
 
 /// The value of each setting that has one, not yet parsed.

@@ -195,7 +195,8 @@ fn secrets_may_be_references_and_are_never_shown() {
     let config = given.config().unwrap();
     assert_eq!(config.l1_rpc.expose().as_str(), "https://l1.test:444/v3/secret?key=secret");
     assert_eq!(config.l1_rpc.to_string(), "https://l1.test:444/…");
-    let shown = format!("{}{config:?}", describe(&given.values()));
+    let values = given.values();
+    let shown = format!("{}{config:?}{values:?}", describe(&values));
     assert!(!shown.contains("secret"), "{shown}");
     assert!(
         shown.contains("node_execution_rpc = \"http://node.test/…\" # flag --node-execution-rpc"),

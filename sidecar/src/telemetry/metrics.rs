@@ -2,23 +2,17 @@
 //!
 //! Every label comes from a closed set: never a URL, never a text from the wire.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use finality_core::head::{Source, Status};
 use jiff::Timestamp;
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
-    metrics::{
-        MetricType, counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram,
-        info::Info,
-    },
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
+
+use super::gauges::{Gauges, HeadFacts};
 
 /// What became of a batch that was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -126,146 +120,6 @@ struct UpstreamLabels {
 struct HttpLabels {
     path: &'static str,
     code: u16,
-}
-
-/// The head as the gauges show it.
-#[derive(Debug, Clone, Copy)]
-struct HeadFacts {
-    number: u64,
-    source: Source,
-    status: Status,
-    updated: Timestamp,
-}
-
-/// What the gauges show. Nothing is exported before it is known: zero is a legal block number.
-#[derive(Debug, Default)]
-struct Facts {
-    head: Option<HeadFacts>,
-    node_latest: Option<u64>,
-    hotshot: Option<(u64, u64)>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Gauges(Arc<Mutex<Facts>>);
-
-impl Gauges {
-    fn facts(&self) -> MutexGuard<'_, Facts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The difference of two heights, signed.
-fn lag(latest: u64, head: u64) -> i64 {
-    let (distance, behind) = (latest.abs_diff(head), latest < head);
-    let distance = i64::try_from(distance).unwrap_or(i64::MAX);
-    if behind { -distance } else { distance }
-}
-
-impl Collector for Gauges {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let facts = self.facts();
-        if let Some(head) = facts.head {
-            gauge(
-                &mut encoder,
-                "head_block_number",
-                "The head: the L2 block number that tags become",
-                head.number,
-            )?;
-            gauge_with_unit(
-                &mut encoder,
-                "head_updated_timestamp",
-                "Unix time at which number or status of the head last changed",
-                Unit::Seconds,
-                head.updated.as_millisecond() as f64 / 1000.0,
-            )?;
-            one_of(
-                &mut encoder,
-                "head_source",
-                "1 for who settled the head's block, 0 for the other",
-                "source",
-                &[
-                    ("espresso", head.source == Source::Espresso),
-                    ("ethereum", head.source == Source::Ethereum),
-                ],
-            )?;
-            let statuses = [Status::Ok, Status::Diverged, Status::NodeBehind, Status::Pruned]
-                .map(|status| (status.as_str(), status == head.status));
-            one_of(
-                &mut encoder,
-                "head_status",
-                "1 for the head's status, 0 for the others; tags are refused in diverged and node_behind",
-                "status",
-                &statuses,
-            )?;
-        }
-        if let Some(latest) = facts.node_latest {
-            gauge(
-                &mut encoder,
-                "node_latest_block_number",
-                "The full node's latest block",
-                latest,
-            )?;
-        }
-        if let (Some(head), Some(latest)) = (facts.head, facts.node_latest) {
-            gauge(
-                &mut encoder,
-                "head_lag_blocks",
-                "Blocks between the head and the full node's latest block; negative while the node is behind the head",
-                lag(latest, head.number),
-            )?;
-        }
-        if let Some((seen, latest)) = facts.hotshot {
-            let mut family = encoder.encode_descriptor(
-                "hotshot_height",
-                "HotShot height: read up to here (seen), and reached by the query service (latest)",
-                None,
-                MetricType::Gauge,
-            )?;
-            for (kind, height) in [("seen", seen), ("latest", latest)] {
-                let labels = [("kind", kind)];
-                ConstGauge::new(height).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn gauge<N>(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: N) -> fmt::Result
-where
-    ConstGauge<N>: EncodeMetric,
-{
-    let encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    ConstGauge::new(value).encode(encoder)
-}
-
-fn gauge_with_unit<N>(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    unit: Unit,
-    value: N,
-) -> fmt::Result
-where
-    ConstGauge<N>: EncodeMetric,
-{
-    let encoder = encoder.encode_descriptor(name, help, Some(&unit), MetricType::Gauge)?;
-    ConstGauge::new(value).encode(encoder)
-}
-
-/// A gauge for each value of a closed set, 1 for the one that holds.
-fn one_of(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    label: &str,
-    values: &[(&str, bool)],
-) -> fmt::Result {
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (value, holds) in values {
-        let labels = [(label, *value)];
-        ConstGauge::new(u64::from(*holds)).encode(family.encode_family(&labels)?)?;
-    }
-    Ok(())
 }
 
 /// Seconds: from a local store write to a query service under load.

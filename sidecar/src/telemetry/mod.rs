@@ -1,5 +1,6 @@
 //! Log and metrics.
 
+mod gauges;
 pub mod log;
 pub mod metrics;
 pub mod quiet;
