@@ -6,7 +6,7 @@
 use finality_core::{
     headers,
     methods::NeverList,
-    rewrite::{Rewriter, Rules, RulesError, Scope},
+    rewrite::{DEFAULT_MAX_BODY_BYTES, Rewriter, Rules, RulesError, Scope},
 };
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -78,7 +78,7 @@ impl Default for Config {
             rules: Rules::default(),
             framing: Framing::Chunked,
             content_encoding: ContentEncoding::Refuse,
-            max_body_bytes: 1_000_000,
+            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             max_contact_age: Duration::from_mins(5),
             poll_tick: Duration::from_secs(1),
             long_poll,

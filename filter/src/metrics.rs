@@ -48,9 +48,6 @@ const NAMES: &[(Counter, &str)] = &[
     (Counter::AnswersHttpStatus, "answers_refused_http_status"),
 ];
 
-/// The reason of a refusal that is the host's fault and no [`Refusal`].
-pub const HOST_FAILURE: &str = "host_failure";
-
 /// The metrics of one plugin on one worker. A metric that the host refuses is not kept; nothing else hangs on it.
 #[derive(Debug)]
 pub struct Metrics {
@@ -76,7 +73,6 @@ impl Metrics {
             counters: NAMES.iter().map(|(_, name)| counter(name)).collect(),
             refusals: Refusal::REASONS
                 .into_iter()
-                .chain([HOST_FAILURE])
                 .map(|reason| (reason, counter(&format!("refused_{reason}"))))
                 .collect(),
             head_number: gauge("head_number"),

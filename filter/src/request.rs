@@ -3,7 +3,7 @@
 use crate::{
     config::{ContentEncoding, Framing},
     host::{self, Buffer, Headers, HostError, Level},
-    metrics::{Counter, HOST_FAILURE},
+    metrics::Counter,
     plugin::Plugin,
 };
 use finality_core::{
@@ -214,10 +214,8 @@ impl Request {
 
     /// The host does not do its part: a tag may be left in the body, so it must not reach the node.
     fn fail(&mut self, what: &str, error: HostError) -> Action {
-        const BODY: &[u8] = br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"the finality filter could not handle the request","data":{"reason":"host_failure"}}}"#;
         host::log(Level::Error, &format!("request refused: {what}: {error}"));
-        self.plugin.metrics.refused(HOST_FAILURE);
-        self.reply(500, BODY)
+        self.refuse(&Refusal::HostFailure, &jsonrpc::error_without_id(&Refusal::HostFailure))
     }
 
     fn reply(&mut self, status: u16, body: &[u8]) -> Action {

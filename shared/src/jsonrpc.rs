@@ -2,8 +2,6 @@
 //!
 //! Ids are echoed as the bytes that came, so that big numbers and escapes survive.
 
-use serde_json::json;
-
 use crate::refusal::Refusal;
 
 /// The id of an answer to a request whose id is unknown.
@@ -63,9 +61,14 @@ fn detail(refusal: &Refusal) -> String {
     format!(
         r#"{{"code":{},"message":{},"data":{{"reason":{}}}}}"#,
         refusal.code(),
-        json!(refusal.message()),
-        json!(refusal.reason())
+        quoted(&refusal.message()),
+        quoted(refusal.reason())
     )
+}
+
+/// A JSON string. Writing one into memory does not fail.
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned())
 }
 
 fn write(answer: &mut Vec<u8>, id: &[u8], detail: &str) {

@@ -33,6 +33,8 @@ pub enum Refusal {
     },
     /// There is a tag but no head to replace it by.
     NoHead(NoHead),
+    /// The proxy failed to hand over the body or to take the new one.
+    HostFailure,
 }
 
 /// Why there is no usable head.
@@ -53,6 +55,7 @@ impl Refusal {
         match self {
             Self::Unparsable => -32700,
             Self::NoHead(_) => -32055,
+            Self::HostFailure => -32603,
             Self::BodyTooLarge { .. }
             | Self::BatchTooLong { .. }
             | Self::TooDeep { .. }
@@ -69,11 +72,12 @@ impl Refusal {
             Self::BodyTooLarge { .. } | Self::BatchTooLong { .. } | Self::TooDeep { .. } => 413,
             Self::Encoded { .. } => 415,
             Self::NoHead(_) => 503,
+            Self::HostFailure => 500,
         }
     }
 
     /// Every value of [`Refusal::reason`].
-    pub const REASONS: [&str; 10] = [
+    pub const REASONS: [&str; 11] = [
         "unparsable",
         "body_too_large",
         "batch_too_long",
@@ -84,6 +88,7 @@ impl Refusal {
         "no_contact",
         "diverged",
         "node_behind",
+        "host_failure",
     ];
 
     /// A short name from a closed set, [`Refusal::REASONS`], for metrics and for `data.reason` of the error.
@@ -96,6 +101,7 @@ impl Refusal {
             Self::TooDeep { .. } => "too_deep",
             Self::AmbiguousMethod => "ambiguous_method",
             Self::Encoded { .. } => "encoded",
+            Self::HostFailure => "host_failure",
             Self::NoHead(NoHead::Unknown) => "no_head",
             Self::NoHead(NoHead::NoContact) => "no_contact",
             Self::NoHead(NoHead::Status(status)) => status.as_str(),
@@ -128,6 +134,7 @@ impl Refusal {
                     "content-encoding {encoding:?} is not supported: a finality tag could hide in it"
                 )
             }
+            Self::HostFailure => "the proxy could not handle the request".into(),
             Self::NoHead(NoHead::Unknown) => "no finality head is known yet: retry later".into(),
             Self::NoHead(NoHead::NoContact) => {
                 "the finality sidecar has not answered for too long (max_contact_age): retry later"
@@ -160,6 +167,7 @@ mod tests {
             (Refusal::NoHead(NoHead::NoContact), -32055, 503, "no_contact"),
             (Refusal::NoHead(NoHead::Status(Status::Diverged)), -32055, 503, "diverged"),
             (Refusal::NoHead(NoHead::Status(Status::NodeBehind)), -32055, 503, "node_behind"),
+            (Refusal::HostFailure, -32603, 500, "host_failure"),
         ];
         assert_eq!(expected.each_ref().map(|(.., reason)| *reason), Refusal::REASONS);
         for (refusal, code, status, reason) in expected {

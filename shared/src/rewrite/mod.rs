@@ -26,7 +26,7 @@ use crate::head::hex_number;
 use crate::jsonrpc;
 use crate::refusal::Refusal;
 
-pub use rules::{Rules, RulesError, Scope};
+pub use rules::{DEFAULT_MAX_BODY_BYTES, Rules, RulesError, Scope};
 
 use prefilter::Prefilter;
 use scan::{Fault, Scanner, Span};

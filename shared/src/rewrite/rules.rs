@@ -50,6 +50,10 @@ impl std::str::FromStr for Scope {
     }
 }
 
+/// The longest body that is taken, in bytes, unless configured: below the 1 MiB that a listener of Envoy
+/// holds by default.
+pub const DEFAULT_MAX_BODY_BYTES: usize = 1_000_000;
+
 /// What the rewriter looks for, and its limits. The limits concern only bodies that may hold a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {

@@ -9,7 +9,7 @@ use clap::Args;
 use finality_core::{
     jsonrpc,
     refusal::Refusal,
-    rewrite::{Inspection, Rewriter, Rules, Scope},
+    rewrite::{DEFAULT_MAX_BODY_BYTES, Inspection, Rewriter, Rules, Scope},
 };
 
 use super::exit::{self, Failure};
@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(long, value_name = "SCOPE", default_value_t)]
     scope: Scope,
     /// The longest body that is taken
-    #[arg(long, value_name = "BYTES", default_value_t = 1_000_000)]
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_BODY_BYTES)]
     max_body_bytes: usize,
 }
 

@@ -11,7 +11,7 @@ use alloy_primitives::{Address, B256, keccak256};
 
 pub use batch::OpBatch;
 pub use deposit::{DEPOSIT_TYPE, Deposit};
-pub use l1_info::L1Info;
+pub use l1_info::{L1Info, L1InfoError};
 pub use signature::{SIGNATURE_LENGTH, recover_signer};
 
 use super::{Batch, Difference, Facts, Rejected, Rollup};
