@@ -32,7 +32,7 @@ use crate::{
     rollup::Rollup,
     status::StatusBoard,
     store::StoreError,
-    telemetry::Metrics,
+    telemetry::{Metrics, metrics::BatchResult},
 };
 use feed::Feed;
 use finality::FinalityReading;
@@ -86,6 +86,8 @@ pub struct Verifier<R: Rollup, N, L, F> {
     candidates: Candidates<R>,
     finality: Option<FinalityReading>,
     node_latest: Option<u64>,
+    /// The last number whose batch was counted as undecided.
+    undecided: Option<u64>,
 }
 
 impl<R: Rollup, N, L, F> std::fmt::Debug for Verifier<R, N, L, F> {
@@ -126,6 +128,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             candidates,
             finality: None,
             node_latest: None,
+            undecided: None,
         }
     }
 
@@ -180,6 +183,11 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         };
         let round = match waiting {
             Some(waiting) => {
+                if let Waiting::Origin { number, .. } = waiting
+                    && self.undecided.replace(number) != Some(number)
+                {
+                    self.metrics.batch(BatchResult::Undecided);
+                }
                 self.board.waits(waiting);
                 Round::Idle
             }

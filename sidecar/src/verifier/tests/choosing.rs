@@ -29,6 +29,11 @@ async fn an_origin_that_is_not_final_is_waited_for() {
     runner.settle().await;
     assert_eq!(runner.number(), 5, "block 6 is built on L1 block 3");
     assert!(runner.reason().contains("waits for its L1 origin 3"), "{}", runner.reason());
+    runner.settle().await;
+    assert!(
+        runner.metrics.render().contains(r#"batches_total{result="undecided"} 1"#),
+        "said once"
+    );
     world.change().l1_finalized = Some(4);
     runner.settle().await;
     assert_eq!(runner.number(), 9);
