@@ -58,3 +58,31 @@ async fn s05_killed_again_and_again() {
     net.head_reaches(floor + 2).await;
     watch.finish().await;
 }
+
+/// What was read but could not be confirmed yet is read again after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn s05_killed_with_batches_waiting() {
+    let net = Devnet::builder().start().await;
+    let watch = net.watch();
+    net.produce(2).await;
+    let head = net.head_reaches(net.height().await).await;
+
+    // HotShot is ahead of the node, in disorder and over several blocks.
+    net.mine_l1(4).await;
+    let blocks = net.sequencer.produce(4).await;
+    for index in [3, 1, 0, 2] {
+        net.batcher.post(&blocks[index..=index]);
+        net.mine_hotshot(2).await;
+    }
+    net.head_stays_at(head).await;
+    for lag in [3, 1, 0] {
+        net.sidecar.kill();
+        net.sidecar.start().await;
+        let chain = net.sequencer.chain().await;
+        net.node.follow(&chain[..chain.len() - lag]).await;
+        net.head_reaches((chain.len() - lag) as u64).await;
+        net.head_stays_at((chain.len() - lag) as u64).await;
+    }
+    net.assert_tagged_equals_direct().await;
+    watch.finish().await;
+}
