@@ -43,7 +43,9 @@ impl Anvil {
         );
         let rpc = Client::new(format!("http://127.0.0.1:{port}"));
         until(&format!("{name} to answer"), PATIENCE, async || {
-            assert!(process.ended().is_none(), "{name} ended: {}", process.log_tail());
+            if let Some(status) = process.ended() {
+                panic!("{name} ended: {status}");
+            }
             rpc.try_call("eth_chainId", json!([])).await.ok()
         })
         .await;

@@ -101,7 +101,7 @@ impl Envoy {
             if let Some(process) = self.process.lock().unwrap().as_mut()
                 && let Some(status) = process.ended()
             {
-                panic!("Envoy ended: {status}\n{}", process.log_tail());
+                panic!("Envoy ended: {status}");
             }
             let answer = send(http().get(&ready)).await.ok()?;
             (answer.status == 200).then_some(())

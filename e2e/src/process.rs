@@ -35,7 +35,8 @@ static SPAWNER: LazyLock<mpsc::Sender<(Command, mpsc::Sender<Spawned>)>> = LazyL
     orders
 });
 
-/// A running program. Dropping it kills the program and waits for its end.
+/// A running program. Dropping it kills the program and waits for its end; if that is because of a
+/// panic, the end of its log is shown.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -113,21 +114,19 @@ impl Process {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// The last lines that the program has printed, under its name.
-    #[must_use]
-    pub fn log_tail(&self) -> String {
+    fn log_tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
-        let tail = &lines[lines.len().saturating_sub(LOG_TAIL_LINES)..];
-        format!("----- {} (last {} lines)\n{}\n", self.name, tail.len(), tail.join("\n"))
+        lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
-        if std::thread::panicking() {
-            eprintln!("{}", self.log_tail());
+        let tail = self.log_tail();
+        if std::thread::panicking() && !tail.is_empty() {
+            eprintln!("----- the end of the log of {}\n{tail}\n", self.name);
         }
     }
 }

@@ -110,7 +110,7 @@ impl Sidecar {
         let mut process = self.process.lock().unwrap();
         let process = process.as_mut().expect("the sidecar was started");
         if let Some(status) = process.ended() {
-            panic!("the sidecar ended: {status}\n{}", process.log_tail());
+            panic!("the sidecar ended: {status}");
         }
     }
 
@@ -128,7 +128,7 @@ impl Sidecar {
         let process = self.process.lock().unwrap().take();
         let mut process = process.expect("the sidecar was started");
         let status = process.stop().await;
-        assert!(status.success(), "the sidecar ended with {status}\n{}", process.log_tail());
+        assert!(status.success(), "the sidecar ended: {status}");
     }
 
     /// Its state file.
