@@ -56,6 +56,7 @@ pub(crate) fn run(workspace: &Workspace, cache: &Cache, force_fallback: bool) ->
     let mut gate = Gate::default();
     gate.step("format", |_| lint::format(workspace, true));
     gate.step("clippy", |_| lint::clippy(workspace));
+    gate.step("documentation", |_| lint::documentation(workspace));
     if lint::cargo_deny(cache).is_some() {
         gate.step("cargo-deny", |_| lint::deny(workspace, cache).map(|_| ()));
     } else {

@@ -20,12 +20,13 @@ pub(crate) fn format(workspace: &Workspace, check: bool) -> Result<()> {
     process::run(&mut cargo)
 }
 
-/// Runs clippy, where every warning is an error, and cargo-deny if there is one.
+/// Runs clippy and rustdoc, where every warning is an error, and cargo-deny if there is one.
 ///
 /// # Errors
 /// Either complains.
 pub(crate) fn lint(workspace: &Workspace, cache: &Cache) -> Result<()> {
     clippy(workspace)?;
+    documentation(workspace)?;
     if deny(workspace, cache)? {
         return Ok(());
     }
@@ -42,6 +43,15 @@ pub(crate) fn clippy(workspace: &Workspace) -> Result<()> {
     let mut cargo = workspace.cargo();
     cargo.args(["clippy", "--workspace", "--all-targets", "--all-features"]);
     process::run(cargo.args(["--", "--deny", "warnings"]))
+}
+
+/// # Errors
+/// A link of the documentation leads nowhere.
+pub(crate) fn documentation(workspace: &Workspace) -> Result<()> {
+    process::step("documentation");
+    let mut cargo = workspace.cargo();
+    cargo.env("RUSTDOCFLAGS", "--deny warnings");
+    process::run(cargo.args(["doc", "--workspace", "--no-deps"]))
 }
 
 /// Checks licences, bans and sources of the dependencies; advisories need the network and are left
