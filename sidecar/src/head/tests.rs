@@ -1,5 +1,8 @@
 use super::*;
-use crate::store::{StoreError, memory::MemoryStore};
+use crate::store::{
+    StoreError,
+    memory::{MemoryStore, Writes},
+};
 
 fn identity() -> Identity {
     Identity { chain_id: 7, genesis_hash: B256::repeat_byte(1), namespace: 7 }
@@ -22,7 +25,7 @@ async fn a_head_is_visible_only_after_it_was_saved() {
     assert_eq!((report.number, report.mode, report.source), (5, Mode::Espresso, Source::Espresso));
     assert_eq!(report.espresso, Some(EspressoPosition { number: 5, hotshot_height: 50 }));
 
-    disk.fail(true);
+    disk.set_writes(Writes::Fail);
     assert!(keeper.confirm(block(6), 51, 41).await.is_err());
     assert!(keeper.finalize(block(9), None).await.is_err());
     assert_eq!(watcher.borrow().as_ref().unwrap().number, 5);

@@ -35,8 +35,9 @@ pub struct Batch<C> {
 
 /// A rollup kind.
 pub trait Rollup: Send + Sync + 'static {
-    /// What is kept of a batch, beside its facts, until its number is settled. Compact.
-    type Content: Send + Sync + 'static;
+    /// What is kept of a batch, beside its facts, until its number is settled. Compact. Batches with equal
+    /// facts and contents are one batch: every verdict on the one holds for the other.
+    type Content: PartialEq + Send + Sync + 'static;
 
     /// Authenticates and decodes a payload found in the namespace, in this order. Anybody may post
     /// there: no I/O, and no work beyond a hash and a signature recovery before the signer is known.

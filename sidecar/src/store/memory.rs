@@ -11,10 +11,20 @@ pub(crate) struct MemoryStore {
     disk: Arc<Mutex<Disk>>,
 }
 
+/// What becomes of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Writes {
+    #[default]
+    Work,
+    Fail,
+    /// It is on the disk, but the caller is told that it failed: the last sync did.
+    FailAfterWriting,
+}
+
 #[derive(Debug, Default)]
 struct Disk {
     record: Option<Record>,
-    fails: bool,
+    writes: Writes,
     saves: Vec<u64>,
 }
 
@@ -31,8 +41,8 @@ impl MemoryStore {
         Self { record, disk: Arc::clone(&self.disk) }
     }
 
-    pub(crate) fn fail(&self, fails: bool) {
-        self.disk.lock().unwrap().fails = fails;
+    pub(crate) fn set_writes(&self, writes: Writes) {
+        self.disk.lock().unwrap().writes = writes;
     }
 
     /// What is on the disk.
@@ -53,14 +63,18 @@ impl Store for MemoryStore {
 
     fn save(&mut self, record: Record) -> Result<(), StoreError> {
         let mut disk = self.disk.lock().unwrap();
-        if disk.fails {
-            return Err(StoreError::Interrupted("told to".into()));
+        let failed = || StoreError::Interrupted("told to".into());
+        if disk.writes == Writes::Fail {
+            return Err(failed());
         }
         if let Some(stored) = disk.record.as_ref().filter(|stored| stored.number > record.number) {
             return Err(StoreError::Regression { stored: stored.number, given: record.number });
         }
         disk.saves.push(record.number);
         disk.record = Some(record.clone());
+        if disk.writes == Writes::FailAfterWriting {
+            return Err(failed());
+        }
         self.record = Some(record);
         Ok(())
     }

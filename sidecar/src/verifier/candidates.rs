@@ -1,8 +1,9 @@
 //! Authenticated batches that wait for their number to be settled.
 //!
 //! Kept per number in HotShot order, within a budget. When it is full the highest numbers go first, and
-//! it is remembered from where to read again: nothing is lost, only put off. Nothing is ever
-//! de-duplicated by content; reading a HotShot block again puts its batches at their old positions.
+//! it is remembered from where to read again: nothing is lost, only put off. Anybody may post again what
+//! a batcher has signed: of batches that say the same only the first is kept. Reading a HotShot block
+//! again puts its batches at their old positions.
 
 use std::collections::BTreeMap;
 
@@ -73,9 +74,15 @@ impl<R: Rollup> Candidates<R> {
         }
     }
 
-    /// Adds a batch, and drops others if there is no room.
+    /// Adds a batch unless an earlier one says the same, and drops others if there is no room.
     pub fn insert(&mut self, position: Position, batch: Batch<R::Content>) {
         let number = batch.facts.number;
+        let twin = self.of(number).find(|(_, kept)| **kept == batch).map(|(position, _)| position);
+        match twin {
+            Some(first) if first <= position => return,
+            Some(later) => self.remove(number, later),
+            None => {}
+        }
         self.bytes += R::size(&batch);
         self.numbers.insert(position, number);
         if let Some(known) = self.by_number.entry(number).or_default().insert(position, batch) {
@@ -83,6 +90,14 @@ impl<R: Rollup> Candidates<R> {
         }
         while self.numbers.len() > self.budget.count || self.bytes > self.budget.bytes {
             self.drop_last();
+        }
+    }
+
+    fn remove(&mut self, number: u64, position: Position) {
+        let batches = self.by_number.get_mut(&number);
+        if let Some(batch) = batches.and_then(|batches| batches.remove(&position)) {
+            self.bytes -= R::size(&batch);
+            self.numbers.remove(&position);
         }
     }
 

@@ -7,7 +7,9 @@ use super::{
     ChainFacts, FeedSource, L1Source, L1View, NodeSource, Stop, Verifier, Waiting,
     admission::{self, Refused},
 };
-use crate::{block::BlockId, head::Settled, rollup::Rollup, status::Contradiction};
+use crate::{
+    block::BlockId, head::Settled, rollup::Rollup, status::Contradiction, store::StoreError,
+};
 
 /// The last reading of the node's `finalized`, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +132,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         };
         let result = self.keeper.finalize(finalized, restart).await;
         self.note_save(&result);
+        // A failed save may have left a higher head on the disk: Espresso still leads there.
+        if matches!(result, Err(StoreError::Regression { .. })) {
+            return Ok(());
+        }
         result.map_err(|error| Waiting::Store(error.to_string()))?;
         self.candidates.settle(finalized.number);
         let number = finalized.number;

@@ -4,7 +4,10 @@ use alloy_primitives::{Address, B256};
 use jiff::Timestamp;
 
 use super::{world::*, *};
-use crate::store::{Identity, Record, memory::MemoryStore};
+use crate::store::{
+    Identity, Record,
+    memory::{MemoryStore, Writes},
+};
 
 fn identity() -> Identity {
     Identity { chain_id: CHAIN_ID, genesis_hash: l2_hash(MAIN, 0), namespace: CHAIN_ID as u32 }
@@ -139,11 +142,11 @@ async fn a_head_that_cannot_be_saved_is_not_shown_and_is_confirmed_again() {
     let mut runner = world.verifier(&store);
     runner.settle().await;
     world.post_all(MAIN, 5..=20);
-    store.fail(true);
+    store.set_writes(Writes::Fail);
     runner.settle().await;
     assert_eq!(runner.number(), 4);
     assert!(runner.reason().contains("cannot be saved"), "{}", runner.reason());
-    store.fail(false);
+    store.set_writes(Writes::Work);
     runner.settle().await;
     assert_eq!(runner.number(), 20);
     assert_eq!(runner.board.snapshot().last_store_error, None);

@@ -95,6 +95,22 @@ async fn a_batch_from_the_far_future_cannot_keep_the_reader_going_back() {
 }
 
 #[tokio::test]
+async fn a_replayed_batch_takes_no_room_from_the_one_that_is_next() {
+    let world = World::new(12);
+    world.post_all(MAIN, 1..=5);
+    // Whatever the batcher once signed anybody may post again: here the next block of another fork.
+    let fork = Posted { parent_hash: l2_hash(OTHER, 7), ..Posted::of(OTHER, 6) };
+    world.post(std::iter::repeat_n(fork, 40));
+    world.post_all(MAIN, 6..=12);
+    let budget = Budget { count: 10, bytes: usize::MAX };
+    let mut runner =
+        world.verifier_with(&MemoryStore::default(), |options| options.budget = budget);
+    runner.settle().await;
+    assert_eq!(runner.number(), 12);
+    assert!(world.calls("feed range") < 10, "{} ranges", world.calls("feed range"));
+}
+
+#[tokio::test]
 async fn a_number_is_not_decided_while_an_earlier_candidate_for_it_may_have_been_dropped() {
     let world = World::new(12);
     world.post_all(MAIN, 1..=5);

@@ -1,7 +1,7 @@
 //! What Ethereum decides, and a node that changes its mind.
 
 use super::{world::*, *};
-use crate::store::memory::MemoryStore;
+use crate::store::memory::{MemoryStore, Writes};
 
 const OTHER: Fork = Fork { name: 1, at: 5 };
 
@@ -172,4 +172,20 @@ async fn a_node_that_is_down_leaves_the_head_as_it_is() {
     assert_eq!((head.number, head.status), (8, Status::Ok));
     assert!(runner.reason().contains("node"), "{}", runner.reason());
     assert_eq!(runner.round().await, Round::Idle);
+}
+
+#[tokio::test]
+async fn finality_below_a_head_that_a_failed_save_left_on_the_disk_stops_nothing() {
+    let world = World::new(20);
+    let store = MemoryStore::default();
+    let mut runner = at_eight(&world, &store).await;
+    world.post_all(MAIN, 9..=12);
+    store.set_writes(Writes::FailAfterWriting);
+    runner.settle().await;
+    assert_eq!((runner.number(), store.on_disk().unwrap().number), (8, 12));
+    store.set_writes(Writes::Work);
+    finalize(&world, 10);
+    runner.settle().await;
+    assert_eq!(runner.number(), 12);
+    assert_eq!(runner.board.snapshot().last_store_error, None);
 }

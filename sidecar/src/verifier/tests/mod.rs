@@ -5,6 +5,7 @@ mod anchoring;
 mod choosing;
 mod feeding;
 mod finality;
+mod model;
 mod world;
 
 use finality_core::head::{Source, Status};

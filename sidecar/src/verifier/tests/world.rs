@@ -275,6 +275,11 @@ impl Runner {
         self.head().expect("there is a head").number
     }
 
+    /// Whether the node has said which chain it is: nothing is published before.
+    pub(super) fn knows_chain(&self) -> bool {
+        self.board.snapshot().chain.is_some()
+    }
+
     pub(super) fn reason(&self) -> String {
         use crate::api::StatusSource;
         self.board.reason()

@@ -1,0 +1,429 @@
+//! Random schedules of everything that can happen, against a small model of what may be concluded.
+//!
+//! `PROPTEST_CASES` sets the number of schedules; a failing one is shrunk.
+
+use alloy_primitives::{B256, keccak256};
+use proptest::{prelude::*, sample::Index};
+
+use super::{world::*, *};
+use crate::{
+    block::BlockId,
+    store::memory::{MemoryStore, Writes},
+};
+
+/// The branches of L2. Each leaves the main one, so that a block's hash names its whole past.
+const FORKS: [Fork; 5] = [
+    MAIN,
+    Fork { name: 1, at: 3 },
+    Fork { name: 2, at: 8 },
+    Fork { name: 3, at: 8 },
+    Fork { name: 4, at: 15 },
+];
+
+/// What can fail, by itself or as a whole.
+const SERVICES: [&str; 14] = [
+    "node",
+    "node latest",
+    "node hash",
+    "node block",
+    "node finalized",
+    "node chain id",
+    "consensus",
+    "l1",
+    "l1 hash",
+    "l1 finalized",
+    "feed",
+    "feed height",
+    "feed range",
+    "feed limits",
+];
+
+/// Everything that can happen between two rounds.
+#[derive(Debug, Clone)]
+enum Event {
+    /// The next batches of a branch, each in a HotShot block of its own.
+    Post { fork: Index, count: u64 },
+    /// The next batches of a branch in one HotShot block, the last one first.
+    PostBackwards { fork: Index, count: u64 },
+    /// Copies of a batch that HotShot has already.
+    Replay { which: Index, copies: usize },
+    /// A batch of a branch long before its turn.
+    PostAhead { fork: Index, by: u64 },
+    /// A batch on an L1 block that Ethereum will not keep.
+    PostOrphan { fork: Index, back: u64 },
+    /// A batch whose number never comes.
+    PostFar,
+    /// What strangers post.
+    PostJunk { count: usize },
+    /// HotShot blocks without anything.
+    PostNothing { count: usize },
+    /// The newest HotShot block is not there yet.
+    HotshotLate(bool),
+    /// The service claims a height.
+    HotshotHeight(Option<u64>),
+    /// The node follows a branch up to a block.
+    Node { fork: Index, latest: u64 },
+    /// The node has forgotten blocks below its latest one.
+    Prune { kept: Option<u64> },
+    /// L1's newest final block as the node tells it: it may go back.
+    L1Finalized(Option<u64>),
+    /// Ethereum finalizes the node's block that many below its latest one.
+    Finalize { back: u64 },
+    /// Something gives no answer.
+    Down { service: Index },
+    /// Everything answers again.
+    Up,
+    /// What becomes of writes from now on.
+    Saves(Writes),
+    /// The verifier works.
+    Rounds { count: usize },
+    /// The process is killed and started again.
+    Restart,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let fork = any::<Index>;
+    prop_oneof![
+        10 => (fork(), 1..8_u64).prop_map(|(fork, count)| Event::Post { fork, count }),
+        3 => (fork(), 1..8_u64).prop_map(|(fork, count)| Event::PostBackwards { fork, count }),
+        2 => (fork(), 1..12_usize).prop_map(|(which, copies)| Event::Replay { which, copies }),
+        2 => (fork(), 0..30_u64).prop_map(|(fork, by)| Event::PostAhead { fork, by }),
+        2 => (fork(), 0..4_u64).prop_map(|(fork, back)| Event::PostOrphan { fork, back }),
+        1 => Just(Event::PostFar),
+        1 => (1..5_usize).prop_map(|count| Event::PostJunk { count }),
+        1 => (1..15_usize).prop_map(|count| Event::PostNothing { count }),
+        1 => any::<bool>().prop_map(Event::HotshotLate),
+        1 => prop::option::of(prop_oneof![0..30_u64, Just(u64::MAX)]).prop_map(Event::HotshotHeight),
+        6 => (fork(), 0..40_u64).prop_map(|(fork, latest)| Event::Node { fork, latest }),
+        1 => prop::option::of(0..5_u64).prop_map(|kept| Event::Prune { kept }),
+        4 => prop::option::weighted(0.9, 0..20_u64).prop_map(Event::L1Finalized),
+        2 => (0..10_u64).prop_map(|back| Event::Finalize { back }),
+        2 => fork().prop_map(|service| Event::Down { service }),
+        3 => Just(Event::Up),
+        2 => prop_oneof![
+            2 => Just(Writes::Work), 1 => Just(Writes::Fail), 1 => Just(Writes::FailAfterWriting)
+        ].prop_map(Event::Saves),
+        12 => (1..4_usize).prop_map(|count| Event::Rounds { count }),
+        3 => Just(Event::Restart),
+    ]
+}
+
+/// A block that the model knows to be settled.
+#[derive(Debug, Clone, Copy)]
+struct Tip {
+    number: u64,
+    hash: B256,
+    origin: BlockId,
+}
+
+impl Tip {
+    fn of(fork: Fork, number: u64) -> Self {
+        Self { number, hash: l2_hash(fork, number), origin: origin(number) }
+    }
+}
+
+/// The world, the verifier in it, and what the model concludes.
+struct Schedule {
+    world: World,
+    store: MemoryStore,
+    runner: Runner,
+    budget: Budget,
+    /// The batcher's batches in HotShot order.
+    posted: Vec<Posted>,
+    /// The next number of each branch.
+    next: [u64; FORKS.len()],
+    /// The highest final L1 block that was ever told.
+    l1_finalized: u64,
+    /// The highest L2 block that Ethereum ever finalized.
+    finalized: Option<Tip>,
+    /// The highest head that was ever seen.
+    tip: Tip,
+    seen: bool,
+}
+
+impl Schedule {
+    fn new(room: usize) -> Self {
+        let world = World::new(0);
+        world.change().l1_finalized = Some(0);
+        let store = MemoryStore::default();
+        let budget = Budget { count: room, bytes: usize::MAX };
+        let runner = world.verifier_with(&store, |options| options.budget = budget);
+        Self {
+            world,
+            store,
+            runner,
+            budget,
+            posted: Vec::new(),
+            next: FORKS.map(|fork| fork.at + 1),
+            l1_finalized: 0,
+            finalized: None,
+            tip: Tip::of(MAIN, 0),
+            seen: false,
+        }
+    }
+
+    fn post(&mut self, batches: Vec<Posted>) {
+        self.posted.extend(batches.iter().cloned());
+        self.world.post(batches);
+    }
+
+    async fn apply(&mut self, event: Event) {
+        match event {
+            Event::Post { fork, count } => {
+                for _ in 0..count {
+                    let batch = self.next_batch(fork);
+                    self.post(vec![batch]);
+                }
+            }
+            Event::PostBackwards { fork, count } => {
+                let mut batches: Vec<_> = (0..count).map(|_| self.next_batch(fork)).collect();
+                batches.reverse();
+                self.post(batches);
+            }
+            Event::Replay { which, copies } if !self.posted.is_empty() => {
+                let batch = which.get(&self.posted).clone();
+                self.post(vec![batch; copies]);
+            }
+            Event::Replay { .. } => {}
+            Event::PostAhead { fork, by } => {
+                let fork = fork.index(FORKS.len());
+                self.post(vec![Posted::of(FORKS[fork], self.next[fork] + by)]);
+            }
+            Event::PostOrphan { fork, back } => {
+                let fork = fork.index(FORKS.len());
+                let number = self.next[fork].saturating_sub(back).max(BLOCKS_PER_ORIGIN);
+                let batch = Posted::of(FORKS[fork], number);
+                let orphan = l1_hash(Fork { name: 9, at: 0 }, batch.l1_origin.number);
+                self.post(vec![Posted {
+                    hash: keccak256(format!("orphan {fork} {number}")),
+                    l1_origin: BlockId { hash: orphan, ..batch.l1_origin },
+                    ..batch
+                }]);
+            }
+            Event::PostFar => {
+                self.post(vec![Posted { number: u64::MAX, ..Posted::of(MAIN, 1) }]);
+            }
+            Event::PostJunk { count } => {
+                let stranger =
+                    Posted { signed: false, ..Posted::of(FORKS[1], self.tip.number + 1) };
+                let stranger = serde_json::to_vec(&stranger).unwrap();
+                let junk = [stranger, Vec::new(), vec![0; 64]].into_iter().cycle();
+                self.world.change().hotshot.push(junk.take(count).collect());
+            }
+            Event::PostNothing { count } => {
+                self.world.change().hotshot.extend(std::iter::repeat_n(Vec::new(), count));
+            }
+            Event::HotshotLate(late) => {
+                let mut world = self.world.change();
+                let newest = world.hotshot.len().saturating_sub(1) as u64;
+                world.hotshot_missing.clear();
+                world.hotshot_missing.extend(late.then_some(newest));
+            }
+            Event::HotshotHeight(height) => self.world.change().hotshot_height = height,
+            Event::Node { fork, latest } => self.move_node(*fork.get(&FORKS), latest),
+            Event::Prune { kept } => {
+                let mut world = self.world.change();
+                let latest = world.node_latest;
+                world.node_pruned_below = kept.map_or(0, |kept| latest.saturating_sub(kept));
+            }
+            Event::L1Finalized(number) => {
+                self.l1_finalized = self.l1_finalized.max(number.unwrap_or(0));
+                self.world.change().l1_finalized = number;
+            }
+            Event::Finalize { back } => self.finalize(back),
+            Event::Down { service } => {
+                self.world.change().down.insert(SERVICES[service.index(SERVICES.len())]);
+            }
+            Event::Up => self.world.change().down.clear(),
+            Event::Saves(writes) => self.store.set_writes(writes),
+            Event::Rounds { count } => {
+                for _ in 0..count {
+                    self.round().await;
+                }
+            }
+            Event::Restart => self.restart(),
+        }
+    }
+
+    fn next_batch(&mut self, fork: Index) -> Posted {
+        let fork = fork.index(FORKS.len());
+        let number = self.next[fork];
+        self.next[fork] += 1;
+        Posted::of(FORKS[fork], number)
+    }
+
+    /// The node keeps what Ethereum has finalized.
+    fn move_node(&self, fork: Fork, latest: u64) {
+        if self.finalized.is_some_and(|tip| l2_hash(fork, tip.number) != tip.hash) {
+            return;
+        }
+        let mut world = self.world.change();
+        world.node_fork = fork;
+        world.node_latest = latest;
+    }
+
+    /// In this model Ethereum never finalizes another block than Espresso confirmed; the tests of
+    /// finality show what happens then.
+    fn finalize(&mut self, back: u64) {
+        let mut world = self.world.change();
+        let fork = world.node_fork;
+        let tip = Tip::of(fork, world.node_latest.saturating_sub(back));
+        let head = self.store.on_disk();
+        let contradicts = head.is_some_and(|head| {
+            let (lower, higher) = (head.number.min(tip.number), head.number.max(tip.number));
+            let of_head = FORKS.into_iter().filter(|fork| {
+                Some(l2_hash(*fork, head.number)) == head.hash
+                    && l2_hash(*fork, lower) == l2_hash(world.node_fork, lower)
+            });
+            higher == lower && head.hash != Some(tip.hash)
+                || head.number < tip.number && Some(l2_hash(fork, head.number)) != head.hash
+                || of_head.count() == 0
+        });
+        if contradicts || self.finalized.is_some_and(|known| known.number >= tip.number) {
+            return;
+        }
+        world.node_finalized = Some(tip.number);
+        world.consensus_finalized = Some(tip.number);
+        drop(world);
+        self.finalized = Some(tip);
+    }
+
+    fn restart(&mut self) {
+        let budget = self.budget;
+        self.runner = self.world.verifier_with(&self.store, |options| options.budget = budget);
+    }
+
+    /// One round, after which everything that was promised must hold.
+    async fn round(&mut self) -> Round {
+        let round = self.runner.round().await;
+        assert!(self.runner.verifier.candidates.len() <= self.budget.count, "too much is kept");
+        let Some(head) = self.runner.head() else {
+            assert!(!self.seen || !self.runner.knows_chain(), "a head vanished");
+            return round;
+        };
+        let stored = self.store.on_disk().expect("visible means durable");
+        let hash = stored.hash.expect("nothing was taken over");
+        assert!(stored.number >= head.number, "visible means durable");
+        if stored.number == head.number {
+            assert_eq!(head.hash, Some(hash.to_string()));
+        }
+        assert!(head.number >= self.tip.number, "{} after {}", head.number, self.tip.number);
+        let hash: B256 = head.hash.as_deref().unwrap().parse().unwrap();
+        let known = (head.number, hash) == (self.tip.number, self.tip.hash);
+        if !(known && self.seen) {
+            self.tip = match head.source {
+                Source::Espresso => {
+                    // Ethereum may have moved the head in the same round.
+                    let from = self.finalized.into_iter().filter(|tip| tip.number <= head.number);
+                    let ends = from
+                        .chain([self.tip])
+                        .map(|from| self.derive(from, head.number, self.l1_finalized));
+                    ends.max_by_key(|end| (end.hash == hash, end.number)).unwrap()
+                }
+                Source::Ethereum => {
+                    let finalized = self.finalized.expect("Ethereum finalized something");
+                    assert!(head.number <= finalized.number, "above what Ethereum finalized");
+                    Tip { number: head.number, hash, origin: origin(head.number) }
+                }
+            };
+            assert_eq!((head.number, hash), (self.tip.number, self.tip.hash), "{head:?}");
+            self.seen = true;
+        }
+        round
+    }
+
+    /// Follows the rule from a block: the first possible child on a final L1 block, in HotShot's order.
+    fn derive(&self, mut tip: Tip, until: u64, l1_finalized: u64) -> Tip {
+        while tip.number < until {
+            let possible = self.posted.iter().filter(|batch| {
+                let expected = Posted::of(MAIN, tip.number + 1);
+                batch.number == expected.number
+                    && batch.timestamp == expected.timestamp
+                    && batch.parent_hash == tip.hash
+                    && (batch.l1_origin == tip.origin
+                        || batch.l1_origin.number == tip.origin.number + 1)
+            });
+            let mut decided = possible.skip_while(|batch| {
+                let number = batch.l1_origin.number;
+                number <= l1_finalized && batch.l1_origin.hash != l1_hash(MAIN, number)
+            });
+            match decided.next() {
+                Some(batch) if batch.l1_origin.number <= l1_finalized => {
+                    tip = Tip { number: batch.number, hash: batch.hash, origin: batch.l1_origin };
+                }
+                _ => return tip,
+            }
+        }
+        tip
+    }
+
+    /// Everything is in order again: the head must reach the end of what HotShot has.
+    async fn heal(&mut self) {
+        self.l1_finalized = 1_000_000;
+        let from = self.finalized.filter(|tip| tip.number > self.stored().number);
+        let end = self.derive(from.unwrap_or(self.stored()), u64::MAX, self.l1_finalized);
+        let fork = FORKS.into_iter().find(|fork| l2_hash(*fork, end.number) == end.hash);
+        {
+            let mut world = self.world.change();
+            world.down.clear();
+            world.hotshot_missing.clear();
+            world.hotshot_height = None;
+            world.l1_finalized = Some(self.l1_finalized);
+            world.node_pruned_below = 0;
+            world.node_fork = fork.expect("a chain that the node can have");
+            world.node_latest = end.number;
+        }
+        self.store.set_writes(Writes::Work);
+        let mut rounds = 0;
+        while self.round().await == Round::Worked {
+            rounds += 1;
+            assert!(rounds < 100, "the verifier never comes to rest");
+        }
+        let head = self.runner.head();
+        let reached = head.as_ref().map_or(0, |head| head.number);
+        assert_eq!(reached, end.number, "stalled: {}", self.runner.reason());
+        assert!(head.is_none_or(|head| head.status == Status::Ok));
+    }
+
+    /// The block that is on the disk.
+    fn stored(&self) -> Tip {
+        let Some(record) = self.store.on_disk() else { return Tip::of(MAIN, 0) };
+        Tip {
+            number: record.number,
+            hash: record.hash.expect("nothing was taken over"),
+            origin: record.l1_origin.expect("nothing was taken over"),
+        }
+    }
+}
+
+async fn run(room: usize, events: Vec<Event>) {
+    let mut schedule = Schedule::new(room);
+    for event in events {
+        schedule.apply(event).await;
+    }
+    schedule.heal().await;
+    // The restart position loses nothing either.
+    schedule.restart();
+    let fork = schedule.world.change().node_fork;
+    let number = schedule.stored().number + 1;
+    schedule.post(vec![Posted::of(fork, number)]);
+    schedule.heal().await;
+}
+
+fn cases() -> u32 {
+    let given = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    given.unwrap_or(2000)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+
+    #[test]
+    fn no_schedule_breaks_a_promise_or_stalls(
+        room in prop::sample::select(vec![8, 10, 20, 16_384]),
+        events in prop::collection::vec(event(), 1..60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(run(room, events));
+    }
+}
