@@ -5,13 +5,13 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    api::StatusSource, block::BlockId, head::PublishedHead, upstream::DependencyReport,
-    verifier::Waiting,
+    api::StatusSource, block::BlockId, head::PublishedHead, rollup::Term,
+    upstream::DependencyReport, verifier::Waiting,
 };
 
 /// Positions and findings of the verifier.
@@ -23,6 +23,8 @@ pub struct Findings {
     pub chain: Option<Chain>,
     /// HotShot positions.
     pub hotshot: HotShot,
+    /// Who may sign batches.
+    pub batchers: BatcherFindings,
     /// Batches kept until their number is settled.
     pub candidates: CandidateFindings,
     /// The full node.
@@ -69,6 +71,21 @@ pub struct HotShot {
     pub restart_height: Option<u64>,
     /// Time of HotShot's newest block, seconds since the epoch.
     pub newest_block_timestamp: Option<u64>,
+}
+
+/// Who may sign batches.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct BatcherFindings {
+    /// The contract that tells; none if `batcher_addresses` does.
+    pub contract: Option<Address>,
+    /// Who may sign batches of which L1 origins.
+    pub terms: Vec<Term>,
+    /// The final L1 block at which the contract was read.
+    pub read_at: Option<BlockId>,
+    /// False while the chain runs on the fallback batcher: HotShot carries nothing then.
+    pub active_is_espresso: Option<bool>,
+    /// Why the last reading failed.
+    pub error: Option<String>,
 }
 
 /// Batches kept until their number is settled.

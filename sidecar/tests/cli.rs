@@ -177,9 +177,9 @@ fn check_config_shows_values_with_their_sources_and_no_secret() {
     assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
     for line in [
         "listen_addr = \"127.0.0.1:8090\" # default",
-        "node_execution_rpc = \"http://node.test:8545/…\" # environment FINALITY_NODE_EXECUTION_RPC",
-        "node_consensus_rpc = \"http://127.0.0.1:9545/\" # flag --node-consensus-rpc",
-        "l1_rpc = \"https://l1.test/…\" # environment FINALITY_L1_RPC",
+        "node_execution_rpc = [\"http://node.test:8545/…\"] # environment FINALITY_NODE_EXECUTION_RPC",
+        "node_consensus_rpc = [\"http://127.0.0.1:9545/\"] # flag --node-consensus-rpc",
+        "l1_rpc = [\"https://l1.test/…\"] # environment FINALITY_L1_RPC",
         "query_service_url = \"https://query.test/…\" # file finality.toml",
         "initial_hotshot_height = \"5\" # file finality.toml",
         "log_level = \"error\" # flag --log-level",
@@ -198,7 +198,7 @@ fn bad_configuration_is_64_with_one_line_for_each_problem() {
         let ended = place.run(&[command, "--config", "bad.toml", "--listen-addr", "nowhere"], "");
         assert_eq!(ended.code, 64, "{ended:?}");
         let lines: Vec<_> = ended.err.lines().collect();
-        assert_eq!(lines.len(), 7, "{}", ended.err);
+        assert_eq!(lines.len(), 6, "{}", ended.err);
         assert_eq!(lines[0], "finality-sidecar: l1_rcp (file bad.toml): unknown setting");
         assert!(
             lines[1].starts_with("finality-sidecar: listen_addr (flag --listen-addr): \"nowhere\"")

@@ -23,7 +23,7 @@ use crate::{
     status::StatusBoard,
     store::{FileStore, Store},
     telemetry::{Metrics, log, metrics::Target},
-    upstream::{Upstream, UpstreamOptions},
+    upstream::{Failover, Upstream, UpstreamOptions},
     verifier,
 };
 
@@ -168,17 +168,23 @@ fn start_verifier(
         };
         Upstream::new(target, setting, url.clone(), options).context("no HTTP client can be made")
     };
-    let execution = upstream(Target::Node, "node_execution_rpc", &config.node_execution_rpc)?;
-    let consensus = upstream(Target::Consensus, "node_consensus_rpc", &config.node_consensus_rpc)?;
+    let endpoints = |target, setting, urls: &[SecretUrl]| {
+        let endpoints = urls.iter().map(|url| upstream(target, setting, url));
+        let mut endpoints = endpoints.collect::<anyhow::Result<Vec<_>>>()?.into_iter();
+        let first = endpoints.next().with_context(|| format!("{setting} names no URL"))?;
+        anyhow::Ok(Failover::new(first, endpoints.collect()))
+    };
+    let execution = endpoints(Target::Node, "node_execution_rpc", &config.node_execution_rpc)?;
+    let consensus = endpoints(Target::Consensus, "node_consensus_rpc", &config.node_consensus_rpc)?;
     let query = upstream(Target::Query, "query_service_url", &config.query_service_url)?;
-    let l1 = upstream(Target::L1, "l1_rpc", &config.l1_rpc)?;
-    let dependencies = [execution.clone(), consensus.clone(), query.clone(), l1.clone()];
+    let l1 = endpoints(Target::L1, "l1_rpc", &config.l1_rpc)?;
+    let dependencies = [execution.clone(), consensus.clone(), query.clone().into(), l1.clone()];
     let (keeper, head) = HeadKeeper::new(store, metrics.clone());
     let board = Arc::new(StatusBoard::new(head.clone(), move || {
-        dependencies.iter().map(Upstream::report).collect()
+        dependencies.iter().flat_map(Failover::reports).collect()
     }));
     let verifier = verifier::Verifier::new(
-        Op::new(config.batcher_addresses.iter().copied()),
+        Op::default(),
         Node::new(execution, consensus),
         L1::new(l1),
         move |namespace| QueryService::new(query.clone(), namespace),
@@ -188,6 +194,7 @@ fn start_verifier(
         verifier::Options {
             interval: config.verification_interval,
             namespace: config.namespace,
+            batchers: config.batchers.clone(),
             light_client: config.light_client_address,
             initial_hotshot_height: config.initial_hotshot_height,
             budget: verifier::Budget::default(),

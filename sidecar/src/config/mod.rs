@@ -18,25 +18,25 @@ pub use self::{
     source::{CONFIG_VARIABLE, Source, Value, Values},
     url::SecretUrl,
 };
-use crate::{store::Record, telemetry::log::Format};
+use crate::{rollup::BatcherSource, store::Record, telemetry::log::Format};
 
 /// The effective settings of `run`.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where the HTTP API listens.
     pub listen_addr: SocketAddr,
-    /// The full node's execution RPC.
-    pub node_execution_rpc: SecretUrl,
-    /// The full node's consensus RPC (op-node).
-    pub node_consensus_rpc: SecretUrl,
-    /// The L1 RPC.
-    pub l1_rpc: SecretUrl,
+    /// The full node's execution RPC; at least one.
+    pub node_execution_rpc: Vec<SecretUrl>,
+    /// The full node's consensus RPC (op-node); at least one.
+    pub node_consensus_rpc: Vec<SecretUrl>,
+    /// L1 RPCs; at least one.
+    pub l1_rpc: Vec<SecretUrl>,
     /// The HotShot query service.
     pub query_service_url: SecretUrl,
     /// The light client contract on L1.
     pub light_client_address: Option<Address>,
-    /// Who may sign batches; at least one.
-    pub batcher_addresses: Vec<Address>,
+    /// Where it is told who may sign batches.
+    pub batchers: BatcherSource,
     /// The Espresso namespace, if it is not the chain id.
     pub namespace: Option<u32>,
     /// Where reading HotShot begins when neither store nor light client knows.
@@ -71,12 +71,23 @@ impl Config {
     pub fn from_values(values: &Values) -> Result<Self, Problems> {
         let mut reader = Reader::new(values);
         let listen_addr = reader.value("listen_addr", parse::socket_address);
-        let node_execution_rpc = reader.value("node_execution_rpc", SecretUrl::parse);
-        let node_consensus_rpc = reader.value("node_consensus_rpc", SecretUrl::parse);
-        let l1_rpc = reader.value("l1_rpc", SecretUrl::parse);
+        let node_execution_rpc = reader.value("node_execution_rpc", parse::urls);
+        let node_consensus_rpc = reader.value("node_consensus_rpc", parse::urls);
+        let l1_rpc = reader.value("l1_rpc", parse::urls);
         let query_service_url = reader.value("query_service_url", SecretUrl::parse);
         let light_client_address = reader.optional("light_client_address", parse::address);
-        let batcher_addresses = reader.value("batcher_addresses", parse::addresses);
+        let authenticator = reader.optional("batch_authenticator_address", parse::address);
+        let batchers = match reader.optional("batcher_addresses", parse::terms) {
+            Some(_) if authenticator.is_some() => {
+                reader.refuse(
+                    "batcher_addresses",
+                    "give either this or batch_authenticator_address, not both",
+                );
+                None
+            }
+            Some(terms) => Some(BatcherSource::Fixed(terms)),
+            None => Some(BatcherSource::Contract(authenticator)),
+        };
         let namespace = reader.optional("namespace", parse::namespace);
         let initial_hotshot_height = reader.optional("initial_hotshot_height", parse::height);
         let store_path = reader.value("store_path", parse::path);
@@ -98,7 +109,7 @@ impl Config {
                 l1_rpc: l1_rpc?,
                 query_service_url: query_service_url?,
                 light_client_address,
-                batcher_addresses: batcher_addresses?,
+                batchers: batchers?,
                 namespace,
                 initial_hotshot_height,
                 store_path: store_path?,
@@ -160,16 +171,16 @@ pub fn describe(values: &Values) -> String {
             None if setting.required => format!("# {} is missing", setting.name),
             None => format!("# {} is not set", setting.name),
             Some(value) => {
-                let shown = if setting.secret {
-                    toml_string(
-                        &SecretUrl::parse(&value.text)
-                            .map_or_else(|_| "…".into(), |url| url.to_string()),
-                    )
-                } else if setting.list {
-                    let elements: Vec<_> = parse::list(&value.text).map(toml_string).collect();
+                let shown = |text: &str| match SecretUrl::parse(text) {
+                    _ if !setting.secret => toml_string(text),
+                    Ok(url) => toml_string(&url.to_string()),
+                    Err(_) => toml_string("…"),
+                };
+                let shown = if setting.list {
+                    let elements: Vec<_> = parse::list(&value.text).map(shown).collect();
                     format!("[{}]", elements.join(", "))
                 } else {
-                    toml_string(&value.text)
+                    shown(&value.text)
                 };
                 format!("{} = {shown} # {}", setting.name, value.source.describe(setting.name))
             }

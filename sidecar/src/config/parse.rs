@@ -4,8 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use alloy_primitives::Address;
 
-use super::{Problem, Problems, Setting, Values};
-use crate::telemetry::log::Format;
+use super::{Problem, Problems, SecretUrl, Setting, Values};
+use crate::{rollup::Term, telemetry::log::Format};
 
 /// Reads values one after the other and collects what is wrong.
 pub(super) struct Reader<'a> {
@@ -48,6 +48,12 @@ impl<'a> Reader<'a> {
             .ok()
     }
 
+    /// A value that is wrong beside others.
+    pub(super) fn refuse(&mut self, name: &str, text: &str) {
+        let source = self.values.get(name).map(|value| value.source.clone());
+        self.problems.add(Problem::of(name, source, text));
+    }
+
     /// The result, if nothing was wrong.
     pub(super) fn finish<T>(self, build: impl FnOnce() -> Option<T>) -> Result<T, Problems> {
         if self.problems.is_empty() { build().ok_or(self.problems) } else { Err(self.problems) }
@@ -72,14 +78,42 @@ pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|element| !element.is_empty())
 }
 
-pub(super) fn addresses(text: &str) -> Result<Vec<Address>, String> {
-    let mut addresses = list(text).map(address).collect::<Result<Vec<_>, _>>()?;
-    if addresses.is_empty() {
+/// At least one URL.
+pub(super) fn urls(text: &str) -> Result<Vec<SecretUrl>, String> {
+    let urls = list(text).map(SecretUrl::parse).collect::<Result<Vec<_>, _>>()?;
+    if urls.is_empty() { Err("at least one URL is needed".into()) } else { Ok(urls) }
+}
+
+/// At least one batcher.
+pub(super) fn terms(text: &str) -> Result<Vec<Term>, String> {
+    let mut terms = list(text).map(term).collect::<Result<Vec<_>, _>>()?;
+    if terms.is_empty() {
         return Err("at least one address is needed".into());
     }
-    addresses.sort_unstable();
-    addresses.dedup();
-    Ok(addresses)
+    terms.sort_unstable();
+    terms.dedup();
+    Ok(terms)
+}
+
+/// `ADDRESS`, or `ADDRESS@FIRST..END` with L1 blocks, either of which may be left out.
+fn term(text: &str) -> Result<Term, String> {
+    let Some((batcher, range)) = text.split_once('@') else {
+        return address(text).map(Term::always);
+    };
+    let batcher = address(batcher)?;
+    let block = |digits: &str| match digits {
+        "" => Some(None),
+        digits => digits.parse().ok().map(Some),
+    };
+    let ends = range.split_once("..").and_then(|(from, until)| Some((block(from)?, block(until)?)));
+    match ends {
+        Some((from, until)) if until.is_none_or(|until| from.unwrap_or(0) < until) => {
+            Ok(Term { batcher, from: from.unwrap_or(0), until })
+        }
+        _ => Err(format!(
+            "{range:?} is no range of L1 blocks, such as 100..200 (200 not included), 100.. or ..200"
+        )),
+    }
 }
 
 pub(super) fn namespace(text: &str) -> Result<u32, String> {

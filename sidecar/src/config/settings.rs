@@ -36,9 +36,14 @@ impl Setting {
         setting
     }
 
-    const fn required_list(name: &'static str, help: &'static str) -> Self {
+    const fn urls(name: &'static str, help: &'static str) -> Self {
+        let mut setting = Self::url(name, help);
+        setting.list = true;
+        setting
+    }
+
+    const fn optional_list(name: &'static str, help: &'static str) -> Self {
         let mut setting = Self::optional(name, help);
-        setting.required = true;
         setting.list = true;
         setting
     }
@@ -65,15 +70,33 @@ impl Setting {
 /// Every setting, in the order of help and of `check-config`.
 pub const SETTINGS: &[Setting] = &[
     Setting::with_default("listen_addr", "127.0.0.1:8090", "Address and port of the HTTP API"),
-    Setting::url("node_execution_rpc", "URL of the full node's execution RPC"),
-    Setting::url("node_consensus_rpc", "URL of the full node's consensus RPC (op-node)"),
-    Setting::url("l1_rpc", "URL of the L1 execution RPC"),
+    Setting::urls(
+        "node_execution_rpc",
+        "URLs of the full node's execution RPC; a later one is asked when those before fail",
+    ),
+    Setting::urls(
+        "node_consensus_rpc",
+        "URLs of the full node's consensus RPC (op-node); a later one is asked when those before fail",
+    ),
+    Setting::urls(
+        "l1_rpc",
+        "URLs of L1 execution RPCs; a later one is asked when those before fail",
+    ),
     Setting::url("query_service_url", "URL of the HotShot query service"),
     Setting::optional(
         "light_client_address",
         "Address of the light client contract on L1, which tells where reading HotShot begins",
     ),
-    Setting::required_list("batcher_addresses", "Addresses that may sign batches"),
+    Setting::optional(
+        "batch_authenticator_address",
+        "Address of the BatchAuthenticator contract on L1, which tells who may sign batches, if it is not \
+         the one that the rollup's configuration names",
+    ),
+    Setting::optional_list(
+        "batcher_addresses",
+        "Addresses that may sign batches, instead of the contract; ADDRESS@FIRST..END limits one to \
+         batches with an L1 origin from FIRST to before END, either of which may be left out",
+    ),
     Setting::optional(
         "namespace",
         "Espresso namespace of the rollup, if it is not the L2 chain id",

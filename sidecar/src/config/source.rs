@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Problem, Problems,
+    Problem, Problems, parse,
     settings::{SETTINGS, Setting},
 };
 
@@ -151,7 +151,7 @@ fn as_text(setting: &Setting, value: &toml::Value) -> Option<String> {
     }
 }
 
-/// Replaces a reference to a variable or a file by what it names.
+/// Replaces references to variables and files by what they name.
 fn resolve(
     setting: &Setting,
     text: &str,
@@ -160,6 +160,17 @@ fn resolve(
     if !setting.secret {
         return Ok(text.to_owned());
     }
+    if setting.list {
+        let elements = parse::list(text).map(|element| resolve_one(element, environment));
+        return Ok(elements.collect::<Result<Vec<_>, _>>()?.join(","));
+    }
+    resolve_one(text, environment)
+}
+
+fn resolve_one(
+    text: &str,
+    environment: &impl Fn(&str) -> Option<String>,
+) -> Result<String, String> {
     if let Some(name) = text.strip_prefix("env:") {
         return environment(name)
             .ok_or_else(|| format!("the environment variable {name} is not set"));

@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, io::Write};
 
 use super::*;
+use crate::rollup::Term;
 
 const ADDRESS: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 
@@ -104,7 +105,6 @@ fn all_problems_are_listed_at_once_each_with_its_source() {
         ("node_consensus_rpc", "missing"),
         ("l1_rpc (environment FINALITY_L1_RPC)", "the scheme must be http or https, not ws"),
         ("query_service_url", "missing"),
-        ("batcher_addresses", "missing"),
         ("namespace (file ", "not a whole number from 0 to 4294967295"),
     ];
     for (start, text) in expected {
@@ -123,6 +123,9 @@ fn bad_values_are_refused() {
         ("light_client_address", "0x1234", "is not an address"),
         ("batcher_addresses", " , ", "at least one address"),
         ("batcher_addresses", "0x1234", "is not an address"),
+        ("batch_authenticator_address", ADDRESS, "not both"),
+        ("l1_rpc", ",", "at least one URL"),
+        ("l1_rpc", "http://a.test,host:8545", "the scheme must be http or https"),
         ("initial_hotshot_height", "-1", "is not a height"),
         ("verification_interval", "0s", "must be above zero"),
         ("verification_interval", "5", "is not a duration"),
@@ -179,7 +182,8 @@ fn the_file_takes_arrays_and_whole_numbers() {
         "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
     );
     let config = given.config().unwrap();
-    assert_eq!(config.batcher_addresses.len(), 2);
+    let BatcherSource::Fixed(terms) = config.batchers else { panic!("{:?}", config.batchers) };
+    assert_eq!(terms.len(), 2, "no address counts twice");
     assert_eq!(config.namespace, Some(7));
     assert_eq!(config.initial_hotshot_height, Some(0));
 }
@@ -189,17 +193,23 @@ fn secrets_may_be_references_and_are_never_shown() {
     let secret = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(secret.path(), "https://l1.test:444/v3/secret?key=secret\n").unwrap();
     let mut given = Given::complete();
-    given.variable("l1_rpc", &format!("file:{}", secret.path().display()));
+    given.variable("l1_rpc", &format!("file:{}, env:NODE", secret.path().display()));
     given.variables.insert("NODE".into(), "http://secret@node.test".into());
     given.flags.insert("node_execution_rpc", "env:NODE".into());
     let config = given.config().unwrap();
-    assert_eq!(config.l1_rpc.expose().as_str(), "https://l1.test:444/v3/secret?key=secret");
-    assert_eq!(config.l1_rpc.to_string(), "https://l1.test:444/…");
+    let [first, second] = &*config.l1_rpc else { panic!("{:?}", config.l1_rpc) };
+    assert_eq!(first.expose().as_str(), "https://l1.test:444/v3/secret?key=secret");
+    assert_eq!(first.to_string(), "https://l1.test:444/…");
+    assert_eq!(second.expose().as_str(), "http://secret@node.test/");
     let values = given.values();
     let shown = format!("{}{config:?}{values:?}", describe(&values));
     assert!(!shown.contains("secret"), "{shown}");
     assert!(
-        shown.contains("node_execution_rpc = \"http://node.test/…\" # flag --node-execution-rpc"),
+        shown.contains("node_execution_rpc = [\"http://node.test/…\"] # flag --node-execution-rpc"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("l1_rpc = [\"https://l1.test:444/…\", \"http://node.test/…\"]"),
         "{shown}"
     );
     assert!(shown.contains("# namespace is not set"));
@@ -222,4 +232,36 @@ fn names_are_unique_and_defaults_parse() {
     names.dedup();
     assert_eq!(names.len(), SETTINGS.len());
     assert!(SETTINGS.iter().all(|setting| !(setting.required && setting.default.is_some())));
+}
+
+#[test]
+fn batchers_are_a_list_with_l1_ranges_or_a_contract() {
+    let of = |text: &str| {
+        let mut given = Given::complete();
+        given.variable("batcher_addresses", text);
+        given.config().map(|config| config.batchers)
+    };
+    let batcher: Address = ADDRESS.parse().unwrap();
+    let table = [
+        (String::new(), 0, None),
+        ("@100..200".into(), 100, Some(200)),
+        ("@100..".into(), 100, None),
+        ("@..200".into(), 0, Some(200)),
+        ("@..".into(), 0, None),
+    ];
+    for (range, from, until) in table {
+        let term = Term { batcher, from, until };
+        assert_eq!(of(&format!("{ADDRESS}{range}")).unwrap(), BatcherSource::Fixed(vec![term]));
+        // What is shown can be given again.
+        assert_eq!(of(&term.to_string()).unwrap(), BatcherSource::Fixed(vec![term]));
+    }
+    for range in ["@", "@5", "@5...", "@9..9", "@9..5", "@-1..5", "@a..b", "@1..2..3"] {
+        let problem = of(&format!("{ADDRESS}{range}")).unwrap_err().to_string();
+        assert!(problem.contains("is no range of L1 blocks"), "{range}: {problem}");
+    }
+    let mut given = Given::complete();
+    given.variables.remove("FINALITY_BATCHER_ADDRESSES");
+    assert_eq!(given.config().unwrap().batchers, BatcherSource::Contract(None));
+    given.variable("batch_authenticator_address", ADDRESS);
+    assert_eq!(given.config().unwrap().batchers, BatcherSource::Contract(Some(batcher)));
 }

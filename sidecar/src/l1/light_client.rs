@@ -1,11 +1,13 @@
 //! Espresso's light client contract.
 
+use alloy_primitives::Address;
 use thiserror::Error;
 
-use crate::upstream::UpstreamError;
+use super::{L1, State};
+use crate::{block::BlockId, upstream::UpstreamError};
 
 /// Call data of `finalizedState()`.
-pub(super) const FINALIZED_STATE: &str = "0x9fdb54a7";
+const FINALIZED_STATE: &str = "0x9fdb54a7";
 
 /// The answer of `finalizedState()`, without the commitment, which is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +52,21 @@ impl FinalizedState {
 }
 
 fn number(word: &[u8; 32]) -> Result<u64, LightClientError> {
-    let (high, low) = word.split_last_chunk::<8>().ok_or(LightClientError::Malformed)?;
-    if high.iter().all(|byte| *byte == 0) {
-        Ok(u64::from_be_bytes(*low))
-    } else {
-        Err(LightClientError::Malformed)
+    super::number(word).ok_or(LightClientError::Malformed)
+}
+
+impl L1 {
+    /// What the light client at `contract` said after an L1 block.
+    ///
+    /// # Errors
+    /// [`LightClientError`].
+    pub async fn light_client(
+        &self,
+        contract: Address,
+        block: BlockId,
+    ) -> Result<FinalizedState, LightClientError> {
+        let data = self.eth_call(contract, FINALIZED_STATE, State::Of(block)).await?;
+        FinalizedState::decode(&data)
     }
 }
 

@@ -1,29 +1,49 @@
-//! The L1 node: what is final there, hashes by number, and Espresso's light client contract.
+//! L1: what is final there, hashes by number, and Espresso's contracts.
+//!
+//! Several endpoints may be given. The newest final block is pinned by its hash, and an endpoint is
+//! asked for anything else only while it has that block: all answers belong to one chain.
 
+mod batch_authenticator;
 mod light_client;
+mod pin;
+
+use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes};
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
+pub use batch_authenticator::{BatchAuthenticatorError, BatcherHistory};
 pub use light_client::{FinalizedState, LightClientError};
 
 use crate::{
     block::BlockId,
-    node::{block_id_call, quantity_call},
-    upstream::{Upstream, UpstreamError},
+    node::{Quantity, block_id_call},
+    upstream::{Failover, Upstream, UpstreamError},
 };
+use pin::{Distrust, Pin};
 
-/// The L1 node.
+/// L1 behind one or more endpoints. A clone is a handle to the same.
 #[derive(Debug, Clone)]
 pub struct L1 {
-    rpc: Upstream,
+    endpoints: Failover,
+    pin: Arc<Pin>,
+}
+
+/// The L1 state that a contract is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// After this block.
+    Of(BlockId),
+    /// After the latest block.
+    Latest,
 }
 
 impl L1 {
-    /// An L1 node with this RPC endpoint.
+    /// L1 behind these endpoints.
     #[must_use]
-    pub const fn new(rpc: Upstream) -> Self {
-        Self { rpc }
+    pub fn new(endpoints: impl Into<Failover>) -> Self {
+        Self { endpoints: endpoints.into(), pin: Arc::default() }
     }
 
     /// The chain id.
@@ -31,46 +51,157 @@ impl L1 {
     /// # Errors
     /// [`UpstreamError`], as for every call here.
     pub async fn chain_id(&self) -> Result<u64, UpstreamError> {
-        quantity_call(&self.rpc, "eth_chainId").await
+        let Quantity(id) = self.call("eth_chainId", json!([])).await?;
+        Ok(id)
     }
 
-    /// The newest final block; none when the node knows of none.
+    /// The newest final block; none when no endpoint knows of one. It does not fall: a reading below the
+    /// pinned block comes from an endpoint that lags.
     ///
     /// # Errors
     /// [`UpstreamError`].
     pub async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
-        block_id_call(&self.rpc, json!("finalized")).await
+        let pinned = self.pin.block();
+        let (mut failed, mut lagging, mut contradictions) = (None, false, 0);
+        for (index, endpoint) in self.endpoints.in_turn() {
+            match finalized_of(endpoint, pinned).await {
+                Ok(Some(block)) => {
+                    self.pin.set(block, index);
+                    self.endpoints.prefer(index);
+                    return Ok(Some(block));
+                }
+                Ok(None) => lagging = true,
+                Err(distrust) => {
+                    lagging |= matches!(distrust, Distrust::Lags(_));
+                    contradictions += usize::from(matches!(distrust, Distrust::Contradicts { .. }));
+                    failed.get_or_insert(blame(endpoint, distrust));
+                }
+            }
+        }
+        if contradictions == self.endpoints.count() {
+            // Then the pin was wrong: without this, one wrong answer would count for ever.
+            tracing::error!(
+                "every L1 endpoint contradicts the final block read before, which is given up"
+            );
+            self.pin.clear();
+        } else if lagging {
+            return Ok(pinned);
+        }
+        failed.map_or(Ok(None), Err)
     }
 
     /// The hash of the block with a number, by the `hash` member: recomputing it would fail with every
-    /// fork that adds a header field. None if the node does not have the block.
+    /// fork that adds a header field. None if no endpoint has the block.
     ///
     /// # Errors
     /// [`UpstreamError`].
     pub async fn hash_at(&self, number: u64) -> Result<Option<B256>, UpstreamError> {
-        match block_id_call(&self.rpc, json!(format!("{number:#x}"))).await? {
-            Some(block) if block.number != number => Err(UpstreamError::Malformed(format!(
-                "asked for block {number}, the answer is block {}",
-                block.number
-            ))),
-            block => Ok(block.map(|block| block.hash)),
+        let (mut missing, mut failed) = (false, None);
+        for (index, endpoint) in self.endpoints.in_turn() {
+            match self.checked(index, endpoint, block_at(endpoint, number)).await {
+                Ok(Some(block)) => {
+                    self.endpoints.prefer(index);
+                    return Ok(Some(block.hash));
+                }
+                Ok(None) => missing = true,
+                Err(error) => _ = failed.get_or_insert(error),
+            }
         }
+        failed.filter(|_| !missing).map_or(Ok(None), Err)
     }
 
-    /// What the light client contract at `address` said at an L1 block.
-    ///
-    /// # Errors
-    /// [`LightClientError`].
-    pub async fn light_client(
+    /// The return data of a contract's view function.
+    async fn eth_call(
         &self,
-        address: Address,
-        block: u64,
-    ) -> Result<FinalizedState, LightClientError> {
-        let call = json!([
-            {"to": address, "data": light_client::FINALIZED_STATE},
-            format!("{block:#x}"),
-        ]);
-        let data: Bytes = self.rpc.call("eth_call", call).await?;
-        FinalizedState::decode(&data)
+        contract: Address,
+        data: &str,
+        state: State,
+    ) -> Result<Bytes, UpstreamError> {
+        let block = match state {
+            State::Of(block) => json!({"blockHash": block.hash}),
+            State::Latest => json!("latest"),
+        };
+        self.call("eth_call", json!([{"to": contract, "data": data}, block])).await
+    }
+
+    /// The answer of the first endpoint in turn that has the pinned block and no error.
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: Value,
+    ) -> Result<T, UpstreamError> {
+        let mut failed = None;
+        for (index, endpoint) in self.endpoints.in_turn() {
+            match self.checked(index, endpoint, endpoint.call(method, &params)).await {
+                Ok(answer) => {
+                    self.endpoints.prefer(index);
+                    return Ok(answer);
+                }
+                Err(error) => _ = failed.get_or_insert(error),
+            }
+        }
+        Err(failed.unwrap_or_else(Failover::nobody))
+    }
+
+    /// The answer of an endpoint, asked for only if that endpoint has the pinned block.
+    async fn checked<T>(
+        &self,
+        index: usize,
+        endpoint: &Upstream,
+        answer: impl Future<Output = Result<T, UpstreamError>>,
+    ) -> Result<T, UpstreamError> {
+        if let Some(pinned) = self.pin.unchecked(index) {
+            let there = block_at(endpoint, pinned.number).await?;
+            pin::compare(there, pinned).map_err(|distrust| blame(endpoint, distrust))?;
+            self.pin.agrees(pinned, index);
+        }
+        answer.await
     }
 }
+
+/// The newest final block of an endpoint, if its chain has the pinned one.
+async fn finalized_of(
+    endpoint: &Upstream,
+    pinned: Option<BlockId>,
+) -> Result<Option<BlockId>, Distrust> {
+    let block = block_id_call(endpoint, json!("finalized")).await?;
+    let Some(pinned) = pinned else { return Ok(block) };
+    let there = match block {
+        Some(block) if block.number > pinned.number => block_at(endpoint, pinned.number).await?,
+        block => block.filter(|block| block.number == pinned.number),
+    };
+    pin::compare(there, pinned)?;
+    Ok(block)
+}
+
+/// The block of an endpoint with a number; none if it does not have it.
+async fn block_at(endpoint: &Upstream, number: u64) -> Result<Option<BlockId>, UpstreamError> {
+    match block_id_call(endpoint, json!(format!("{number:#x}"))).await? {
+        Some(block) if block.number != number => Err(UpstreamError::Malformed(format!(
+            "asked for block {number}, the answer is block {}",
+            block.number
+        ))),
+        block => Ok(block),
+    }
+}
+
+/// Makes the endpoint's status show that it is not used, and why.
+fn blame(endpoint: &Upstream, distrust: Distrust) -> UpstreamError {
+    match distrust {
+        Distrust::Upstream(error) => error,
+        Distrust::Lags(_) | Distrust::Contradicts { .. } => {
+            let error = UpstreamError::Distrusted(distrust.to_string());
+            endpoint.blame(&error);
+            error
+        }
+    }
+}
+
+/// A word as a number; none if it is above 64 bits.
+fn number(word: &[u8; 32]) -> Option<u64> {
+    let (high, low) = word.split_last_chunk::<8>()?;
+    high.iter().all(|byte| *byte == 0).then(|| u64::from_be_bytes(*low))
+}
+
+#[cfg(test)]
+mod tests;

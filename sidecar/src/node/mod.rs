@@ -13,7 +13,7 @@ pub use consensus::{Genesis, L1Ref, L2Ref, RollupConfig, SyncStatus};
 
 use crate::{
     block::BlockId,
-    upstream::{Upstream, UpstreamError},
+    upstream::{Failover, Upstream, UpstreamError},
 };
 
 /// A block with its transactions, as far as the comparison with a batch needs it.
@@ -70,11 +70,11 @@ impl From<Header> for BlockId {
     }
 }
 
-/// The full node.
+/// The full node. Several endpoints may be given of each kind; one is asked until it gives no answer.
 #[derive(Debug, Clone)]
 pub struct Node {
-    execution: Upstream,
-    consensus: Upstream,
+    execution: Failover,
+    consensus: Failover,
 }
 
 /// A node that answers a question about one block with another block.
@@ -85,8 +85,8 @@ fn wrong_number(asked: u64, answered: u64) -> UpstreamError {
 impl Node {
     /// A node with these RPC endpoints.
     #[must_use]
-    pub const fn new(execution: Upstream, consensus: Upstream) -> Self {
-        Self { execution, consensus }
+    pub fn new(execution: impl Into<Failover>, consensus: impl Into<Failover>) -> Self {
+        Self { execution: execution.into(), consensus: consensus.into() }
     }
 
     /// The chain id.
@@ -94,7 +94,7 @@ impl Node {
     /// # Errors
     /// [`UpstreamError`], as for every call here.
     pub async fn chain_id(&self) -> Result<u64, UpstreamError> {
-        quantity_call(&self.execution, "eth_chainId").await
+        self.quantity("eth_chainId").await
     }
 
     /// The number of the latest block.
@@ -102,7 +102,7 @@ impl Node {
     /// # Errors
     /// [`UpstreamError`].
     pub async fn latest(&self) -> Result<u64, UpstreamError> {
-        quantity_call(&self.execution, "eth_blockNumber").await
+        self.quantity("eth_blockNumber").await
     }
 
     /// The hash of the block with a number; none if the node does not have it.
@@ -110,7 +110,7 @@ impl Node {
     /// # Errors
     /// [`UpstreamError`].
     pub async fn hash_at(&self, number: u64) -> Result<Option<B256>, UpstreamError> {
-        let block = header_call(&self.execution, json!(format!("{number:#x}"))).await?;
+        let block = self.header(json!(format!("{number:#x}"))).await?;
         match block {
             Some(block) if block.number != number => Err(wrong_number(number, block.number)),
             block => Ok(block.map(|block| block.hash)),
@@ -135,7 +135,7 @@ impl Node {
     /// # Errors
     /// [`UpstreamError`].
     pub async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
-        match header_call(&self.execution, json!("finalized")).await {
+        match self.header(json!("finalized")).await {
             Ok(block) => Ok(block.map(BlockId::from)),
             Err(UpstreamError::Rpc { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -157,32 +157,30 @@ impl Node {
     pub async fn sync_status(&self) -> Result<SyncStatus, UpstreamError> {
         self.consensus.call("optimism_syncStatus", json!([])).await
     }
+
+    async fn quantity(&self, method: &str) -> Result<u64, UpstreamError> {
+        let Quantity(number) = self.execution.call(method, json!([])).await?;
+        Ok(number)
+    }
+
+    async fn header(&self, block: serde_json::Value) -> Result<Option<Header>, UpstreamError> {
+        self.execution.call("eth_getBlockByNumber", json!([block, false])).await
+    }
 }
 
-/// A call without parameters that answers a hex quantity.
-pub(crate) async fn quantity_call(upstream: &Upstream, method: &str) -> Result<u64, UpstreamError> {
-    let Quantity(number) = upstream.call(method, json!([])).await?;
-    Ok(number)
-}
-
-/// Number and hash of a block by number or tag; none if the node does not have it.
-async fn header_call(
-    upstream: &Upstream,
-    block: serde_json::Value,
-) -> Result<Option<Header>, UpstreamError> {
-    upstream.call("eth_getBlockByNumber", json!([block, false])).await
-}
-
-/// Number and hash of a block by number or tag; none if the node does not have it.
+/// Number and hash of an endpoint's block by number or tag; none if it does not have it.
 pub(crate) async fn block_id_call(
     upstream: &Upstream,
     block: serde_json::Value,
 ) -> Result<Option<BlockId>, UpstreamError> {
-    Ok(header_call(upstream, block).await?.map(BlockId::from))
+    let header: Option<Header> =
+        upstream.call("eth_getBlockByNumber", json!([block, false])).await?;
+    Ok(header.map(BlockId::from))
 }
 
+/// A hex quantity of JSON-RPC.
 #[derive(Deserialize)]
-struct Quantity(#[serde(deserialize_with = "quantity")] u64);
+pub(crate) struct Quantity(#[serde(deserialize_with = "quantity")] pub(crate) u64);
 
 /// A hex quantity of JSON-RPC that fits 64 bits.
 fn quantity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {

@@ -2,10 +2,13 @@
 //!
 //! The verifier knows no rollup kind; it works on the [`Facts`] of a batch and asks a [`Rollup`] for the rest.
 
+mod authority;
 pub mod op;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use thiserror::Error;
+
+pub use authority::{Authority, BatcherSource, KnownBatchers, Standing, Term};
 
 use crate::{block::BlockId, node::Block};
 
@@ -24,9 +27,11 @@ pub struct Facts {
     pub l1_origin: BlockId,
 }
 
-/// A batch by somebody who is authorised to post batches.
+/// A batch by a known batcher. Whether that one may sign it depends on the L1 origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch<C> {
+    /// Who signed it.
+    pub signer: Address,
     /// What the verifier's rules look at.
     pub facts: Facts,
     /// What only the comparison with a block looks at.
@@ -38,6 +43,9 @@ pub trait Rollup: Send + Sync + 'static {
     /// What is kept of a batch, beside its facts, until its number is settled. Compact. Batches with equal
     /// facts and contents are one batch: every verdict on the one holds for the other.
     type Content: PartialEq + Send + Sync + 'static;
+
+    /// Whose signatures [`Self::admit`] takes; the verifier adds to it.
+    fn batchers(&self) -> &KnownBatchers;
 
     /// Authenticates and decodes a payload found in the namespace, in this order. Anybody may post
     /// there: no I/O, and no work beyond a hash and a signature recovery before the signer is known.
@@ -77,9 +85,9 @@ pub enum Rejected {
     /// No public key belongs to the signature.
     #[error("signature: no key can be recovered from it")]
     Unrecoverable,
-    /// Signed by somebody who is not an authorised batcher.
+    /// Signed by somebody who is no batcher.
     #[error("signer: {0} is not an authorised batcher")]
-    Stranger(alloy_primitives::Address),
+    Stranger(Address),
     /// Not the structure of a batch.
     #[error("structure: {0}")]
     Structure(String),

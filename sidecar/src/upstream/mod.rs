@@ -1,6 +1,7 @@
 //! A dependency of the sidecar that is reached over HTTP: bounded answers, a time limit, back-off, and
 //! a memory of how it is.
 
+mod failover;
 mod health;
 mod json_rpc;
 
@@ -14,6 +15,7 @@ use finality_core::headers;
 use reqwest::{Response, StatusCode};
 use thiserror::Error;
 
+pub use failover::Failover;
 pub use health::{DependencyReport, LastError};
 
 use crate::{
@@ -60,6 +62,9 @@ pub enum UpstreamError {
     /// Not asked, since it failed a moment ago.
     #[error("not asked again yet, after: {0}")]
     BackingOff(String),
+    /// Its word does not agree with what is settled.
+    #[error("{0}")]
+    Distrusted(String),
 }
 
 impl UpstreamError {
@@ -72,8 +77,14 @@ impl UpstreamError {
             | Self::Malformed(_)
             | Self::Rpc { .. }
             | Self::ThroughFilter { .. }
-            | Self::BackingOff(_) => false,
+            | Self::BackingOff(_)
+            | Self::Distrusted(_) => false,
         }
+    }
+
+    /// Whether the dependency did answer, so that another one would not say more.
+    const fn is_answer(&self) -> bool {
+        matches!(self, Self::Rpc { .. })
     }
 
     fn outcome(&self) -> Outcome {
@@ -137,6 +148,12 @@ impl Upstream {
     pub fn report(&self) -> DependencyReport {
         let Inner { target, setting, url, .. } = &*self.inner;
         self.health().report(target.as_str(), setting, url.to_string())
+    }
+
+    /// Remembers that an answer turned out to be of no use after it was read.
+    pub fn blame(&self, error: &UpstreamError) {
+        let line = self.health().failed(error, None);
+        health::log(&line, self.inner.target, &self.inner.url);
     }
 
     /// `GET` of a path relative to the base URL.

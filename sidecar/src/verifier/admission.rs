@@ -95,8 +95,6 @@ pub(super) async fn admit<R: Rollup>(
             Ok(Settled { number, hash: Some(finalized.hash), l1_origin: Some(origin) })
         }
         OriginVerdict::Invalid => Err(Refused::OriginInvalid { number, origin }),
-        OriginVerdict::Undecided | OriginVerdict::Ask(_) => {
-            Err(Refused::OriginNotFinal { number, origin })
-        }
+        _ => Err(Refused::OriginNotFinal { number, origin }),
     }
 }

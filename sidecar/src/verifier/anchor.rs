@@ -37,16 +37,35 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(())
     }
 
-    /// Where reading begins: the stored position; else the light client's height at the block's own L1
-    /// origin, since later batches are posted later; else the configured height.
+    /// Where reading begins: the stored position, unless batches before it may be signed by a key that is
+    /// new; without one, where the batches above the block begin.
     async fn start_height(&self, tip: &Settled) -> Result<u64, Waiting> {
-        if let Some(height) = self.keeper.restart_height() {
-            return Ok(height);
+        match self.keeper.restart_height() {
+            Some(height) if self.batchers.newer_than(tip) => self.lower_start(height, tip).await,
+            Some(height) => Ok(height),
+            None => self.fresh_start(tip).await.map_err(Waiting::from),
         }
+    }
+
+    /// The lower of a height and of where the batches above a block begin, if that can be told.
+    pub(super) async fn lower_start(&self, height: u64, tip: &Settled) -> Result<u64, Waiting> {
+        match self.fresh_start(tip).await {
+            Ok(start) => Ok(start.min(height)),
+            Err(NoStart::Outage(problem)) => Err(Waiting::Start(problem)),
+            Err(NoStart::Untold(problem)) => {
+                tracing::warn!(problem, height, "batches of a new batcher may be missed");
+                Ok(height)
+            }
+        }
+    }
+
+    /// Where the batches above a block begin: at the light client's height at its L1 origin, since later
+    /// batches are posted later; else at the configured height.
+    async fn fresh_start(&self, tip: &Settled) -> Result<u64, NoStart> {
         let configured = self.options.initial_hotshot_height;
         let Some(contract) = self.options.light_client else {
             return configured.ok_or_else(|| {
-                Waiting::Start("set light_client_address or initial_hotshot_height".into())
+                NoStart::Untold("set light_client_address or initial_hotshot_height".into())
             });
         };
         match self.light_client_height(contract, tip).await {
@@ -61,9 +80,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     tracing::warn!(%error, height, "the light client has no height: using initial_hotshot_height");
                     Ok(height)
                 }
-                None => Err(Waiting::Start(format!("{error}; or set initial_hotshot_height"))),
+                None => Err(NoStart::Untold(format!("{error}; or set initial_hotshot_height"))),
             },
-            Err(error) => Err(Waiting::Start(error.to_string())),
+            Err(error) => Err(NoStart::Outage(error.to_string())),
         }
     }
 
@@ -83,6 +102,22 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 origin.map_err(|error| UpstreamError::Malformed(error.to_string()))?
             }
         };
-        Ok(self.l1.light_client(contract, origin.number).await?.block_height)
+        Ok(self.l1.light_client(contract, origin).await?.block_height)
+    }
+}
+
+/// Why it is not known where the batches above a block begin.
+#[derive(Debug)]
+enum NoStart {
+    /// Somebody gave no answer.
+    Outage(String),
+    /// Nothing tells it.
+    Untold(String),
+}
+
+impl From<NoStart> for Waiting {
+    fn from(no_start: NoStart) -> Self {
+        let (NoStart::Outage(problem) | NoStart::Untold(problem)) = no_start;
+        Self::Start(problem)
     }
 }

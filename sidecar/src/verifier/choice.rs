@@ -2,7 +2,7 @@
 //!
 //! Verdicts are recomputed each time, never stored: a wrong or late answer of L1 does no lasting harm.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use alloy_primitives::B256;
 
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     block::BlockId,
     head::Settled,
-    rollup::{Batch, Facts, Rollup},
+    rollup::{Authority, Batch, Facts, Rollup, Standing},
 };
 
 /// What L1 said in this round.
@@ -22,15 +22,21 @@ pub struct L1View {
     finalized: Option<BlockId>,
     /// Hashes by number; none where the node had no answer.
     hashes: BTreeMap<u64, Option<B256>>,
+    /// Who may sign batches.
+    authority: Arc<Authority>,
 }
 
-/// What L1 says of an origin.
+/// What L1 says of the origin of a batch, and of its signer there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OriginVerdict {
     /// It is final, with that hash.
     Valid,
     /// Another block of that number is final.
     Invalid,
+    /// The signer may not sign batches with that origin.
+    Unauthorised,
+    /// It is final, but who may sign there is not known yet.
+    Unsettled,
     /// It is not final yet, or L1 has no answer.
     Undecided,
     /// The hash at this L1 height must be asked for.
@@ -42,7 +48,7 @@ impl L1View {
     #[must_use]
     pub fn new(finalized: Option<BlockId>) -> Self {
         let hashes = finalized.iter().map(|block| (block.number, Some(block.hash))).collect();
-        Self { finalized, hashes }
+        Self { finalized, hashes, authority: Arc::default() }
     }
 
     /// The newest final block.
@@ -54,6 +60,25 @@ impl L1View {
     /// Remembers the hash at a height for this round; none if there was no answer.
     pub fn learn(&mut self, number: u64, hash: Option<B256>) {
         self.hashes.insert(number, hash);
+    }
+
+    /// Remembers who may sign batches.
+    pub fn know_authority(&mut self, authority: Arc<Authority>) {
+        self.authority = authority;
+    }
+
+    /// Judges the signer and the L1 origin of a batch.
+    #[must_use]
+    pub fn judge_batch<C>(&self, batch: &Batch<C>) -> OriginVerdict {
+        let origin = batch.facts.l1_origin;
+        if self.finalized.is_none_or(|finalized| origin.number > finalized.number) {
+            return OriginVerdict::Undecided;
+        }
+        match self.authority.standing(batch.signer, origin.number) {
+            Standing::Authorised => self.judge(origin),
+            Standing::Unauthorised => OriginVerdict::Unauthorised,
+            Standing::Unsettled => OriginVerdict::Unsettled,
+        }
     }
 
     /// Judges an L1 origin.
@@ -108,7 +133,7 @@ pub fn choose<'a, R: Rollup>(
         return Choice::Waits(Waiting::Batch { number: tip.number });
     };
     let reread = candidates.reread_for(number);
-    let (mut impossible, mut invalid) = (0_usize, 0_usize);
+    let (mut impossible, mut invalid, mut unauthorised) = (0_usize, 0_usize, 0_usize);
     for (position, batch) in candidates.of(number) {
         if let Some(height) = reread.filter(|height| *height <= position.height) {
             return Choice::Reread(height);
@@ -118,9 +143,13 @@ pub fn choose<'a, R: Rollup>(
             continue;
         }
         let origin = batch.facts.l1_origin;
-        match l1.judge(origin) {
+        match l1.judge_batch(batch) {
             OriginVerdict::Valid => return Choice::Chosen(position, batch),
             OriginVerdict::Invalid => invalid += 1,
+            OriginVerdict::Unauthorised => unauthorised += 1,
+            OriginVerdict::Unsettled => {
+                return Choice::Waits(Waiting::Authority { number, origin });
+            }
             OriginVerdict::Ask(number) => return Choice::Ask(number),
             OriginVerdict::Undecided => {
                 return Choice::Waits(Waiting::Origin {
@@ -133,8 +162,8 @@ pub fn choose<'a, R: Rollup>(
     }
     match reread {
         Some(height) => Choice::Reread(height),
-        None if impossible + invalid > 0 => {
-            Choice::Waits(Waiting::OtherFork { number, impossible, invalid })
+        None if impossible + invalid + unauthorised > 0 => {
+            Choice::Waits(Waiting::OtherFork { number, impossible, invalid, unauthorised })
         }
         None => Choice::Waits(Waiting::Batch { number }),
     }

@@ -254,11 +254,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let block = block.ok_or(Waiting::NodeBlock { number })?;
         let mut found = None;
         for (position, batch) in self.candidates.of(number) {
-            let origin = batch.facts.l1_origin;
-            if let OriginVerdict::Ask(height) = l1.judge(origin) {
+            if let OriginVerdict::Ask(height) = l1.judge_batch(batch) {
                 l1.learn(height, ask(&self.l1, height).await);
             }
-            if l1.judge(origin) == OriginVerdict::Valid
+            if l1.judge_batch(batch) == OriginVerdict::Valid
                 && self.rollup.compare(batch, &block).is_ok()
             {
                 found = Some((position, batch.facts));

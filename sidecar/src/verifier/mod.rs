@@ -6,6 +6,7 @@
 
 mod admission;
 mod anchor;
+mod authority;
 mod candidates;
 mod chain;
 mod choice;
@@ -29,11 +30,12 @@ pub use waiting::Waiting;
 use crate::{
     head::{HeadKeeper, Settled},
     node::RollupConfig,
-    rollup::Rollup,
+    rollup::{BatcherSource, Rollup},
     status::StatusBoard,
     store::StoreError,
     telemetry::{Metrics, metrics::BatchResult},
 };
+use authority::Batchers;
 use feed::Feed;
 use finality::FinalityReading;
 
@@ -44,6 +46,8 @@ pub struct Options {
     pub interval: Duration,
     /// The Espresso namespace, if it is not the chain id.
     pub namespace: Option<u32>,
+    /// Where it is told who may sign batches.
+    pub batchers: BatcherSource,
     /// The light client contract on L1.
     pub light_client: Option<Address>,
     /// Where reading HotShot begins when neither store nor light client knows.
@@ -82,6 +86,7 @@ pub struct Verifier<R: Rollup, N, L, F> {
     chain: Option<ChainFacts>,
     /// Where verification starts while there is no head: genesis.
     anchor: Option<Settled>,
+    batchers: Batchers,
     feed: Option<Feed<F>>,
     candidates: Candidates<R>,
     finality: Option<FinalityReading>,
@@ -124,6 +129,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             metrics,
             chain: None,
             anchor: None,
+            batchers: Batchers::default(),
             feed: None,
             candidates,
             finality: None,
@@ -205,8 +211,11 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         self.look_at_finality(&chain, &mut l1).await?;
         let tip = self.tip(&chain)?;
         look?;
+        self.look_at_batchers(&chain, &mut l1).await?;
         self.open(&chain, &tip).await?;
-        self.advance(&chain, &mut l1).await
+        self.read_passed_over(&tip).await?;
+        let waiting = self.advance(&chain, &mut l1).await?;
+        Ok(waiting.map(|waiting| self.explain(waiting)))
     }
 
     /// The block after which verification goes on.

@@ -5,7 +5,7 @@ use alloy_primitives::{Address, B256};
 use crate::{
     block::BlockId,
     espresso::{HotShotHeader, NamespaceBlock, QueryService},
-    l1::{FinalizedState, L1, LightClientError},
+    l1::{BatchAuthenticatorError, BatcherHistory, FinalizedState, L1, LightClientError, State},
     node::{Block, Node, RollupConfig, SyncStatus},
     upstream::UpstreamError,
 };
@@ -47,7 +47,8 @@ source! {
         fn chain_id() -> Result<u64, UpstreamError>;
         fn finalized() -> Result<Option<BlockId>, UpstreamError>;
         fn hash_at(number: u64) -> Result<Option<B256>, UpstreamError>;
-        fn light_client(address: Address, block: u64) -> Result<FinalizedState, LightClientError>;
+        fn light_client(contract: Address, block: BlockId) -> Result<FinalizedState, LightClientError>;
+        fn batchers(contract: Address, state: State) -> Result<BatcherHistory, BatchAuthenticatorError>;
     }
 }
 

@@ -17,6 +17,9 @@ pub enum Waiting {
     /// The node's settings or chains do not fit together.
     #[error("wrong configuration: {0}")]
     Mismatched(String),
+    /// It is not known who may sign batches.
+    #[error("who may sign batches is not known: {0}")]
+    Batchers(String),
     /// There is no block to start from.
     #[error("there is no block to start from yet: {0}")]
     Anchor(String),
@@ -40,9 +43,17 @@ pub enum Waiting {
         /// The next block.
         number: u64,
     },
+    /// HotShot has no batch for the next block, and is not meant to.
+    #[error(
+        "HotShot has no batch for block {number}: the chain runs on the fallback batcher, so HotShot carries nothing"
+    )]
+    FallbackBatcher {
+        /// The next block.
+        number: u64,
+    },
     /// HotShot has batches for the next block, but none that can follow the head.
     #[error(
-        "HotShot's batches for block {number} do not follow the head: {impossible} of another fork, {invalid} on L1 blocks that Ethereum did not keep"
+        "HotShot's batches for block {number} do not follow the head: {impossible} of another fork, {invalid} on L1 blocks that Ethereum did not keep, {unauthorised} by a batcher that may not sign there"
     )]
     OtherFork {
         /// The next block.
@@ -51,6 +62,16 @@ pub enum Waiting {
         impossible: usize,
         /// How many are built on L1 blocks that are not final ones.
         invalid: usize,
+        /// How many are signed by somebody who may not sign batches with their L1 origin.
+        unauthorised: usize,
+    },
+    /// The L1 origin of the next batch is final, but the contract was not read up to there.
+    #[error("block {number} waits for the batchers at its L1 origin {origin} to be read")]
+    Authority {
+        /// The next block.
+        number: u64,
+        /// Its L1 origin.
+        origin: BlockId,
     },
     /// The L1 origin of the next batch is not final, or L1 gave no answer.
     #[error("block {number} waits for its L1 origin {origin} to be final; L1 is final up to {}", finalized_number(.finalized))]

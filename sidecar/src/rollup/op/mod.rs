@@ -5,8 +5,6 @@ mod deposit;
 mod l1_info;
 mod signature;
 
-use std::collections::BTreeSet;
-
 use alloy_primitives::{Address, B256, keccak256};
 
 pub use batch::OpBatch;
@@ -14,13 +12,13 @@ pub use deposit::{DEPOSIT_TYPE, Deposit};
 pub use l1_info::{L1Info, L1InfoError};
 pub use signature::{SIGNATURE_LENGTH, recover_signer};
 
-use super::{Batch, Difference, Facts, Rejected, Rollup};
+use super::{Batch, Difference, Facts, KnownBatchers, Rejected, Rollup};
 use crate::{block::BlockId, node::Block};
 
-/// The OP stack, with the addresses that may sign batches.
-#[derive(Debug, Clone)]
+/// The OP stack, with the addresses whose signatures are read.
+#[derive(Debug, Clone, Default)]
 pub struct Op {
-    batchers: BTreeSet<Address>,
+    batchers: KnownBatchers,
 }
 
 /// What is kept of an OP batch for its comparison with a block.
@@ -64,10 +62,15 @@ impl Op {
 impl Rollup for Op {
     type Content = OpContent;
 
+    fn batchers(&self) -> &KnownBatchers {
+        &self.batchers
+    }
+
     fn admit(&self, payload: &[u8]) -> Result<Batch<OpContent>, Rejected> {
         let signed = self.authenticate(payload)?;
         let batch = OpBatch::decode(signed.body)?;
         Ok(Batch {
+            signer: signed.signer,
             facts: batch.facts(),
             content: OpContent {
                 info_deposit: keccak256(batch.info_deposit),

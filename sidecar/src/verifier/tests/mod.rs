@@ -2,6 +2,7 @@
 //! anybody may post to, and counters of every call.
 
 mod anchoring;
+mod batchers;
 mod choosing;
 mod feeding;
 mod finality;

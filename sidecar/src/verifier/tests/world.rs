@@ -14,9 +14,11 @@ use crate::{
     block::BlockId,
     espresso::{HotShotHeader, NamespaceBlock},
     head::{HeadKeeper, PublishedHead},
-    l1::{FinalizedState, LightClientError},
+    l1::{
+        BatchAuthenticatorError, BatcherHistory, FinalizedState, LightClientError, State as L1State,
+    },
     node::{Block, Genesis, L1Ref, L2Ref, RollupConfig, SyncStatus, Transaction},
-    rollup::{Batch, Difference, Facts, Rejected, Rollup},
+    rollup::{Batch, BatcherSource, Difference, Facts, KnownBatchers, Rejected, Rollup, Term},
     status::StatusBoard,
     store::memory::MemoryStore,
     telemetry::Metrics,
@@ -53,10 +55,14 @@ pub(super) fn l2_hash(fork: Fork, number: u64) -> B256 {
     hash_of("l2", fork, number)
 }
 
-/// A batch as it is posted; `signed` says whether the batcher signed it.
+/// Who signs, unless a test says otherwise.
+pub(super) const BATCHER: Address = Address::repeat_byte(0xb1);
+
+/// A batch as it is posted; `signed` says whether its signature is a good one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Posted {
     pub(super) signed: bool,
+    pub(super) signer: Address,
     pub(super) number: u64,
     pub(super) hash: B256,
     pub(super) parent_hash: B256,
@@ -69,6 +75,7 @@ impl Posted {
     pub(super) fn of(fork: Fork, number: u64) -> Self {
         Self {
             signed: true,
+            signer: BATCHER,
             number,
             hash: l2_hash(fork, number),
             parent_hash: l2_hash(fork, number - 1),
@@ -85,20 +92,25 @@ pub(super) fn origin(number: u64) -> BlockId {
 }
 
 /// A rollup whose payloads are JSON and whose blocks bear their origin in the first transaction.
-#[derive(Debug)]
-pub(super) struct TestRollup;
+#[derive(Debug, Default)]
+pub(super) struct TestRollup(KnownBatchers);
 
 impl Rollup for TestRollup {
     type Content = ();
 
+    fn batchers(&self) -> &KnownBatchers {
+        &self.0
+    }
+
     fn admit(&self, payload: &[u8]) -> Result<Batch<()>, Rejected> {
         let posted: Posted = serde_json::from_slice(payload)
             .map_err(|error| Rejected::Structure(error.to_string()))?;
-        if !posted.signed {
-            return Err(Rejected::Stranger(Address::ZERO));
+        if !posted.signed || !self.0.contains(&posted.signer) {
+            return Err(Rejected::Stranger(posted.signer));
         }
-        let Posted { number, hash, parent_hash, timestamp, l1_origin, .. } = posted;
-        Ok(Batch { facts: Facts { number, hash, parent_hash, timestamp, l1_origin }, content: () })
+        let Posted { signer, number, hash, parent_hash, timestamp, l1_origin, .. } = posted;
+        let facts = Facts { number, hash, parent_hash, timestamp, l1_origin };
+        Ok(Batch { signer, facts, content: () })
     }
 
     fn size(_: &Batch<()>) -> usize {
@@ -133,6 +145,12 @@ pub(super) struct State {
     pub(super) l1_fork: Fork,
     pub(super) l1_finalized: Option<u64>,
     pub(super) light_client: BTreeMap<u64, u64>,
+    /// Batchers by the L1 block in which they were set; none before the contract.
+    pub(super) batchers: BTreeMap<u64, Address>,
+    /// The L1 block from which on the contract is there; none if it never is.
+    pub(super) authenticator: Option<u64>,
+    pub(super) active_is_espresso: bool,
+    pub(super) l1_latest: u64,
     pub(super) hotshot: Vec<Vec<Vec<u8>>>,
     /// Blocks that are decided but whose payload the service does not have.
     pub(super) hotshot_missing: BTreeSet<u64>,
@@ -159,6 +177,10 @@ impl World {
             l1_fork: MAIN,
             l1_finalized: Some(1_000_000),
             light_client: BTreeMap::new(),
+            batchers: BTreeMap::from([(0, BATCHER)]),
+            authenticator: Some(0),
+            active_is_espresso: true,
+            l1_latest: 1_000_000,
             hotshot: Vec::new(),
             hotshot_missing: BTreeSet::new(),
             hotshot_height: None,
@@ -214,6 +236,7 @@ impl World {
         let mut options = Options {
             interval: Duration::ZERO,
             namespace: None,
+            batchers: BatcherSource::Fixed(vec![Term::always(BATCHER)]),
             light_client: None,
             initial_hotshot_height: Some(0),
             budget: Budget::default(),
@@ -224,7 +247,7 @@ impl World {
         let board = Arc::new(StatusBoard::new(head.clone(), Vec::new));
         let world = self.clone();
         let verifier = Verifier::new(
-            TestRollup,
+            TestRollup::default(),
             self.clone(),
             self.clone(),
             move |_| world.clone(),
@@ -387,13 +410,36 @@ impl L1Source for World {
     async fn light_client(
         &self,
         _: Address,
-        block: u64,
+        block: BlockId,
     ) -> Result<FinalizedState, LightClientError> {
         let state = self.called("l1", "light client")?;
-        match state.light_client.range(..=block).next_back() {
+        match state.light_client.range(..=block.number).next_back() {
             Some((_, height)) => Ok(FinalizedState { view_number: 1, block_height: *height }),
             None => Err(LightClientError::NoContract),
         }
+    }
+
+    async fn batchers(
+        &self,
+        _: Address,
+        at: L1State,
+    ) -> Result<BatcherHistory, BatchAuthenticatorError> {
+        let state = self.called("l1", "batchers")?;
+        let block = match at {
+            L1State::Of(block) => block.number,
+            L1State::Latest => state.l1_latest,
+        };
+        if state.authenticator.is_none_or(|deployed| deployed > block) {
+            return Err(BatchAuthenticatorError::NoContract);
+        }
+        let entries: Vec<_> = state.batchers.range(..=block).collect();
+        let terms = entries.iter().enumerate().map(|(index, (from, batcher))| Term {
+            batcher: **batcher,
+            from: **from,
+            until: entries.get(index + 1).map(|(from, _)| **from),
+        });
+        let active_is_espresso = Some(state.active_is_espresso);
+        Ok(BatcherHistory { terms: terms.collect(), active_is_espresso })
     }
 }
 

@@ -1,0 +1,299 @@
+//! Several endpoints over real sockets: chains that fork, lag and answer nonsense.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use alloy_primitives::{B256, keccak256};
+use axum::{Json, Router, http::StatusCode, routing::post};
+
+use super::*;
+use crate::{
+    config::SecretUrl,
+    rollup::Term,
+    telemetry::{Metrics, metrics::Target},
+    upstream::UpstreamOptions,
+};
+
+const OLD: Address = Address::repeat_byte(0xb1);
+const NEW: Address = Address::repeat_byte(0xb2);
+const CONTRACT: Address = Address::repeat_byte(0xcc);
+
+/// What an endpoint has and says.
+#[derive(Debug, Clone)]
+struct Chain {
+    /// Blocks above `fork_at` are others, by this name.
+    fork: &'static str,
+    fork_at: u64,
+    latest: u64,
+    finalized: Option<u64>,
+    down: bool,
+    /// Return data by call data; an empty answer when there is none.
+    contract: BTreeMap<String, String>,
+    reverts: bool,
+    asked: Vec<Value>,
+}
+
+fn hash(fork: &str, fork_at: u64, number: u64) -> B256 {
+    let name = if number > fork_at { fork } else { "" };
+    keccak256(format!("{name} {number}"))
+}
+
+fn main(number: u64) -> BlockId {
+    BlockId { number, hash: hash("", 0, number) }
+}
+
+impl Chain {
+    fn answer(&mut self, request: &Value) -> Value {
+        self.asked.push(request.clone());
+        let (method, params) = (request["method"].as_str().unwrap(), &request["params"]);
+        match method {
+            "eth_chainId" => json!({"result": "0x5"}),
+            "eth_getBlockByNumber" => {
+                let number = match params[0].as_str().unwrap() {
+                    "finalized" => self.finalized,
+                    digits => Some(u64::from_str_radix(&digits[2..], 16).unwrap()),
+                };
+                let number = number.filter(|number| *number <= self.latest);
+                json!({"result": number.map(|number| json!({
+                    "number": format!("{number:#x}"), "hash": hash(self.fork, self.fork_at, number),
+                }))})
+            }
+            "eth_call" => match self.contract.get(params[0]["data"].as_str().unwrap()) {
+                Some(data) => json!({"result": data}),
+                None if self.reverts => {
+                    json!({"error": {"code": 3, "message": "execution reverted"}})
+                }
+                None => json!({"result": "0x"}),
+            },
+            other => panic!("{other}"),
+        }
+    }
+
+    /// A BatchAuthenticator with this history.
+    fn batchers(&mut self, entries: &[(Address, u64)]) {
+        self.reverts = true;
+        self.contract.insert("0x4268ecaa".into(), format!("0x{:064x}", entries.len()));
+        self.contract.insert("0xeca919df".into(), format!("0x{:064x}", 1));
+        for (index, (batcher, from)) in entries.iter().enumerate() {
+            let words = format!("0x{}{from:064x}", hex::encode(batcher.into_word()));
+            self.contract.insert(format!("0xfd402af7{index:064x}"), words);
+        }
+    }
+}
+
+/// Endpoints, and L1 behind them.
+struct World {
+    chains: Vec<Arc<Mutex<Chain>>>,
+    upstreams: Vec<Upstream>,
+    l1: L1,
+}
+
+impl World {
+    async fn new(count: usize) -> Self {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let (mut chains, mut upstreams) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let chain = Arc::new(Mutex::new(Chain {
+                fork: "",
+                fork_at: 0,
+                latest: 100,
+                finalized: Some(90),
+                down: false,
+                contract: BTreeMap::new(),
+                reverts: false,
+                asked: Vec::new(),
+            }));
+            let served = Arc::clone(&chain);
+            let router = Router::new().route(
+                "/",
+                post(async move |Json(request): Json<Value>| {
+                    let mut chain = served.lock().unwrap();
+                    match chain.down {
+                        true => Err(StatusCode::BAD_REQUEST),
+                        false => Ok(Json(chain.answer(&request))),
+                    }
+                }),
+            );
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/", listener.local_addr().unwrap());
+            tokio::spawn(async move { axum::serve(listener, router).await });
+            let options = UpstreamOptions {
+                request_timeout: Duration::from_secs(20),
+                retry_interval: Duration::ZERO,
+                metrics: Metrics::new(),
+            };
+            let url = SecretUrl::parse(&url).unwrap();
+            upstreams.push(Upstream::new(Target::L1, "l1_rpc", url, options).unwrap());
+            chains.push(chain);
+        }
+        let endpoints = Failover::new(upstreams[0].clone(), upstreams[1..].to_vec());
+        Self { chains, upstreams, l1: L1::new(endpoints) }
+    }
+
+    fn chain(&self, index: usize) -> MutexGuard<'_, Chain> {
+        self.chains[index].lock().unwrap()
+    }
+
+    /// The last error in the status of an endpoint that is not in order.
+    fn trouble(&self, index: usize) -> Option<String> {
+        let report = self.upstreams[index].report();
+        report.last_error.filter(|_| report.ok == Some(false)).map(|error| error.message)
+    }
+}
+
+#[tokio::test]
+async fn the_next_endpoint_is_asked_when_one_fails_and_stays() {
+    let world = World::new(3).await;
+    assert_eq!(world.l1.finalized().await, Ok(Some(main(90))));
+    world.chain(0).down = true;
+    assert_eq!(world.l1.finalized().await, Ok(Some(main(90))));
+    let before = world.chain(0).asked.len();
+    world.chain(0).down = false;
+    assert_eq!(world.l1.hash_at(80).await, Ok(Some(main(80).hash)));
+    assert_eq!(world.chain(0).asked.len(), before, "the second one stays");
+    world.chain(1).down = true;
+    world.chain(2).down = true;
+    assert_eq!(world.l1.chain_id().await, Ok(5), "in turn, the first one again");
+    world.chain(0).down = true;
+    assert_eq!(world.l1.hash_at(80).await, Err(UpstreamError::Status(400)));
+    assert_eq!(world.l1.finalized().await, Err(UpstreamError::Status(400)));
+}
+
+#[tokio::test]
+async fn finality_does_not_fall_to_an_endpoint_that_lags() {
+    let world = World::new(2).await;
+    assert_eq!(world.l1.finalized().await, Ok(Some(main(90))));
+    world.chain(0).down = true;
+    (world.chain(1).latest, world.chain(1).finalized) = (70, Some(60));
+    assert_eq!(world.l1.finalized().await, Ok(Some(main(90))));
+    assert!(world.trouble(1).unwrap().contains("it lags"), "{:?}", world.trouble(1));
+    // Nothing else is asked of it either, not even what it has.
+    assert!(world.l1.hash_at(50).await.is_err());
+    world.chain(1).finalized = None;
+    assert_eq!(world.l1.finalized().await, Ok(Some(main(90))));
+    (world.chain(1).latest, world.chain(1).finalized) = (110, Some(95));
+    assert_eq!(world.l1.finalized().await, Ok(Some(main(95))));
+    assert_eq!(world.l1.hash_at(50).await, Ok(Some(main(50).hash)));
+    assert_eq!(world.trouble(1), None);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_contradicts_a_final_block_is_named_and_not_used() {
+    let world = World::new(2).await;
+    assert_eq!(world.l1.finalized().await, Ok(Some(main(90))));
+    (world.chain(1).fork, world.chain(1).fork_at) = ("other", 85);
+    world.chain(0).down = true;
+    // By its hash there, and below a final block of its own that is higher.
+    for finalized in [90, 99] {
+        world.chain(1).finalized = Some(finalized);
+        assert!(matches!(world.l1.finalized().await, Err(UpstreamError::Status(400))));
+        let trouble = world.trouble(1).unwrap();
+        assert!(
+            trouble.contains(&format!("contradicts the final L1 block {}", main(90))),
+            "{trouble}"
+        );
+        assert!(trouble.contains("l1_rpc"), "{trouble}");
+    }
+    assert!(world.l1.hash_at(80).await.is_err(), "although it would have said the right hash");
+    assert!(world.l1.chain_id().await.is_err());
+    world.chain(0).down = false;
+    assert_eq!(world.l1.hash_at(88).await, Ok(Some(main(88).hash)));
+}
+
+#[tokio::test]
+async fn one_wrong_final_block_is_given_up_when_everybody_contradicts_it() {
+    for count in [1, 3] {
+        let world = World::new(count).await;
+        (world.chain(0).fork, world.chain(0).fork_at) = ("wrong", 80);
+        let wrong = BlockId { number: 90, hash: hash("wrong", 80, 90) };
+        assert_eq!(world.l1.finalized().await, Ok(Some(wrong)));
+        // While somebody still says so, it counts, and is only not available without him.
+        world.chain(0).down = true;
+        assert!(world.l1.finalized().await.is_err());
+        assert_eq!(world.l1.pin.block(), Some(wrong));
+        (world.chain(0).down, world.chain(0).fork) = (false, "");
+        assert!(matches!(world.l1.finalized().await, Err(UpstreamError::Distrusted(_))));
+        assert_eq!(world.l1.finalized().await, Ok(Some(main(90))));
+        assert_eq!(world.l1.hash_at(85).await, Ok(Some(main(85).hash)));
+    }
+}
+
+#[tokio::test]
+async fn contracts_are_asked_by_the_hash_of_the_block() {
+    let world = World::new(1).await;
+    let words = format!("0x{:064x}{:064x}{:064x}", 7, 991, 1);
+    world.chain(0).contract.insert("0x9fdb54a7".into(), words);
+    let state = world.l1.light_client(CONTRACT, main(80)).await.unwrap();
+    assert_eq!((state.view_number, state.block_height), (7, 991));
+    let call = world.chain(0).asked.last().unwrap()["params"].clone();
+    assert_eq!(call[0]["to"], json!(CONTRACT));
+    assert_eq!(call[1], json!({"blockHash": main(80).hash}));
+}
+
+#[tokio::test]
+async fn the_history_of_the_batchers_is_read() {
+    let world = World::new(1).await;
+    world.chain(0).batchers(&[(OLD, 10), (NEW, 50)]);
+    let history = world.l1.batchers(CONTRACT, State::Of(main(90))).await.unwrap();
+    let terms = [
+        Term { batcher: OLD, from: 10, until: Some(50) },
+        Term { batcher: NEW, from: 50, until: None },
+    ];
+    assert_eq!((&*history.terms, history.active_is_espresso), (&terms[..], Some(true)));
+    let calls: Vec<_> = world.chain(0).asked.iter().map(|call| call["params"][1].clone()).collect();
+    assert_eq!(calls, vec![json!({"blockHash": main(90).hash}); 4]);
+    // Nothing is kept: another answer is believed as a whole.
+    world.chain(0).batchers(&[(NEW, 40)]);
+    world.chain(0).contract.remove("0xeca919df");
+    let history = world.l1.batchers(CONTRACT, State::Latest).await.unwrap();
+    let terms = [Term { batcher: NEW, from: 40, until: None }];
+    assert_eq!((&*history.terms, history.active_is_espresso), (&terms[..], None));
+    assert_eq!(world.chain(0).asked.last().unwrap()["params"][1], "latest");
+}
+
+#[tokio::test]
+async fn a_contract_without_history_asks_for_the_fixed_list() {
+    let world = World::new(1).await;
+    world.chain(0).reverts = true;
+    let read = || world.l1.batchers(CONTRACT, State::Of(main(90)));
+    assert!(matches!(read().await, Err(BatchAuthenticatorError::Upstream(_))), "no such contract");
+    let batcher = format!("0x{}", hex::encode(OLD.into_word()));
+    world.chain(0).contract.insert("0x88da3bb7".into(), batcher);
+    let error = read().await.unwrap_err();
+    assert_eq!(error, BatchAuthenticatorError::NoHistory);
+    assert!(error.to_string().contains("batcher_addresses"));
+}
+
+#[tokio::test]
+async fn what_is_no_batch_authenticator_is_refused() {
+    let world = World::new(1).await;
+    let read = || world.l1.batchers(CONTRACT, State::Of(main(90)));
+    let error = read().await.unwrap_err();
+    assert_eq!(error, BatchAuthenticatorError::NoContract, "no code: an empty answer");
+    assert!(error.to_string().contains("batch_authenticator_address"));
+    for length in ["0x01".to_owned(), format!("0x{:064x}", 1001), format!("0x{}", "ff".repeat(32))]
+    {
+        world.chain(0).contract.insert("0x4268ecaa".into(), length.clone());
+        let error = read().await.unwrap_err();
+        assert!(matches!(error, BatchAuthenticatorError::Malformed(_)), "{length}: {error}");
+    }
+    world.chain(0).batchers(&[(OLD, 10), (NEW, 10)]);
+    let error = read().await.unwrap_err();
+    assert!(error.to_string().contains("not in order"), "{error}");
+}
+
+#[tokio::test]
+async fn one_reading_may_go_over_several_endpoints_since_it_is_of_one_block() {
+    let world = World::new(2).await;
+    assert_eq!(world.l1.finalized().await, Ok(Some(main(90))));
+    for index in 0..2 {
+        world.chain(index).batchers(&[(OLD, 10), (NEW, 50)]);
+    }
+    // The first one lost the state of that block.
+    world.chain(0).contract.remove(&format!("0xfd402af7{:064x}", 1));
+    let history = world.l1.batchers(CONTRACT, State::Of(main(90))).await.unwrap();
+    assert_eq!(history.terms.len(), 2);
+}

@@ -1,0 +1,177 @@
+//! Who may sign batches: which signatures are worth reading, and whose batch counts at which L1 origin.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use alloy_primitives::Address;
+use serde::Serialize;
+
+/// A batcher, and the L1 origins of the batches that it may sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Term {
+    /// Who signs.
+    pub batcher: Address,
+    /// The first L1 block.
+    pub from: u64,
+    /// The L1 block that is the first one of somebody else; none if there is no end.
+    pub until: Option<u64>,
+}
+
+impl Term {
+    /// A batcher that may always sign.
+    #[must_use]
+    pub const fn always(batcher: Address) -> Self {
+        Self { batcher, from: 0, until: None }
+    }
+
+    /// Whether it holds for batches with this L1 origin.
+    #[must_use]
+    pub fn holds_at(&self, l1_origin: u64) -> bool {
+        self.from <= l1_origin && self.until.is_none_or(|until| l1_origin < until)
+    }
+}
+
+impl fmt::Display for Term {
+    /// As in the setting `batcher_addresses`: `0x…`, `0x…@100..`, `0x…@100..200`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { batcher, from, until } = self;
+        match until {
+            None if *from == 0 => write!(f, "{batcher}"),
+            None => write!(f, "{batcher}@{from}.."),
+            Some(until) => write!(f, "{batcher}@{from}..{until}"),
+        }
+    }
+}
+
+/// Where it is told who may sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BatcherSource {
+    /// A fixed list.
+    Fixed(Vec<Term>),
+    /// The BatchAuthenticator contract on L1; without an address, the one that the rollup's configuration names.
+    Contract(Option<Address>),
+}
+
+/// What is settled of who may sign.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Authority {
+    terms: Vec<Term>,
+    /// The last L1 block for which the terms are settled; none if they are for all of them.
+    settled_up_to: Option<u64>,
+}
+
+/// What somebody's signature is worth at an L1 origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It may sign.
+    Authorised,
+    /// It may not.
+    Unauthorised,
+    /// Not settled yet.
+    Unsettled,
+}
+
+impl Authority {
+    /// Terms that hold whatever happens on L1.
+    #[must_use]
+    pub const fn fixed(terms: Vec<Term>) -> Self {
+        Self { terms, settled_up_to: None }
+    }
+
+    /// Terms as a final L1 block has them.
+    #[must_use]
+    pub const fn settled(terms: Vec<Term>, up_to: u64) -> Self {
+        Self { terms, settled_up_to: Some(up_to) }
+    }
+
+    /// What a signature is worth on a batch with this L1 origin.
+    #[must_use]
+    pub fn standing(&self, signer: Address, l1_origin: u64) -> Standing {
+        if self.settled_up_to.is_some_and(|settled| l1_origin > settled) {
+            return Standing::Unsettled;
+        }
+        let holds = |term: &Term| term.batcher == signer && term.holds_at(l1_origin);
+        if self.terms.iter().any(holds) { Standing::Authorised } else { Standing::Unauthorised }
+    }
+}
+
+/// The addresses whose signatures are read at all. It only grows: a batch is judged by [`Authority`]
+/// in any case. A clone is a handle to the same set.
+#[derive(Debug, Clone, Default)]
+pub struct KnownBatchers(Arc<RwLock<BTreeSet<Address>>>);
+
+impl KnownBatchers {
+    /// Whether a signature of this address is read.
+    #[must_use]
+    pub fn contains(&self, address: &Address) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(address)
+    }
+
+    /// Adds addresses. Answers whether one of them is new.
+    pub fn extend(&self, addresses: impl IntoIterator<Item = Address>) -> bool {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let before = known.len();
+        known.extend(addresses);
+        known.len() > before
+    }
+}
+
+impl FromIterator<Address> for KnownBatchers {
+    fn from_iter<I: IntoIterator<Item = Address>>(addresses: I) -> Self {
+        let known = Self::default();
+        known.extend(addresses);
+        known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Address = Address::repeat_byte(1);
+    const B: Address = Address::repeat_byte(2);
+
+    #[test]
+    fn a_term_ends_before_the_block_that_ends_it() {
+        let terms = vec![
+            Term { batcher: A, from: 0, until: Some(100) },
+            Term { batcher: B, from: 100, until: None },
+        ];
+        let authority = Authority::settled(terms, 150);
+        let table = [
+            (A, 0, Standing::Authorised),
+            (A, 99, Standing::Authorised),
+            (A, 100, Standing::Unauthorised),
+            (B, 99, Standing::Unauthorised),
+            (B, 100, Standing::Authorised),
+            (B, 150, Standing::Authorised),
+            (B, 151, Standing::Unsettled),
+            (A, u64::MAX, Standing::Unsettled),
+            (Address::ZERO, 100, Standing::Unauthorised),
+        ];
+        for (signer, origin, standing) in table {
+            assert_eq!(authority.standing(signer, origin), standing, "{signer} at {origin}");
+        }
+    }
+
+    #[test]
+    fn a_fixed_list_is_settled_for_every_block() {
+        let authority = Authority::fixed(vec![Term::always(A)]);
+        assert_eq!(authority.standing(A, u64::MAX), Standing::Authorised);
+        assert_eq!(authority.standing(B, 0), Standing::Unauthorised);
+        assert_eq!(Authority::default().standing(A, 0), Standing::Unauthorised);
+    }
+
+    #[test]
+    fn what_is_known_grows_for_all_handles() {
+        let known: KnownBatchers = [A].into_iter().collect();
+        let other = known.clone();
+        assert!(!other.contains(&B));
+        assert!(known.extend([A, B]));
+        assert!(!known.extend([B]));
+        assert!(other.contains(&A) && other.contains(&B));
+    }
+}

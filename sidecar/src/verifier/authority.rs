@@ -1,0 +1,166 @@
+//! Who may sign batches. Known before the namespace is read; read anew with each final L1 block.
+
+use std::sync::Arc;
+
+use alloy_primitives::Address;
+
+use super::{Candidates, ChainFacts, FeedSource, L1Source, L1View, NodeSource, Verifier, Waiting};
+use crate::{
+    block::BlockId,
+    head::Settled,
+    l1::State,
+    rollup::{Authority, BatcherSource, Rollup, Term},
+    status::BatcherFindings,
+};
+
+/// What is known of the batchers.
+#[derive(Debug, Default)]
+pub(super) struct Batchers {
+    /// As of the last final L1 block at which it could be read.
+    authority: Option<Arc<Authority>>,
+    /// That block; none for a fixed list.
+    read_at: Option<BlockId>,
+    /// The L1 block since which the newest key may sign, final or not.
+    newest: u64,
+    /// Whether batches of a key that was learned late may have been passed over.
+    passed_over: bool,
+    /// Whether the contract says that the Espresso batcher is at work.
+    active_is_espresso: Option<bool>,
+}
+
+impl Batchers {
+    /// Whether batches for the blocks above `tip` may have been passed over before a restart: they were
+    /// if they are signed by a key that was not known then.
+    pub(super) fn newer_than(&self, tip: &Settled) -> bool {
+        tip.l1_origin.is_some_and(|origin| self.newest > origin.number)
+    }
+
+    fn known(&mut self, terms: &[Term]) {
+        let newest = terms.iter().map(|term| term.from).max();
+        self.newest = self.newest.max(newest.unwrap_or(0));
+    }
+}
+
+impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
+    /// Learns who may sign batches, if L1 has a new final block, and tells `l1`. Fails only while
+    /// nothing is known at all.
+    pub(super) async fn look_at_batchers(
+        &mut self,
+        chain: &ChainFacts,
+        l1: &mut L1View,
+    ) -> Result<(), Waiting> {
+        if self.batchers_unread(l1) {
+            let source = self.options.batchers.clone();
+            let read = match source {
+                BatcherSource::Fixed(terms) => {
+                    self.know_batchers(&terms);
+                    self.batchers.authority = Some(Arc::new(Authority::fixed(terms.clone())));
+                    self.board.update(|findings| {
+                        findings.batchers = BatcherFindings { terms, ..Default::default() };
+                    });
+                    Ok(())
+                }
+                BatcherSource::Contract(address) => match address.or(chain.authenticator()) {
+                    Some(contract) => self.read_contract(contract, l1).await,
+                    None => Err("the rollup's configuration names no BatchAuthenticator: give batcher_addresses or batch_authenticator_address".into()),
+                },
+            };
+            let error = read.err();
+            self.board.update(|findings| findings.batchers.error.clone_from(&error));
+            if let (None, Some(error)) = (&self.batchers.authority, error) {
+                return Err(Waiting::Batchers(error));
+            }
+        }
+        if let Some(authority) = &self.batchers.authority {
+            l1.know_authority(Arc::clone(authority));
+        }
+        Ok(())
+    }
+
+    /// Whether there is something to read: once for a fixed list, once for each final L1 block otherwise.
+    fn batchers_unread(&self, l1: &L1View) -> bool {
+        match (&self.batchers.authority, &self.options.batchers) {
+            (Some(_), BatcherSource::Fixed(_)) => false,
+            (Some(_), BatcherSource::Contract(_)) => {
+                l1.finalized().is_some() && self.batchers.read_at != l1.finalized()
+            }
+            (None, _) => true,
+        }
+    }
+
+    /// Reads the contract at L1's final block, and at its latest one for keys whose first batches may
+    /// be on HotShot already.
+    async fn read_contract(&mut self, contract: Address, l1: &L1View) -> Result<(), String> {
+        let finalized = l1.finalized().ok_or("L1's final block is not known")?;
+        let settled = self.l1.batchers(contract, State::Of(finalized)).await;
+        let settled = settled.map_err(|error| {
+            format!("{error} (L1 block {}, contract {contract})", finalized.number)
+        })?;
+        self.know_batchers(&settled.terms);
+        // Without it the keys are learned when they are final.
+        if let Ok(latest) = self.l1.batchers(contract, State::Latest).await {
+            self.know_batchers(&latest.terms);
+        }
+        let authority = Authority::settled(settled.terms.clone(), finalized.number);
+        self.batchers.authority = Some(Arc::new(authority));
+        self.batchers.read_at = Some(finalized);
+        self.batchers.active_is_espresso = settled.active_is_espresso;
+        self.board.update(|findings| {
+            findings.batchers = BatcherFindings {
+                contract: Some(contract),
+                terms: settled.terms,
+                read_at: Some(finalized),
+                active_is_espresso: settled.active_is_espresso,
+                error: None,
+            };
+        });
+        Ok(())
+    }
+
+    /// Takes the signatures of these keys from now on.
+    fn know_batchers(&mut self, terms: &[Term]) {
+        self.batchers.known(terms);
+        if self.rollup.batchers().extend(terms.iter().map(|term| term.batcher)) {
+            let terms: Vec<String> = terms.iter().map(ToString::to_string).collect();
+            tracing::info!(terms = terms.join(", "), "batchers");
+            self.batchers.passed_over = self.feed.is_some();
+        }
+    }
+
+    /// Goes back to where the batches above `tip` begin when a new key is known: they may be signed by
+    /// it, and were a stranger's when they were read.
+    pub(super) async fn read_passed_over(&mut self, tip: &Settled) -> Result<(), Waiting> {
+        if !self.batchers.passed_over {
+            return Ok(());
+        }
+        let Some(cursor) = self.feed.as_ref().map(super::Feed::cursor) else { return Ok(()) };
+        let restart = self.candidates.restart_height(tip.number, cursor);
+        let height = self.lower_start(restart, tip).await?;
+        tracing::info!(height, "a batcher is new: reading HotShot again");
+        self.metrics.reset("keys");
+        // What is kept may stand behind what was passed over.
+        self.candidates = Candidates::new(self.options.budget);
+        if let Some(feed) = &mut self.feed {
+            feed.go_back(height);
+        }
+        self.batchers.passed_over = false;
+        Ok(())
+    }
+
+    /// What is waited for, with what the contract says of it.
+    pub(super) fn explain(&self, waiting: Waiting) -> Waiting {
+        match waiting {
+            Waiting::Batch { number } if self.batchers.active_is_espresso == Some(false) => {
+                Waiting::FallbackBatcher { number }
+            }
+            waiting => waiting,
+        }
+    }
+}
+
+impl ChainFacts {
+    /// The contract that the rollup's configuration names; zero means none.
+    fn authenticator(&self) -> Option<Address> {
+        self.config.batch_authenticator_address.filter(|address| !address.is_zero())
+    }
+}

@@ -1,0 +1,337 @@
+//! Who may sign: the contract's history, rotations, and L1 reorgs that undo them.
+
+use alloy_primitives::Address;
+
+use super::world::{BATCHER as OLD, *};
+use crate::{
+    rollup::{BatcherSource, Rollup, Term},
+    store::{Store, memory::MemoryStore},
+    verifier::Options,
+};
+
+const NEW: Address = Address::repeat_byte(0xb2);
+const CONTRACT: Address = Address::repeat_byte(0xcc);
+
+fn by_contract(options: &mut Options) {
+    options.batchers = BatcherSource::Contract(Some(CONTRACT));
+}
+
+fn with_light_client(options: &mut Options) {
+    by_contract(options);
+    options.light_client = Some(Address::repeat_byte(1));
+    options.initial_hotshot_height = None;
+}
+
+fn signed_by(signer: Address, number: u64) -> Posted {
+    Posted { signer, ..Posted::of(MAIN, number) }
+}
+
+/// Each block under the key that is in force at its origin, with `NEW` since L1 block 5: block 10.
+fn post_rotated(world: &World, numbers: impl IntoIterator<Item = u64>) {
+    for number in numbers {
+        let signer = if number / BLOCKS_PER_ORIGIN >= 5 { NEW } else { OLD };
+        world.post([signed_by(signer, number)]);
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_in_the_middle_of_a_stream_is_followed() {
+    let world = World::new(20);
+    world.change().batchers.insert(5, NEW);
+    post_rotated(&world, 1..=20);
+    let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
+    runner.settle().await;
+    assert_eq!(runner.number(), 20);
+    let terms = &runner.board.snapshot().batchers.terms;
+    assert_eq!(terms[0], Term { batcher: OLD, from: 0, until: Some(5) });
+    assert_eq!(terms[1], Term { batcher: NEW, from: 5, until: None });
+}
+
+#[tokio::test]
+async fn a_key_counts_only_at_the_origins_that_are_its_own() {
+    let world = World::new(20);
+    world.change().batchers.insert(5, NEW);
+    world.post_all(MAIN, 1..=3);
+    // The new key too early, then the right one; the old key too late, then the right one.
+    let other = Fork { name: 1, at: 3 };
+    world.post([Posted { signer: NEW, ..Posted::of(other, 4) }, signed_by(OLD, 4)]);
+    world.post_all(MAIN, 5..=9);
+    let other = Fork { name: 1, at: 9 };
+    world.post([Posted { signer: OLD, ..Posted::of(other, 10) }]);
+    let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
+    runner.settle().await;
+    assert_eq!(runner.number(), 9);
+    assert!(runner.reason().contains("1 by a batcher that may not sign"), "{}", runner.reason());
+    post_rotated(&world, 10..=20);
+    runner.settle().await;
+    assert_eq!(runner.number(), 20);
+    assert!(runner.metrics.render().contains(r#"batches_total{result="mismatch"} 0"#));
+}
+
+#[tokio::test]
+async fn batches_of_the_old_key_whose_origin_is_not_final_survive_a_rotation() {
+    let world = World::new(20);
+    {
+        let mut state = world.change();
+        state.batchers.insert(5, NEW);
+        (state.l1_finalized, state.l1_latest) = (Some(3), 9);
+    }
+    post_rotated(&world, 1..=20);
+    let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
+    runner.settle().await;
+    assert_eq!(runner.number(), 7, "block 8 is built on L1 block 4");
+    for (finalized, number) in [(4, 9), (5, 11), (10, 20)] {
+        world.change().l1_finalized = Some(finalized);
+        runner.settle().await;
+        assert_eq!(runner.number(), number);
+    }
+}
+
+#[tokio::test]
+async fn batches_of_a_new_key_count_once_its_rotation_is_final() {
+    // Known by L1's latest block, or only when it is final, after its batches were read.
+    for l1_latest in [9, 3] {
+        let world = World::new(20);
+        {
+            let mut state = world.change();
+            state.batchers.insert(5, NEW);
+            (state.l1_finalized, state.l1_latest) = (Some(3), l1_latest);
+        }
+        post_rotated(&world, 1..=20);
+        let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
+        runner.settle().await;
+        assert_eq!(runner.number(), 7);
+        world.change().l1_finalized = Some(10);
+        runner.settle().await;
+        assert_eq!(runner.number(), 20);
+        let reread = runner.metrics.render().contains(r#"resets_total{reason="keys"} 1"#);
+        assert_eq!(reread, l1_latest == 3, "only what was read before is read again");
+    }
+}
+
+#[tokio::test]
+async fn a_new_key_is_looked_for_no_further_back_than_its_batches_can_be() {
+    let world = World::new(60);
+    world.change().batchers.insert(20, NEW);
+    for l1 in 0..30 {
+        // As HotShot's height is when that L1 block is made.
+        world.change().light_client.insert(l1, l1 * BLOCKS_PER_ORIGIN);
+    }
+    (world.change().l1_finalized, world.change().l1_latest) = (Some(19), 19);
+    world.post_all(MAIN, 1..=39);
+    let mut runner = world.verifier_with(&MemoryStore::default(), with_light_client);
+    runner.settle().await;
+    assert_eq!(runner.number(), 39);
+    for number in 40..=50 {
+        world.post([signed_by(NEW, number)]);
+    }
+    runner.settle().await;
+    assert!(runner.verifier.candidates.is_empty(), "they are a stranger's");
+    let before = world.change().ranges.len();
+    world.change().l1_finalized = Some(25);
+    runner.settle().await;
+    assert_eq!(runner.number(), 50);
+    assert_eq!(world.change().ranges[before].0, 38, "from the head's own L1 origin on");
+}
+
+#[tokio::test]
+async fn a_restart_after_batches_of_an_unknown_key_were_read_finds_them() {
+    let world = World::new(60);
+    world.change().batchers.insert(20, NEW);
+    for l1 in 0..30 {
+        world.change().light_client.insert(l1, l1 * BLOCKS_PER_ORIGIN);
+    }
+    (world.change().l1_finalized, world.change().l1_latest) = (Some(19), 19);
+    world.post_all(MAIN, 1..=39);
+    let store = MemoryStore::default();
+    let mut runner = world.verifier_with(&store, with_light_client);
+    runner.settle().await;
+    for number in 40..=50 {
+        world.post([signed_by(NEW, number)]);
+    }
+    runner.settle().await;
+    // The end of a process saves the position behind what it took for a stranger's.
+    runner.verifier.save_restart_height(0).await.unwrap();
+    assert_eq!(store.reopen().record().unwrap().restart_height, Some(50));
+    drop(runner);
+    world.change().l1_finalized = Some(25);
+    let mut runner = world.verifier_with(&store, with_light_client);
+    runner.settle().await;
+    assert_eq!(runner.number(), 50);
+}
+
+/// HotShot has two batches for block 10: first one of the new key on L1 block 5, where it is in force,
+/// then one of the old key on L1 block 4. L1 is final up to 4.
+fn two_for_block_10() -> World {
+    let world = World::new(12);
+    {
+        let mut state = world.change();
+        state.batchers.insert(5, NEW);
+        state.l1_finalized = Some(4);
+    }
+    world.post_all(MAIN, 1..=9);
+    world.post([Posted { signer: NEW, ..Posted::of(Fork { name: 1, at: 9 }, 10) }]);
+    world.post([Posted { l1_origin: origin(9), ..Posted::of(MAIN, 10) }]);
+    world
+}
+
+#[tokio::test]
+async fn the_old_key_does_not_overtake_the_new_one() {
+    let world = two_for_block_10();
+    world.change().l1_latest = 9;
+    let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
+    runner.settle().await;
+    assert_eq!(runner.number(), 9);
+    assert!(runner.reason().contains("waits for its L1 origin 5"), "{}", runner.reason());
+}
+
+#[tokio::test]
+async fn a_kept_batch_does_not_overtake_one_of_a_key_that_is_learned_later() {
+    let world = two_for_block_10();
+    (world.change().l1_latest, world.change().node_latest) = (4, 9);
+    let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
+    runner.settle().await;
+    assert!(runner.reason().contains("does not have block 10"), "{}", runner.reason());
+    (world.change().l1_finalized, world.change().node_latest) = (Some(5), 12);
+    runner.settle().await;
+    assert_eq!(runner.number(), 9);
+    assert!(runner.reason().contains("not the one that HotShot confirmed"), "{}", runner.reason());
+}
+
+#[tokio::test]
+async fn an_l1_reorg_that_undoes_a_rotation_undoes_the_key() {
+    let world = World::new(20);
+    {
+        let mut state = world.change();
+        state.batchers.insert(5, NEW);
+        (state.l1_finalized, state.l1_latest) = (Some(4), 9);
+    }
+    post_rotated(&world, 1..=12);
+    let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
+    runner.settle().await;
+    assert_eq!(runner.number(), 9, "L1 block 5 is not final");
+    assert!(runner.verifier.rollup.batchers().contains(&NEW));
+    // On the other fork of L1 nobody was replaced, so that the old key goes on.
+    world.change().batchers.remove(&5);
+    world.post_all(MAIN, 10..=20);
+    world.change().l1_finalized = Some(10);
+    runner.settle().await;
+    assert_eq!(runner.number(), 20);
+}
+
+#[tokio::test]
+async fn the_namespace_is_not_read_before_the_batchers_are_known() {
+    let world = World::new(8);
+    world.post_all(MAIN, 1..=8);
+    world.change().down.insert("batchers");
+    let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
+    runner.settle().await;
+    assert!(runner.reason().contains("who may sign batches is not known"), "{}", runner.reason());
+    assert_eq!(world.calls("feed range"), 0);
+    world.change().down.clear();
+    runner.settle().await;
+    assert_eq!(runner.number(), 8);
+}
+
+#[tokio::test]
+async fn while_the_contract_cannot_be_read_what_is_known_still_counts() {
+    let world = World::new(20);
+    world.post_all(MAIN, 1..=20);
+    world.change().l1_finalized = Some(4);
+    let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
+    runner.settle().await;
+    assert_eq!(runner.number(), 9);
+    world.change().down.insert("batchers");
+    world.change().l1_finalized = Some(10);
+    runner.settle().await;
+    assert_eq!(runner.number(), 9);
+    assert!(runner.reason().contains("waits for the batchers at its L1 origin"));
+    let error = runner.board.snapshot().batchers.error.unwrap();
+    assert!(error.contains("batchers is down"), "{error}");
+    world.change().down.clear();
+    runner.settle().await;
+    assert_eq!(runner.number(), 20);
+}
+
+#[tokio::test]
+async fn a_contract_that_is_absent_at_the_final_block_is_waited_for() {
+    let world = World::new(20);
+    world.post_all(MAIN, 1..=20);
+    world.change().l1_finalized = Some(4);
+    world.change().authenticator = Some(5);
+    world.change().batchers = [(6, OLD)].into();
+    let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
+    runner.settle().await;
+    assert_eq!(runner.head(), None);
+    assert!(runner.reason().contains("no BatchAuthenticator contract"), "{}", runner.reason());
+    assert!(runner.reason().contains("batch_authenticator_address"), "{}", runner.reason());
+    // Ethereum's finality goes on without it, and the chain from there on.
+    world.change().node_finalized = Some(11);
+    world.change().consensus_finalized = Some(11);
+    world.change().l1_finalized = Some(10);
+    runner.settle().await;
+    assert_eq!(runner.number(), 20);
+}
+
+#[tokio::test]
+async fn without_a_contract_or_a_list_the_reason_names_the_settings() {
+    let world = World::new(8);
+    let mut runner = world.verifier_with(&MemoryStore::default(), |options| {
+        options.batchers = BatcherSource::Contract(None);
+    });
+    runner.settle().await;
+    for setting in ["batcher_addresses", "batch_authenticator_address"] {
+        assert!(runner.reason().contains(setting), "{}", runner.reason());
+    }
+}
+
+#[tokio::test]
+async fn the_fallback_batcher_is_named_as_the_reason() {
+    let world = World::new(8);
+    world.post_all(MAIN, 1..=4);
+    world.change().active_is_espresso = false;
+    let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
+    runner.settle().await;
+    assert_eq!(runner.number(), 4);
+    assert!(runner.reason().contains("runs on the fallback batcher"), "{}", runner.reason());
+    assert_eq!(runner.board.snapshot().batchers.active_is_espresso, Some(false));
+    world.change().active_is_espresso = true;
+    world.change().l1_finalized = Some(1_000_001);
+    runner.settle().await;
+    assert!(runner.reason().contains("no batch for block 5 yet"), "{}", runner.reason());
+}
+
+#[tokio::test]
+async fn a_fixed_list_may_carry_l1_ranges_and_reads_no_contract() {
+    let world = World::new(20);
+    post_rotated(&world, 1..=20);
+    let mut runner = world.verifier_with(&MemoryStore::default(), |options| {
+        options.batchers = BatcherSource::Fixed(vec![
+            Term { batcher: OLD, from: 0, until: Some(5) },
+            Term { batcher: NEW, from: 5, until: Some(8) },
+        ]);
+    });
+    runner.settle().await;
+    assert_eq!(runner.number(), 15);
+    assert!(runner.reason().contains("may not sign"), "{}", runner.reason());
+    assert_eq!(world.calls("batchers"), 0);
+}
+
+#[tokio::test]
+async fn strangers_cause_no_reading_of_the_contract() {
+    let world = World::new(8);
+    world.post_all(MAIN, 1..=4);
+    let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
+    runner.settle().await;
+    let before = world.calls("batchers");
+    assert_eq!(before, 2, "at the final block and at the latest one");
+    for number in 1..=1000 {
+        world.post([signed_by(Address::repeat_byte(7), number), signed_by(NEW, number)]);
+    }
+    runner.settle().await;
+    assert_eq!(world.calls("batchers"), before);
+    assert!(runner.verifier.candidates.is_empty());
+    world.change().l1_finalized = Some(1_000_001);
+    runner.settle().await;
+    assert_eq!(world.calls("batchers"), before + 2, "once for a new final block");
+}
