@@ -125,7 +125,10 @@ impl Watch {
 
 async fn watch(shared: Arc<Shared>, envoy: Client, tag: String, sidecar: Arc<Sidecar>) {
     let mut reported = None;
-    while !shared.stop.load(Ordering::SeqCst) {
+    let mut last = false;
+    // One more look after it is told to stop, so that it has seen what the scenario ended with.
+    while !last {
+        last = shared.stop.load(Ordering::SeqCst);
         let may_differ = shared.node_may_differ.load(Ordering::SeqCst);
         let answer = envoy.ask("eth_getBlockByNumber", json!([tag, false])).await;
         // Judged only when the scenario allowed no difference before and after.
