@@ -11,9 +11,10 @@ use serde_json::Value;
 use crate::client::{hash, quantity};
 
 /// The private keys of Anvil's first two development accounts, which everybody knows.
-const DEVELOPMENT_KEYS: [&str; 2] = [
+const DEVELOPMENT_KEYS: [&str; 3] = [
     "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80",
     "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d",
+    "5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a",
 ];
 
 const DEPOSIT: u8 = 0x7e;
@@ -151,6 +152,12 @@ impl Signer {
     #[must_use]
     pub fn stranger() -> Self {
         Self::development(1)
+    }
+
+    /// The batcher's next key.
+    #[must_use]
+    pub fn successor() -> Self {
+        Self::development(2)
     }
 
     fn development(index: usize) -> Self {

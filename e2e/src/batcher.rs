@@ -1,8 +1,6 @@
 //! The batcher: posts the sequencer's blocks to HotShot, honestly or not.
 
-use std::sync::Arc;
-
-use alloy_primitives::Address;
+use std::sync::{Arc, Mutex};
 
 use crate::batch::{Batch, Shape, Signer};
 use crate::hotshot::{Hotshot, Transaction};
@@ -18,20 +16,28 @@ pub fn namespace() -> u32 {
 #[derive(Debug)]
 pub struct Batcher {
     hotshot: Arc<Hotshot>,
-    signer: Signer,
+    /// Its keys, each with the L1 block since which it is the authorised one.
+    keys: Mutex<Vec<(u64, Signer)>>,
 }
 
 impl Batcher {
     /// A batcher with the authorised key.
     #[must_use]
     pub fn new(hotshot: Arc<Hotshot>) -> Self {
-        Self { hotshot, signer: Signer::batcher() }
+        Self { hotshot, keys: Mutex::new(vec![(0, Signer::batcher())]) }
     }
 
-    /// Its address.
-    #[must_use]
-    pub fn address(&self) -> Address {
-        self.signer.address()
+    /// Signs with another key the batches with an L1 origin of at least `from`.
+    pub fn rotate(&self, from: u64, signer: Signer) {
+        self.keys.lock().unwrap().push((from, signer));
+    }
+
+    /// The payload of a batch under the key that is authorised at its L1 origin.
+    fn sign(&self, batch: &Batch, shape: Shape) -> Vec<u8> {
+        let keys = self.keys.lock().unwrap();
+        let in_force = keys.iter().rfind(|(from, _)| *from <= batch.content.epoch_number);
+        let (_, signer) = in_force.expect("the first key is authorised from the start");
+        signer.sign(&batch.body(shape))
     }
 
     /// Posts blocks as they are, in this order. Both shapes occur.
@@ -45,7 +51,7 @@ impl Batcher {
 
     /// Posts a batch, whatever it says, under the authorised signature; returns the payload.
     pub fn post_batch(&self, batch: &Batch, shape: Shape) -> Vec<u8> {
-        let payload = self.signer.sign(&batch.body(shape));
+        let payload = self.sign(batch, shape);
         let confirms = Some((batch.header.number, batch.header.hash_slow()));
         let (namespace, copy) = (namespace(), payload.clone());
         self.hotshot.submit(Transaction { namespace, payload: copy, confirms });
@@ -54,7 +60,12 @@ impl Batcher {
 
     /// Posts a batch under the signature of somebody without authority.
     pub fn post_as_stranger(&self, batch: &Batch) {
-        self.post_bytes(Signer::stranger().sign(&batch.body(Shape::FourFields)));
+        self.post_as(&Signer::stranger(), batch);
+    }
+
+    /// Posts a batch under a signature that has no authority over it.
+    pub fn post_as(&self, signer: &Signer, batch: &Batch) {
+        self.post_bytes(signer.sign(&batch.body(Shape::FourFields)));
     }
 
     /// Posts any bytes, as anybody can.

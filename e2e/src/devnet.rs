@@ -7,6 +7,7 @@ use finality_core::head::HeadReport;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::batch::Signer;
 use crate::batcher::Batcher;
 use crate::client::{Answer, Client, hex};
 use crate::envoy::{self, Envoy, Framing};
@@ -124,7 +125,7 @@ impl Builder {
         let l1_genesis = now - self.age;
         let l2_genesis = l1_genesis + L1_BEFORE * crate::l1::BLOCK_TIME;
 
-        let l1 = Arc::new(L1::start(l1_genesis, path).await);
+        let l1 = Arc::new(L1::start(l1_genesis, Signer::batcher().address(), path).await);
         l1.mine(L1_BEFORE).await;
         let (sequencer, node) = tokio::join!(
             Sequencer::start(Arc::clone(&l1), self.origins, self.format, l2_genesis, path),
@@ -143,7 +144,6 @@ impl Builder {
                 l1_rpc: l1.rpc().url().into(),
                 query_service_url: hotshot.url(),
                 light_client_address: l1.light_client(),
-                batcher_addresses: vec![batcher.address()],
             },
             path,
         ));
@@ -220,6 +220,16 @@ impl Devnet {
             self.batcher.post(&blocks);
             self.mine_hotshot(1).await;
         }
+    }
+
+    /// An L1 block that gives the batcher another key; answers its number. Batches built on it or later
+    /// are signed with that key.
+    pub async fn rotate_batcher(&self, signer: Signer) -> u64 {
+        let from = self.l1.latest().await.number + 1;
+        self.l1.set_batcher(signer.address()).await;
+        self.batcher.rotate(from, signer);
+        self.mine_l1(1).await;
+        from
     }
 
     /// L1 blocks; each tells the light client how far HotShot is.

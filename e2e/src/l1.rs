@@ -1,4 +1,4 @@
-//! L1: Anvil with finality, reorgs, and the light client stub.
+//! L1: Anvil with finality, reorgs, and stand-ins for Espresso's contracts.
 
 use std::path::Path;
 
@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::anvil::Anvil;
 use crate::client::{Client, hash, hex, quantity};
+use crate::contracts::{self, BATCH_AUTHENTICATOR, LIGHT_CLIENT};
 use crate::ports::free_port;
 
 /// The chain id of L1.
@@ -18,38 +19,8 @@ const SLOTS_IN_AN_EPOCH: u64 = 2;
 /// How far `finalized` is behind `latest`; reorgs up to this depth are honest.
 pub const FINALITY_DEPTH: u64 = 2 * SLOTS_IN_AN_EPOCH;
 
-/// Anvil's first development account; it deploys and sets the light client.
+/// Anvil's first development account; it deploys and sets the contracts.
 const DEPLOYER: &str = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
-
-/// A contract that keeps three words: calldata of exactly 96 bytes sets them, any other call returns
-/// them. So `finalizedState()` answers (view number, HotShot height, root).
-///
-/// ```text
-/// init:    PUSH1 <length> DUP1 PUSH1 9 PUSH0 CODECOPY PUSH0 RETURN
-/// runtime: CALLDATASIZE PUSH1 96 EQ PUSH1 <set> JUMPI
-///          SLOAD(0) MSTORE(0)  SLOAD(1) MSTORE(32)  SLOAD(2) MSTORE(64)  RETURN(0, 96)
-/// set:     SSTORE(0, CALLDATALOAD(0))  SSTORE(1, CALLDATALOAD(32))  SSTORE(2, CALLDATALOAD(64))
-/// ```
-const LIGHT_CLIENT: LightClientCode = LightClientCode {
-    load: "366060146020575f545f5260015460205260025460405260605ff3",
-    set: "5b5f355f5560203560015560403560025500",
-};
-
-struct LightClientCode {
-    load: &'static str,
-    set: &'static str,
-}
-
-impl LightClientCode {
-    /// The whole deployment code.
-    fn deployment(&self) -> String {
-        let load_length = self.load.len() / 2;
-        // The jump destination stands in byte 5 of the runtime.
-        let load = format!("{}{load_length:02x}{}", &self.load[..10], &self.load[12..]);
-        let runtime = format!("{load}{}", self.set);
-        format!("0x60{:02x}8060095f395ff3{runtime}", runtime.len() / 2)
-    }
-}
 
 /// What L2 and the tests need to know of an L1 block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,26 +51,34 @@ impl L1Block {
 pub struct L1 {
     anvil: Anvil,
     light_client: Address,
+    batch_authenticator: Address,
 }
 
 impl L1 {
-    /// Starts L1 and deploys the light client in block 1.
+    /// Starts L1; block 1 deploys the contracts and makes `batcher` the first batcher.
     ///
     /// # Panics
     /// When Anvil does not do as told.
-    pub async fn start(genesis_time: u64, folder: &Path) -> Self {
+    pub async fn start(genesis_time: u64, batcher: Address, folder: &Path) -> Self {
         let slots = SLOTS_IN_AN_EPOCH.to_string();
         let more = ["--slots-in-an-epoch", &slots];
         let anvil = Anvil::start("l1", free_port(), CHAIN_ID, genesis_time, &more, folder).await;
-        let mut this = Self { anvil, light_client: Address::ZERO };
-        let deployment = json!({
-            "from": DEPLOYER, "data": LIGHT_CLIENT.deployment(), "gas": "0x100000",
-        });
-        let transaction = this.rpc().call("eth_sendTransaction", json!([deployment])).await;
+        let deployer: Address = DEPLOYER.parse().unwrap();
+        let (light_client, batch_authenticator) = (deployer.create(0), deployer.create(1));
+        let this = Self { anvil, light_client, batch_authenticator };
+        for runtime in [LIGHT_CLIENT, BATCH_AUTHENTICATOR] {
+            this.send(json!({"data": contracts::deployment(runtime)})).await;
+        }
+        this.set_batcher(batcher).await;
         this.mine(1).await;
-        let receipt = this.rpc().call("eth_getTransactionReceipt", json!([transaction])).await;
-        this.light_client = receipt["contractAddress"].as_str().unwrap().parse().unwrap();
         this
+    }
+
+    /// Puts a transaction of the deployer into the next block to be mined.
+    async fn send(&self, mut transaction: Value) {
+        transaction["from"] = json!(DEPLOYER);
+        transaction["gas"] = json!("0x100000");
+        self.rpc().call("eth_sendTransaction", json!([transaction])).await;
     }
 
     /// The RPC.
@@ -114,6 +93,12 @@ impl L1 {
         self.light_client
     }
 
+    /// Where the BatchAuthenticator is.
+    #[must_use]
+    pub fn batch_authenticator(&self) -> Address {
+        self.batch_authenticator
+    }
+
     /// Mines `count` blocks.
     pub async fn mine(&self, count: u64) {
         for _ in 0..count {
@@ -126,10 +111,18 @@ impl L1 {
     /// Puts a light client update into the next block to be mined.
     pub async fn set_light_client(&self, view_number: u64, hotshot_height: u64) {
         let words = format!("0x{view_number:064x}{hotshot_height:064x}{:064x}", 7);
-        let update = json!({
-            "from": DEPLOYER, "to": self.light_client, "data": words, "gas": "0x100000",
-        });
-        self.rpc().call("eth_sendTransaction", json!([update])).await;
+        self.send(json!({"to": self.light_client, "data": words})).await;
+    }
+
+    /// Makes the next block to be mined the first one of a new batcher.
+    pub async fn set_batcher(&self, batcher: Address) {
+        self.send(json!({"to": self.batch_authenticator, "data": batcher.into_word()})).await;
+    }
+
+    /// Says in the next block to be mined which batcher is at work, Espresso's or the fallback one.
+    pub async fn set_active_is_espresso(&self, active: bool) {
+        let words = format!("0x{:064x}{:064x}", u8::from(!active), 0);
+        self.send(json!({"to": self.batch_authenticator, "data": words})).await;
     }
 
     /// The latest block.

@@ -24,6 +24,7 @@ pub mod anvil;
 pub mod batch;
 pub mod batcher;
 pub mod client;
+pub mod contracts;
 pub mod demo;
 pub mod devnet;
 pub mod envoy;

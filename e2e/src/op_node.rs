@@ -276,6 +276,7 @@ fn rollup_config(context: &Context) -> Value {
         "deposit_contract_address": "0x1313131313131313131313131313131313131313",
         "l1_system_config_address": "0x1414141414141414141414141414141414141414",
         "espresso_enforcement_time": 0,
+        "batch_authenticator_address": context.l1.batch_authenticator(),
     })
 }
 

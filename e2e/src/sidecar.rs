@@ -31,8 +31,6 @@ pub struct Settings {
     pub query_service_url: String,
     /// The light client on L1.
     pub light_client_address: Address,
-    /// Who may sign batches.
-    pub batcher_addresses: Vec<Address>,
 }
 
 /// The sidecar. It keeps its port and its store over restarts.
@@ -69,8 +67,6 @@ impl Sidecar {
     /// When it is running already.
     pub fn spawn(&self) {
         let settings = &self.settings;
-        let batchers: Vec<String> =
-            settings.batcher_addresses.iter().map(ToString::to_string).collect();
         let store = self.store();
         let values = [
             ("--listen-addr", format!("127.0.0.1:{}", self.port)),
@@ -79,7 +75,6 @@ impl Sidecar {
             ("--l1-rpc", settings.l1_rpc.clone()),
             ("--query-service-url", settings.query_service_url.clone()),
             ("--light-client-address", settings.light_client_address.to_string()),
-            ("--batcher-addresses", batchers.join(",")),
             ("--store-path", store.to_string_lossy().into_owned()),
             ("--verification-interval", VERIFICATION_INTERVAL.into()),
             ("--request-timeout", REQUEST_TIMEOUT.into()),

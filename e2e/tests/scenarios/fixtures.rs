@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use finality_e2e::batch::Batch;
+use alloy_primitives::{Address, U256};
+use finality_e2e::batch::{Batch, Signer};
 use finality_e2e::batcher::{Batcher, namespace};
 use finality_e2e::client::{Client, hex, http, send};
 use finality_e2e::hotshot::{Fault, Hotshot, RANGE_LIMIT};
-use finality_e2e::l1::{BLOCK_TIME, FINALITY_DEPTH, L1};
+use finality_e2e::l1::{BLOCK_TIME, FINALITY_DEPTH, L1, L1Block};
 use finality_e2e::l1_info::L1InfoFormat;
 use finality_e2e::l2::{L2Node, block};
 use finality_e2e::op_node::OpNode;
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 #[tokio::test]
 async fn fixture_l1_finality_light_client_and_reorg() {
     let folder = process::folder();
-    let l1 = L1::start(1_700_000_000, folder.path()).await;
+    let l1 = L1::start(1_700_000_000, Signer::batcher().address(), folder.path()).await;
     l1.mine(6).await;
     assert_eq!(l1.finalized().await.number, l1.latest().await.number - FINALITY_DEPTH);
     assert_eq!(l1.latest().await.timestamp, 1_700_000_000 + 7 * BLOCK_TIME);
@@ -42,10 +43,41 @@ async fn fixture_l1_finality_light_client_and_reorg() {
 }
 
 #[tokio::test]
+async fn fixture_l1_history_of_batchers() {
+    let folder = process::folder();
+    let [first, second] = [Signer::batcher(), Signer::successor()].map(|signer| signer.address());
+    let l1 = L1::start(1_700_000_000, first, folder.path()).await;
+    l1.set_batcher(second).await;
+    l1.mine(1).await;
+    let call = async |data: String, block: &L1Block| {
+        let call = json!({"to": l1.batch_authenticator(), "data": data});
+        l1.rpc().call("eth_call", json!([call, {"blockHash": block.hash}])).await
+    };
+    let (before, after) = (l1.block(1).await, l1.block(2).await);
+    let words = |words: &[U256]| {
+        json!(words.iter().fold("0x".to_owned(), |text, word| text + &format!("{word:064x}")))
+    };
+    let number = |number: u64| U256::from(number);
+    let address = |address: Address| U256::from_be_bytes(address.into_word().0);
+    let length = async |block| call("0x4268ecaa".into(), block).await;
+    assert_eq!(length(&before).await, words(&[number(1)]));
+    assert_eq!(length(&after).await, words(&[number(2)]));
+    let entry = async |index: u64| call(format!("0xfd402af7{index:064x}"), &after).await;
+    assert_eq!(entry(0).await, words(&[address(first), number(1)]));
+    assert_eq!(entry(1).await, words(&[address(second), number(2)]));
+    let active = async |block| call("0xeca919df".into(), block).await;
+    assert_eq!(active(&after).await, words(&[number(1)]));
+    l1.set_active_is_espresso(false).await;
+    l1.mine(1).await;
+    assert_eq!(active(&l1.block(3).await).await, words(&[number(0)]));
+}
+
+#[tokio::test]
 async fn fixture_nodes_agree_also_after_a_reorg_and_a_wipe() {
     for format in [L1InfoFormat::Bedrock, L1InfoFormat::Jovian] {
         let folder = process::folder();
-        let l1 = Arc::new(L1::start(1_700_000_000, folder.path()).await);
+        let l1 =
+            Arc::new(L1::start(1_700_000_000, Signer::batcher().address(), folder.path()).await);
         l1.mine(8).await;
         let sequencer = Sequencer::start(
             Arc::clone(&l1),
@@ -86,7 +118,7 @@ async fn fixture_nodes_agree_also_after_a_reorg_and_a_wipe() {
 #[tokio::test]
 async fn fixture_hotshot_and_op_node_serve_what_the_sequencer_built() {
     let folder = process::folder();
-    let l1 = Arc::new(L1::start(1_700_000_000, folder.path()).await);
+    let l1 = Arc::new(L1::start(1_700_000_000, Signer::batcher().address(), folder.path()).await);
     l1.mine(8).await;
     let genesis_time = 1_700_000_100;
     let sequencer = Sequencer::start(

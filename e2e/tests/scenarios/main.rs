@@ -17,6 +17,7 @@ mod fixtures;
 mod kill;
 mod l1_reorg;
 mod malicious_feed;
+mod rotation;
 mod sequencer_reorg;
 mod stall;
 mod tags;

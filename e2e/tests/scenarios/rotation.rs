@@ -1,0 +1,92 @@
+//! Scenario 11: the batcher's key changes while batches flow.
+
+use finality_e2e::batch::{Batch, Shape, Signer};
+use finality_e2e::devnet::Devnet;
+use finality_e2e::l1::FINALITY_DEPTH;
+use finality_e2e::sequencer::OriginPolicy;
+use finality_e2e::wait::{PATIENCE, until};
+use serde_json::json;
+
+/// The sequencer follows the L1 tip, so that batches of both keys are on HotShot long before the
+/// rotation between them is final.
+#[tokio::test(flavor = "multi_thread")]
+async fn s11_the_batchers_key_changes() {
+    let net = Devnet::builder().origins(OriginPolicy::Latest).start().await;
+    let watch = net.watch();
+    net.produce(3).await;
+    let rotation = net.rotate_batcher(Signer::successor()).await;
+    net.produce(FINALITY_DEPTH).await;
+
+    // What is final by now is confirmed, under the old key.
+    let built_up_to = async |origin: u64| {
+        let chain = net.sequencer.chain().await;
+        chain.iter().filter(|block| block.inputs.origin.number <= origin).count() as u64
+    };
+    let confirmed = built_up_to(net.l1.finalized().await.number).await;
+    net.head_reaches(confirmed).await;
+    net.head_stays_at(confirmed).await;
+
+    // The last batches of the old key and the first ones of the new key, as their origins become final.
+    let tip = net.height().await;
+    assert!(built_up_to(rotation - 1).await > 0 && built_up_to(rotation).await < tip);
+    net.mine_l1(FINALITY_DEPTH).await;
+    net.head_reaches(tip).await;
+    net.assert_tagged_equals_direct().await;
+    let status = net.sidecar.status().await;
+    let terms = json!([
+        {"batcher": Signer::batcher().address(), "from": 1, "until": rotation},
+        {"batcher": Signer::successor().address(), "from": rotation, "until": null},
+    ]);
+    assert_eq!(status["batchers"]["terms"], terms);
+
+    // The old key over a block after the rotation: passed over, whatever it says.
+    net.mine_l1(1).await;
+    let block = net.build(1).await.remove(0);
+    let batch = Batch::of(&block.json);
+    let mut other = batch.clone();
+    other.header.extra_data = b"old key".as_slice().into();
+    for batch in [&other, &batch] {
+        net.batcher.post_as(&Signer::batcher(), batch);
+    }
+    net.mine_hotshot(1).await;
+    net.mine_l1(FINALITY_DEPTH).await;
+    net.head_stays_at(tip).await;
+    let status = net.sidecar.status().await;
+    assert!(
+        status["reason"].as_str().unwrap().contains("2 by a batcher that may not sign"),
+        "{status}"
+    );
+    net.batcher.post_batch(&batch, Shape::FourFields);
+    net.mine_hotshot(1).await;
+    net.head_reaches(tip + 1).await;
+    watch.finish().await;
+}
+
+/// While the chain runs on the fallback batcher the status says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn s11_the_fallback_batcher_is_at_work() {
+    let net = Devnet::builder().start().await;
+    let watch = net.watch();
+    let reason = async |words: &str| {
+        until(words, PATIENCE, async || {
+            let status = net.sidecar.status().await;
+            status["reason"].as_str().unwrap().contains(words).then_some(())
+        })
+        .await;
+    };
+    net.l1.set_active_is_espresso(false).await;
+    net.mine_l1(FINALITY_DEPTH + 1).await;
+    reason("runs on the fallback batcher").await;
+    // Ethereum's finality goes on.
+    net.build(3).await;
+    let height = net.height().await;
+    net.op_node.set_finalized(height);
+    net.head_reaches(height).await;
+    net.l1.set_active_is_espresso(true).await;
+    net.mine_l1(FINALITY_DEPTH + 1).await;
+    reason("HotShot has no batch for block").await;
+    net.produce(2).await;
+    net.head_reaches(height + 2).await;
+    net.assert_tagged_equals_direct().await;
+    watch.finish().await;
+}
