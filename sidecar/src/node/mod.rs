@@ -5,6 +5,14 @@
 
 mod consensus;
 
+use std::{
+    cmp::Reverse,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
 use alloy_primitives::{B256, Bytes};
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::json;
@@ -75,6 +83,8 @@ impl From<Header> for BlockId {
 pub struct Node {
     execution: Failover,
     consensus: Failover,
+    /// The last reading of the latest block.
+    latest: Arc<AtomicU64>,
 }
 
 /// A node that answers a question about one block with another block.
@@ -86,7 +96,7 @@ impl Node {
     /// A node with these RPC endpoints.
     #[must_use]
     pub fn new(execution: impl Into<Failover>, consensus: impl Into<Failover>) -> Self {
-        Self { execution: execution.into(), consensus: consensus.into() }
+        Self { execution: execution.into(), consensus: consensus.into(), latest: Arc::default() }
     }
 
     /// The chain id.
@@ -94,15 +104,35 @@ impl Node {
     /// # Errors
     /// [`UpstreamError`], as for every call here.
     pub async fn chain_id(&self) -> Result<u64, UpstreamError> {
-        self.quantity("eth_chainId").await
+        let Quantity(id) = self.execution.call("eth_chainId", json!([])).await?;
+        Ok(id)
     }
 
-    /// The number of the latest block.
+    /// The number of the latest block. A reading below the last one is believed only if no endpoint has
+    /// more; the one that has most is used from then on.
     ///
     /// # Errors
     /// [`UpstreamError`].
     pub async fn latest(&self) -> Result<u64, UpstreamError> {
-        self.quantity("eth_blockNumber").await
+        let last = self.latest.load(Ordering::Relaxed);
+        let (mut highest, mut failed) = (None, None);
+        for (index, endpoint) in self.execution.in_turn() {
+            match endpoint.call("eth_blockNumber", json!([])).await {
+                Ok(Quantity(number)) => {
+                    highest = highest.max(Some((number, Reverse(index))));
+                    if number >= last {
+                        break;
+                    }
+                }
+                Err(error) => _ = failed.get_or_insert(error),
+            }
+        }
+        let Some((number, Reverse(index))) = highest else {
+            return Err(failed.unwrap_or_else(Failover::nobody));
+        };
+        self.execution.prefer(index);
+        self.latest.store(number, Ordering::Relaxed);
+        Ok(number)
     }
 
     /// The hash of the block with a number; none if the node does not have it.
@@ -158,11 +188,6 @@ impl Node {
         self.consensus.call("optimism_syncStatus", json!([])).await
     }
 
-    async fn quantity(&self, method: &str) -> Result<u64, UpstreamError> {
-        let Quantity(number) = self.execution.call(method, json!([])).await?;
-        Ok(number)
-    }
-
     async fn header(&self, block: serde_json::Value) -> Result<Option<Header>, UpstreamError> {
         self.execution.call("eth_getBlockByNumber", json!([block, false])).await
     }
@@ -194,6 +219,29 @@ fn quantity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::testing::Endpoint;
+
+    #[tokio::test]
+    async fn a_latest_block_that_falls_is_believed_only_if_no_endpoint_has_more() {
+        let (first, second) = (Endpoint::new().await, Endpoint::new().await);
+        let execution = Failover::new(first.upstream.clone(), vec![second.upstream.clone()]);
+        let node = Node::new(execution, first.upstream.clone());
+        first.answers(200, r#"{"result":"0x64"}"#);
+        second.answers(200, r#"{"result":"0x5f"}"#);
+        assert_eq!(node.latest().await, Ok(100));
+        assert_eq!(second.asked(), 0);
+        // The first one fails, and the second one lags: it is believed for want of a better one.
+        first.answers(404, "");
+        assert_eq!(node.latest().await, Ok(95));
+        first.answers(200, r#"{"result":"0x65"}"#);
+        assert_eq!(node.latest().await, Ok(95), "it stays");
+        // It is wiped: the other one is used.
+        second.answers(200, r#"{"result":"0x0"}"#);
+        assert_eq!(node.latest().await, Ok(101));
+        assert_eq!(node.chain_id().await, Ok(101), "for everything");
+        first.answers(200, r#"{"result":"0x1"}"#);
+        assert_eq!(node.latest().await, Ok(1), "both are wiped");
+    }
 
     #[test]
     fn types_are_compared_as_numbers() {

@@ -248,4 +248,6 @@ fn describe(error: &reqwest::Error) -> String {
 }
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
