@@ -62,6 +62,25 @@ async fn s11_the_batchers_key_changes() {
     watch.finish().await;
 }
 
+/// L1 drops the block of a rotation before it is final: the old key goes on as if nothing had been.
+#[tokio::test(flavor = "multi_thread")]
+async fn s11_an_l1_reorg_undoes_the_rotation() {
+    let net = Devnet::builder().start().await;
+    let watch = net.watch();
+    net.produce(2).await;
+    net.l1.set_batcher(Signer::successor().address()).await;
+    net.mine_l1(2).await;
+    net.l1.reorg(FINALITY_DEPTH - 1).await;
+    // Beyond the L1 block of the rotation, all under the old key.
+    net.produce(FINALITY_DEPTH + 4).await;
+    net.head_reaches(net.height().await).await;
+    let status = net.sidecar.status().await;
+    let terms = json!([{"batcher": Signer::batcher().address(), "from": 1, "until": null}]);
+    assert_eq!(status["batchers"]["terms"], terms);
+    net.assert_tagged_equals_direct().await;
+    watch.finish().await;
+}
+
 /// While the chain runs on the fallback batcher the status says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn s11_the_fallback_batcher_is_at_work() {

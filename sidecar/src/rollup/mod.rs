@@ -41,7 +41,7 @@ pub struct Batch<C> {
 /// A rollup kind.
 pub trait Rollup: Send + Sync + 'static {
     /// What is kept of a batch, beside its facts, until its number is settled. Compact. Batches with equal
-    /// facts and contents are one batch: every verdict on the one holds for the other.
+    /// signers, facts and contents are one batch: every verdict on the one holds for the other.
     type Content: PartialEq + Send + Sync + 'static;
 
     /// Whose signatures [`Self::admit`] takes; the verifier adds to it.

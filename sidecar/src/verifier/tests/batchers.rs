@@ -1,8 +1,12 @@
 //! Who may sign: the contract's history, rotations, and L1 reorgs that undo them.
 
 use alloy_primitives::Address;
+use proptest::prelude::*;
 
-use super::world::{BATCHER as OLD, *};
+use super::{
+    model::cases,
+    world::{BATCHER as OLD, *},
+};
 use crate::{
     rollup::{BatcherSource, Rollup, Term},
     store::{Store, memory::MemoryStore},
@@ -66,6 +70,19 @@ async fn a_key_counts_only_at_the_origins_that_are_its_own() {
     runner.settle().await;
     assert_eq!(runner.number(), 20);
     assert!(runner.metrics.render().contains(r#"batches_total{result="mismatch"} 0"#));
+}
+
+#[tokio::test]
+async fn a_batch_that_the_wrong_key_signed_first_counts_under_the_right_one() {
+    let world = World::new(20);
+    world.change().batchers.insert(5, NEW);
+    for number in 1..=20 {
+        let (wrong, right) = if number < 10 { (NEW, OLD) } else { (OLD, NEW) };
+        world.post([signed_by(wrong, number), signed_by(right, number)]);
+    }
+    let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
+    runner.settle().await;
+    assert_eq!(runner.number(), 20);
 }
 
 #[tokio::test]
@@ -334,4 +351,109 @@ async fn strangers_cause_no_reading_of_the_contract() {
     world.change().l1_finalized = Some(1_000_001);
     runner.settle().await;
     assert_eq!(world.calls("batchers"), before + 2, "once for a new final block");
+}
+
+/// Keys that the schedules below use.
+const KEYS: u8 = 6;
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// An L1 block, perhaps with another key, and two L2 blocks on it whose batches are posted, perhaps
+    /// behind others by every key that is not in force.
+    Mine {
+        rotation: Option<u8>,
+        hostile: bool,
+    },
+    /// L1 finality comes within so many blocks of the tip.
+    Finalize(u64),
+    /// What an L1 endpoint calls the latest block is so far behind.
+    Lag(u64),
+    /// Whether the contract can be read.
+    Contract(bool),
+    Round,
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (proptest::option::weighted(0.3, 0..KEYS), proptest::bool::weighted(0.3))
+            .prop_map(|(rotation, hostile)| Step::Mine { rotation, hostile }),
+        4 => (0..4_u64).prop_map(Step::Finalize),
+        1 => (0..4_u64).prop_map(Step::Lag),
+        1 => any::<bool>().prop_map(Step::Contract),
+        6 => Just(Step::Round),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// Whatever the order of rotations, finality, reading and restarts: in the end every block is
+/// confirmed, and none under a key that was not in force at its origin.
+async fn follow_rotations(steps: Vec<Step>) {
+    let world = World::new(1);
+    let key = |index: u8| Address::repeat_byte(0xb1 + index);
+    {
+        let mut state = world.change();
+        (state.l1_finalized, state.l1_latest) = (Some(0), 0);
+        state.light_client.insert(0, 0);
+    }
+    world.post_all(MAIN, 1..2);
+    let (mut tip, mut lag) = (0, 0);
+    let store = MemoryStore::default();
+    let mut runner = world.verifier_with(&store, with_light_client);
+    for step in steps {
+        match step {
+            Step::Mine { rotation, hostile } => {
+                tip += 1;
+                let mut state = world.change();
+                let hotshot = state.hotshot.len() as u64;
+                state.light_client.insert(tip, hotshot);
+                if let Some(index) = rotation {
+                    state.batchers.insert(tip, key(index));
+                }
+                let in_force = *state.batchers.values().next_back().unwrap();
+                state.node_latest += BLOCKS_PER_ORIGIN;
+                drop(state);
+                for number in tip * BLOCKS_PER_ORIGIN..(tip + 1) * BLOCKS_PER_ORIGIN {
+                    let other = Fork { name: 1, at: number - 1 };
+                    let wrong = (0..KEYS).map(key).filter(|signer| hostile && *signer != in_force);
+                    world.post(wrong.map(|signer| Posted { signer, ..Posted::of(other, number) }));
+                    world.post([signed_by(in_force, number)]);
+                }
+            }
+            Step::Finalize(distance) => {
+                let mut state = world.change();
+                state.l1_finalized = state.l1_finalized.max(Some(tip.saturating_sub(distance)));
+            }
+            Step::Lag(blocks) => lag = blocks,
+            Step::Contract(true) => _ = world.change().down.remove("batchers"),
+            Step::Contract(false) => _ = world.change().down.insert("batchers"),
+            Step::Round => _ = runner.round().await,
+            Step::Restart => {
+                runner.verifier.save_restart_height(0).await.unwrap();
+                runner = world.verifier_with(&store, with_light_client);
+            }
+        }
+        let mut state = world.change();
+        let finalized = state.l1_finalized.unwrap();
+        state.l1_latest = tip.saturating_sub(lag).max(finalized);
+    }
+    {
+        let mut state = world.change();
+        state.down.clear();
+        (state.l1_finalized, state.l1_latest) = (Some(tip), tip);
+    }
+    runner.settle().await;
+    let last = (tip + 1) * BLOCKS_PER_ORIGIN - 1;
+    assert_eq!(runner.number(), last, "{}", runner.reason());
+    assert!(runner.metrics.render().contains(r#"batches_total{result="mismatch"} 0"#));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases() / 8))]
+
+    #[test]
+    fn every_schedule_of_rotations_is_followed(steps in proptest::collection::vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(follow_rotations(steps));
+    }
 }

@@ -410,7 +410,8 @@ async fn run(room: usize, events: Vec<Event>) {
     schedule.heal().await;
 }
 
-fn cases() -> u32 {
+/// How many schedules a property test tries.
+pub(super) fn cases() -> u32 {
     let given = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     given.unwrap_or(2000)
 }
