@@ -22,10 +22,19 @@ pub(super) struct Span {
     pub(super) end: usize,
 }
 
-impl Span {
-    /// The token's bytes in the body that was scanned.
-    pub(super) fn of(self, body: &[u8]) -> &[u8] {
-        body.get(self.start..self.end).unwrap_or_default()
+/// A run of the input's bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window<'a> {
+    pub(super) bytes: &'a [u8],
+    /// The place of the first of them in the input.
+    pub(super) start: usize,
+}
+
+impl<'a> Window<'a> {
+    /// The bytes of a token; `None` when it is not all in the window.
+    pub(super) fn get(self, span: Span) -> Option<&'a [u8]> {
+        let start = span.start.checked_sub(self.start)?;
+        self.bytes.get(start..span.end - self.start)
     }
 }
 
@@ -39,18 +48,28 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// What stands between the quotes.
-    pub(super) fn raw(self, body: &[u8]) -> &[u8] {
-        body.get(self.span.start + 1..self.span.end - 1).unwrap_or_default()
+    /// What stands between the quotes; `None` when it is not all in the window.
+    pub(super) fn raw(self, window: Window<'_>) -> Option<&[u8]> {
+        let token = window.get(self.span)?;
+        token.get(1..token.len().checked_sub(1)?)
     }
+}
+
+/// A token whose end has not been fed yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CutToken {
+    /// Its first byte.
+    pub(super) start: usize,
+    /// Whether it is a string that is a value.
+    pub(super) value: bool,
 }
 
 /// What receives the tokens.
 pub(super) trait Tokens {
     /// A container opens.
     fn open(&mut self, container: Container);
-    /// The innermost container closes.
-    fn close(&mut self);
+    /// The innermost container closes; `end` is the place after it.
+    fn close(&mut self, end: usize);
     /// A member's name.
     fn name(&mut self, text: Text);
     /// A string that is a value.
@@ -189,7 +208,7 @@ impl Scanner {
                     b'{' => self.open(Container::Object, tokens)?,
                     b'[' => self.open(Container::Array, tokens)?,
                     b']' if self.state == State::FirstElement => {
-                        self.close(Container::Array, tokens)?;
+                        self.close(Container::Array, at, tokens)?;
                     }
                     b'-' => self.begin(at, State::Number(Number::Minus)),
                     b'0' => self.begin(at, State::Number(Number::Zero)),
@@ -206,7 +225,7 @@ impl Scanner {
                         continue;
                     }
                     b'}' if self.state == State::FirstName => {
-                        self.close(Container::Object, tokens)?;
+                        self.close(Container::Object, at, tokens)?;
                     }
                     _ => white_space(byte)?,
                 },
@@ -221,8 +240,8 @@ impl Scanner {
                             _ => State::Value,
                         };
                     }
-                    b'}' => self.close(Container::Object, tokens)?,
-                    b']' => self.close(Container::Array, tokens)?,
+                    b'}' => self.close(Container::Object, at, tokens)?,
+                    b']' => self.close(Container::Array, at, tokens)?,
                     _ => white_space(byte)?,
                 },
                 State::Done => white_space(byte)?,
@@ -279,6 +298,16 @@ impl Scanner {
             _ => {}
         }
         if self.state == State::Done { Ok(()) } else { Err(Fault::Syntax) }
+    }
+
+    /// The token that is cut by the end of what was fed.
+    pub(super) const fn cut_token(&self) -> Option<CutToken> {
+        let text = match self.state {
+            State::Text | State::Escape | State::Hex(_) => true,
+            State::Number(_) | State::Literal(_) => false,
+            _ => return None,
+        };
+        Some(CutToken { start: self.token, value: text && !self.name })
     }
 
     /// Begins a token at this place of the chunk.
@@ -345,11 +374,16 @@ impl Scanner {
         Ok(())
     }
 
-    fn close(&mut self, container: Container, tokens: &mut impl Tokens) -> Result<(), Fault> {
+    fn close(
+        &mut self,
+        container: Container,
+        at: usize,
+        tokens: &mut impl Tokens,
+    ) -> Result<(), Fault> {
         if self.open.pop() != Some(container) {
             return Err(Fault::Syntax);
         }
-        tokens.close();
+        tokens.close(self.consumed + at + 1);
         self.state = self.after_value();
         Ok(())
     }
