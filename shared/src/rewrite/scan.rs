@@ -322,37 +322,47 @@ impl Scanner {
         self.begin(at, State::Text);
     }
 
-    /// Reads on inside a string from this place of the chunk, and returns the place where it stopped: after
-    /// the string (and the colon, if it is a name), after a backslash, or at the end of the chunk.
-    #[inline]
+    /// Reads on inside a string from this place of the chunk, and inside those that follow it at once, as most strings
+    /// of a body do. Returns the place where it stopped.
     fn text(&mut self, chunk: &[u8], at: usize, tokens: &mut impl Tokens) -> Result<usize, Fault> {
-        let at = at + plain_run(chunk.get(at..).unwrap_or_default());
-        match chunk.get(at) {
-            Some(b'"') => {}
-            Some(b'\\') => {
-                self.escaped = true;
-                self.state = State::Escape;
-                return Ok(at + 1);
+        let mut at = at;
+        loop {
+            at += plain_run(chunk.get(at..).unwrap_or_default());
+            match chunk.get(at) {
+                Some(b'"') => at += 1,
+                Some(b'\\') => {
+                    self.escaped = true;
+                    self.state = State::Escape;
+                    return Ok(at + 1);
+                }
+                Some(_) => return Err(Fault::Syntax),
+                None => return Ok(at),
             }
-            Some(_) => return Err(Fault::Syntax),
-            None => return Ok(at),
+            let span = Span { start: self.token, end: self.consumed + at };
+            let text = Text { span, escaped: self.escaped };
+            let name = if self.name {
+                tokens.name(text);
+                self.state = State::Colon;
+                match chunk.get(at) {
+                    Some(b':') => false,
+                    _ => return Ok(at),
+                }
+            } else {
+                tokens.string(text);
+                self.state = self.after_value();
+                match (chunk.get(at), self.open.last()) {
+                    (Some(b','), Some(container)) => *container == Container::Object,
+                    _ => return Ok(at),
+                }
+            };
+            at += 1;
+            self.state = if name { State::Name } else { State::Value };
+            if chunk.get(at) != Some(&b'"') {
+                return Ok(at);
+            }
+            self.begin_text(at, name);
+            at += 1;
         }
-        let at = at + 1;
-        let span = Span { start: self.token, end: self.consumed + at };
-        let text = Text { span, escaped: self.escaped };
-        if !self.name {
-            tokens.string(text);
-            self.state = self.after_value();
-            return Ok(at);
-        }
-        tokens.name(text);
-        // Nearly always the colon follows at once.
-        if chunk.get(at) == Some(&b':') {
-            self.state = State::Value;
-            return Ok(at + 1);
-        }
-        self.state = State::Colon;
-        Ok(at)
     }
 
     /// Ends a number or literal before this place of the chunk.
