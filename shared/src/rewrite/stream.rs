@@ -27,6 +27,10 @@ const PIECE: usize = 4096;
 /// The longest id that is remembered for an answer.
 const LONGEST_ID: usize = 256;
 
+/// The longest body in which places can be told on any machine, in bytes. Beyond it only the search goes on, and
+/// a body that may hold a tag is refused.
+const LONGEST_BODY: usize = 1 << 31;
+
 /// A body that is rewritten while it passes.
 ///
 /// Each chunk is [pushed](Self::push) once; the [`Passage`] says what becomes of it. Before the last one
@@ -77,8 +81,10 @@ pub struct Stream {
     walk: Walk,
     /// Set when the body cannot be scanned further: refused for this, if it may hold a tag.
     fault: Option<Refusal>,
-    /// Bytes read.
+    /// Bytes read, until there was a fault.
     read: usize,
+    /// How many may be.
+    longest: usize,
     /// The last bytes read, as far as they are still needed: they are held, or a token begins in them.
     tail: Vec<u8>,
     /// How many of the last bytes are held.
@@ -156,6 +162,7 @@ impl Stream {
             walk: Walk::default(),
             fault: None,
             read: 0,
+            longest: LONGEST_BODY,
             tail: Vec::new(),
             held: 0,
             id: None,
@@ -176,12 +183,23 @@ impl Stream {
         if !self.suspicious {
             self.suspicious = self.search.push(&self.prepared.prefilter, chunk);
         }
+        if self.fault.is_none() && chunk.len() > self.longest - self.read {
+            self.fault = Some(Refusal::BodyTooLarge { limit: self.longest });
+        }
         let chunk_start = self.read;
         let tail_start = chunk_start - self.tail.len();
         let held_start = chunk_start - self.held;
+        let held = held_start - tail_start..chunk_start - tail_start;
         self.scan(chunk, tail_start);
-        self.read = chunk_start + chunk.len();
         self.check()?;
+        if self.fault.is_some() {
+            // It can hold no tag so far: everything goes on.
+            let before = self.tail.get(held).unwrap_or_default().to_vec();
+            self.tail.clear();
+            self.held = 0;
+            let end = before.len() + chunk.len();
+            return Ok(Passage { before, tags: Vec::new(), end, all: true });
+        }
 
         // The tail has taken up all of the chunk, if a token is cut that began before it.
         let needed_from = self.needed_from().unwrap_or(self.read);
@@ -191,7 +209,6 @@ impl Stream {
         };
         let held_from = self.held_from(needed.unwrap_or_default()).unwrap_or(self.read);
         let before = if held_from > held_start {
-            let held = held_start - tail_start..chunk_start - tail_start;
             self.tail.get(held).unwrap_or_default().to_vec()
         } else {
             Vec::new()
@@ -289,9 +306,6 @@ impl Stream {
 
     /// The first byte that must be kept: it is held, or a token that may matter begins there.
     fn needed_from(&self) -> Option<usize> {
-        if self.fault.is_some() {
-            return None;
-        }
         let longest = self.prepared.longest_spelling.max(LONGEST_METHOD) + 2;
         let token = self.scanner.cut_token().map(|token| token.start);
         self.walk.held_from().or(token.filter(|start| self.read - start <= longest))
@@ -299,9 +313,6 @@ impl Stream {
 
     /// The first byte that must be held. `needed` are the last bytes, from the first that must be kept.
     fn held_from(&self, needed: &[u8]) -> Option<usize> {
-        if self.fault.is_some() {
-            return None;
-        }
         let may_be_tag = |token: &CutToken| {
             let raw = needed.get(needed.len().checked_sub(self.read - token.start)? + 1..)?;
             // Once it is no it stays no, however the string goes on: what was let go cannot be held again.
@@ -327,5 +338,40 @@ fn remember_id(id: &mut Option<Vec<u8>>, shown: Option<Id>, window: Window<'_>) 
         }
         Some(Id::Invalid) => *id = None,
         None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Rewriter, Rules};
+    use super::*;
+
+    #[test]
+    fn a_body_beyond_all_measure_passes_only_without_a_tag() {
+        let stream = || {
+            let mut stream = Rewriter::new(Rules::default()).unwrap().stream();
+            stream.longest = 40;
+            stream
+        };
+        let push = |stream: &mut Stream, chunk: &str| {
+            let passage = stream.push(chunk.as_bytes())?;
+            let mut out = Vec::new();
+            let replaced = passage.write(chunk.as_bytes(), || Ok(1), &mut out)?;
+            out.extend_from_slice(&chunk.as_bytes()[replaced..]);
+            Ok(String::from_utf8(out).unwrap())
+        };
+        let beyond = Err(Refusal::BodyTooLarge { limit: 40 });
+
+        let mut untagged = stream();
+        assert_eq!(push(&mut untagged, r#"{"params":["es"#).unwrap(), r#"{"params":["#);
+        let long = "x".repeat(30);
+        assert_eq!(push(&mut untagged, &long).unwrap(), format!("\"es{long}"));
+        assert_eq!(push(&mut untagged, &long).unwrap(), long);
+        assert_eq!(push(&mut untagged, "es").unwrap(), "es");
+        assert_eq!(push(&mut untagged, "presso"), beyond);
+
+        let mut tagged = stream();
+        assert!(push(&mut tagged, r#"{"method":"m","params":["espresso""#).is_ok());
+        assert_eq!(push(&mut tagged, &long), beyond);
     }
 }

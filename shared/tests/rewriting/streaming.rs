@@ -1,6 +1,7 @@
 //! Bodies rewritten while they pass: any way of cutting them gives what the body gives as a whole.
 use std::convert::Infallible;
 
+use finality_core::methods::NeverList;
 use finality_core::refusal::Refusal;
 use finality_core::rewrite::{Inspection, Rewriter, Rules, Scope, Stream};
 use proptest::collection::vec;
@@ -118,7 +119,7 @@ proptest! {
         body in body(), rules in rules(), size in 1..40_usize, truncate: Index,
     ) {
         // Never-lists and tables apart, whatever went out must not hold a tag in `params`.
-        let rules = Rules { scope: Scope::Params, never: finality_core::methods::NeverList::new(false, []), ..rules };
+        let rules = Rules { scope: Scope::Params, never: NeverList::new(false, []), ..rules };
         let rewriter = Rewriter::new(rules).unwrap();
         let body = &body.as_bytes()[..truncate.index(body.len())];
         let whole = pass(rewriter.stream(), [body]);
@@ -272,4 +273,21 @@ fn a_refusal_bears_the_id_that_a_single_request_has_shown() {
     assert_eq!(answer(&[r#"[{"id":7,"params":["#]), "null");
     let long = format!(r#"{{"id":"{}","#, "x".repeat(300));
     assert_eq!(answer(&[&long]), "null");
+}
+
+#[test]
+fn the_longest_method_that_the_rules_may_know_is_known_under_every_cut() {
+    let never = NeverList::new(false, ["acme_*".to_owned()]);
+    let rewriter = Rewriter::new(Rules { never, ..Rules::default() }).unwrap();
+    for (length, known) in [(1024, true), (1025, false)] {
+        let method = format!("acme_{}", "x".repeat(length - "acme_".len()));
+        let body = format!(r#"{{"params":["espresso"],"method":"{method}"}}"#);
+        let replaced = matches!(rewriter.inspect(body.as_bytes()), Inspection::Tagged(_));
+        assert_eq!(replaced, !known);
+        for size in [1, 100, 1023, 1024, 1025, 1026, 1030] {
+            let chunks: Vec<_> = body.as_bytes().chunks(size).collect();
+            assert_like_inspection(&rewriter, body.as_bytes(), &chunks);
+        }
+        assert_any_single_cut(&rewriter, body.as_bytes());
+    }
 }
