@@ -32,7 +32,7 @@ filter:
 tools:
     cargo xtask tools
 
-# Run the benchmarks of the core
+# Run the benchmarks of the core, or with `filter` those of the filter in Envoy
 bench *arguments:
     cargo xtask bench {{ arguments }}
 

@@ -245,6 +245,7 @@ fn rules(keys: &Keys<'_>, default: Rules) -> Result<Rules> {
         never,
         max_batch_length: keys.size("max_batch_length")?.unwrap_or(default.max_batch_length),
         max_depth: keys.size("max_depth")?.unwrap_or(default.max_depth),
+        max_held_bytes: default.max_held_bytes,
     })
 }
 

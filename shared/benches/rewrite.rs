@@ -3,6 +3,7 @@
 //! `cargo bench -p finality-core`
 #![allow(missing_docs, clippy::panic, reason = "criterion's macros write undocumented items")]
 
+use std::convert::Infallible;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -39,6 +40,27 @@ fn rewrite(rewriter: &Rewriter, body: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
+/// Passes the body in chunks as they come from a proxy's connection, and writes what changes.
+fn stream(rewriter: &Rewriter, body: &[u8], out: &mut Vec<u8>) -> usize {
+    const CHUNK: usize = 64 * 1024;
+    let mut stream = rewriter.stream();
+    let mut written = 0;
+    for chunk in body.chunks(CHUNK) {
+        out.clear();
+        match stream.push(chunk) {
+            Ok(passage) => {
+                let _ = passage.write(chunk, || Ok::<_, Infallible>(HEAD), out);
+            }
+            Err(refusal) => panic!("{refusal:?}"),
+        }
+        written += out.len();
+    }
+    match stream.finish() {
+        Ok(rest) => written + rest.len(),
+        Err(refusal) => panic!("{refusal:?}"),
+    }
+}
+
 fn round_trip(body: &[u8]) -> Vec<u8> {
     let parsed: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     serde_json::to_vec(&parsed).unwrap_or_default()
@@ -72,6 +94,10 @@ fn shapes(criterion: &mut Criterion) {
         });
         group.bench_function("rewrite, block-parameters", |bencher| {
             bencher.iter(|| rewrite(&blocks, black_box(body)));
+        });
+        group.bench_function("stream", |bencher| {
+            let mut out = Vec::new();
+            bencher.iter(|| stream(&everywhere, black_box(body), &mut out));
         });
         group.bench_function("serde_json round trip", |bencher| {
             bencher.iter(|| round_trip(black_box(body)));

@@ -7,6 +7,7 @@
 //!   rewritten;
 //! - [`head`]: the number that the tags become, its order, and the `/v1/head` wire types on which
 //!   filter and sidecar agree;
+//! - [`websocket`]: what a client sends over a WebSocket connection, taken apart and put together again;
 //! - [`refusal`]: every reason for which a request is refused, mapped in one place to JSON-RPC code,
 //!   HTTP status and metric name; [`jsonrpc`] writes it as an answer.
 //!
@@ -19,3 +20,4 @@ pub mod jsonrpc;
 pub mod methods;
 pub mod refusal;
 pub mod rewrite;
+pub mod websocket;

@@ -23,6 +23,12 @@ pub enum Refusal {
         /// The limit, in levels.
         limit: usize,
     },
+    /// More than `max_held_bytes` stand between a tag and the `method` of its request, in a body that is
+    /// rewritten while it passes.
+    HeldTooLong {
+        /// The limit, in bytes.
+        limit: usize,
+    },
     /// A request with a tag has several `method` members that the rewriting rules treat differently, so that
     /// it hangs on the node's choice whether the tag counts.
     AmbiguousMethod,
@@ -59,6 +65,7 @@ impl Refusal {
             Self::BodyTooLarge { .. }
             | Self::BatchTooLong { .. }
             | Self::TooDeep { .. }
+            | Self::HeldTooLong { .. }
             | Self::AmbiguousMethod
             | Self::Encoded { .. } => -32600,
         }
@@ -69,7 +76,10 @@ impl Refusal {
     pub const fn http_status(&self) -> u16 {
         match self {
             Self::Unparsable | Self::AmbiguousMethod => 400,
-            Self::BodyTooLarge { .. } | Self::BatchTooLong { .. } | Self::TooDeep { .. } => 413,
+            Self::BodyTooLarge { .. }
+            | Self::BatchTooLong { .. }
+            | Self::TooDeep { .. }
+            | Self::HeldTooLong { .. } => 413,
             Self::Encoded { .. } => 415,
             Self::NoHead(_) => 503,
             Self::HostFailure => 500,
@@ -77,11 +87,12 @@ impl Refusal {
     }
 
     /// Every value of [`Refusal::reason`].
-    pub const REASONS: [&str; 11] = [
+    pub const REASONS: [&str; 12] = [
         "unparsable",
         "body_too_large",
         "batch_too_long",
         "too_deep",
+        "held_too_long",
         "ambiguous_method",
         "encoded",
         "no_head",
@@ -99,6 +110,7 @@ impl Refusal {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BatchTooLong { .. } => "batch_too_long",
             Self::TooDeep { .. } => "too_deep",
+            Self::HeldTooLong { .. } => "held_too_long",
             Self::AmbiguousMethod => "ambiguous_method",
             Self::Encoded { .. } => "encoded",
             Self::HostFailure => "host_failure",
@@ -125,6 +137,11 @@ impl Refusal {
             }
             Self::TooDeep { limit } => {
                 format!("body with a finality tag is nested deeper than {limit} levels (max_depth)")
+            }
+            Self::HeldTooLong { limit } => {
+                format!(
+                    "more than {limit} bytes from a finality tag to the method of its request (max_held_bytes): give the method first"
+                )
             }
             Self::AmbiguousMethod => {
                 "a request with a finality tag has several method members: give one".into()
@@ -161,6 +178,7 @@ mod tests {
             (Refusal::BodyTooLarge { limit: 1 }, -32600, 413, "body_too_large"),
             (Refusal::BatchTooLong { limit: 1 }, -32600, 413, "batch_too_long"),
             (Refusal::TooDeep { limit: 1 }, -32600, 413, "too_deep"),
+            (Refusal::HeldTooLong { limit: 1 }, -32600, 413, "held_too_long"),
             (Refusal::AmbiguousMethod, -32600, 400, "ambiguous_method"),
             (Refusal::Encoded { encoding: "gzip".to_owned() }, -32600, 415, "encoded"),
             (Refusal::NoHead(NoHead::Unknown), -32055, 503, "no_head"),

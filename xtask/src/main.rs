@@ -69,9 +69,9 @@ enum Task {
     },
     /// Run clippy and, where it is installed, cargo-deny
     Lint,
-    /// Run the benchmarks of the core
+    /// Run benchmarks: `filter` measures the filter in Envoy beside a bare Envoy, all else goes to those of the core
     Bench {
-        /// Arguments for the benchmark program, such as a filter
+        /// `filter`, or arguments for the benchmark program of the core
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -100,6 +100,6 @@ fn run(arguments: &Arguments) -> Result<()> {
         Task::Tools => tools::report(&workspace, &cache, forced),
         Task::Fmt { check } => lint::format(&workspace, *check),
         Task::Lint => lint::lint(&workspace, &cache),
-        Task::Bench { arguments } => bench::run(&workspace, arguments),
+        Task::Bench { arguments } => bench::run(&workspace, &cache, forced, arguments),
     }
 }

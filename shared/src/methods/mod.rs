@@ -7,6 +7,7 @@ mod rows;
 mod table;
 
 pub use never::NeverList;
+pub(crate) use table::{BLOCK_NUMBER, MEMBERS};
 
 /// A position in `params` where a block may stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::table::{OPT_IN, TABLE};
-use super::{NeverList, positions};
+use super::table::{BLOCK_NUMBER, MEMBERS, OPT_IN, TABLE};
+use super::{NeverList, Position, positions};
 use crate::rewrite::{Inspection, Rewriter, Rules, Scope};
 
 const CSV: &str = include_str!("../../data/block-tag-methods.csv");
@@ -225,4 +225,15 @@ fn the_table_holds_nothing_else() {
             never.contains(name) || never.iter().any(|row| row.contains('*') && row == name);
         assert!(listed, "{name} has no `never` row");
     }
+}
+
+#[test]
+fn every_member_of_the_table_is_known_by_name() {
+    let mut members: BTreeSet<&str> = BTreeSet::from([BLOCK_NUMBER]);
+    for position in TABLE.iter().flat_map(|(_, positions)| *positions) {
+        if let Position::Member { name, .. } = position {
+            members.insert(name);
+        }
+    }
+    assert_eq!(members, BTreeSet::from(MEMBERS));
 }

@@ -4,6 +4,12 @@
 
 use super::Position;
 
+/// The member of an EIP-1898 object that holds a tag or a number.
+pub(crate) const BLOCK_NUMBER: &str = "blockNumber";
+
+/// Every member name that leads to a position of the table.
+pub(crate) const MEMBERS: [&str; 4] = [BLOCK_NUMBER, "fromBlock", "stateBlockNumber", "toBlock"];
+
 /// A tag or a number, never an object.
 const fn tag(index: usize) -> Position {
     Position::Parameter { index, object: false }

@@ -1,7 +1,8 @@
 //! Finding finality tags in a JSON-RPC request body and splicing a block number in their place.
 //!
 //! A [`Rewriter`] is prepared once from [`Rules`]; [`Rewriter::inspect`] says of a body whether it goes to
-//! the node untouched, holds tags, or must be refused. Only the matched string tokens ever change.
+//! the node untouched, holds tags, or must be refused. Only the matched string tokens ever change. A body too
+//! long to be held is rewritten while it passes, by the same rules: [`Rewriter::stream`].
 //!
 //! A match is a JSON string *value* inside `params` of a request (the top-level object, or an object that
 //! is an element of the top-level array) that equals a tag after unescaping, exactly. How ambiguous
@@ -19,6 +20,7 @@
 mod prefilter;
 mod rules;
 mod scan;
+mod stream;
 mod text;
 mod walk;
 
@@ -26,11 +28,14 @@ use crate::head::hex_number;
 use crate::jsonrpc;
 use crate::refusal::Refusal;
 
-pub use rules::{DEFAULT_MAX_BODY_BYTES, Rules, RulesError, Scope};
+pub use rules::{DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_HELD_BYTES, Rules, RulesError, Scope};
+pub use stream::{Passage, Stream};
+
+use std::sync::Arc;
 
 use prefilter::Prefilter;
-use scan::{Fault, Scanner, Span};
-use walk::Walk;
+use scan::{Fault, Scanner, Span, Window};
+use walk::{Reading, Walk};
 
 /// Finds tags in bodies by the rules that it was prepared for.
 ///
@@ -62,8 +67,16 @@ use walk::Walk;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Rewriter {
+    prepared: Arc<Prepared>,
+}
+
+/// What all bodies share.
+#[derive(Debug)]
+struct Prepared {
     rules: Rules,
     prefilter: Prefilter,
+    /// The longest way to spell a tag, every byte of it escaped.
+    longest_spelling: usize,
 }
 
 /// What a body holds.
@@ -86,29 +99,58 @@ impl Rewriter {
     pub fn new(rules: Rules) -> Result<Self, RulesError> {
         rules.check()?;
         let prefilter = Prefilter::new(&rules.tags);
-        Ok(Self { rules, prefilter })
+        let longest = rules.tags.iter().map(String::len).max().unwrap_or_default();
+        let longest_spelling = longest * "\\u0000".len();
+        Ok(Self { prepared: Arc::new(Prepared { rules, prefilter, longest_spelling }) })
     }
 
     /// The rules it was prepared for.
     #[must_use]
-    pub const fn rules(&self) -> &Rules {
-        &self.rules
+    pub fn rules(&self) -> &Rules {
+        &self.prepared.rules
     }
 
     /// Says what to do with a body. A body that cannot hold a tag is searched once and not parsed.
     #[must_use]
     pub fn inspect(&self, body: &[u8]) -> Inspection {
-        if !self.prefilter.may_hold_tag(body) {
+        let Prepared { rules, prefilter, .. } = &*self.prepared;
+        if !prefilter.may_hold_tag(body) {
             return Inspection::Untouched;
         }
-        let mut scanner = Scanner::new(self.rules.max_depth);
-        let mut walk = Walk::new(&self.rules, body);
-        match scanner.feed(body, &mut walk).and_then(|()| scanner.finish(&mut walk)) {
-            Ok(()) => walk.verdict(),
-            Err(Fault::Syntax) => Denied::because(Refusal::Unparsable),
-            Err(Fault::TooDeep) => {
-                Denied::because(Refusal::TooDeep { limit: self.rules.max_depth })
-            }
+        let mut scanner = Scanner::new(rules.max_depth);
+        let mut walk = Walk::default();
+        let window = Window { bytes: body, start: 0 };
+        let mut reading = Reading { walk: &mut walk, rules, window };
+        let scanned = scanner.feed(body, &mut reading).and_then(|()| scanner.finish(&mut reading));
+        if let Err(fault) = scanned {
+            return Denied::because(fault.refusal(rules));
+        }
+        if walk.ambiguous {
+            return Denied::because(Refusal::AmbiguousMethod);
+        }
+        if walk.is_too_long(rules) {
+            return Denied::because(Refusal::BatchTooLong { limit: rules.max_batch_length });
+        }
+        if walk.tags.is_empty() {
+            return Inspection::Untouched;
+        }
+        let ids = if walk.is_batch() { Ids::Batch(walk.ids) } else { Ids::One(walk.ids.pop()) };
+        Inspection::Tagged(Tagged { tags: walk.tags, ids })
+    }
+
+    /// Begins to rewrite a body while it passes, by the same rules.
+    #[must_use]
+    pub fn stream(&self) -> Stream {
+        Stream::new(Arc::clone(&self.prepared))
+    }
+}
+
+impl Fault {
+    /// What a body that may hold a tag is refused for.
+    const fn refusal(self, rules: &Rules) -> Refusal {
+        match self {
+            Self::Syntax => Refusal::Unparsable,
+            Self::TooDeep => Refusal::TooDeep { limit: rules.max_depth },
         }
     }
 }
@@ -142,7 +184,7 @@ enum Id {
 impl Id {
     fn bytes(self, body: &[u8]) -> &[u8] {
         match self {
-            Self::Raw(span) => span.of(body),
+            Self::Raw(span) => body.get(span.start..span.end).unwrap_or_default(),
             Self::Invalid => b"null",
         }
     }

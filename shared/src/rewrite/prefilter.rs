@@ -28,34 +28,151 @@ impl Prefilter {
     /// Whether one of the tags can be a string of the body. A false yes costs a walk, a false no would
     /// let a tag through.
     pub(super) fn may_hold_tag(&self, body: &[u8]) -> bool {
-        self.plain.iter().any(|tag| tag.find(body).is_some()) || self.may_spell_tag(body)
+        self.holds_plain(body) || self.escapes(body) == Escapes::OfTag
     }
 
-    /// Whether an escape spells a character of a tag.
-    fn may_spell_tag(&self, body: &[u8]) -> bool {
-        let mut rest = body;
+    fn holds_plain(&self, bytes: &[u8]) -> bool {
+        self.plain.iter().any(|tag| tag.find(bytes).is_some())
+    }
+
+    /// What the escapes of these bytes spell, of which the first is not in the middle of one.
+    fn escapes(&self, bytes: &[u8]) -> Escapes {
+        let mut rest = bytes;
         while let Some(at) = memchr::memchr(b'\\', rest) {
+            let escape = rest.get(at..).unwrap_or_default();
             // The byte after a backslash belongs to it, also when it is another backslash.
-            let Some((escape, after)) = rest.get(at + 1..).and_then(<[u8]>::split_first) else {
-                return false;
+            let Some((kind, after)) = escape.get(1..).and_then(<[u8]>::split_first) else {
+                return Escapes::Cut(escape.len());
             };
-            let unit = match escape {
+            let unit = match kind {
+                b'u' if after.len() < 4 && after.iter().all(u8::is_ascii_hexdigit) => {
+                    return Escapes::Cut(escape.len());
+                }
                 b'u' => after.first_chunk().and_then(code_unit),
                 b'/' => Some(u16::from(b'/')),
                 _ => None,
             };
             if unit.is_some_and(|unit| self.code_units.binary_search(&unit).is_ok()) {
-                return true;
+                return Escapes::OfTag;
             }
             rest = after;
         }
+        Escapes::Cut(0)
+    }
+}
+
+/// What escapes spell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Escapes {
+    /// A character of a tag.
+    OfTag,
+    /// None of a tag, but so many bytes at the end are an escape that is cut.
+    Cut(usize),
+}
+
+/// [`Prefilter::may_hold_tag`] for a body that comes in parts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Search {
+    /// The end of what was searched, one byte shorter than the longest tag.
+    end: Vec<u8>,
+    /// The escape that it cuts.
+    cut: Vec<u8>,
+    found: bool,
+}
+
+impl Search {
+    /// Searches the next part; says whether a tag may be in what was searched so far.
+    pub(super) fn push(&mut self, prefilter: &Prefilter, part: &[u8]) -> bool {
+        self.found =
+            self.found || self.find_plain(prefilter, part) || self.find_escaped(prefilter, part);
+        self.found
+    }
+
+    fn find_plain(&mut self, prefilter: &Prefilter, part: &[u8]) -> bool {
+        let overlap =
+            prefilter.plain.iter().map(|tag| tag.needle().len()).max().unwrap_or_default() - 1;
+        self.end.extend_from_slice(part.get(..overlap).unwrap_or(part));
+        if prefilter.holds_plain(&self.end) || prefilter.holds_plain(part) {
+            return true;
+        }
+        if part.len() >= overlap {
+            self.end.clear();
+            self.end.extend_from_slice(part.get(part.len() - overlap..).unwrap_or_default());
+        } else {
+            self.end.drain(..self.end.len().saturating_sub(overlap));
+        }
         false
+    }
+
+    fn find_escaped(&mut self, prefilter: &Prefilter, part: &[u8]) -> bool {
+        let mut part = part;
+        while !self.cut.is_empty() {
+            let Some((&byte, rest)) = part.split_first() else { return false };
+            if self.cut.len() >= 2 && !byte.is_ascii_hexdigit() {
+                // Not a digit: it spells nothing, and the byte is not its own.
+                self.cut.clear();
+                break;
+            }
+            self.cut.push(byte);
+            part = rest;
+            match prefilter.escapes(&self.cut) {
+                Escapes::OfTag => return true,
+                Escapes::Cut(0) => self.cut.clear(),
+                Escapes::Cut(_) => {}
+            }
+        }
+        match prefilter.escapes(part) {
+            Escapes::OfTag => true,
+            Escapes::Cut(length) => {
+                self.cut.extend_from_slice(part.get(part.len() - length..).unwrap_or_default());
+                false
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whether a tag may be in parts, searched in order.
+    fn search<'a>(prefilter: &Prefilter, parts: impl IntoIterator<Item = &'a [u8]>) -> bool {
+        let mut search = Search::default();
+        parts.into_iter().fold(false, |_, part| search.push(prefilter, part))
+    }
+
+    #[test]
+    fn any_cut_gives_the_same_answer() {
+        let prefilter = Prefilter::new(&["espresso".to_owned(), "a/\u{1f600}".to_owned()]);
+        for body in [
+            r#"["espresso"]"#,
+            r"\u0065",
+            r"\n\u0065",
+            r"\\\u0065",
+            r"\/",
+            r"\u4e2d\u0072",
+            r"\u00\u0065",
+            r"\u\u0065",
+            "espressespresso",
+            "espresespress",
+            r"\\u0065",
+            r"\\\\u0065",
+            r"\\/",
+            r"\u006",
+            r"\u00\\u0065",
+            r"\",
+        ] {
+            let body = body.as_bytes();
+            let whole = prefilter.may_hold_tag(body);
+            assert_eq!(search(&prefilter, body.chunks(1)), whole, "{}", body.escape_ascii());
+            for first in 0..=body.len() {
+                for second in first..=body.len() {
+                    let parts = [&body[..first], &body[first..second], &body[second..]];
+                    assert_eq!(search(&prefilter, parts), whole, "{parts:?}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn only_a_tag_or_an_escape_that_can_spell_one_needs_a_walk() {

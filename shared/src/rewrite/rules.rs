@@ -54,6 +54,10 @@ impl std::str::FromStr for Scope {
 /// holds by default.
 pub const DEFAULT_MAX_BODY_BYTES: usize = 1_000_000;
 
+/// The most bytes that a stream holds back, unless configured: well below the 1 MiB that a listener of Envoy
+/// holds by default.
+pub const DEFAULT_MAX_HELD_BYTES: usize = 256 * 1024;
+
 /// What the rewriter looks for, and its limits. The limits concern only bodies that may hold a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
@@ -67,6 +71,9 @@ pub struct Rules {
     pub max_batch_length: usize,
     /// The most objects and arrays, one inside the other, that a body may have; the outermost counts as one.
     pub max_depth: usize,
+    /// The most bytes from a tag to the `method` of its request, in a [stream](super::Stream): so much is held
+    /// back.
+    pub max_held_bytes: usize,
 }
 
 impl Default for Rules {
@@ -77,6 +84,7 @@ impl Default for Rules {
             never: NeverList::default(),
             max_batch_length: 1000,
             max_depth: 128,
+            max_held_bytes: DEFAULT_MAX_HELD_BYTES,
         }
     }
 }
@@ -133,9 +141,11 @@ impl Rules {
                 return Err(RulesError::DuplicateTag { tag: tag.clone() });
             }
         }
-        for (setting, limit) in
-            [("max_batch_length", self.max_batch_length), ("max_depth", self.max_depth)]
-        {
+        for (setting, limit) in [
+            ("max_batch_length", self.max_batch_length),
+            ("max_depth", self.max_depth),
+            ("max_held_bytes", self.max_held_bytes),
+        ] {
             if limit == 0 {
                 return Err(RulesError::ZeroLimit { setting });
             }

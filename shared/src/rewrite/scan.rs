@@ -22,10 +22,19 @@ pub(super) struct Span {
     pub(super) end: usize,
 }
 
-impl Span {
-    /// The token's bytes in the body that was scanned.
-    pub(super) fn of(self, body: &[u8]) -> &[u8] {
-        body.get(self.start..self.end).unwrap_or_default()
+/// A run of the input's bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window<'a> {
+    pub(super) bytes: &'a [u8],
+    /// The place of the first of them in the input.
+    pub(super) start: usize,
+}
+
+impl<'a> Window<'a> {
+    /// The bytes of a token; `None` when it is not all in the window.
+    pub(super) fn get(self, span: Span) -> Option<&'a [u8]> {
+        let start = span.start.checked_sub(self.start)?;
+        self.bytes.get(start..span.end - self.start)
     }
 }
 
@@ -39,18 +48,28 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// What stands between the quotes.
-    pub(super) fn raw(self, body: &[u8]) -> &[u8] {
-        body.get(self.span.start + 1..self.span.end - 1).unwrap_or_default()
+    /// What stands between the quotes; `None` when it is not all in the window.
+    pub(super) fn raw(self, window: Window<'_>) -> Option<&[u8]> {
+        let token = window.get(self.span)?;
+        token.get(1..token.len().checked_sub(1)?)
     }
+}
+
+/// A token whose end has not been fed yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CutToken {
+    /// Its first byte.
+    pub(super) start: usize,
+    /// Whether it is a string that is a value.
+    pub(super) value: bool,
 }
 
 /// What receives the tokens.
 pub(super) trait Tokens {
     /// A container opens.
     fn open(&mut self, container: Container);
-    /// The innermost container closes.
-    fn close(&mut self);
+    /// The innermost container closes; `end` is the place after it.
+    fn close(&mut self, end: usize);
     /// A member's name.
     fn name(&mut self, text: Text);
     /// A string that is a value.
@@ -189,7 +208,7 @@ impl Scanner {
                     b'{' => self.open(Container::Object, tokens)?,
                     b'[' => self.open(Container::Array, tokens)?,
                     b']' if self.state == State::FirstElement => {
-                        self.close(Container::Array, tokens)?;
+                        self.close(Container::Array, at, tokens)?;
                     }
                     b'-' => self.begin(at, State::Number(Number::Minus)),
                     b'0' => self.begin(at, State::Number(Number::Zero)),
@@ -206,7 +225,7 @@ impl Scanner {
                         continue;
                     }
                     b'}' if self.state == State::FirstName => {
-                        self.close(Container::Object, tokens)?;
+                        self.close(Container::Object, at, tokens)?;
                     }
                     _ => white_space(byte)?,
                 },
@@ -221,8 +240,8 @@ impl Scanner {
                             _ => State::Value,
                         };
                     }
-                    b'}' => self.close(Container::Object, tokens)?,
-                    b']' => self.close(Container::Array, tokens)?,
+                    b'}' => self.close(Container::Object, at, tokens)?,
+                    b']' => self.close(Container::Array, at, tokens)?,
                     _ => white_space(byte)?,
                 },
                 State::Done => white_space(byte)?,
@@ -281,6 +300,16 @@ impl Scanner {
         if self.state == State::Done { Ok(()) } else { Err(Fault::Syntax) }
     }
 
+    /// The token that is cut by the end of what was fed.
+    pub(super) const fn cut_token(&self) -> Option<CutToken> {
+        let text = match self.state {
+            State::Text | State::Escape | State::Hex(_) => true,
+            State::Number(_) | State::Literal(_) => false,
+            _ => return None,
+        };
+        Some(CutToken { start: self.token, value: text && !self.name })
+    }
+
     /// Begins a token at this place of the chunk.
     const fn begin(&mut self, at: usize, state: State) {
         self.token = self.consumed + at;
@@ -293,37 +322,47 @@ impl Scanner {
         self.begin(at, State::Text);
     }
 
-    /// Reads on inside a string from this place of the chunk, and returns the place where it stopped: after
-    /// the string (and the colon, if it is a name), after a backslash, or at the end of the chunk.
-    #[inline]
+    /// Reads on inside a string from this place of the chunk, and inside those that follow it at once, as most strings
+    /// of a body do. Returns the place where it stopped.
     fn text(&mut self, chunk: &[u8], at: usize, tokens: &mut impl Tokens) -> Result<usize, Fault> {
-        let at = at + plain_run(chunk.get(at..).unwrap_or_default());
-        match chunk.get(at) {
-            Some(b'"') => {}
-            Some(b'\\') => {
-                self.escaped = true;
-                self.state = State::Escape;
-                return Ok(at + 1);
+        let mut at = at;
+        loop {
+            at += plain_run(chunk.get(at..).unwrap_or_default());
+            match chunk.get(at) {
+                Some(b'"') => at += 1,
+                Some(b'\\') => {
+                    self.escaped = true;
+                    self.state = State::Escape;
+                    return Ok(at + 1);
+                }
+                Some(_) => return Err(Fault::Syntax),
+                None => return Ok(at),
             }
-            Some(_) => return Err(Fault::Syntax),
-            None => return Ok(at),
+            let span = Span { start: self.token, end: self.consumed + at };
+            let text = Text { span, escaped: self.escaped };
+            let name = if self.name {
+                tokens.name(text);
+                self.state = State::Colon;
+                match chunk.get(at) {
+                    Some(b':') => false,
+                    _ => return Ok(at),
+                }
+            } else {
+                tokens.string(text);
+                self.state = self.after_value();
+                match (chunk.get(at), self.open.last()) {
+                    (Some(b','), Some(container)) => *container == Container::Object,
+                    _ => return Ok(at),
+                }
+            };
+            at += 1;
+            self.state = if name { State::Name } else { State::Value };
+            if chunk.get(at) != Some(&b'"') {
+                return Ok(at);
+            }
+            self.begin_text(at, name);
+            at += 1;
         }
-        let at = at + 1;
-        let span = Span { start: self.token, end: self.consumed + at };
-        let text = Text { span, escaped: self.escaped };
-        if !self.name {
-            tokens.string(text);
-            self.state = self.after_value();
-            return Ok(at);
-        }
-        tokens.name(text);
-        // Nearly always the colon follows at once.
-        if chunk.get(at) == Some(&b':') {
-            self.state = State::Value;
-            return Ok(at + 1);
-        }
-        self.state = State::Colon;
-        Ok(at)
     }
 
     /// Ends a number or literal before this place of the chunk.
@@ -345,11 +384,16 @@ impl Scanner {
         Ok(())
     }
 
-    fn close(&mut self, container: Container, tokens: &mut impl Tokens) -> Result<(), Fault> {
+    fn close(
+        &mut self,
+        container: Container,
+        at: usize,
+        tokens: &mut impl Tokens,
+    ) -> Result<(), Fault> {
         if self.open.pop() != Some(container) {
             return Err(Fault::Syntax);
         }
-        tokens.close();
+        tokens.close(self.consumed + at + 1);
         self.state = self.after_value();
         Ok(())
     }

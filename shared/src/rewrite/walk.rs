@@ -1,24 +1,20 @@
 //! From tokens to requests: which strings of a body are tags where it counts.
 //!
 //! Whether a string counts hangs on the request's method, which may stand after `params`; so candidates
-//! are held until their request ends.
+//! are held until the method is known, at the latest until their request ends. Nothing else is kept of the bytes,
+//! so that a body may be walked in parts.
 
-use std::borrow::Cow;
-
-use super::scan::{Container, Span, Text, Tokens};
+use super::scan::{Container, Span, Text, Tokens, Window};
 use super::text::{Unescaped, equals, names};
-use super::{Denied, Id, Ids, Inspection, Rules, Scope, Tagged};
-use crate::methods::{Position, positions};
-use crate::refusal::Refusal;
+use super::{Id, Rules, Scope};
+use crate::methods::{BLOCK_NUMBER, MEMBERS, Position, positions};
 
-/// The member of an EIP-1898 object that holds a tag or a number.
-const BLOCK_NUMBER: &str = "blockNumber";
+/// The longest method, in bytes as it stands in the body, that can be one that the rules know.
+pub(super) const LONGEST_METHOD: usize = 1024;
 
 /// The state of a walk over one body.
-#[derive(Debug)]
-pub(super) struct Walk<'a> {
-    rules: &'a Rules,
-    body: &'a [u8],
+#[derive(Debug, Default)]
+pub(super) struct Walk {
     /// Open containers.
     depth: usize,
     area: Area,
@@ -27,20 +23,36 @@ pub(super) struct Walk<'a> {
     elements: usize,
     request: Request,
     /// Tags found, in order.
-    tags: Vec<Span>,
-    /// Strings of the current request that are spelled like a tag and stand in `params`.
+    pub(super) tags: Vec<Span>,
+    /// Whether any was.
+    tagged: bool,
+    /// Strings of the current request that are spelled like a tag and stand in `params`, while its method is
+    /// not known.
     held: Vec<Candidate>,
-    /// Ids found, in order.
-    ids: Vec<Id>,
-    ambiguous: bool,
+    /// The most bytes from a candidate to the place where its method was known.
+    pub(super) longest_hold: usize,
+    /// Ids of the requests that have ended, in order.
+    pub(super) ids: Vec<Id>,
+    /// Whether a request with a candidate has methods that are treated differently.
+    pub(super) ambiguous: bool,
     /// The method looked up last; batches tend to repeat theirs.
-    last_method: Option<(Text, Treatment)>,
+    last_method: Option<(Vec<u8>, Treatment)>,
+}
+
+/// A walk that reads one part of the body.
+#[derive(Debug)]
+pub(super) struct Reading<'a> {
+    pub(super) walk: &'a mut Walk,
+    pub(super) rules: &'a Rules,
+    /// What is at hand of the body. It holds every token that may matter from its first byte.
+    pub(super) window: Window<'a>,
 }
 
 /// The area of a body in which a token stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Area {
     /// Not in a request.
+    #[default]
     Outside,
     /// Directly in a request object, after the name of this member.
     Request(Member),
@@ -64,7 +76,10 @@ enum Member {
 struct Request {
     /// Open containers when its object has been opened.
     depth: usize,
-    method: Option<Text>,
+    /// What the rules say of its first method.
+    treatment: Option<Treatment>,
+    /// Whether a string in its `params` is spelled like a tag.
+    candidates: bool,
     /// Whether another `method` member is treated differently than the first.
     ambiguous: bool,
     id: Option<Id>,
@@ -80,10 +95,10 @@ struct Path {
     positional: bool,
     /// Values of `params` begun so far.
     begun: usize,
-    /// The member of the parameter, if that is an object.
-    member: Option<Text>,
-    /// The member of that member, if that is an object.
-    inner: Option<Text>,
+    /// The member of the parameter, if that is an object and the method table knows the name.
+    member: Option<&'static str>,
+    /// The member of that member, likewise.
+    inner: Option<&'static str>,
 }
 
 /// A string that is spelled like a tag.
@@ -104,38 +119,30 @@ enum Treatment {
     Never,
 }
 
-impl<'a> Walk<'a> {
-    pub(super) fn new(rules: &'a Rules, body: &'a [u8]) -> Self {
-        Self {
-            rules,
-            body,
-            depth: 0,
-            area: Area::Outside,
-            batch: false,
-            elements: 0,
-            request: Request::default(),
-            tags: Vec::new(),
-            held: Vec::new(),
-            ids: Vec::new(),
-            ambiguous: false,
-            last_method: None,
-        }
+impl Walk {
+    /// Whether the body is a batch.
+    pub(super) const fn is_batch(&self) -> bool {
+        self.batch
     }
 
-    /// What to do with the body, once it has been scanned to its end.
-    pub(super) fn verdict(mut self) -> Inspection {
-        if self.ambiguous {
-            return Denied::because(Refusal::AmbiguousMethod);
-        }
-        if self.tags.is_empty() {
-            return Inspection::Untouched;
-        }
-        let limit = self.rules.max_batch_length;
-        if self.batch && self.elements > limit {
-            return Denied::because(Refusal::BatchTooLong { limit });
-        }
-        let ids = if self.batch { Ids::Batch(self.ids) } else { Ids::One(self.ids.pop()) };
-        Inspection::Tagged(Tagged { tags: self.tags, ids })
+    /// Whether a batch with a tag is too long, as far as it has been read.
+    pub(super) const fn is_too_long(&self, rules: &Rules) -> bool {
+        self.batch && self.tagged && self.elements > rules.max_batch_length
+    }
+
+    /// The id of the current request, as far as it has been read.
+    pub(super) const fn id(&self) -> Option<Id> {
+        self.request.id
+    }
+
+    /// The first byte of the first candidate whose method is not known yet.
+    pub(super) fn held_from(&self) -> Option<usize> {
+        self.held.first().map(|candidate| candidate.span.start)
+    }
+
+    /// Whether a string that begins now is compared with the tags.
+    pub(super) const fn awaits_candidate(&self) -> bool {
+        matches!(self.area, Area::Params | Area::Request(Member::Params))
     }
 
     fn begin_request(&mut self) {
@@ -143,60 +150,30 @@ impl<'a> Walk<'a> {
         self.request = Request { depth: self.depth, ..Request::default() };
     }
 
-    fn end_request(&mut self) {
+    fn end_request(&mut self, end: usize, rules: &Rules) {
         self.area = Area::Outside;
         self.ids.extend(self.request.id);
-        if self.held.is_empty() {
-            return;
+        if !self.held.is_empty() {
+            // Without a method, it is treated as one of an unknown method.
+            self.settle(Treatment::of(b"", rules), end);
         }
-        self.ambiguous |= self.request.ambiguous;
-        let treatment = self.treatment(self.request.method);
-        let body = self.body;
-        let counting = self
-            .held
-            .iter()
-            .filter(|candidate| treatment.counts(&candidate.path, body))
-            .map(|candidate| candidate.span);
-        self.tags.extend(counting);
-        self.held.clear();
+        self.ambiguous |= self.request.candidates && self.request.ambiguous;
     }
 
-    fn method(&mut self, method: Text) {
-        match self.request.method {
-            None => self.request.method = Some(method),
-            Some(first) => {
-                self.request.ambiguous |=
-                    self.treatment(Some(first)) != self.treatment(Some(method));
-            }
+    /// Decides the candidates that were held until this place of the body.
+    fn settle(&mut self, treatment: Treatment, place: usize) {
+        if let Some(from) = self.held_from() {
+            self.longest_hold = self.longest_hold.max(place - from);
+        }
+        for candidate in std::mem::take(&mut self.held) {
+            self.decide(treatment, candidate);
         }
     }
 
-    /// What the rules say of a method; a request without one is treated as one of an unknown method.
-    fn treatment(&mut self, method: Option<Text>) -> Treatment {
-        let Some(method) = method else {
-            return Treatment::of("", self.rules);
-        };
-        let raw = method.raw(self.body);
-        if let Some((last, treatment)) = self.last_method
-            && last.raw(self.body) == raw
-        {
-            return treatment;
-        }
-        let name: Cow<'_, [u8]> = if method.escaped {
-            Unescaped::new(raw).collect::<Vec<u8>>().into()
-        } else {
-            raw.into()
-        };
-        // No method that the rules know holds bytes that are not UTF-8.
-        let treatment = Treatment::of(std::str::from_utf8(&name).unwrap_or_default(), self.rules);
-        self.last_method = Some((method, treatment));
-        treatment
-    }
-
-    fn candidate(&mut self, text: Text) {
-        let raw = text.raw(self.body);
-        if self.rules.tags.iter().any(|tag| equals(raw, text.escaped, tag)) {
-            self.held.push(Candidate { span: text.span, path: self.request.path });
+    fn decide(&mut self, treatment: Treatment, candidate: Candidate) {
+        if treatment.counts(&candidate.path) {
+            self.tagged = true;
+            self.tags.push(candidate.span);
         }
     }
 
@@ -208,82 +185,134 @@ impl<'a> Walk<'a> {
     }
 }
 
-impl Tokens for Walk<'_> {
+impl Reading<'_> {
+    fn method(&mut self, method: Text) {
+        let treatment = self.treatment(method);
+        match self.walk.request.treatment {
+            None => {
+                self.walk.request.treatment = Some(treatment);
+                self.walk.settle(treatment, method.span.end);
+            }
+            Some(first) => self.walk.request.ambiguous |= first != treatment,
+        }
+    }
+
+    /// What the rules say of a method.
+    fn treatment(&mut self, method: Text) -> Treatment {
+        let raw = method.raw(self.window).unwrap_or_default();
+        let raw = if raw.len() > LONGEST_METHOD { b"" } else { raw };
+        if let Some((last, treatment)) = &self.walk.last_method
+            && last == raw
+        {
+            return *treatment;
+        }
+        let treatment = if method.escaped {
+            Treatment::of(&Unescaped::new(raw).collect::<Vec<u8>>(), self.rules)
+        } else {
+            Treatment::of(raw, self.rules)
+        };
+        let (last, known) = self.walk.last_method.get_or_insert_with(|| (Vec::new(), treatment));
+        last.clear();
+        last.extend_from_slice(raw);
+        *known = treatment;
+        treatment
+    }
+
+    fn candidate(&mut self, text: Text) {
+        let Some(raw) = text.raw(self.window) else { return };
+        if !self.rules.tags.iter().any(|tag| equals(raw, text.escaped, tag)) {
+            return;
+        }
+        let candidate = Candidate { span: text.span, path: self.walk.request.path };
+        self.walk.request.candidates = true;
+        match self.walk.request.treatment {
+            Some(treatment) => self.walk.decide(treatment, candidate),
+            None => self.walk.held.push(candidate),
+        }
+    }
+}
+
+impl Tokens for Reading<'_> {
     fn open(&mut self, container: Container) {
-        self.depth += 1;
-        match self.area {
+        self.walk.depth += 1;
+        match self.walk.area {
             Area::Outside => {
-                match self.depth {
-                    1 => self.batch = container == Container::Array,
-                    2 => self.elements += 1,
+                match self.walk.depth {
+                    1 => self.walk.batch = container == Container::Array,
+                    2 => self.walk.elements += 1,
                     // Nested arrays of a batch are not requests.
                     _ => return,
                 }
                 if container == Container::Object {
-                    self.begin_request();
+                    self.walk.begin_request();
                 }
             }
             Area::Request(Member::Params) => {
-                self.area = Area::Params;
-                self.request.path =
+                self.walk.area = Area::Params;
+                self.walk.request.path =
                     Path { level: 1, positional: container == Container::Array, ..Path::default() };
             }
             Area::Request(member) => {
                 if member == Member::Id {
-                    self.request.id = Some(Id::Invalid);
+                    self.walk.request.id = Some(Id::Invalid);
                 }
-                self.area = Area::OtherMember;
+                self.walk.area = Area::OtherMember;
             }
             Area::OtherMember => {}
-            Area::Params => self.request.path.open(),
+            Area::Params => self.walk.request.path.open(),
         }
     }
 
-    fn close(&mut self) {
-        match self.area {
+    fn close(&mut self, end: usize) {
+        match self.walk.area {
             Area::Outside => {}
-            Area::Request(_) => self.end_request(),
+            Area::Request(_) => self.walk.end_request(end, self.rules),
             Area::OtherMember | Area::Params => {
-                self.request.path.level = self.request.path.level.saturating_sub(1);
-                if self.depth == self.request.depth + 1 {
-                    self.area = Area::Request(Member::Other);
+                self.walk.request.path.level = self.walk.request.path.level.saturating_sub(1);
+                if self.walk.depth == self.walk.request.depth + 1 {
+                    self.walk.area = Area::Request(Member::Other);
                 }
             }
         }
-        self.depth -= 1;
+        self.walk.depth -= 1;
     }
 
     fn name(&mut self, text: Text) {
-        match self.area {
-            Area::Request(_) => self.area = Area::Request(Member::of(text.raw(self.body))),
-            Area::Params => self.request.path.name(text),
-            Area::Outside | Area::OtherMember => {}
+        match self.walk.area {
+            Area::Request(_) => {
+                self.walk.area =
+                    Area::Request(Member::of(text.raw(self.window).unwrap_or_default()))
+            }
+            Area::Params if self.rules.scope == Scope::BlockParameters => {
+                self.walk.request.path.name(text, self.window);
+            }
+            Area::Params | Area::Outside | Area::OtherMember => {}
         }
     }
 
     fn string(&mut self, text: Text) {
-        match self.area {
+        match self.walk.area {
             Area::Params => {
-                self.request.path.value();
+                self.walk.request.path.value();
                 self.candidate(text);
             }
             Area::Request(Member::Params) => {
-                self.request.path = Path::default();
+                self.walk.request.path = Path::default();
                 self.candidate(text);
             }
             Area::Request(Member::Method) => self.method(text),
-            Area::Request(Member::Id) => self.request.id = Some(Id::Raw(text.span)),
+            Area::Request(Member::Id) => self.walk.request.id = Some(Id::Raw(text.span)),
             Area::Request(Member::Other) | Area::OtherMember => {}
-            Area::Outside => self.odd_value(),
+            Area::Outside => self.walk.odd_value(),
         }
     }
 
     fn scalar(&mut self, span: Span) {
-        match self.area {
-            Area::Params => self.request.path.value(),
-            Area::Request(Member::Id) => self.request.id = Some(Id::Raw(span)),
+        match self.walk.area {
+            Area::Params => self.walk.request.path.value(),
+            Area::Request(Member::Id) => self.walk.request.id = Some(Id::Raw(span)),
             Area::Request(_) | Area::OtherMember => {}
-            Area::Outside => self.odd_value(),
+            Area::Outside => self.walk.odd_value(),
         }
     }
 }
@@ -321,17 +350,22 @@ impl Path {
         }
     }
 
-    const fn name(&mut self, text: Text) {
-        match self.level {
-            2 => self.member = Some(text),
-            3 => self.inner = Some(text),
-            _ => {}
-        }
+    fn name(&mut self, text: Text, window: Window<'_>) {
+        let place = match self.level {
+            2 => &mut self.member,
+            3 => &mut self.inner,
+            _ => return,
+        };
+        *place =
+            text.raw(window).and_then(|raw| MEMBERS.into_iter().find(|member| names(raw, member)));
     }
 }
 
 impl Treatment {
-    fn of(method: &str, rules: &Rules) -> Self {
+    /// `method` is unescaped.
+    fn of(method: &[u8], rules: &Rules) -> Self {
+        // No method that the rules know holds bytes that are not UTF-8.
+        let method = std::str::from_utf8(method).unwrap_or_default();
         if rules.never.contains(method) {
             return Self::Never;
         }
@@ -341,28 +375,27 @@ impl Treatment {
         }
     }
 
-    fn counts(self, path: &Path, body: &[u8]) -> bool {
+    fn counts(self, path: &Path) -> bool {
         match self {
             Self::Everywhere => true,
             Self::Never => false,
-            Self::At(positions) => positions.iter().any(|position| is_at(position, path, body)),
+            Self::At(positions) => positions.iter().any(|position| is_at(position, path)),
         }
     }
 }
 
 /// Whether a path leads to the position, or to the block number in an EIP-1898 object there.
-fn is_at(position: &Position, path: &Path, body: &[u8]) -> bool {
-    let is = |text: Option<Text>, name| text.is_some_and(|text| names(text.raw(body), name));
+fn is_at(position: &Position, path: &Path) -> bool {
     let (Position::Parameter { index, .. } | Position::Member { index, .. }) = *position;
     if !path.positional || path.begun != index + 1 {
         return false;
     }
     match (*position, path.level) {
         (Position::Parameter { .. }, 1) => true,
-        (Position::Parameter { object: true, .. }, 2) => is(path.member, BLOCK_NUMBER),
-        (Position::Member { name, .. }, 2) => is(path.member, name),
+        (Position::Parameter { object: true, .. }, 2) => path.member == Some(BLOCK_NUMBER),
+        (Position::Member { name, .. }, 2) => path.member == Some(name),
         (Position::Member { name, object: true, .. }, 3) => {
-            is(path.member, name) && is(path.inner, BLOCK_NUMBER)
+            path.member == Some(name) && path.inner == Some(BLOCK_NUMBER)
         }
         _ => false,
     }

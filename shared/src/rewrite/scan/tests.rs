@@ -10,7 +10,7 @@ use super::*;
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Event {
     Open(Container),
-    Close,
+    Close(usize),
     Name(Text),
     String(Text),
     Scalar(Span),
@@ -20,8 +20,8 @@ impl Tokens for Vec<Event> {
     fn open(&mut self, container: Container) {
         self.push(Event::Open(container));
     }
-    fn close(&mut self) {
-        self.push(Event::Close);
+    fn close(&mut self, end: usize) {
+        self.push(Event::Close(end));
     }
     fn name(&mut self, text: Text) {
         self.push(Event::Name(text));
@@ -139,14 +139,14 @@ fn tokens_are_reported_by_their_place() {
             Event::Open(Container::Array),
             Event::Scalar(Span { start: 7, end: 8 }),
             Event::String(text(9, 14, true)),
-            Event::Close,
+            Event::Close(15),
             Event::Name(text(16, 18, false)),
             Event::Open(Container::Object),
-            Event::Close,
-            Event::Close,
+            Event::Close(21),
+            Event::Close(22),
         ]
     );
-    assert_eq!(text(9, 14, true).raw(body), br"b\n");
+    assert_eq!(text(9, 14, true).raw(Window { bytes: body, start: 0 }), Some(&br"b\n"[..]));
 }
 
 #[test]

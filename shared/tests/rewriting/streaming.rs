@@ -1,0 +1,293 @@
+//! Bodies rewritten while they pass: any way of cutting them gives what the body gives as a whole.
+use std::convert::Infallible;
+
+use finality_core::methods::NeverList;
+use finality_core::refusal::Refusal;
+use finality_core::rewrite::{Inspection, Rewriter, Rules, Scope, Stream};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use crate::generator::{body, rules};
+
+const HEAD: u64 = 100;
+
+/// What came out of a stream: all bytes, or those before the refusal.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    forwarded: Vec<u8>,
+    tags: usize,
+    refusal: Option<Refusal>,
+    most_held: usize,
+}
+
+/// Passes chunks through a stream as the filter does, with each in a buffer whose front is replaced.
+fn pass<'a>(mut stream: Stream, chunks: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+    let mut outcome = Outcome { forwarded: Vec::new(), tags: 0, refusal: None, most_held: 0 };
+    for chunk in chunks {
+        let passage = match stream.push(chunk) {
+            Ok(passage) => passage,
+            Err(refusal) => {
+                outcome.refusal = Some(refusal);
+                return outcome;
+            }
+        };
+        let mut asked = false;
+        let number = || {
+            asked = true;
+            Ok::<_, Infallible>(HEAD)
+        };
+        let (mut buffer, mut out) = (chunk.to_vec(), Vec::new());
+        let replaced = passage.write(chunk, number, &mut out).unwrap();
+        assert_eq!(asked, passage.tags() > 0, "the number is asked for only with a tag");
+        buffer.splice(..replaced, out);
+        outcome.forwarded.extend(buffer);
+        outcome.tags += passage.tags();
+        outcome.most_held = outcome.most_held.max(stream.held());
+    }
+    match stream.finish() {
+        Ok(rest) => outcome.forwarded.extend(rest),
+        Err(refusal) => outcome.refusal = Some(refusal),
+    }
+    outcome
+}
+
+/// Asserts that a stream says of these chunks what an inspection says of the whole.
+fn assert_like_inspection(rewriter: &Rewriter, body: &[u8], chunks: &[&[u8]]) {
+    let outcome = pass(rewriter.stream(), chunks.iter().copied());
+    let shown = || format!("{:?}", chunks.iter().map(|chunk| chunk.escape_ascii().to_string()));
+    match rewriter.inspect(body) {
+        Inspection::Untouched => {
+            assert_eq!(outcome.refusal, None, "{}", shown());
+            assert_eq!((outcome.forwarded.as_slice(), outcome.tags), (body, 0), "{}", shown());
+        }
+        Inspection::Tagged(tagged) => {
+            assert_eq!(outcome.refusal, None, "{}", shown());
+            assert_eq!(outcome.forwarded, tagged.splice(body, HEAD), "{}", shown());
+            assert_eq!(outcome.tags, tagged.tags(), "{}", shown());
+        }
+        // Which of several reasons is met first may hang on the cuts.
+        Inspection::Refused(_) => assert!(outcome.refusal.is_some(), "{}", shown()),
+    }
+}
+
+/// The body cut at these places.
+fn cut<'a>(body: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
+    let mut places = places.to_vec();
+    places.extend([0, body.len()]);
+    places.sort_unstable();
+    places.windows(2).map(|pair| &body[pair[0]..pair[1]]).collect()
+}
+
+fn assert_any_single_cut(rewriter: &Rewriter, body: &[u8]) {
+    for place in 0..=body.len() {
+        assert_like_inspection(rewriter, body, &cut(body, &[place]));
+    }
+    assert_like_inspection(rewriter, body, &body.chunks(1).collect::<Vec<_>>());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_cut_gives_what_the_whole_gives(
+        body in body(), rules in rules(), cuts in vec(any::<Index>(), 0..6),
+    ) {
+        let rewriter = Rewriter::new(rules).unwrap();
+        let body = body.as_bytes();
+        let places: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len() + 1)).collect();
+        assert_like_inspection(&rewriter, body, &cut(body, &places));
+        assert_like_inspection(&rewriter, body, &body.chunks(1).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn any_cut_of_a_damaged_body_gives_what_the_whole_gives(
+        body in body(), rules in rules(), cuts in vec(any::<Index>(), 0..4),
+        at: Index, byte in prop_oneof![any::<u8>(), select(&b"{}[],:\"\\"[..])], truncate: bool,
+    ) {
+        let rewriter = Rewriter::new(rules).unwrap();
+        let mut body = body.into_bytes();
+        let at = at.index(body.len());
+        if truncate { body.truncate(at) } else { body[at] = byte }
+        let places: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len() + 1)).collect();
+        assert_like_inspection(&rewriter, &body, &cut(&body, &places));
+        assert_like_inspection(&rewriter, &body, &body.chunks(1).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_went_out_before_a_refusal_holds_no_tag(
+        body in body(), rules in rules(), size in 1..40_usize, truncate: Index,
+    ) {
+        // Never-lists and tables apart, whatever went out must not hold a tag in `params`.
+        let rules = Rules { scope: Scope::Params, never: NeverList::new(false, []), ..rules };
+        let rewriter = Rewriter::new(rules).unwrap();
+        let body = &body.as_bytes()[..truncate.index(body.len())];
+        let whole = pass(rewriter.stream(), [body]);
+        let outcome = pass(rewriter.stream(), body.chunks(size));
+        prop_assert_eq!(whole.refusal.is_some(), outcome.refusal.is_some());
+        // Passed once more, the bytes show no tag that could be replaced.
+        prop_assert_eq!(pass(rewriter.stream(), [outcome.forwarded.as_slice()]).tags, 0);
+    }
+}
+
+#[test]
+fn every_cut_of_every_vector() {
+    let vectors: serde_json::Value =
+        serde_json::from_str(include_str!("../../testdata/tag_replacement.json")).unwrap();
+    let mut cases = 0;
+    for case in
+        ["from_seed_tests", "extra"].iter().flat_map(|list| vectors[list].as_array().unwrap())
+    {
+        let tags = vec![case["tag"].as_str().unwrap().to_owned()];
+        for scope in [Scope::Params, Scope::BlockParameters] {
+            let rewriter =
+                Rewriter::new(Rules { tags: tags.clone(), scope, ..Rules::default() }).unwrap();
+            assert_any_single_cut(&rewriter, case["in"].as_str().unwrap().as_bytes());
+        }
+        cases += 1;
+    }
+    assert!(cases >= 20);
+}
+
+#[test]
+fn every_cut_of_bodies_that_are_hard_to_cut() {
+    for scope in [Scope::Params, Scope::BlockParameters] {
+        let rewriter = Rewriter::new(Rules { scope, ..Rules::default() }).unwrap();
+        for body in [
+            r#"{"params":["0x1","\u0065spr\u0065sso"],"method":"eth_getBalance","id":1}"#,
+            r#"{"params":["espresso","espress"],"method":"eth_\u0073ign"}"#,
+            r#"{"params":["espresso"],"method":"eth_sign"},"#,
+            r#"{"params":["0x1","espresso"],"method":"eth_call","METHOD":"eth_sign"}"#,
+            r#"{"method":"eth_getLogs","params":[{"fromBlock":"espresso","toBlock":"espresso","x":"espresso"}]}"#,
+            r#"{"params":[{"fromBlock":"espresso","x":{"y":1},"toBlock":"espresso"}],"method":"eth_getLogs"}"#,
+            r#"{"params":[{},{"blockNumber":{"x":[1],"blockNumber":"espresso"}}],"method":"eth_callMany"}"#,
+            r#"[{"params":["espresso"]},1,"espresso",{"id":"espresso","p\u0061rams":"espresso"}]"#,
+            r#"{"params":["espresso"]"#,
+            r#"{"params":["espr"#,
+            r#"{"params":["espr\"#,
+            "{\"params\":[\"espr\nesso\"]}",
+            r#"{"params":["latest"]} x"#,
+            r#"{"params":["latest"]} xespresso"#,
+            r#"{"x":x \u0065"#,
+            r#"espresso"#,
+            r#"no json, and no tag"#,
+            "",
+        ] {
+            assert_any_single_cut(&rewriter, body.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn only_what_may_become_a_tag_is_held() {
+    let rewriter = Rewriter::new(Rules::default()).unwrap();
+    let held = |body: &str| {
+        let mut stream = rewriter.stream();
+        let _ = stream.push(body.as_bytes()).unwrap();
+        stream.held()
+    };
+    assert_eq!(held(r#"{"method":"m","params":["#), 0);
+    assert_eq!(held(r#"{"method":"m","params":[""#), 1);
+    assert_eq!(held(r#"{"method":"m","params":["espr"#), 5);
+    assert_eq!(held(r#"{"method":"m","params":["0x"#), 0);
+    assert_eq!(held(r#"{"method":"m","params":["esx"#), 0);
+    assert_eq!(held(r#"{"method":"m","params":["\u00"#), 5);
+    assert_eq!(held(r#"{"method":"m","params":["espresso""#), 0);
+    assert_eq!(held(r#"{"method":"espr"#), 0);
+    assert_eq!(held(r#"{"method":"m","params":[{"espr"#), 0);
+    assert_eq!(held(r#"["espr"#), 0);
+    assert_eq!(held(r#"{"params":["latest",1"#), 0, "without a tag the method is not waited for");
+    assert_eq!(held(r#"{"params":["espresso",1"#), r#""espresso",1"#.len());
+    assert_eq!(held(r#"{"params":["espresso",1],"method":"m""#), 0);
+    assert_eq!(held(r#"[{"params":["espresso"]}"#), 0);
+}
+
+#[test]
+fn a_tag_waits_for_its_method_up_to_the_limit() {
+    let rules = Rules { max_held_bytes: 1000, ..Rules::default() };
+    let rewriter = Rewriter::new(rules).unwrap();
+    // The place after the method, counted from the tag.
+    let body = |held: usize| {
+        let frame = r#""espresso",""],"method":"m""#.len();
+        let filler = "f".repeat(held - frame);
+        format!(r#"{{"params":["espresso","{filler}"],"method":"m"}}"#)
+    };
+    for size in [1, 7, 100, 5000] {
+        let outcome = pass(rewriter.stream(), body(1000).as_bytes().chunks(size));
+        assert_eq!(outcome.refusal, None);
+        assert_eq!(outcome.forwarded, body(1000).replace("espresso", "0x64").into_bytes());
+        assert!(outcome.most_held <= 1000);
+        let outcome = pass(rewriter.stream(), body(1001).as_bytes().chunks(size));
+        assert_eq!(outcome.refusal, Some(Refusal::HeldTooLong { limit: 1000 }));
+        assert!(outcome.most_held <= 1000);
+    }
+}
+
+#[test]
+fn memory_stays_bounded_over_a_long_body() {
+    let call = r#"{"id":1,"params":["0x00","espresso"],"x":"\n","method":"eth_getBalance"},"#;
+    let long = format!("\"{}\",", "d".repeat(300_000));
+    let rules = Rules { max_batch_length: usize::MAX, ..Rules::default() };
+    let mut stream = Rewriter::new(rules).unwrap().stream();
+    let (mut tags, mut written) = (0, 0);
+    let mut push = |bytes: &[u8]| {
+        for chunk in bytes.chunks(1009) {
+            let passage = stream.push(chunk).unwrap();
+            let mut out = Vec::new();
+            let replaced = passage.write(chunk, || Ok::<_, Infallible>(HEAD), &mut out).unwrap();
+            assert!(stream.held() <= call.len());
+            tags += passage.tags();
+            written += out.len() + chunk.len() - replaced;
+        }
+    };
+    push(b"[");
+    for _ in 0..20 {
+        push(call.repeat(500).as_bytes());
+        push(long.as_bytes());
+    }
+    push(b"1]");
+    assert!(stream.finish().unwrap().is_empty());
+    assert_eq!(tags, 10_000);
+    let shorter = "espresso".len() - "0x64".len();
+    assert_eq!(written, 3 + 20 * (500 * (call.len() - shorter) + long.len()));
+}
+
+#[test]
+fn a_refusal_bears_the_id_that_a_single_request_has_shown() {
+    let rewriter = Rewriter::new(Rules::default()).unwrap();
+    let answer = |chunks: &[&str]| {
+        let mut stream = rewriter.stream();
+        for chunk in chunks {
+            let _ = stream.push(chunk.as_bytes()).unwrap();
+        }
+        let answer = String::from_utf8(stream.refuse(&Refusal::Unparsable)).unwrap();
+        let (_, rest) = answer.split_once(r#""id":"#).unwrap();
+        rest.split_once(r#","error""#).unwrap().0.to_owned()
+    };
+    assert_eq!(answer(&[r#"{"id":7,"params":["#]), "7");
+    assert_eq!(answer(&[r#"{"id":12"#, r#"34,"params":["#, "1"]), "1234");
+    assert_eq!(answer(&[r#"{"id":"a"#, r#"b","params":["#]), "\"ab\"");
+    assert_eq!(answer(&[r#"{"id":1,"id":2"#, "}"]), "2");
+    assert_eq!(answer(&[r#"{"params":["#]), "null");
+    assert_eq!(answer(&[r#"{"id":[1],"params":["#]), "null");
+    assert_eq!(answer(&[r#"[{"id":7,"params":["#]), "null");
+    let long = format!(r#"{{"id":"{}","#, "x".repeat(300));
+    assert_eq!(answer(&[&long]), "null");
+}
+
+#[test]
+fn the_longest_method_that_the_rules_may_know_is_known_under_every_cut() {
+    let never = NeverList::new(false, ["acme_*".to_owned()]);
+    let rewriter = Rewriter::new(Rules { never, ..Rules::default() }).unwrap();
+    for (length, known) in [(1024, true), (1025, false)] {
+        let method = format!("acme_{}", "x".repeat(length - "acme_".len()));
+        let body = format!(r#"{{"params":["espresso"],"method":"{method}"}}"#);
+        let replaced = matches!(rewriter.inspect(body.as_bytes()), Inspection::Tagged(_));
+        assert_eq!(replaced, !known);
+        for size in [1, 100, 1023, 1024, 1025, 1026, 1030] {
+            let chunks: Vec<_> = body.as_bytes().chunks(size).collect();
+            assert_like_inspection(&rewriter, body.as_bytes(), &chunks);
+        }
+        assert_any_single_cut(&rewriter, body.as_bytes());
+    }
+}
