@@ -237,6 +237,23 @@ async fn an_l1_reorg_that_undoes_a_rotation_undoes_the_key() {
 }
 
 #[tokio::test]
+async fn one_wrong_history_rejects_nothing_for_ever() {
+    let world = World::new(20);
+    world.post_all(MAIN, 1..=20);
+    for wrong in [vec![(0, NEW)], vec![(0, OLD), (3, NEW)], vec![]] {
+        world.change().batchers = wrong.into_iter().collect();
+        world.change().l1_finalized = Some(900);
+        let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
+        runner.settle().await;
+        assert!(runner.head().is_none_or(|head| head.number < 20), "{}", runner.reason());
+        world.change().batchers = [(0, OLD)].into();
+        world.change().l1_finalized = Some(901);
+        runner.settle().await;
+        assert_eq!(runner.number(), 20);
+    }
+}
+
+#[tokio::test]
 async fn the_namespace_is_not_read_before_the_batchers_are_known() {
     let world = World::new(8);
     world.post_all(MAIN, 1..=8);
