@@ -126,17 +126,19 @@ pub extern "C" fn proxy_on_tick(root: u32) {
     });
 }
 
-/// The answer to a call has come.
+/// The answer to a call has come, to the context that has made it.
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_http_call_response(
-    root: u32,
+    context: u32,
     token: u32,
     _headers: usize,
     _body_size: usize,
     _trailers: usize,
 ) {
     Vm::with(|vm| {
-        if let Some(poller) = vm.poller(root) {
+        if let Some(request) = vm.requests.get_mut(&context) {
+            request.on_answer(token);
+        } else if let Some(poller) = vm.poller(context) {
             poller.on_answer(token);
         }
     });

@@ -31,6 +31,16 @@ pub enum ContentEncoding {
     Pass,
 }
 
+/// How new the head of a tagged request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// The one that the last poll brought.
+    Cached,
+    /// The sidecar is asked for each body with a tag, and the request refused when it does not say. Several
+    /// Envoys then never differ by what was told before.
+    Strict,
+}
+
 /// The configuration of the plugin.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -51,6 +61,10 @@ pub struct Config {
     pub content_encoding: ContentEncoding,
     /// The longest body, in bytes. It must be below the buffer limit of Envoy's listener.
     pub max_body_bytes: usize,
+    /// How new the head of a tagged request is.
+    pub freshness: Freshness,
+    /// How long a tagged request waits for the sidecar where `freshness` is strict.
+    pub freshness_timeout: Duration,
     /// How long a head may be used after the sidecar's last answer; zero: for ever. Longer than
     /// `poll_timeout`, since a sidecar without news is silent for `long_poll`.
     pub max_contact_age: Duration,
@@ -79,6 +93,8 @@ impl Default for Config {
             framing: Framing::Chunked,
             content_encoding: ContentEncoding::Refuse,
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            freshness: Freshness::Cached,
+            freshness_timeout: Duration::from_secs(2),
             max_contact_age: Duration::from_mins(5),
             poll_tick: Duration::from_secs(1),
             long_poll,
@@ -157,6 +173,15 @@ impl Config {
                 )?
                 .unwrap_or(default.content_encoding),
             max_body_bytes: keys.size("max_body_bytes")?.unwrap_or(default.max_body_bytes),
+            freshness: keys
+                .choice(
+                    "freshness",
+                    &[("cached", Freshness::Cached), ("strict", Freshness::Strict)],
+                )?
+                .unwrap_or(default.freshness),
+            freshness_timeout: keys
+                .duration("freshness_timeout", 1)?
+                .unwrap_or(default.freshness_timeout),
             max_contact_age: keys
                 .duration("max_contact_age", 0)?
                 .unwrap_or(default.max_contact_age),
@@ -215,6 +240,8 @@ const KEYS: &[&str] = &[
     "framing",
     "content_encoding",
     "max_body_bytes",
+    "freshness",
+    "freshness_timeout",
     "max_contact_age",
     "poll_tick",
     "long_poll",
@@ -372,6 +399,8 @@ mod tests {
         assert_eq!(config.framing, Framing::Chunked);
         assert_eq!(config.content_encoding, ContentEncoding::Refuse);
         assert_eq!(config.max_body_bytes, 1_000_000);
+        assert_eq!(config.freshness, Freshness::Cached);
+        assert_eq!(config.freshness_timeout.as_secs(), 2);
         assert_eq!(config.max_contact_age.as_secs(), 300);
         assert_eq!(config.poll_tick.as_secs(), 1);
         assert_eq!(config.long_poll.as_secs(), 25);
@@ -386,7 +415,7 @@ mod tests {
             "cache_key":"k","tags":["espresso","finalized"],"scope":"block-parameters",
             "never_methods":{"defaults":false,"extra":["my_method"]},"max_batch_length":5,
             "max_depth":6,"framing":"exact","content_encoding":"pass","max_body_bytes":7,
-            "max_contact_age":"3m","poll_tick":"250ms","long_poll":"1m","poll_timeout":"2m",
+            "freshness":"strict","freshness_timeout":"750ms","max_contact_age":"3m","poll_tick":"250ms","long_poll":"1m","poll_timeout":"2m",
             "poll_backoff_max":"10s","head_header":"X-Head"}"#;
         let object: Map<String, Value> = serde_json::from_str(text).unwrap();
         assert_eq!(object.len(), KEYS.len(), "a key is not tested");
@@ -401,6 +430,8 @@ mod tests {
         assert_eq!(config.framing, Framing::Exact);
         assert_eq!(config.content_encoding, ContentEncoding::Pass);
         assert_eq!(config.max_body_bytes, 7);
+        assert_eq!(config.freshness, Freshness::Strict);
+        assert_eq!(config.freshness_timeout.as_millis(), 750);
         assert_eq!(config.max_contact_age.as_secs(), 180);
         assert_eq!(config.poll_tick.as_millis(), 250);
         assert_eq!(config.long_poll.as_secs(), 60);
@@ -449,6 +480,8 @@ mod tests {
             ("framing", &["\"Exact\"", "true"]),
             ("content_encoding", &["\"gzip\"", "1"]),
             ("max_body_bytes", &["0", "-1", "\"1MB\"", "1e9"]),
+            ("freshness", &["\"Strict\"", "true"]),
+            ("freshness_timeout", &["1", "\"0s\""]),
             ("max_contact_age", &["\"30s\"", "5", "\"5\"", "\"-5s\"", "\"1y\"", "\"\""]),
             ("poll_tick", &["1", "\"0s\"", "\"9ms\"", "\"1m\""]),
             ("long_poll", &["25", "\"500ms\"", "\"1500ms\"", "\"x\""]),

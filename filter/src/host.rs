@@ -108,6 +108,7 @@ mod import {
             timeout_milliseconds: u32,
             token: *mut u32,
         ) -> u32;
+        pub(super) safe fn proxy_continue_stream(stream: u32) -> u32;
         pub(super) fn proxy_send_local_response(
             status: u32,
             details: *const u8,
@@ -386,6 +387,15 @@ pub fn dispatch(cluster: &str, headers: &[(&str, &str)], timeout: Duration) -> R
         )
     })?;
     Ok(token)
+}
+
+/// Passes on what was held of the current request.
+///
+/// # Errors
+/// What the host answers.
+pub fn resume_request() -> Result<()> {
+    const REQUEST: u32 = 0;
+    check(import::proxy_continue_stream(REQUEST))
 }
 
 /// Answers the current request in place of the node.

@@ -1,13 +1,16 @@
 //! The life of one request: which bodies are inspected, how they are held, and what becomes of them.
 
 use crate::{
-    config::{ContentEncoding, Framing},
+    config::{ContentEncoding, Framing, Freshness},
     host::{self, Buffer, Headers, HostError, Level},
     metrics::Counter,
     plugin::Plugin,
+    sidecar::{self, Answer},
 };
 use finality_core::{
-    build, headers, jsonrpc,
+    build,
+    head::HeadQuery,
+    headers, jsonrpc,
     refusal::{NoHead, Refusal},
     rewrite::{Inspection, Tagged},
 };
@@ -29,6 +32,8 @@ enum Phase {
     Passing,
     /// Its body is being collected.
     Collecting,
+    /// Its body is complete and has a tag; the sidecar was asked for the head by the call with this token.
+    Asking(u32),
     /// It was answered here.
     Replied,
 }
@@ -124,7 +129,7 @@ impl Request {
     pub fn on_body(&mut self, size: usize, end: bool) -> Action {
         match self.phase {
             Phase::Passing => Action::Continue,
-            Phase::Replied => Action::Pause,
+            Phase::Replied | Phase::Asking(_) => Action::Pause,
             Phase::Collecting if size > self.plugin.config.max_body_bytes => self.refuse_length(),
             Phase::Collecting if end => self.settle(),
             Phase::Collecting => Action::Pause,
@@ -135,7 +140,7 @@ impl Request {
     pub fn on_trailers(&mut self) -> Action {
         match self.phase {
             Phase::Passing => Action::Continue,
-            Phase::Replied => Action::Pause,
+            Phase::Replied | Phase::Asking(_) => Action::Pause,
             Phase::Collecting => self.settle(),
         }
     }
@@ -157,6 +162,14 @@ impl Request {
 
     /// The body is complete, and not too long: all of it has passed [`Self::on_body`].
     fn settle(&mut self) -> Action {
+        self.inspect(|request, body, tagged| match request.plugin.config.freshness {
+            Freshness::Cached => request.rewrite(body, tagged, request.cached_number()),
+            Freshness::Strict => request.ask(body, tagged),
+        })
+    }
+
+    /// Looks for tags in the whole body, and goes on by `on_tags` where there are some.
+    fn inspect(&mut self, on_tags: impl FnOnce(&mut Self, &[u8], &Tagged) -> Action) -> Action {
         let body = match host::buffer(Buffer::RequestBody, usize::MAX) {
             Ok(body) => body,
             Err(error) => return self.fail("body cannot be read", error),
@@ -167,15 +180,59 @@ impl Request {
                 self.phase = Phase::Passing;
                 Action::Continue
             }
-            Inspection::Tagged(tagged) => self.rewrite(&body, &tagged),
+            Inspection::Tagged(tagged) => on_tags(self, &body, &tagged),
             Inspection::Refused(denied) => self.refuse(&denied.refusal, &denied.body(&body)),
         }
     }
 
-    fn rewrite(&mut self, body: &[u8], tagged: &Tagged) -> Action {
-        let head = self.plugin.head.get().ok_or(NoHead::Unknown);
-        let max_contact_age = self.plugin.config.max_contact_age;
-        let number = match head.and_then(|head| head.usable(host::now(), max_contact_age)) {
+    fn cached_number(&self) -> Result<u64, NoHead> {
+        let head = self.plugin.head.get().ok_or(NoHead::Unknown)?;
+        head.usable(host::now(), self.plugin.config.max_contact_age)
+    }
+
+    /// Asks the sidecar. The body is left to the host meanwhile: memory of this module would never be given
+    /// back, and many bodies may wait.
+    fn ask(&mut self, body: &[u8], tagged: &Tagged) -> Action {
+        let timeout = self.plugin.config.freshness_timeout;
+        match sidecar::ask(&self.plugin, &HeadQuery::default(), timeout) {
+            Ok(token) => {
+                self.phase = Phase::Asking(token);
+                Action::Pause
+            }
+            Err(_) => {
+                self.plugin.metrics.count(Counter::CalloutsFailed);
+                self.rewrite(body, tagged, Err(NoHead::Unconfirmed))
+            }
+        }
+    }
+
+    /// The answer to the call with that token has come.
+    pub fn on_answer(&mut self, token: u32) {
+        if self.phase != Phase::Asking(token) {
+            return;
+        }
+        let answer = sidecar::read_answer(&self.plugin, host::now());
+        self.plugin.metrics.count(match answer {
+            Ok(_) => Counter::CalloutsOk,
+            Err(_) => Counter::CalloutsFailed,
+        });
+        let number = match answer {
+            // The larger of the two: of what was told before and of the answer.
+            Ok(Answer::Head { update, .. }) => update.after.usable_status(),
+            Ok(Answer::NoHead) => Err(NoHead::Unknown),
+            // The poller says in the log what is wrong with the sidecar.
+            Err(_) => Err(NoHead::Unconfirmed),
+        };
+        let action = self.inspect(|request, body, tagged| request.rewrite(body, tagged, number));
+        if action == Action::Continue
+            && let Err(error) = host::resume_request()
+        {
+            self.fail("request cannot be resumed", error);
+        }
+    }
+
+    fn rewrite(&mut self, body: &[u8], tagged: &Tagged, number: Result<u64, NoHead>) -> Action {
+        let number = match number {
             Ok(number) => number,
             Err(reason) => {
                 let refusal = Refusal::NoHead(reason);

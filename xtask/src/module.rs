@@ -13,6 +13,7 @@ const HOST: &str = "env";
 /// same list is what an operator must allow who restricts the capabilities of the module.
 const IMPORTS: &[&str] = &[
     "proxy_add_header_map_value",
+    "proxy_continue_stream",
     "proxy_define_metric",
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",

@@ -10,6 +10,9 @@ pub const PAUSE: u32 = 1;
 /// The root context of the first worker.
 pub const ROOT: u32 = 1;
 
+/// The context of requests.
+pub const STREAM: u32 = 1000;
+
 /// The configuration of most tests.
 pub const CONFIG: &str = r#"{"sidecar_cluster":"finality_sidecar","framing":"exact"}"#;
 
@@ -93,7 +96,8 @@ pub fn answer(root: u32, answer: &Answer) {
     answer_to(root, last_poll().token, answer);
 }
 
-pub fn answer_to(root: u32, token: u32, answer: &Answer) {
+/// Answers a call of a context: a poll of a root context, or what a request has asked.
+pub fn answer_to(context: u32, token: u32, answer: &Answer) {
     host(|host| {
         host.call_headers = vec![(":status".to_owned(), answer.status.into())];
         if answer.marker {
@@ -101,7 +105,7 @@ pub fn answer_to(root: u32, token: u32, answer: &Answer) {
         }
         host.call_body = answer.body.clone().into();
     });
-    filter::proxy_on_http_call_response(root, token, 0, answer.body.len(), 0);
+    filter::proxy_on_http_call_response(context, token, 0, answer.body.len(), 0);
 }
 
 /// A request as a client sends it.
@@ -200,8 +204,19 @@ pub fn send(request: &Request) -> Outcome {
 
 /// Sends a request through the filter on a worker. The node answers with these headers.
 pub fn send_to(root: u32, request: &Request, response: &[(&str, &str)]) -> Outcome {
-    const STREAM: u32 = 1000;
+    send_and_answer(root, request, &unreachable(), response)
+}
+
+/// Sends a request through the filter on a worker. What it asks the sidecar is answered like that.
+pub fn send_and_answer(
+    root: u32,
+    request: &Request,
+    callout: &Answer,
+    response: &[(&str, &str)],
+) -> Outcome {
     host(|host| {
+        host.in_request = true;
+        host.callouts.clear();
         host.request_headers.clone_from(&request.headers);
         host.request_body.clear();
         host.replies.clear();
@@ -209,6 +224,7 @@ pub fn send_to(root: u32, request: &Request, response: &[(&str, &str)]) -> Outco
     filter::proxy_on_context_create(STREAM, root);
     let mut outcome = Outcome::default();
     run(STREAM, request, &mut outcome);
+    answer_callout(callout, &mut outcome);
     outcome.reply = host(|host| host.replies.first().cloned());
     assert!(host(|host| host.replies.len()) <= 1, "answered twice");
     let mut map: Map = match &outcome.reply {
@@ -222,23 +238,38 @@ pub fn send_to(root: u32, request: &Request, response: &[(&str, &str)]) -> Outco
     assert_eq!(filter::proxy_on_response_headers(STREAM, 1, 0), CONTINUE);
     outcome.response = host(|host| host.response_headers.clone());
     filter::proxy_on_delete(STREAM);
+    host(|host| host.in_request = false);
     outcome
+}
+
+/// Answers what the request has asked the sidecar, if it waits for that.
+fn answer_callout(callout: &Answer, outcome: &mut Outcome) {
+    if outcome.complete || replied() {
+        return;
+    }
+    let Some(token) = host(|host| host.callouts.last().map(|call| call.token)) else { return };
+    let before = host(|host| host.resumed);
+    answer_to(STREAM, token, callout);
+    if host(|host| host.resumed) > before && !replied() {
+        forward(outcome);
+        outcome.complete = true;
+    }
 }
 
 fn replied() -> bool {
     host(|host| !host.replies.is_empty())
 }
 
+/// What was held goes to the node.
+fn forward(outcome: &mut Outcome) {
+    host(|host| {
+        outcome.headers.get_or_insert_with(|| host.request_headers.clone());
+        outcome.body.append(&mut host.request_body);
+    });
+}
+
 /// Drives the request callbacks; stops where the filter answers by itself.
 fn run(stream: u32, request: &Request, outcome: &mut Outcome) {
-    /// What was held goes to the node.
-    fn forward(outcome: &mut Outcome) {
-        host(|host| {
-            outcome.headers.get_or_insert_with(|| host.request_headers.clone());
-            outcome.body.append(&mut host.request_body);
-        });
-    }
-
     let end = request.chunks.is_empty() && !request.trailers && !request.separate_end;
     let mut action = filter::proxy_on_request_headers(stream, request.headers.len(), end.into());
     if replied() {

@@ -58,7 +58,14 @@ pub struct Host {
     pub mismatches: u32,
     /// What another worker writes to the key of the head just before the next compare-and-swap there.
     pub overtaken_by: Option<Vec<u8>>,
+    /// The polls.
     pub calls: Vec<Call>,
+    /// Whether the current context is a request and not a root context.
+    pub in_request: bool,
+    /// The calls that requests have made.
+    pub callouts: Vec<Call>,
+    /// How often a held request was passed on.
+    pub resumed: u32,
     pub replies: Vec<Reply>,
     pub metrics: Vec<(u32, String, u64)>,
     pub failure: Option<Failure>,
@@ -319,8 +326,10 @@ host_functions! {
         assert_eq!(body_size, 0);
         assert!(pairs(trailers, trailers_size).is_empty());
         host(|host| {
-            let number = u32::try_from(host.calls.len()).expect("few calls") + 1;
-            host.calls.push(Call {
+            let calls = host.calls.len() + host.callouts.len();
+            let number = u32::try_from(calls).expect("few calls") + 1;
+            let calls = if host.in_request { &mut host.callouts } else { &mut host.calls };
+            calls.push(Call {
                 cluster: text(cluster, cluster_size),
                 headers: pairs(headers, headers_size),
                 timeout,
@@ -328,6 +337,12 @@ host_functions! {
             });
             unsafe { *token = number };
         });
+        0
+    }
+
+    fn proxy_continue_stream(stream: u32) {
+        assert_eq!(stream, 0, "not the request");
+        host(|host| host.resumed += 1);
         0
     }
 

@@ -10,3 +10,4 @@ mod failures;
 mod host;
 mod polling;
 mod requests;
+mod strict;
