@@ -126,19 +126,20 @@ pub extern "C" fn proxy_on_tick(root: u32) {
     });
 }
 
-/// The answer to a call has come, to the context that has made it.
+/// The answer to a call has come: to a poll, or to what a request has asked.
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_http_call_response(
-    context: u32,
+    root: u32,
     token: u32,
     _headers: usize,
     _body_size: usize,
     _trailers: usize,
 ) {
     Vm::with(|vm| {
-        if let Some(request) = vm.requests.get_mut(&context) {
-            request.on_answer(token);
-        } else if let Some(poller) = vm.poller(context) {
+        let asking = vm.requests.iter_mut().find(|(_, request)| request.asks(token));
+        if let Some((context, request)) = asking {
+            request.on_answer(*context);
+        } else if let Some(poller) = vm.poller(root) {
             poller.on_answer(token);
         }
     });

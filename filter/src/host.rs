@@ -108,6 +108,7 @@ mod import {
             timeout_milliseconds: u32,
             token: *mut u32,
         ) -> u32;
+        pub(super) safe fn proxy_set_effective_context(context: u32) -> u32;
         pub(super) safe fn proxy_continue_stream(stream: u32) -> u32;
         pub(super) fn proxy_send_local_response(
             status: u32,
@@ -364,7 +365,8 @@ pub fn set_shared_data(key: &str, value: &[u8], version: Option<Version>) -> Res
 }
 
 /// Sends a request without a body to a cluster. The answer comes by the callback for HTTP calls with the
-/// token returned here, always: after `timeout` as an answer with status 504 that the host makes up.
+/// token returned here, always: after `timeout` as an answer with status 504 that the host makes up. It comes
+/// to the root context, also where a request has asked, and even if that request is gone by then.
 ///
 /// # Errors
 /// What the host answers, for instance "bad argument" for a cluster that it does not know.
@@ -387,6 +389,14 @@ pub fn dispatch(cluster: &str, headers: &[(&str, &str)], timeout: Duration) -> R
         )
     })?;
     Ok(token)
+}
+
+/// Makes another context the current one, until the callback returns.
+///
+/// # Errors
+/// What the host answers, for instance "bad argument" for a context that is gone.
+pub fn set_current_context(context: u32) -> Result<()> {
+    check(import::proxy_set_effective_context(context))
 }
 
 /// Passes on what was held of the current request.

@@ -206,11 +206,14 @@ impl Request {
         }
     }
 
-    /// The answer to the call with that token has come.
-    pub fn on_answer(&mut self, token: u32) {
-        if self.phase != Phase::Asking(token) {
-            return;
-        }
+    /// Whether it waits for the answer to the call with that token.
+    #[must_use]
+    pub fn asks(&self, token: u32) -> bool {
+        self.phase == Phase::Asking(token)
+    }
+
+    /// The answer for which this request, of that context, has waited.
+    pub fn on_answer(&mut self, context: u32) {
         let answer = sidecar::read_answer(&self.plugin, host::now());
         self.plugin.metrics.count(match answer {
             Ok(_) => Counter::CalloutsOk,
@@ -223,6 +226,10 @@ impl Request {
             // The poller says in the log what is wrong with the sidecar.
             Err(_) => Err(NoHead::Unconfirmed),
         };
+        if let Err(error) = host::set_current_context(context) {
+            // Neither an answer nor the way to the node is possible: Envoy ends what stays idle.
+            return host::log(Level::Error, &format!("request cannot be gone on with: {error}"));
+        }
         let action = self.inspect(|request, body, tagged| request.rewrite(body, tagged, number));
         if action == Action::Continue
             && let Err(error) = host::resume_request()

@@ -12,6 +12,8 @@
 mod advance;
 mod compatibility;
 mod divergence;
+mod edge_configuration;
+mod edge_sidecar;
 mod envoy_restart;
 mod fixtures;
 mod kill;

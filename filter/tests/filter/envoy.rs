@@ -96,16 +96,17 @@ pub fn answer(root: u32, answer: &Answer) {
     answer_to(root, last_poll().token, answer);
 }
 
-/// Answers a call of a context: a poll of a root context, or what a request has asked.
-pub fn answer_to(context: u32, token: u32, answer: &Answer) {
+/// Answers a call: a poll, or what a request of that worker has asked.
+pub fn answer_to(root: u32, token: u32, answer: &Answer) {
     host(|host| {
+        host.in_request = false;
         host.call_headers = vec![(":status".to_owned(), answer.status.into())];
         if answer.marker {
             host.call_headers.push((headers::SIDECAR.to_owned(), b"0.1.0".to_vec()));
         }
         host.call_body = answer.body.clone().into();
     });
-    filter::proxy_on_http_call_response(context, token, 0, answer.body.len(), 0);
+    filter::proxy_on_http_call_response(root, token, 0, answer.body.len(), 0);
 }
 
 /// A request as a client sends it.
@@ -224,7 +225,7 @@ pub fn send_and_answer(
     filter::proxy_on_context_create(STREAM, root);
     let mut outcome = Outcome::default();
     run(STREAM, request, &mut outcome);
-    answer_callout(callout, &mut outcome);
+    answer_callout(root, callout, &mut outcome);
     outcome.reply = host(|host| host.replies.first().cloned());
     assert!(host(|host| host.replies.len()) <= 1, "answered twice");
     let mut map: Map = match &outcome.reply {
@@ -234,7 +235,10 @@ pub fn send_and_answer(
         None => vec![],
     };
     map.extend(response.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())));
-    host(|host| host.response_headers = map);
+    host(|host| {
+        host.in_request = true;
+        host.response_headers = map;
+    });
     assert_eq!(filter::proxy_on_response_headers(STREAM, 1, 0), CONTINUE);
     outcome.response = host(|host| host.response_headers.clone());
     filter::proxy_on_delete(STREAM);
@@ -243,13 +247,13 @@ pub fn send_and_answer(
 }
 
 /// Answers what the request has asked the sidecar, if it waits for that.
-fn answer_callout(callout: &Answer, outcome: &mut Outcome) {
+fn answer_callout(root: u32, callout: &Answer, outcome: &mut Outcome) {
     if outcome.complete || replied() {
         return;
     }
     let Some(token) = host(|host| host.callouts.last().map(|call| call.token)) else { return };
     let before = host(|host| host.resumed);
-    answer_to(STREAM, token, callout);
+    answer_to(root, token, callout);
     if host(|host| host.resumed) > before && !replied() {
         forward(outcome);
         outcome.complete = true;

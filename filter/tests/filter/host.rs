@@ -108,7 +108,10 @@ impl Host {
 
     fn buffer(&mut self, buffer: u32) -> &mut Vec<u8> {
         match buffer {
-            0 => &mut self.request_body,
+            0 => {
+                assert!(self.in_request, "a root context has no body");
+                &mut self.request_body
+            }
             4 => &mut self.call_body,
             7 => &mut self.configuration,
             other => panic!("buffer {other}"),
@@ -340,8 +343,14 @@ host_functions! {
         0
     }
 
+    fn proxy_set_effective_context(_context: u32) {
+        host(|host| host.in_request = true);
+        0
+    }
+
     fn proxy_continue_stream(stream: u32) {
         assert_eq!(stream, 0, "not the request");
+        assert!(host(|host| host.in_request));
         host(|host| host.resumed += 1);
         0
     }
@@ -362,7 +371,10 @@ host_functions! {
             headers: pairs(headers, headers_size),
             body: text(body, body_size),
         };
-        host(|host| host.replies.push(reply));
+        host(|host| {
+            assert!(host.in_request, "a root context has nobody to answer");
+            host.replies.push(reply);
+        });
         0
     }
 

@@ -118,11 +118,9 @@ fn a_host_that_sends_nothing_means_a_refusal() {
 #[test]
 fn answers_for_requests_that_are_gone_or_of_other_calls_do_nothing() {
     start_with_head(EXACT, 100);
-    host(|host| {
-        host.request_headers = post(TAGGED).headers;
-        host.in_request = true;
-    });
+    host(|host| host.request_headers = post(TAGGED).headers);
     let open = |stream| {
+        host(|host| host.in_request = true);
         filter::proxy_on_context_create(stream, ROOT);
         assert_eq!(filter::proxy_on_request_headers(stream, 3, 0), PAUSE);
         host(|host| host.request_body = TAGGED.into());
@@ -131,17 +129,17 @@ fn answers_for_requests_that_are_gone_or_of_other_calls_do_nothing() {
     };
     let first = open(7);
     filter::proxy_on_delete(7);
-    answer_to(7, first, &report(101));
+    answer_to(ROOT, first, &report(101));
     let second = open(8);
-    answer_to(8, first, &report(102));
+    answer_to(ROOT, first, &report(102));
     assert_eq!(host(|host| (host.resumed, host.replies.len())), (0, 0));
     assert_eq!(metric("head_number"), 100, "what nobody waits for is not read");
     // Whatever comes meanwhile waits, too.
     assert_eq!(filter::proxy_on_request_body(8, TAGGED.len(), 1), PAUSE);
     assert_eq!(filter::proxy_on_request_trailers(8, 0), PAUSE);
-    answer_to(8, second, &report(103));
+    answer_to(ROOT, second, &report(103));
     assert_eq!(host(|host| (host.resumed, host.replies.len())), (1, 0));
-    answer_to(8, second, &report(104));
+    answer_to(ROOT, second, &report(104));
     assert_eq!(host(|host| (host.resumed, host.replies.len())), (1, 0), "once");
     assert_eq!(
         host(|host| host.request_body.clone()),
