@@ -63,6 +63,19 @@ impl Builder {
         self
     }
 
+    /// Lets Envoy speak HTTP/2 to the node.
+    #[must_use]
+    pub fn http2_to_node(self) -> Self {
+        let node = "  - name: full_node\n    type: STRICT_DNS\n";
+        let options = concat!(
+            "    typed_extension_protocol_options:\n",
+            "      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n",
+            r#"        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"#,
+            "\n        explicit_http_config: { http2_protocol_options: {} }\n",
+        );
+        self.edit(node, &format!("{node}{options}"))
+    }
+
     /// Lets the listener be changed while Envoy runs; old ones are gone after a second.
     #[must_use]
     pub fn dynamic(mut self) -> Self {

@@ -12,6 +12,7 @@
 mod advance;
 mod compatibility;
 mod divergence;
+mod edge_bodies;
 mod edge_configuration;
 mod edge_sidecar;
 mod envoy_restart;
