@@ -11,3 +11,4 @@ mod host;
 mod polling;
 mod requests;
 mod strict;
+mod verdicts;
