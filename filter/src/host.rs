@@ -234,19 +234,17 @@ pub fn buffer(buffer: Buffer, max_size: usize) -> Result<Vec<u8>> {
     }
 }
 
-/// Replaces the whole buffered body of the current request.
+/// Replaces the first `front` bytes of the buffered body of the current request; all of it where it has no more.
 ///
 /// # Errors
 /// What the host answers; the body is then as it was.
-pub fn replace_request_body(body: &[u8]) -> Result<()> {
-    // The ABI's sizes are 32 bits wide; a size at or above the buffer's means all of it.
-    let all = u32::MAX as usize;
+pub fn replace_request_body(front: usize, body: &[u8]) -> Result<()> {
     // SAFETY: the body outlives the call.
     check(unsafe {
         import::proxy_set_buffer_bytes(
             Buffer::RequestBody as u32,
             0,
-            all,
+            front,
             body.as_ptr(),
             body.len(),
         )

@@ -1,7 +1,7 @@
 //! The proxy-wasm filter: replaces finality tags in JSON-RPC requests inside Envoy.
 //!
 //! Envoy loads this crate as a module, one VM per worker. For each request, [`request`] decides
-//! whether its body is inspected, holds it, and splices the head's number in place of the tags. The head
+//! whether its body is inspected, holds it or lets it pass by [`streaming`], and splices the head's number in place of the tags. The head
 //! comes from [`head_cache`], an entry of shared data that all workers read; one worker at a
 //! time, chosen by [`lease`], keeps it current with the long polls of [`poller`]. Both the poller and, where
 //! `freshness` is `strict`, each tagged request ask by [`sidecar`].
@@ -23,3 +23,4 @@ pub mod plugin;
 pub mod poller;
 pub mod request;
 pub mod sidecar;
+pub mod streaming;

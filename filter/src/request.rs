@@ -6,6 +6,7 @@ use crate::{
     metrics::Counter,
     plugin::Plugin,
     sidecar::{self, Answer},
+    streaming::{LONGEST_HELD_BODY, Stop, Streaming},
 };
 use finality_core::{
     build,
@@ -26,12 +27,14 @@ pub enum Action {
 }
 
 /// Where a request stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Phase {
     /// It goes to the node as it is, or as it was rewritten.
     Passing,
     /// Its body is being collected.
     Collecting,
+    /// Its body is rewritten while it passes.
+    Streaming(Box<Streaming>),
     /// Its body is complete and has a tag; the sidecar was asked for the head by the call with this token.
     Asking(u32),
     /// It was answered here.
@@ -102,11 +105,10 @@ impl Request {
                 ContentEncoding::Refuse => Verdict::Refuse(Refusal::Encoded { encoding }),
             };
         }
-        let limit = self.plugin.config.max_body_bytes;
         let length = header("content-length")
             .and_then(|value| std::str::from_utf8(&value).ok()?.parse::<u64>().ok());
-        if length
-            .is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit))
+        if let (Some(length), Some(limit)) = (length, self.plugin.config.max_body_bytes)
+            && usize::try_from(length).map_or(true, |length| length > limit)
         {
             return Verdict::Refuse(Refusal::BodyTooLarge { limit });
         }
@@ -125,23 +127,58 @@ impl Request {
         }
     }
 
-    /// A part of the body has come, of which `size` bytes are buffered by now.
+    /// A part of the body has come. Where the body is held, `size` bytes of it are buffered by now.
     pub fn on_body(&mut self, size: usize, end: bool) -> Action {
-        match self.phase {
+        match &mut self.phase {
             Phase::Passing => Action::Continue,
             Phase::Replied | Phase::Asking(_) => Action::Pause,
-            Phase::Collecting if size > self.plugin.config.max_body_bytes => self.refuse_length(),
-            Phase::Collecting if end => self.settle(),
-            Phase::Collecting => Action::Pause,
+            Phase::Streaming(_) => {
+                self.stream(|streaming, plugin| streaming.pass(plugin, end), end)
+            }
+            Phase::Collecting => {
+                if let Some(limit) = self.plugin.config.max_body_bytes
+                    && size > limit
+                {
+                    let refusal = Refusal::BodyTooLarge { limit };
+                    return self.refuse(&refusal, &jsonrpc::error_without_id(&refusal));
+                }
+                if self.plugin.config.streams() && size > LONGEST_HELD_BODY {
+                    self.phase = Phase::Streaming(Box::new(Streaming::new(&self.plugin.rewriter)));
+                    return self.stream(|streaming, plugin| streaming.pass(plugin, end), end);
+                }
+                if end { self.settle() } else { Action::Pause }
+            }
         }
     }
 
     /// The trailers have come: with them, no part of the body is marked as the last one.
     pub fn on_trailers(&mut self) -> Action {
-        match self.phase {
+        match &mut self.phase {
             Phase::Passing => Action::Continue,
             Phase::Replied | Phase::Asking(_) => Action::Pause,
+            Phase::Streaming(_) => self.stream(Streaming::end_by_trailers, true),
             Phase::Collecting => self.settle(),
+        }
+    }
+
+    /// Lets a part of a body pass that is rewritten on its way.
+    fn stream(
+        &mut self,
+        pass: impl FnOnce(&mut Streaming, &Plugin) -> Result<(), Stop>,
+        end: bool,
+    ) -> Action {
+        let Phase::Streaming(streaming) = &mut self.phase else { return Action::Continue };
+        let passed = pass(streaming, &self.plugin);
+        self.number = streaming.number();
+        match passed {
+            Ok(()) => {
+                if end {
+                    self.phase = Phase::Passing;
+                }
+                Action::Continue
+            }
+            Err(Stop::Refused(refusal, answer)) => self.refuse(&refusal, &answer),
+            Err(Stop::Host(what, error)) => self.fail(what, error),
         }
     }
 
@@ -163,7 +200,10 @@ impl Request {
     /// The body is complete, and not too long: all of it has passed [`Self::on_body`].
     fn settle(&mut self) -> Action {
         self.inspect(|request, body, tagged| match request.plugin.config.freshness {
-            Freshness::Cached => request.rewrite(body, tagged, request.cached_number()),
+            Freshness::Cached => {
+                let number = request.plugin.cached_number();
+                request.rewrite(body, tagged, number)
+            }
             Freshness::Strict => request.ask(body, tagged),
         })
     }
@@ -185,11 +225,6 @@ impl Request {
         }
     }
 
-    fn cached_number(&self) -> Result<u64, NoHead> {
-        let head = self.plugin.head.get().ok_or(NoHead::Unknown)?;
-        head.usable(host::now(), self.plugin.config.max_contact_age)
-    }
-
     /// Asks the sidecar. The body is left to the host meanwhile: memory of this module would never be given
     /// back, and many bodies may wait.
     fn ask(&mut self, body: &[u8], tagged: &Tagged) -> Action {
@@ -209,7 +244,7 @@ impl Request {
     /// Whether it waits for the answer to the call with that token.
     #[must_use]
     pub fn asks(&self, token: u32) -> bool {
-        self.phase == Phase::Asking(token)
+        matches!(self.phase, Phase::Asking(asked) if asked == token)
     }
 
     /// The answer for which this request, of that context, has waited.
@@ -262,12 +297,7 @@ impl Request {
         if self.plugin.config.framing == Framing::Exact {
             Headers::Request.set("content-length", &body.len().to_string())?;
         }
-        host::replace_request_body(body)
-    }
-
-    fn refuse_length(&mut self) -> Action {
-        let refusal = Refusal::BodyTooLarge { limit: self.plugin.config.max_body_bytes };
-        self.refuse(&refusal, &jsonrpc::error_without_id(&refusal))
+        host::replace_request_body(usize::MAX, body)
     }
 
     /// Answers in place of the node.
@@ -284,6 +314,7 @@ impl Request {
 
     fn reply(&mut self, status: u16, body: &[u8]) -> Action {
         self.phase = Phase::Replied;
+        self.number = None;
         let headers: &[_] =
             if body.is_empty() { &[] } else { &[("content-type", "application/json")] };
         if let Err(error) = host::reply(status, headers, body) {
