@@ -4,8 +4,11 @@ use std::fmt;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use finality_core::headers;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 /// One HTTP client for the whole process, without proxy and with a limit for each request.
@@ -25,6 +28,35 @@ static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
 #[must_use]
 pub fn http() -> &'static reqwest::Client {
     &HTTP
+}
+
+/// A client that speaks HTTP/2 from the first byte.
+///
+/// # Panics
+/// When it cannot be built.
+#[must_use]
+pub fn http2() -> reqwest::Client {
+    LazyLock::force(&HTTP);
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(20))
+        .http2_prior_knowledge()
+        .build()
+        .unwrap()
+}
+
+/// A request body in pieces of that size, without a length, and with a trailer if wanted.
+#[must_use]
+pub fn pieces(body: &[u8], size: usize, trailer: bool) -> reqwest::Body {
+    let mut frames: Vec<_> =
+        body.chunks(size).map(|piece| Frame::data(Bytes::copy_from_slice(piece))).collect();
+    if trailer {
+        let mut map = HeaderMap::new();
+        map.insert("x-trailer", HeaderValue::from_static("1"));
+        frames.push(Frame::trailers(map));
+    }
+    let frames = frames.into_iter().map(Ok::<_, std::convert::Infallible>);
+    reqwest::Body::wrap(StreamBody::new(futures::stream::iter(frames)))
 }
 
 /// A JSON-RPC endpoint.

@@ -156,6 +156,9 @@ impl Builder {
                 tags: self.tags.clone(),
                 node_port: op_node.execution().port(),
                 sidecar_port: sidecar.port(),
+                edits: Vec::new(),
+                arguments: Vec::new(),
+                dynamic: false,
             },
             path,
         );

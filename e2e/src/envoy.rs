@@ -36,6 +36,13 @@ pub struct Settings {
     pub node_port: u16,
     /// Port of the sidecar.
     pub sidecar_port: u16,
+    /// Texts of the shipped configuration, and what stands there instead. A port that must not be replaced
+    /// any more is written `@12345`.
+    pub edits: Vec<(String, String)>,
+    /// More arguments for the program.
+    pub arguments: Vec<String>,
+    /// Whether the listener comes from a file of its own, so that it can be changed while Envoy runs.
+    pub dynamic: bool,
 }
 
 /// Envoy. It keeps its ports over restarts.
@@ -44,6 +51,7 @@ pub struct Envoy {
     program: PathBuf,
     folder: PathBuf,
     configuration: PathBuf,
+    arguments: Vec<String>,
     port: u16,
     admin_port: u16,
     process: Mutex<Option<Process>>,
@@ -60,11 +68,19 @@ impl Envoy {
         let shipped = std::fs::read_to_string(&settings.configuration).unwrap();
         let text = configure(&shipped, settings, port, admin_port);
         let configuration = folder.join("envoy.yaml");
+        let text = if settings.dynamic {
+            let (bootstrap, listener) = listener_apart(&text, &folder.join(LISTENERS));
+            std::fs::write(folder.join(LISTENERS), listener).unwrap();
+            bootstrap
+        } else {
+            text
+        };
         std::fs::write(&configuration, text).unwrap();
         Self {
             program: settings.program.clone(),
             folder: folder.into(),
             configuration,
+            arguments: settings.arguments.clone(),
             port,
             admin_port,
             process: Mutex::new(None),
@@ -94,6 +110,7 @@ impl Envoy {
             "--component-log-level",
             "wasm:info",
         ];
+        let arguments = arguments.into_iter().chain(self.arguments.iter().map(String::as_str));
         let process = Process::start("envoy", &self.program, arguments, &self.folder);
         *self.process.lock().unwrap() = Some(process);
         let ready = format!("http://127.0.0.1:{}/ready", self.admin_port);
@@ -109,6 +126,81 @@ impl Envoy {
         .await;
     }
 
+    /// Changes the listener of an Envoy with `dynamic` settings: `from` becomes `to`. Waits until Envoy has taken
+    /// or refused it. True when it was taken.
+    ///
+    /// # Panics
+    /// When the listener has no such text.
+    pub async fn push(&self, from: &str, to: &str) -> bool {
+        let path = self.folder.join(LISTENERS);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from:?} does not occur in the listener");
+        let counts = async || {
+            let taken = self.stat("listener_manager.lds.update_success").await;
+            (taken, self.stat("listener_manager.lds.update_rejected").await)
+        };
+        let before = counts().await;
+        // Envoy looks at the file when another one is moved there.
+        let new = self.folder.join("new-listeners.yaml");
+        std::fs::write(&new, text.replace(from, to)).unwrap();
+        std::fs::rename(&new, &path).unwrap();
+        until("Envoy to look at the new listener", PATIENCE, async || {
+            let now = counts().await;
+            (now != before).then_some(now.0 > before.0)
+        })
+        .await
+    }
+
+    /// Waits until no old listener and none of its modules is left.
+    pub async fn drained(&self) {
+        // One module to copy from, one for the main thread, one for each of the two workers.
+        const MODULES: u64 = 4;
+        until("old listeners to be gone", PATIENCE, async || {
+            let draining = self.stat("listener_manager.total_listeners_draining").await;
+            let modules = self.stat("wasm.envoy.wasm.runtime.v8.active").await;
+            (draining == 0 && modules == MODULES).then_some(())
+        })
+        .await;
+    }
+
+    /// The value of a statistic; 0 for one that does not exist (yet).
+    ///
+    /// # Panics
+    /// When Envoy does not answer.
+    pub async fn stat(&self, name: &str) -> u64 {
+        let url = format!("http://127.0.0.1:{}/stats?usedonly&filter=^{name}$", self.admin_port);
+        let text = send(http().get(url)).await.unwrap().text();
+        let value = |line: &str| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok();
+        text.lines().find_map(value).unwrap_or(0)
+    }
+
+    /// The value of one of the filter's metrics, by its name without prefix.
+    pub async fn filter_stat(&self, name: &str) -> u64 {
+        self.stat(&format!("wasmcustom.finality_filter_{name}")).await
+    }
+
+    /// The memory that the process has in use, in KiB.
+    ///
+    /// # Panics
+    /// When it is not running.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let process = self.process.lock().unwrap();
+        let id = process.as_ref().expect("Envoy was started").id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// All that Envoy has printed.
+    ///
+    /// # Panics
+    /// When it is not running.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.lock().unwrap().as_ref().expect("Envoy was started").log()
+    }
+
     /// Stops Envoy (SIGTERM) and waits for its end.
     ///
     /// # Panics
@@ -119,12 +211,33 @@ impl Envoy {
     }
 }
 
+/// The file with the listener, in the folder of an Envoy with `dynamic` settings.
+const LISTENERS: &str = "listeners.yaml";
+
+/// Takes the listener out of a configuration, which then watches `path` for it.
+fn listener_apart(text: &str, path: &Path) -> (String, String) {
+    let (before, rest) = text.split_once("  listeners:\n").unwrap();
+    let (listener, after) = rest.split_once("\n  clusters:\n").unwrap();
+    let watch = format!(
+        "node: {{ id: test, cluster: test }}\ndynamic_resources:\n  lds_config:\n    path_config_source: {{ path: {} }}\n",
+        path.display()
+    );
+    let name = "  - name: json_rpc\n";
+    let kind = r#""@type": type.googleapis.com/envoy.config.listener.v3.Listener"#;
+    assert!(listener.starts_with(name));
+    let listener = listener.replacen(name, &format!("  - {kind}\n    name: json_rpc\n"), 1);
+    (format!("{watch}{before}  clusters:\n{after}"), format!("resources:\n{listener}\n"))
+}
+
 fn configure(shipped: &str, settings: &Settings, port: u16, admin_port: u16) -> String {
     let mut text = shipped.to_owned();
     let mut replace = |from: &str, to: &str| {
         assert!(text.contains(from), "{from:?} does not occur in the shipped Envoy configuration");
         text = text.replace(from, to);
     };
+    for (from, to) in &settings.edits {
+        replace(from, to);
+    }
     replace("0.0.0.0", "127.0.0.1");
     for (from, to) in [
         (8545, port),

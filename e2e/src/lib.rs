@@ -8,6 +8,9 @@
 //!          sidecar ─────────┴─▶ hotshot ◀─ batcher ◀─ sequencer (Anvil) ─▶ L1 (Anvil)
 //! ```
 //!
+//! Where only the filter matters, [`edge::Edge`] has the same Envoy between a node that tells what it got and a
+//! sidecar that says what the test wants.
+//!
 //! Nothing happens by itself: a test produces blocks and waits for what must follow. Only the demo has
 //! tickers. Everything listens on 127.0.0.1 and stops with the [`devnet::Devnet`], also when the process
 //! is killed.
@@ -27,7 +30,10 @@ pub mod client;
 pub mod contracts;
 pub mod demo;
 pub mod devnet;
+pub mod echo;
+pub mod edge;
 pub mod envoy;
+pub mod fake_sidecar;
 pub mod hotshot;
 pub mod invariants;
 pub mod l1;

@@ -126,7 +126,7 @@ pub extern "C" fn proxy_on_tick(root: u32) {
     });
 }
 
-/// The answer to a call has come.
+/// The answer to a call has come: to a poll, or to what a request has asked.
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_http_call_response(
     root: u32,
@@ -136,7 +136,10 @@ pub extern "C" fn proxy_on_http_call_response(
     _trailers: usize,
 ) {
     Vm::with(|vm| {
-        if let Some(poller) = vm.poller(root) {
+        let asking = vm.requests.iter_mut().find(|(_, request)| request.asks(token));
+        if let Some((context, request)) = asking {
+            request.on_answer(*context);
+        } else if let Some(poller) = vm.poller(root) {
             poller.on_answer(token);
         }
     });

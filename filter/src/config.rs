@@ -31,6 +31,16 @@ pub enum ContentEncoding {
     Pass,
 }
 
+/// How new the head of a tagged request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// The one that the last poll brought.
+    Cached,
+    /// The sidecar is asked for each body with a tag, and the request refused when it does not say. Several
+    /// Envoys then never differ by what was told before.
+    Strict,
+}
+
 /// The configuration of the plugin.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -43,14 +53,19 @@ pub struct Config {
     /// Name of the shared head. A new name begins without a head, so that the number may be lower.
     pub cache_key: String,
     /// What is rewritten, where, and the limits of bodies with a tag: `tags`, `scope`, `never_methods`,
-    /// `max_batch_length`, `max_depth`.
+    /// `max_batch_length`, `max_depth`, `max_held_bytes`.
     pub rules: Rules,
     /// How rewritten requests are framed.
     pub framing: Framing,
     /// What becomes of encoded bodies.
     pub content_encoding: ContentEncoding,
-    /// The longest body, in bytes. It must be below the buffer limit of Envoy's listener.
-    pub max_body_bytes: usize,
+    /// The longest body, in bytes; none: any length, which only bodies that are [streamed](Self::streams) may have.
+    /// Where they are held it must be below the buffer limit of Envoy's listener.
+    pub max_body_bytes: Option<usize>,
+    /// How new the head of a tagged request is.
+    pub freshness: Freshness,
+    /// How long a tagged request waits for the sidecar where `freshness` is strict.
+    pub freshness_timeout: Duration,
     /// How long a head may be used after the sidecar's last answer; zero: for ever. Longer than
     /// `poll_timeout`, since a sidecar without news is silent for `long_poll`.
     pub max_contact_age: Duration,
@@ -78,7 +93,9 @@ impl Default for Config {
             rules: Rules::default(),
             framing: Framing::Chunked,
             content_encoding: ContentEncoding::Refuse,
-            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            max_body_bytes: None,
+            freshness: Freshness::Cached,
+            freshness_timeout: Duration::from_secs(2),
             max_contact_age: Duration::from_mins(5),
             poll_tick: Duration::from_secs(1),
             long_poll,
@@ -139,7 +156,7 @@ impl Config {
         let sidecar_cluster =
             keys.text("sidecar_cluster")?.ok_or(ConfigError::Missing("sidecar_cluster"))?;
         let long_poll = keys.duration("long_poll", 0)?.unwrap_or(default.long_poll);
-        let config = Self {
+        let mut config = Self {
             sidecar_authority: keys
                 .text("sidecar_authority")?
                 .unwrap_or_else(|| sidecar_cluster.clone()),
@@ -156,7 +173,16 @@ impl Config {
                     &[("refuse", ContentEncoding::Refuse), ("pass", ContentEncoding::Pass)],
                 )?
                 .unwrap_or(default.content_encoding),
-            max_body_bytes: keys.size("max_body_bytes")?.unwrap_or(default.max_body_bytes),
+            max_body_bytes: keys.size("max_body_bytes")?,
+            freshness: keys
+                .choice(
+                    "freshness",
+                    &[("cached", Freshness::Cached), ("strict", Freshness::Strict)],
+                )?
+                .unwrap_or(default.freshness),
+            freshness_timeout: keys
+                .duration("freshness_timeout", 1)?
+                .unwrap_or(default.freshness_timeout),
             max_contact_age: keys
                 .duration("max_contact_age", 0)?
                 .unwrap_or(default.max_contact_age),
@@ -170,9 +196,19 @@ impl Config {
                 .unwrap_or(default.poll_backoff_max),
             head_header: keys.header("head_header")?.unwrap_or(default.head_header),
         };
+        if !config.streams() {
+            config.max_body_bytes.get_or_insert(DEFAULT_MAX_BODY_BYTES);
+        }
         config.check()?;
         let rewriter = Rewriter::new(config.rules.clone())?;
         Ok((config, rewriter))
+    }
+
+    /// Whether long bodies are rewritten while they pass. Not where their length must be known first, nor
+    /// where the first tag would have to wait for the sidecar.
+    #[must_use]
+    pub fn streams(&self) -> bool {
+        self.framing == Framing::Chunked && self.freshness == Freshness::Cached
     }
 
     fn poll_timeout_for(long_poll: Duration) -> Duration {
@@ -180,7 +216,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<()> {
-        if self.max_body_bytes == 0 {
+        if self.max_body_bytes == Some(0) {
             return Err(wrong("max_body_bytes", "at least 1"));
         }
         if self.long_poll.subsec_nanos() != 0 {
@@ -212,9 +248,12 @@ const KEYS: &[&str] = &[
     "never_methods",
     "max_batch_length",
     "max_depth",
+    "max_held_bytes",
     "framing",
     "content_encoding",
     "max_body_bytes",
+    "freshness",
+    "freshness_timeout",
     "max_contact_age",
     "poll_tick",
     "long_poll",
@@ -245,7 +284,7 @@ fn rules(keys: &Keys<'_>, default: Rules) -> Result<Rules> {
         never,
         max_batch_length: keys.size("max_batch_length")?.unwrap_or(default.max_batch_length),
         max_depth: keys.size("max_depth")?.unwrap_or(default.max_depth),
-        max_held_bytes: default.max_held_bytes,
+        max_held_bytes: keys.size("max_held_bytes")?.unwrap_or(default.max_held_bytes),
     })
 }
 
@@ -346,128 +385,4 @@ impl Keys<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Result<Config> {
-        Config::parse(text.as_bytes()).map(|(config, _)| config)
-    }
-
-    /// The message for one more member beside `sidecar_cluster`.
-    fn refusal(member: &str) -> String {
-        match parse(&format!(r#"{{"sidecar_cluster":"s",{member}}}"#)) {
-            Ok(config) => panic!("{member} was taken: {config:?}"),
-            Err(error) => error.to_string(),
-        }
-    }
-
-    #[test]
-    fn only_the_cluster_is_required() {
-        let config = parse(r#"{"sidecar_cluster":"finality_sidecar"}"#).unwrap();
-        assert_eq!(config.sidecar_cluster, "finality_sidecar");
-        assert_eq!(config.sidecar_authority, "finality_sidecar");
-        assert_eq!(config.chain_id, None);
-        assert_eq!(config.cache_key, "default");
-        assert_eq!(config.rules, Rules::default());
-        assert_eq!(config.framing, Framing::Chunked);
-        assert_eq!(config.content_encoding, ContentEncoding::Refuse);
-        assert_eq!(config.max_body_bytes, 1_000_000);
-        assert_eq!(config.max_contact_age.as_secs(), 300);
-        assert_eq!(config.poll_tick.as_secs(), 1);
-        assert_eq!(config.long_poll.as_secs(), 25);
-        assert_eq!(config.poll_timeout.as_secs(), 30);
-        assert_eq!(config.poll_backoff_max.as_secs(), 30);
-        assert_eq!(config.head_header, "x-finality-head");
-    }
-
-    #[test]
-    fn every_key_is_taken() {
-        let text = r#"{"sidecar_cluster":"c","sidecar_authority":"a","chain_id":22266222,
-            "cache_key":"k","tags":["espresso","finalized"],"scope":"block-parameters",
-            "never_methods":{"defaults":false,"extra":["my_method"]},"max_batch_length":5,
-            "max_depth":6,"framing":"exact","content_encoding":"pass","max_body_bytes":7,
-            "max_contact_age":"3m","poll_tick":"250ms","long_poll":"1m","poll_timeout":"2m",
-            "poll_backoff_max":"10s","head_header":"X-Head"}"#;
-        let object: Map<String, Value> = serde_json::from_str(text).unwrap();
-        assert_eq!(object.len(), KEYS.len(), "a key is not tested");
-        let config = parse(text).unwrap();
-        assert_eq!(config.sidecar_authority, "a");
-        assert_eq!(config.chain_id, Some(22_266_222));
-        assert_eq!(config.cache_key, "k");
-        assert_eq!(config.rules.tags, ["espresso", "finalized"]);
-        assert_eq!(config.rules.scope, Scope::BlockParameters);
-        assert_eq!(config.rules.never, NeverList::new(false, vec!["my_method".to_owned()]));
-        assert_eq!((config.rules.max_batch_length, config.rules.max_depth), (5, 6));
-        assert_eq!(config.framing, Framing::Exact);
-        assert_eq!(config.content_encoding, ContentEncoding::Pass);
-        assert_eq!(config.max_body_bytes, 7);
-        assert_eq!(config.max_contact_age.as_secs(), 180);
-        assert_eq!(config.poll_tick.as_millis(), 250);
-        assert_eq!(config.long_poll.as_secs(), 60);
-        assert_eq!(config.poll_timeout.as_secs(), 120);
-        assert_eq!(config.poll_backoff_max.as_secs(), 10);
-        assert_eq!(config.head_header, "x-head");
-        assert_eq!(parse(r#"{"sidecar_cluster":"c","head_header":""}"#).unwrap().head_header, "");
-    }
-
-    #[test]
-    fn what_is_no_object_is_refused() {
-        for text in ["", "{", "espresso", "\u{1}\u{2}"] {
-            assert!(matches!(parse(text), Err(ConfigError::NotJson(_))), "{text}");
-        }
-        for text in ["null", "[]", "\"x\"", "1"] {
-            assert!(matches!(parse(text), Err(ConfigError::NotAnObject)), "{text}");
-        }
-        assert_eq!(parse("{}").unwrap_err().to_string(), "sidecar_cluster is required");
-    }
-
-    #[test]
-    fn unknown_keys_are_named() {
-        let message = refusal(r#""tag":["espresso"]"#);
-        assert!(
-            message.starts_with(r#"unknown key "tag"; known are sidecar_cluster, "#),
-            "{message}"
-        );
-        let message = refusal(r#""never_methods":{"default":true}"#);
-        assert_eq!(message, r#"unknown key "never_methods.default"; known are defaults, extra"#);
-    }
-
-    #[test]
-    fn wrong_values_are_refused_by_the_name_of_their_key() {
-        for (key, values) in [
-            ("sidecar_cluster", &["1", "\"\"", "null"][..]),
-            ("sidecar_authority", &["[]", "\"\""]),
-            ("chain_id", &["-1", "1.5", "\"1\"", "18446744073709551616"]),
-            ("cache_key", &["{}", "\"\""]),
-            ("tags", &["\"espresso\"", "[1]", "[]", "[\"\"]", "[\"0x1\"]"]),
-            ("scope", &["1", "\"all\"", "\"Params\""]),
-            ("never_methods", &["[]", "true"]),
-            ("never_methods.defaults", &["1"]),
-            ("never_methods.extra", &["\"eth_sign\"", "[1]"]),
-            ("max_batch_length", &["0", "-1", "\"5\"", "4294967296"]),
-            ("max_depth", &["0", "1.5"]),
-            ("framing", &["\"Exact\"", "true"]),
-            ("content_encoding", &["\"gzip\"", "1"]),
-            ("max_body_bytes", &["0", "-1", "\"1MB\"", "1e9"]),
-            ("max_contact_age", &["\"30s\"", "5", "\"5\"", "\"-5s\"", "\"1y\"", "\"\""]),
-            ("poll_tick", &["1", "\"0s\"", "\"9ms\"", "\"1m\""]),
-            ("long_poll", &["25", "\"500ms\"", "\"1500ms\"", "\"x\""]),
-            ("poll_timeout", &["30", "\"0s\"", "\"25s\""]),
-            ("poll_backoff_max", &["30", "\"0s\"", "\"999ms\""]),
-            ("head_header", &["1", "\":path\"", "\"a b\"", "\"é\"", "\"a\\n\""]),
-        ] {
-            for value in values {
-                let message = match key.split_once('.') {
-                    None => refusal(&format!("\"{key}\":{value}")),
-                    Some((parent, key)) => refusal(&format!("\"{parent}\":{{\"{key}\":{value}}}")),
-                };
-                // `poll_tick` longer than the longest pause is told by the key of the latter.
-                assert!(
-                    message.contains(key)
-                        || (key == "poll_tick" && message.contains("poll_backoff_max")),
-                    "{key}: {value}: {message}"
-                );
-            }
-        }
-    }
-}
+mod tests;

@@ -92,11 +92,17 @@ impl Head {
         let age = u128::from(now.abs_diff(self.contact));
         if !max_contact_age.is_zero() && age > max_contact_age.as_millis() {
             Err(NoHead::NoContact)
-        } else if self.status.is_usable() {
-            Ok(self.number)
         } else {
-            Err(NoHead::Status(self.status))
+            self.usable_status()
         }
+    }
+
+    /// The number that tags become where the sidecar has just been heard.
+    ///
+    /// # Errors
+    /// The status, if it forbids it.
+    pub fn usable_status(self) -> Result<u64, NoHead> {
+        if self.status.is_usable() { Ok(self.number) } else { Err(NoHead::Status(self.status)) }
     }
 
     fn encode(self) -> [u8; 25] {

@@ -108,6 +108,8 @@ mod import {
             timeout_milliseconds: u32,
             token: *mut u32,
         ) -> u32;
+        pub(super) safe fn proxy_set_effective_context(context: u32) -> u32;
+        pub(super) safe fn proxy_continue_stream(stream: u32) -> u32;
         pub(super) fn proxy_send_local_response(
             status: u32,
             details: *const u8,
@@ -232,19 +234,17 @@ pub fn buffer(buffer: Buffer, max_size: usize) -> Result<Vec<u8>> {
     }
 }
 
-/// Replaces the whole buffered body of the current request.
+/// Replaces the first `front` bytes of the buffered body of the current request; all of it where it has no more.
 ///
 /// # Errors
 /// What the host answers; the body is then as it was.
-pub fn replace_request_body(body: &[u8]) -> Result<()> {
-    // The ABI's sizes are 32 bits wide; a size at or above the buffer's means all of it.
-    let all = u32::MAX as usize;
+pub fn replace_request_body(front: usize, body: &[u8]) -> Result<()> {
     // SAFETY: the body outlives the call.
     check(unsafe {
         import::proxy_set_buffer_bytes(
             Buffer::RequestBody as u32,
             0,
-            all,
+            front,
             body.as_ptr(),
             body.len(),
         )
@@ -363,7 +363,8 @@ pub fn set_shared_data(key: &str, value: &[u8], version: Option<Version>) -> Res
 }
 
 /// Sends a request without a body to a cluster. The answer comes by the callback for HTTP calls with the
-/// token returned here, always: after `timeout` as an answer with status 504 that the host makes up.
+/// token returned here, always: after `timeout` as an answer with status 504 that the host makes up. It comes
+/// to the root context, also where a request has asked, and even if that request is gone by then.
 ///
 /// # Errors
 /// What the host answers, for instance "bad argument" for a cluster that it does not know.
@@ -386,6 +387,23 @@ pub fn dispatch(cluster: &str, headers: &[(&str, &str)], timeout: Duration) -> R
         )
     })?;
     Ok(token)
+}
+
+/// Makes another context the current one, until the callback returns.
+///
+/// # Errors
+/// What the host answers, for instance "bad argument" for a context that is gone.
+pub fn set_current_context(context: u32) -> Result<()> {
+    check(import::proxy_set_effective_context(context))
+}
+
+/// Passes on what was held of the current request.
+///
+/// # Errors
+/// What the host answers.
+pub fn resume_request() -> Result<()> {
+    const REQUEST: u32 = 0;
+    check(import::proxy_continue_stream(REQUEST))
 }
 
 /// Answers the current request in place of the node.

@@ -3,9 +3,10 @@
 use crate::{
     config::{Config, ConfigError},
     head_cache::HeadCache,
+    host,
     metrics::Metrics,
 };
-use finality_core::rewrite::Rewriter;
+use finality_core::{refusal::NoHead, rewrite::Rewriter};
 
 /// One configured plugin on one worker.
 #[derive(Debug)]
@@ -29,6 +30,15 @@ impl Plugin {
         let (config, rewriter) = Config::parse(configuration)?;
         let head = HeadCache::new(shared_key("head", &config), config.chain_id);
         Ok(Self { config, rewriter, head, metrics: Metrics::define() })
+    }
+
+    /// What tags become by the shared head.
+    ///
+    /// # Errors
+    /// Why there is no usable head.
+    pub fn cached_number(&self) -> Result<u64, NoHead> {
+        let head = self.head.get().ok_or(NoHead::Unknown)?;
+        head.usable(host::now(), self.config.max_contact_age)
     }
 
     /// Where this configuration keeps its lease. Another configuration has another lease, so that an

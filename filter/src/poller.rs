@@ -1,72 +1,18 @@
 //! Keeps the head current: long polls to the sidecar, by the worker that holds the lease.
 
 use crate::{
-    head_cache::{Head, Update, UpdateError},
-    host::{self, Buffer, Headers, HostError, Level},
+    head_cache::{Head, Update},
+    host::{self, Level},
     lease::{SharedLease, Terms},
     metrics::Counter,
     plugin::Plugin,
+    sidecar::{self, Answer, AskError},
 };
-use finality_core::{
-    head::{HeadQuery, HeadReport, HeadReportError},
-    headers,
-};
+use finality_core::head::HeadQuery;
 use std::{rc::Rc, time::Duration};
-use thiserror::Error;
 
 /// The first tick comes early, so that a start does not leave tagged requests without a head for long.
 const FIRST_TICK: Duration = Duration::from_millis(10);
-
-/// The longest answer that is read; a head report has about 400 bytes.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
-
-/// Why a poll failed.
-#[derive(Debug, Error)]
-enum PollError {
-    #[error("no request could be sent to cluster {cluster:?} (sidecar_cluster): {error}")]
-    Dispatch { cluster: String, error: HostError },
-    #[error("the sidecar cannot be reached: Envoy says {status} in its place")]
-    Unreachable { status: String },
-    #[error(
-        "status 200 without {}: cluster {cluster:?} (sidecar_cluster) is no sidecar",
-        headers::SIDECAR
-    )]
-    NoMarker { cluster: String },
-    #[error("the sidecar answers with status {status}")]
-    HttpStatus { status: String },
-    #[error("the answer cannot be read: {0}")]
-    Unreadable(HostError),
-    #[error(transparent)]
-    Malformed(#[from] HeadReportError),
-    #[error(transparent)]
-    Update(#[from] UpdateError),
-}
-
-impl PollError {
-    /// What is counted beside the failed poll, where the answer itself is at fault.
-    const fn counter(&self) -> Option<Counter> {
-        match self {
-            Self::NoMarker { .. } => Some(Counter::AnswersNoMarker),
-            Self::HttpStatus { .. } => Some(Counter::AnswersHttpStatus),
-            Self::Malformed(_) => Some(Counter::AnswersMalformed),
-            Self::Update(UpdateError::OtherChain { .. }) => Some(Counter::AnswersChainId),
-            Self::Dispatch { .. }
-            | Self::Unreachable { .. }
-            | Self::Unreadable(_)
-            | Self::Update(UpdateError::Host(_)) => None,
-        }
-    }
-}
-
-/// An answer that was taken.
-enum Answer {
-    Head {
-        reported: u64,
-        update: Update,
-    },
-    /// The sidecar is there but has no head yet.
-    NoHead,
-}
 
 /// A poll that waits for its answer.
 #[derive(Debug)]
@@ -145,24 +91,11 @@ impl Poller {
             status: head.map(|head| head.status),
             wait_seconds: if wait { config.long_poll.as_secs() } else { 0 },
         };
-        let dispatched = host::dispatch(
-            &config.sidecar_cluster,
-            &[
-                (":method", "GET"),
-                (":scheme", "http"),
-                (":authority", &config.sidecar_authority),
-                (":path", &query.path()),
-                ("accept", "application/json"),
-                ("user-agent", concat!("finality-filter/", env!("CARGO_PKG_VERSION"))),
-            ],
-            config.poll_timeout,
-        );
-        match dispatched {
+        match sidecar::ask(&self.plugin, &query, config.poll_timeout) {
             Ok(token) => self.poll = Some(Poll { token, since: now }),
             Err(error) => {
-                let cluster = config.sidecar_cluster.clone();
                 self.poll = None;
-                self.on_failure(&PollError::Dispatch { cluster, error }, now);
+                self.on_failure(&error, now);
             }
         }
     }
@@ -171,7 +104,7 @@ impl Poller {
     pub fn on_answer(&mut self, token: u32) {
         let Some(poll) = self.poll.take_if(|poll| poll.token == token) else { return };
         let now = host::now();
-        match self.read_answer(now) {
+        match sidecar::read_answer(&self.plugin, now) {
             Ok(answer) => {
                 self.on_success(&answer);
                 // At once only where that cannot become a busy loop: numbers end, and so does patience.
@@ -182,30 +115,6 @@ impl Poller {
                 }
             }
             Err(error) => self.on_failure(&error, now),
-        }
-    }
-
-    fn read_answer(&self, now: u64) -> Result<Answer, PollError> {
-        let status = Headers::CallResponse.get(":status").unwrap_or_default();
-        let status = String::from_utf8_lossy(&status).into_owned();
-        let from_sidecar = Headers::CallResponse.get(headers::SIDECAR).is_some();
-        match (status.as_str(), from_sidecar) {
-            ("200", true) => {
-                let body = host::buffer(Buffer::CallResponseBody, MAX_ANSWER_BYTES)
-                    .map_err(PollError::Unreadable)?;
-                let report = HeadReport::parse(&body)?;
-                let update = self.plugin.head.update(&report, now)?;
-                Ok(Answer::Head { reported: report.number, update })
-            }
-            ("503", true) => {
-                self.plugin.head.touch(now)?;
-                Ok(Answer::NoHead)
-            }
-            (_, true) => Err(PollError::HttpStatus { status }),
-            ("200", false) => {
-                Err(PollError::NoMarker { cluster: self.plugin.config.sidecar_cluster.clone() })
-            }
-            (_, false) => Err(PollError::Unreachable { status }),
         }
     }
 
@@ -224,7 +133,6 @@ impl Poller {
             }
             Answer::Head { reported, update: Update { before, after } } => {
                 self.last_line.clear();
-                self.plugin.metrics.head(after.number, after.contact);
                 if *reported < after.number {
                     self.on_lower(*reported, after.number);
                 }
@@ -246,11 +154,8 @@ impl Poller {
         }
     }
 
-    fn on_failure(&mut self, error: &PollError, now: u64) {
+    fn on_failure(&mut self, error: &AskError, now: u64) {
         self.plugin.metrics.count(Counter::PollsFailed);
-        if let Some(counter) = error.counter() {
-            self.plugin.metrics.count(counter);
-        }
         // Workers take turns in failing: the first one says it.
         let first = self.lease.give_up(now) == Some(1);
         let line = format!("poll failed: {error}");
@@ -262,7 +167,6 @@ impl Poller {
 
     /// The sidecar reports less than what is shared: a replica that lags, or a store that was reset.
     fn on_lower(&mut self, reported: u64, number: u64) {
-        self.plugin.metrics.count(Counter::AnswersLowerNumber);
         if !self.lower_told {
             self.lower_told = true;
             host::log(

@@ -1,13 +1,17 @@
 //! The life of one request: which bodies are inspected, how they are held, and what becomes of them.
 
 use crate::{
-    config::{ContentEncoding, Framing},
+    config::{ContentEncoding, Framing, Freshness},
     host::{self, Buffer, Headers, HostError, Level},
     metrics::Counter,
     plugin::Plugin,
+    sidecar::{self, Answer},
+    streaming::{LONGEST_HELD_BODY, Stop, Streaming},
 };
 use finality_core::{
-    build, headers, jsonrpc,
+    build,
+    head::HeadQuery,
+    headers, jsonrpc,
     refusal::{NoHead, Refusal},
     rewrite::{Inspection, Tagged},
 };
@@ -23,12 +27,16 @@ pub enum Action {
 }
 
 /// Where a request stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Phase {
     /// It goes to the node as it is, or as it was rewritten.
     Passing,
     /// Its body is being collected.
     Collecting,
+    /// Its body is rewritten while it passes.
+    Streaming(Box<Streaming>),
+    /// Its body is complete and has a tag; the sidecar was asked for the head by the call with this token.
+    Asking(u32),
     /// It was answered here.
     Replied,
 }
@@ -97,11 +105,10 @@ impl Request {
                 ContentEncoding::Refuse => Verdict::Refuse(Refusal::Encoded { encoding }),
             };
         }
-        let limit = self.plugin.config.max_body_bytes;
         let length = header("content-length")
             .and_then(|value| std::str::from_utf8(&value).ok()?.parse::<u64>().ok());
-        if length
-            .is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit))
+        if let (Some(length), Some(limit)) = (length, self.plugin.config.max_body_bytes)
+            && usize::try_from(length).map_or(true, |length| length > limit)
         {
             return Verdict::Refuse(Refusal::BodyTooLarge { limit });
         }
@@ -120,23 +127,58 @@ impl Request {
         }
     }
 
-    /// A part of the body has come, of which `size` bytes are buffered by now.
+    /// A part of the body has come. Where the body is held, `size` bytes of it are buffered by now.
     pub fn on_body(&mut self, size: usize, end: bool) -> Action {
-        match self.phase {
+        match &mut self.phase {
             Phase::Passing => Action::Continue,
-            Phase::Replied => Action::Pause,
-            Phase::Collecting if size > self.plugin.config.max_body_bytes => self.refuse_length(),
-            Phase::Collecting if end => self.settle(),
-            Phase::Collecting => Action::Pause,
+            Phase::Replied | Phase::Asking(_) => Action::Pause,
+            Phase::Streaming(_) => {
+                self.stream(|streaming, plugin| streaming.pass(plugin, end), end)
+            }
+            Phase::Collecting => {
+                if let Some(limit) = self.plugin.config.max_body_bytes
+                    && size > limit
+                {
+                    let refusal = Refusal::BodyTooLarge { limit };
+                    return self.refuse(&refusal, &jsonrpc::error_without_id(&refusal));
+                }
+                if self.plugin.config.streams() && size > LONGEST_HELD_BODY {
+                    self.phase = Phase::Streaming(Box::new(Streaming::new(&self.plugin.rewriter)));
+                    return self.stream(|streaming, plugin| streaming.pass(plugin, end), end);
+                }
+                if end { self.settle() } else { Action::Pause }
+            }
         }
     }
 
     /// The trailers have come: with them, no part of the body is marked as the last one.
     pub fn on_trailers(&mut self) -> Action {
-        match self.phase {
+        match &mut self.phase {
             Phase::Passing => Action::Continue,
-            Phase::Replied => Action::Pause,
+            Phase::Replied | Phase::Asking(_) => Action::Pause,
+            Phase::Streaming(_) => self.stream(Streaming::end_by_trailers, true),
             Phase::Collecting => self.settle(),
+        }
+    }
+
+    /// Lets a part of a body pass that is rewritten on its way.
+    fn stream(
+        &mut self,
+        pass: impl FnOnce(&mut Streaming, &Plugin) -> Result<(), Stop>,
+        end: bool,
+    ) -> Action {
+        let Phase::Streaming(streaming) = &mut self.phase else { return Action::Continue };
+        let passed = pass(streaming, &self.plugin);
+        self.number = streaming.number();
+        match passed {
+            Ok(()) => {
+                if end {
+                    self.phase = Phase::Passing;
+                }
+                Action::Continue
+            }
+            Err(Stop::Refused(refusal, answer)) => self.refuse(&refusal, &answer),
+            Err(Stop::Host(what, error)) => self.fail(what, error),
         }
     }
 
@@ -157,6 +199,17 @@ impl Request {
 
     /// The body is complete, and not too long: all of it has passed [`Self::on_body`].
     fn settle(&mut self) -> Action {
+        self.inspect(|request, body, tagged| match request.plugin.config.freshness {
+            Freshness::Cached => {
+                let number = request.plugin.cached_number();
+                request.rewrite(body, tagged, number)
+            }
+            Freshness::Strict => request.ask(body, tagged),
+        })
+    }
+
+    /// Looks for tags in the whole body, and goes on by `on_tags` where there are some.
+    fn inspect(&mut self, on_tags: impl FnOnce(&mut Self, &[u8], &Tagged) -> Action) -> Action {
         let body = match host::buffer(Buffer::RequestBody, usize::MAX) {
             Ok(body) => body,
             Err(error) => return self.fail("body cannot be read", error),
@@ -167,15 +220,61 @@ impl Request {
                 self.phase = Phase::Passing;
                 Action::Continue
             }
-            Inspection::Tagged(tagged) => self.rewrite(&body, &tagged),
+            Inspection::Tagged(tagged) => on_tags(self, &body, &tagged),
             Inspection::Refused(denied) => self.refuse(&denied.refusal, &denied.body(&body)),
         }
     }
 
-    fn rewrite(&mut self, body: &[u8], tagged: &Tagged) -> Action {
-        let head = self.plugin.head.get().ok_or(NoHead::Unknown);
-        let max_contact_age = self.plugin.config.max_contact_age;
-        let number = match head.and_then(|head| head.usable(host::now(), max_contact_age)) {
+    /// Asks the sidecar. The body is left to the host meanwhile: memory of this module would never be given
+    /// back, and many bodies may wait.
+    fn ask(&mut self, body: &[u8], tagged: &Tagged) -> Action {
+        let timeout = self.plugin.config.freshness_timeout;
+        match sidecar::ask(&self.plugin, &HeadQuery::default(), timeout) {
+            Ok(token) => {
+                self.phase = Phase::Asking(token);
+                Action::Pause
+            }
+            Err(_) => {
+                self.plugin.metrics.count(Counter::CalloutsFailed);
+                self.rewrite(body, tagged, Err(NoHead::Unconfirmed))
+            }
+        }
+    }
+
+    /// Whether it waits for the answer to the call with that token.
+    #[must_use]
+    pub fn asks(&self, token: u32) -> bool {
+        matches!(self.phase, Phase::Asking(asked) if asked == token)
+    }
+
+    /// The answer for which this request, of that context, has waited.
+    pub fn on_answer(&mut self, context: u32) {
+        let answer = sidecar::read_answer(&self.plugin, host::now());
+        self.plugin.metrics.count(match answer {
+            Ok(_) => Counter::CalloutsOk,
+            Err(_) => Counter::CalloutsFailed,
+        });
+        let number = match answer {
+            // The larger of the two: of what was told before and of the answer.
+            Ok(Answer::Head { update, .. }) => update.after.usable_status(),
+            Ok(Answer::NoHead) => Err(NoHead::Unknown),
+            // The poller says in the log what is wrong with the sidecar.
+            Err(_) => Err(NoHead::Unconfirmed),
+        };
+        if let Err(error) = host::set_current_context(context) {
+            // Neither an answer nor the way to the node is possible: Envoy ends what stays idle.
+            return host::log(Level::Error, &format!("request cannot be gone on with: {error}"));
+        }
+        let action = self.inspect(|request, body, tagged| request.rewrite(body, tagged, number));
+        if action == Action::Continue
+            && let Err(error) = host::resume_request()
+        {
+            self.fail("request cannot be resumed", error);
+        }
+    }
+
+    fn rewrite(&mut self, body: &[u8], tagged: &Tagged, number: Result<u64, NoHead>) -> Action {
+        let number = match number {
             Ok(number) => number,
             Err(reason) => {
                 let refusal = Refusal::NoHead(reason);
@@ -198,12 +297,7 @@ impl Request {
         if self.plugin.config.framing == Framing::Exact {
             Headers::Request.set("content-length", &body.len().to_string())?;
         }
-        host::replace_request_body(body)
-    }
-
-    fn refuse_length(&mut self) -> Action {
-        let refusal = Refusal::BodyTooLarge { limit: self.plugin.config.max_body_bytes };
-        self.refuse(&refusal, &jsonrpc::error_without_id(&refusal))
+        host::replace_request_body(usize::MAX, body)
     }
 
     /// Answers in place of the node.
@@ -220,6 +314,7 @@ impl Request {
 
     fn reply(&mut self, status: u16, body: &[u8]) -> Action {
         self.phase = Phase::Replied;
+        self.number = None;
         let headers: &[_] =
             if body.is_empty() { &[] } else { &[("content-type", "application/json")] };
         if let Err(error) = host::reply(status, headers, body) {

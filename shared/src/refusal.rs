@@ -52,6 +52,8 @@ pub enum NoHead {
     Status(Status),
     /// The sidecar has not answered for longer than `max_contact_age`.
     NoContact,
+    /// The sidecar was asked for this very request, as `freshness` `strict` wants it, and did not say.
+    Unconfirmed,
 }
 
 impl Refusal {
@@ -87,7 +89,7 @@ impl Refusal {
     }
 
     /// Every value of [`Refusal::reason`].
-    pub const REASONS: [&str; 12] = [
+    pub const REASONS: [&str; 13] = [
         "unparsable",
         "body_too_large",
         "batch_too_long",
@@ -97,6 +99,7 @@ impl Refusal {
         "encoded",
         "no_head",
         "no_contact",
+        "unconfirmed",
         "diverged",
         "node_behind",
         "host_failure",
@@ -116,6 +119,7 @@ impl Refusal {
             Self::HostFailure => "host_failure",
             Self::NoHead(NoHead::Unknown) => "no_head",
             Self::NoHead(NoHead::NoContact) => "no_contact",
+            Self::NoHead(NoHead::Unconfirmed) => "unconfirmed",
             Self::NoHead(NoHead::Status(status)) => status.as_str(),
         }
     }
@@ -157,6 +161,10 @@ impl Refusal {
                 "the finality sidecar has not answered for too long (max_contact_age): retry later"
                     .into()
             }
+            Self::NoHead(NoHead::Unconfirmed) => {
+                "the finality sidecar did not confirm the head for this request (freshness): retry later"
+                    .into()
+            }
             Self::NoHead(NoHead::Status(Status::Diverged)) => {
                 "the node's block at the finality head is not the verified one: retry later".into()
             }
@@ -183,6 +191,7 @@ mod tests {
             (Refusal::Encoded { encoding: "gzip".to_owned() }, -32600, 415, "encoded"),
             (Refusal::NoHead(NoHead::Unknown), -32055, 503, "no_head"),
             (Refusal::NoHead(NoHead::NoContact), -32055, 503, "no_contact"),
+            (Refusal::NoHead(NoHead::Unconfirmed), -32055, 503, "unconfirmed"),
             (Refusal::NoHead(NoHead::Status(Status::Diverged)), -32055, 503, "diverged"),
             (Refusal::NoHead(NoHead::Status(Status::NodeBehind)), -32055, 503, "node_behind"),
             (Refusal::HostFailure, -32603, 500, "host_failure"),

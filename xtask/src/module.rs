@@ -13,6 +13,7 @@ const HOST: &str = "env";
 /// same list is what an operator must allow who restricts the capabilities of the module.
 const IMPORTS: &[&str] = &[
     "proxy_add_header_map_value",
+    "proxy_continue_stream",
     "proxy_define_metric",
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",
@@ -25,6 +26,7 @@ const IMPORTS: &[&str] = &[
     "proxy_remove_header_map_value",
     "proxy_send_local_response",
     "proxy_set_buffer_bytes",
+    "proxy_set_effective_context",
     "proxy_set_shared_data",
     "proxy_set_tick_period_milliseconds",
 ];
@@ -123,6 +125,8 @@ fn interface(module: &[u8]) -> Result<Interface<'_>, Fault> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn module(extra: &str, left_out: &[&str]) -> Vec<u8> {
@@ -137,6 +141,16 @@ mod tests {
     fn a_right_module_passes() {
         let import = r#"(import "env" "proxy_log" (func (param i32 i32 i32) (result i32)))"#;
         assert_eq!(check(&module(import, &[])), Ok(()));
+    }
+
+    #[test]
+    fn the_shipped_configuration_allows_exactly_the_interface_of_the_module() {
+        let shipped = include_str!("../../envoy/envoy.yaml");
+        let capability = |line: &'static str| line.trim().strip_suffix(": {}");
+        let allowed: BTreeSet<_> = shipped.lines().filter_map(capability).collect();
+        let called = EXPORTS.iter().flat_map(|names| names.iter());
+        let called = called.filter(|name| name.starts_with("proxy_on_"));
+        assert_eq!(allowed, IMPORTS.iter().chain(called).copied().collect());
     }
 
     #[test]

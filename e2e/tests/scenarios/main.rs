@@ -12,6 +12,10 @@
 mod advance;
 mod compatibility;
 mod divergence;
+mod edge_bodies;
+mod edge_configuration;
+mod edge_sidecar;
+mod edge_streaming;
 mod envoy_restart;
 mod fixtures;
 mod kill;

@@ -10,6 +10,9 @@ pub const PAUSE: u32 = 1;
 /// The root context of the first worker.
 pub const ROOT: u32 = 1;
 
+/// The context of requests.
+pub const STREAM: u32 = 1000;
+
 /// The configuration of most tests.
 pub const CONFIG: &str = r#"{"sidecar_cluster":"finality_sidecar","framing":"exact"}"#;
 
@@ -93,8 +96,10 @@ pub fn answer(root: u32, answer: &Answer) {
     answer_to(root, last_poll().token, answer);
 }
 
+/// Answers a call: a poll, or what a request of that worker has asked.
 pub fn answer_to(root: u32, token: u32, answer: &Answer) {
     host(|host| {
+        host.in_request = false;
         host.call_headers = vec![(":status".to_owned(), answer.status.into())];
         if answer.marker {
             host.call_headers.push((headers::SIDECAR.to_owned(), b"0.1.0".to_vec()));
@@ -200,8 +205,19 @@ pub fn send(request: &Request) -> Outcome {
 
 /// Sends a request through the filter on a worker. The node answers with these headers.
 pub fn send_to(root: u32, request: &Request, response: &[(&str, &str)]) -> Outcome {
-    const STREAM: u32 = 1000;
+    send_and_answer(root, request, &unreachable(), response)
+}
+
+/// Sends a request through the filter on a worker. What it asks the sidecar is answered like that.
+pub fn send_and_answer(
+    root: u32,
+    request: &Request,
+    callout: &Answer,
+    response: &[(&str, &str)],
+) -> Outcome {
     host(|host| {
+        host.in_request = true;
+        host.callouts.clear();
         host.request_headers.clone_from(&request.headers);
         host.request_body.clear();
         host.replies.clear();
@@ -209,6 +225,7 @@ pub fn send_to(root: u32, request: &Request, response: &[(&str, &str)]) -> Outco
     filter::proxy_on_context_create(STREAM, root);
     let mut outcome = Outcome::default();
     run(STREAM, request, &mut outcome);
+    answer_callout(root, callout, &mut outcome);
     outcome.reply = host(|host| host.replies.first().cloned());
     assert!(host(|host| host.replies.len()) <= 1, "answered twice");
     let mut map: Map = match &outcome.reply {
@@ -218,27 +235,45 @@ pub fn send_to(root: u32, request: &Request, response: &[(&str, &str)]) -> Outco
         None => vec![],
     };
     map.extend(response.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())));
-    host(|host| host.response_headers = map);
+    host(|host| {
+        host.in_request = true;
+        host.response_headers = map;
+    });
     assert_eq!(filter::proxy_on_response_headers(STREAM, 1, 0), CONTINUE);
     outcome.response = host(|host| host.response_headers.clone());
     filter::proxy_on_delete(STREAM);
+    host(|host| host.in_request = false);
     outcome
+}
+
+/// Answers what the request has asked the sidecar, if it waits for that.
+fn answer_callout(root: u32, callout: &Answer, outcome: &mut Outcome) {
+    if outcome.complete || replied() {
+        return;
+    }
+    let Some(token) = host(|host| host.callouts.last().map(|call| call.token)) else { return };
+    let before = host(|host| host.resumed);
+    answer_to(root, token, callout);
+    if host(|host| host.resumed) > before && !replied() {
+        forward(outcome);
+        outcome.complete = true;
+    }
 }
 
 fn replied() -> bool {
     host(|host| !host.replies.is_empty())
 }
 
+/// What was held goes to the node.
+fn forward(outcome: &mut Outcome) {
+    host(|host| {
+        outcome.headers.get_or_insert_with(|| host.request_headers.clone());
+        outcome.body.append(&mut host.request_body);
+    });
+}
+
 /// Drives the request callbacks; stops where the filter answers by itself.
 fn run(stream: u32, request: &Request, outcome: &mut Outcome) {
-    /// What was held goes to the node.
-    fn forward(outcome: &mut Outcome) {
-        host(|host| {
-            outcome.headers.get_or_insert_with(|| host.request_headers.clone());
-            outcome.body.append(&mut host.request_body);
-        });
-    }
-
     let end = request.chunks.is_empty() && !request.trailers && !request.separate_end;
     let mut action = filter::proxy_on_request_headers(stream, request.headers.len(), end.into());
     if replied() {

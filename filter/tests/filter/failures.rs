@@ -13,14 +13,15 @@ const UNTAGGED: &str =
     r#"{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["0xabc","latest"]}"#;
 
 /// A bit of everything. Returns how many tagged requests were rewritten.
-fn live(framing: &str, failure: Option<Failure>) -> u32 {
+fn live(framing: &str, freshness: &str, failure: Option<Failure>) -> u32 {
     use finality_filter::callbacks as filter;
     host(|host| {
         *host = Host { nanoseconds: 1_800_000_000_000_000_000, failure, ..Host::default() }
     });
     filter::proxy_on_delete(ROOT);
-    let configuration =
-        format!(r#"{{"sidecar_cluster":"s","framing":"{framing}","max_body_bytes":200}}"#);
+    let configuration = format!(
+        r#"{{"sidecar_cluster":"s","framing":"{framing}","freshness":"{freshness}","max_body_bytes":200}}"#
+    );
     if !configure(ROOT, &configuration) {
         return 0;
     }
@@ -38,7 +39,7 @@ fn live(framing: &str, failure: Option<Failure>) -> u32 {
             Request { trailers: true, ..post(TAGGED) },
             post(TAGGED).with("x-finality-sidecar", "1"),
         ] {
-            let outcome = send(&request);
+            let outcome = send_and_answer(ROOT, &request, &answer_, &[]);
             let body = String::from_utf8(outcome.body).unwrap();
             assert!(!body.contains("espresso"), "{failure:?}: {body}");
             if outcome.complete {
@@ -67,22 +68,32 @@ fn live(framing: &str, failure: Option<Failure>) -> u32 {
 
 #[test]
 fn no_refusal_of_the_host_panics_or_lets_a_tag_through() {
-    for framing in ["exact", "chunked"] {
-        assert_eq!(live(framing, None), 16, "all but those while diverged");
+    for (framing, freshness, rewritten) in [
+        ("exact", "cached", 16), // all but those while diverged
+        ("chunked", "cached", 16),
+        ("exact", "strict", 8), // those for which the sidecar reports a head
+        ("chunked", "strict", 8),
+    ] {
+        assert_eq!(live(framing, freshness, None), rewritten);
         let count = host(|host| host.count.clone());
         for function in FUNCTIONS {
             let calls = count.get(function).copied().unwrap_or_default();
-            assert!(calls > 0, "{function} is never called");
+            assert_eq!(
+                calls == 0,
+                freshness == "cached"
+                    && ["proxy_continue_stream", "proxy_set_effective_context"].contains(function),
+                "{function}: {calls} calls"
+            );
             for status in STATUSES {
                 // "Not found" is what a host may say of a header that was not there to remove.
                 if (*function, status) == ("proxy_remove_header_map_value", 1) {
                     continue;
                 }
-                live(framing, Some(Failure { function, status, nth: 0 }));
+                live(framing, freshness, Some(Failure { function, status, nth: 0 }));
             }
             // The later rounds repeat the first ones.
             for nth in 1..=calls.min(200) {
-                live(framing, Some(Failure { function, status: 10, nth }));
+                live(framing, freshness, Some(Failure { function, status: 10, nth }));
             }
         }
     }
@@ -93,7 +104,11 @@ fn a_host_that_loses_logs_and_metrics_does_not_lose_tags() {
     for function in
         ["proxy_log", "proxy_define_metric", "proxy_increment_metric", "proxy_record_metric"]
     {
-        assert_eq!(live("exact", Some(Failure { function, status: 10, nth: 0 })), 16, "{function}");
+        assert_eq!(
+            live("exact", "cached", Some(Failure { function, status: 10, nth: 0 })),
+            16,
+            "{function}"
+        );
     }
 }
 

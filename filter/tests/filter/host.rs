@@ -58,7 +58,14 @@ pub struct Host {
     pub mismatches: u32,
     /// What another worker writes to the key of the head just before the next compare-and-swap there.
     pub overtaken_by: Option<Vec<u8>>,
+    /// The polls.
     pub calls: Vec<Call>,
+    /// Whether the current context is a request and not a root context.
+    pub in_request: bool,
+    /// The calls that requests have made.
+    pub callouts: Vec<Call>,
+    /// How often a held request was passed on.
+    pub resumed: u32,
     pub replies: Vec<Reply>,
     pub metrics: Vec<(u32, String, u64)>,
     pub failure: Option<Failure>,
@@ -101,7 +108,10 @@ impl Host {
 
     fn buffer(&mut self, buffer: u32) -> &mut Vec<u8> {
         match buffer {
-            0 => &mut self.request_body,
+            0 => {
+                assert!(self.in_request, "a root context has no body");
+                &mut self.request_body
+            }
             4 => &mut self.call_body,
             7 => &mut self.configuration,
             other => panic!("buffer {other}"),
@@ -216,8 +226,10 @@ host_functions! {
         data_size: usize,
     ) {
         host(|host| {
-            assert!(start == 0 && size >= host.buffer(buffer).len(), "not the whole buffer");
-            *host.buffer(buffer) = bytes(data, data_size).to_vec();
+            assert_eq!(start, 0, "not the front");
+            let buffer = host.buffer(buffer);
+            let front = size.min(buffer.len());
+            buffer.splice(..front, bytes(data, data_size).iter().copied());
         });
         0
     }
@@ -319,8 +331,10 @@ host_functions! {
         assert_eq!(body_size, 0);
         assert!(pairs(trailers, trailers_size).is_empty());
         host(|host| {
-            let number = u32::try_from(host.calls.len()).expect("few calls") + 1;
-            host.calls.push(Call {
+            let calls = host.calls.len() + host.callouts.len();
+            let number = u32::try_from(calls).expect("few calls") + 1;
+            let calls = if host.in_request { &mut host.callouts } else { &mut host.calls };
+            calls.push(Call {
                 cluster: text(cluster, cluster_size),
                 headers: pairs(headers, headers_size),
                 timeout,
@@ -328,6 +342,18 @@ host_functions! {
             });
             unsafe { *token = number };
         });
+        0
+    }
+
+    fn proxy_set_effective_context(_context: u32) {
+        host(|host| host.in_request = true);
+        0
+    }
+
+    fn proxy_continue_stream(stream: u32) {
+        assert_eq!(stream, 0, "not the request");
+        assert!(host(|host| host.in_request));
+        host(|host| host.resumed += 1);
         0
     }
 
@@ -347,7 +373,10 @@ host_functions! {
             headers: pairs(headers, headers_size),
             body: text(body, body_size),
         };
-        host(|host| host.replies.push(reply));
+        host(|host| {
+            assert!(host.in_request, "a root context has nobody to answer");
+            host.replies.push(reply);
+        });
         0
     }
 

@@ -10,3 +10,6 @@ mod failures;
 mod host;
 mod polling;
 mod requests;
+mod streaming;
+mod strict;
+mod verdicts;

@@ -325,7 +325,10 @@ fn a_request_without_body_bytes_but_with_trailers_passes() {
 #[test]
 fn after_an_answer_nothing_more_is_passed_on_or_answered() {
     start(CHUNKED);
-    host(|host| host.request_headers = post(TAGGED).headers);
+    host(|host| {
+        host.in_request = true;
+        host.request_headers = post(TAGGED).headers;
+    });
     use finality_filter::callbacks as filter;
     filter::proxy_on_context_create(7, ROOT);
     assert_eq!(filter::proxy_on_request_headers(7, 3, 0), CONTINUE);
@@ -342,7 +345,10 @@ fn after_an_answer_nothing_more_is_passed_on_or_answered() {
 fn a_body_that_grows_too_long_is_refused_before_its_end() {
     use finality_filter::callbacks as filter;
     start(&config(r#""max_body_bytes":90"#));
-    host(|host| host.request_headers = post(UNTAGGED).chunked(1).headers);
+    host(|host| {
+        host.in_request = true;
+        host.request_headers = post(UNTAGGED).chunked(1).headers;
+    });
     filter::proxy_on_context_create(7, ROOT);
     assert_eq!(filter::proxy_on_request_headers(7, 3, 0), PAUSE);
     for (size, replies) in [(0, 0), (90, 0), (91, 1), (92, 1)] {
@@ -366,7 +372,10 @@ fn callbacks_for_contexts_that_are_gone_do_nothing() {
     filter::proxy_on_http_call_response(99, 1, 0, 0, 0);
     filter::proxy_on_http_call_response(ROOT, 77, 0, 0, 0);
     // A request outlives its plugin.
-    host(|host| host.request_headers = post(UNTAGGED).headers);
+    host(|host| {
+        host.in_request = true;
+        host.request_headers = post(UNTAGGED).headers;
+    });
     filter::proxy_on_context_create(7, ROOT);
     filter::proxy_on_delete(ROOT);
     assert_eq!(filter::proxy_on_request_headers(7, 3, 0), PAUSE);

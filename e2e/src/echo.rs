@@ -1,0 +1,102 @@
+//! A node that answers with what it got: the body as it came, its framing as headers.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
+
+use crate::ports::Server;
+
+/// Response header: the content-length of the request, or `none`.
+pub const LENGTH: &str = "x-echo-length";
+/// Response header: the method of the request.
+pub const METHOD: &str = "x-echo-method";
+/// Response header: the trailers of the request, as text; absent without any.
+pub const TRAILERS: &str = "x-echo-trailers";
+
+/// A request as it reached the node, complete or not.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Path and query.
+    pub path: String,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// The bytes of the body that came.
+    pub body: Vec<u8>,
+    /// Whether the body came to its end.
+    pub complete: bool,
+}
+
+type Log = Arc<Mutex<Vec<Seen>>>;
+
+/// The node, over HTTP/1.1 and HTTP/2 with prior knowledge.
+#[derive(Debug)]
+pub struct Echo {
+    server: Server,
+    log: Log,
+}
+
+impl Echo {
+    /// Starts it.
+    pub async fn start() -> Self {
+        let log = Log::default();
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&log));
+        Self { server: Server::start(router).await, log }
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.server.port()
+    }
+
+    /// What reached it since the last call of this.
+    ///
+    /// # Panics
+    /// When a request panicked.
+    pub fn take_seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.log.lock().unwrap())
+    }
+}
+
+async fn answer(State(log): State<Log>, request: Request) -> Response {
+    let (head, mut body) = request.into_parts();
+    let mut seen = Seen {
+        path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
+        headers: head.headers.clone(),
+        body: Vec::new(),
+        complete: true,
+    };
+    let mut trailers = None;
+    while let Some(frame) = body.frame().await {
+        match frame.map(|frame| frame.into_data().map_err(|frame| frame.into_trailers())) {
+            Ok(Ok(data)) => seen.body.extend_from_slice(&data),
+            Ok(Err(map)) => trailers = map.ok().map(|map| format!("{map:?}")),
+            Err(_) => {
+                seen.complete = false;
+                break;
+            }
+        }
+    }
+    let (complete, body) = (seen.complete, seen.body.clone());
+    log.lock().unwrap().push(seen);
+    if !complete {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
+    let mut response = Response::new(Body::from(body));
+    let answer = response.headers_mut();
+    let none = header::HeaderValue::from_static("none");
+    answer.insert(LENGTH, head.headers.get(header::CONTENT_LENGTH).cloned().unwrap_or(none));
+    answer.insert(METHOD, head.method.as_str().parse().unwrap());
+    if let Some(kind) = head.headers.get(header::CONTENT_TYPE) {
+        answer.insert(header::CONTENT_TYPE, kind.clone());
+    }
+    if let Some(trailers) = trailers {
+        answer.insert(TRAILERS, trailers.parse().unwrap());
+    }
+    response
+}

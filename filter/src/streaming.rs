@@ -1,0 +1,136 @@
+//! A body that is rewritten while it passes, since it is too long to be held.
+
+use crate::{
+    host::{self, Buffer, HostError},
+    metrics::Counter,
+    plugin::Plugin,
+};
+use finality_core::{
+    refusal::Refusal,
+    rewrite::{Rewriter, Stream},
+};
+
+/// The longest body, in bytes, that is held to its end although it could be streamed: its verdict is known before
+/// the node gets a byte of it.
+pub const LONGEST_HELD_BODY: usize = 64 * 1024;
+
+/// Why a body does not go on.
+#[derive(Debug)]
+pub enum Stop {
+    /// It is refused, with this answer.
+    Refused(Refusal, Vec<u8>),
+    /// The host does not do its part.
+    Host(&'static str, HostError),
+}
+
+/// A body on its way.
+#[derive(Debug)]
+pub struct Streaming {
+    stream: Stream,
+    /// Bytes that came.
+    bytes: usize,
+    tags: usize,
+    /// What the tags become: one body sees one head.
+    number: Option<u64>,
+}
+
+impl Streaming {
+    /// A body of which nothing has passed yet.
+    #[must_use]
+    pub fn new(rewriter: &Rewriter) -> Self {
+        Self { stream: rewriter.stream(), bytes: 0, tags: 0, number: None }
+    }
+
+    /// What its tags became so far.
+    #[must_use]
+    pub const fn number(&self) -> Option<u64> {
+        self.number
+    }
+
+    /// Rewrites what the host has of the body. With `end` nothing follows.
+    ///
+    /// # Errors
+    /// [`Stop`]; the body must not go on then.
+    pub fn pass(&mut self, plugin: &Plugin, end: bool) -> Result<(), Stop> {
+        let chunk = host::buffer(Buffer::RequestBody, usize::MAX)
+            .map_err(|error| Stop::Host("body cannot be read", error))?;
+        let mut written = Vec::new();
+        let replaced = self
+            .rewrite(plugin, &chunk, end, &mut written)
+            .map_err(|refusal| self.refused(refusal))?;
+        if replaced > 0 || !written.is_empty() {
+            host::replace_request_body(replaced, &written)
+                .map_err(|error| Stop::Host("body cannot be replaced", error))?;
+        }
+        if end {
+            self.count(plugin);
+        }
+        Ok(())
+    }
+
+    /// Writes what takes the place of as many bytes at the front of the chunk as are returned.
+    fn rewrite(
+        &mut self,
+        plugin: &Plugin,
+        chunk: &[u8],
+        end: bool,
+        written: &mut Vec<u8>,
+    ) -> Result<usize, Refusal> {
+        self.bytes = self.bytes.saturating_add(chunk.len());
+        if let Some(limit) = plugin.config.max_body_bytes
+            && self.bytes > limit
+        {
+            return Err(Refusal::BodyTooLarge { limit });
+        }
+        let passage = self.stream.push(chunk)?;
+        let mut number = self.number;
+        let resolve = || {
+            let resolved = number.map_or_else(|| plugin.cached_number(), Ok)?;
+            number = Some(resolved);
+            Ok(resolved)
+        };
+        let replaced = passage.write(chunk, resolve, written).map_err(Refusal::NoHead)?;
+        self.number = number;
+        self.tags += passage.tags();
+        if !end {
+            return Ok(replaced);
+        }
+        let rest = self.stream.finish()?;
+        if rest.is_empty() {
+            return Ok(replaced);
+        }
+        written.extend_from_slice(chunk.get(replaced..).unwrap_or_default());
+        written.extend_from_slice(rest);
+        Ok(chunk.len())
+    }
+
+    /// The trailers have come: the body has ended, and nothing can be added to it.
+    ///
+    /// # Errors
+    /// [`Stop::Refused`].
+    pub fn end_by_trailers(&mut self, plugin: &Plugin) -> Result<(), Stop> {
+        let rest = match self.stream.finish() {
+            Ok(rest) => rest.len(),
+            Err(refusal) => return Err(self.refused(refusal)),
+        };
+        if rest > 0 {
+            return Err(self.refused(Refusal::Unparsable));
+        }
+        self.count(plugin);
+        Ok(())
+    }
+
+    fn count(&self, plugin: &Plugin) {
+        if self.tags > 0 {
+            plugin.metrics.count(Counter::BodiesRewritten);
+            plugin.metrics.add(Counter::TagsReplaced, self.tags);
+        } else {
+            plugin.metrics.count(Counter::PassedNoTag);
+        }
+    }
+
+    fn refused(&self, refusal: Refusal) -> Stop {
+        let answer = self.stream.refuse(&refusal);
+        Stop::Refused(refusal, answer)
+    }
+}

@@ -1,0 +1,161 @@
+//! Long bodies, which are rewritten while they pass.
+
+use crate::{
+    envoy::*,
+    host::{Failure, host},
+};
+
+const CHUNKED: &str = r#"{"sidecar_cluster":"s"}"#;
+
+fn call(block: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["0xabc","{block}"]}}"#)
+}
+
+/// A batch of some 220 KB: a tag in each tenth element, the first and the last included.
+fn batch(tag: &str) -> String {
+    let data = "x".repeat(300);
+    let element = |number| if number % 10 == 0 { call(tag) } else { call(&data) };
+    format!("[{}]", (0..=600).map(element).collect::<Vec<_>>().join(","))
+}
+
+/// Chunks of several sizes, with and without a separate end, with and without trailers.
+fn shapes(body: &str) -> Vec<Request> {
+    let mut shapes = vec![post(body)];
+    shapes.extend([7, 1000, 65_537, 100_000].map(|size| post(body).chunked(size)));
+    for shape in shapes.clone() {
+        shapes.push(Request { separate_end: true, ..shape.clone() });
+        shapes.push(Request { trailers: true, ..shape });
+    }
+    shapes
+}
+
+fn metric(name: &str) -> u64 {
+    host(|host| host.metric(name))
+}
+
+#[test]
+fn every_cut_of_a_body_gives_the_same_bytes() {
+    start_with_head(CHUNKED, 100);
+    let (body, expected) = (batch("espresso"), batch("0x64"));
+    let shapes = shapes(&body);
+    for request in &shapes {
+        let outcome = send(request);
+        assert!(outcome.body() == expected, "{} chunks", request.chunks.len());
+        assert!(outcome.header("content-length").is_empty());
+    }
+    let count = u64::try_from(shapes.len()).unwrap();
+    assert_eq!(metric("bodies_rewritten_total"), count);
+    assert_eq!(metric("tags_replaced_total"), 61 * count);
+    for request in self::shapes(&batch("latest")) {
+        assert!(send(&request).body() == batch("latest"));
+    }
+    assert_eq!(metric("passed_no_tag_total"), count);
+}
+
+#[test]
+fn one_body_sees_one_head_and_the_response_tells_it() {
+    start_with_head(CHUNKED, 100);
+    let (body, expected) = (batch("espresso"), batch("0x64"));
+    use finality_filter::callbacks as filter;
+    host(|host| {
+        host.in_request = true;
+        host.request_headers = post(&body).headers;
+    });
+    filter::proxy_on_context_create(7, ROOT);
+    assert_eq!(filter::proxy_on_request_headers(7, 3, 0), CONTINUE);
+    let mut forwarded = Vec::new();
+    let (first, second) = body.as_bytes().split_at(100_000);
+    for (part, end, head) in [(first, 0, 200), (second, 1, 300)] {
+        host(|host| {
+            host.in_request = true;
+            host.request_body = part.to_vec();
+        });
+        assert_eq!(filter::proxy_on_request_body(7, part.len(), end), CONTINUE);
+        forwarded.append(&mut host(|host| std::mem::take(&mut host.request_body)));
+        // A new head while the body passes.
+        answer(ROOT, &report(head));
+    }
+    assert!(forwarded == expected.as_bytes());
+    filter::proxy_on_response_headers(7, 1, 0);
+    let head = host(|host| host.response_headers.last().cloned()).unwrap();
+    assert_eq!(head, ("x-finality-head".to_owned(), b"100".to_vec()));
+    filter::proxy_on_delete(7);
+}
+
+#[test]
+fn a_refusal_comes_late_and_no_tag_goes_out_before_it() {
+    let good = batch("espresso");
+    let cut = good.strip_suffix(']').unwrap().to_owned();
+    let held = format!(
+        r#"{{"id":7,"params":["espresso","{}"],"method":"eth_call"}}"#,
+        "x".repeat(300_000)
+    );
+    let late = format!(r#"{{"id":7,"params":["{}"],"method":1,"#, "x".repeat(70_000));
+    let ambiguous =
+        format!(r#"{late}"method":"eth_call","params":["espresso"],"method":"eth_sign"}}"#);
+    for (configuration, body, status, reason, id) in [
+        (CHUNKED, &cut, 400, "unparsable", "null"),
+        (CHUNKED, &held, 413, "held_too_long", "7"),
+        (CHUNKED, &ambiguous, 400, "ambiguous_method", "7"),
+        (r#"{"sidecar_cluster":"s","max_batch_length":500}"#, &good, 413, "batch_too_long", "null"),
+        (
+            r#"{"sidecar_cluster":"s","max_body_bytes":150000}"#,
+            &good,
+            413,
+            "body_too_large",
+            "null",
+        ),
+    ] {
+        start_with_head(configuration, 100);
+        for request in shapes(body) {
+            let outcome = send(&request);
+            let chunks = request.chunks.len();
+            assert!(!outcome.complete, "{reason}: forwarded, {chunks} chunks");
+            let (got, answer) = outcome.replied();
+            assert_eq!(got, status, "{reason}: {answer}");
+            assert!(answer.contains(&format!(r#""reason":"{reason}""#)), "{answer}");
+            assert!(
+                answer.contains(&format!(r#""id":{id},"#)) || reason == "body_too_large",
+                "{answer}"
+            );
+            let forwarded = String::from_utf8_lossy(&outcome.body);
+            assert!(!forwarded.contains("\"espresso\""));
+            assert!(outcome.response_header("x-finality-head").is_empty());
+        }
+    }
+    host(|host| *host = crate::host::Host::default());
+    start(CHUNKED);
+    for request in shapes(&good) {
+        let outcome = send(&request);
+        assert_eq!(outcome.replied().0, 503);
+        assert!(!String::from_utf8_lossy(&outcome.body).contains("espresso"));
+    }
+}
+
+#[test]
+fn what_is_not_json_passes_as_it_came() {
+    start_with_head(CHUNKED, 100);
+    let garbage = "}{\"espr\\ ".repeat(20_000);
+    for request in shapes(&garbage).into_iter().filter(|request| !request.trailers) {
+        assert!(send(&request).body() == garbage);
+    }
+}
+
+#[test]
+fn a_host_that_fails_while_a_body_passes_lets_no_tag_through() {
+    let body = batch("espresso");
+    for function in ["proxy_get_buffer_bytes", "proxy_set_buffer_bytes", "proxy_get_shared_data"] {
+        for nth in 1..6 {
+            host(|host| *host = crate::host::Host::default());
+            start_with_head(CHUNKED, 100);
+            let nth = nth + host(|host| host.count.get(function).copied().unwrap_or_default());
+            host(|host| host.failure = Some(Failure { function, status: 10, nth }));
+            let outcome = send(&post(&body).chunked(40_000));
+            let forwarded = String::from_utf8_lossy(&outcome.body);
+            assert!(!forwarded.contains("\"espresso\""), "{function} {nth}");
+            if !outcome.complete {
+                assert!(matches!(outcome.replied().0, 500 | 503), "{function} {nth}");
+            }
+        }
+    }
+}
