@@ -32,6 +32,7 @@ pub struct Builder {
     edits: Vec<(String, String)>,
     arguments: Vec<String>,
     dynamic: bool,
+    node: Option<u16>,
 }
 
 impl Builder {
@@ -60,6 +61,13 @@ impl Builder {
     #[must_use]
     pub fn edit(mut self, from: &str, to: &str) -> Self {
         self.edits.push((from.into(), to.into()));
+        self
+    }
+
+    /// Puts Envoy in front of another node, at that port.
+    #[must_use]
+    pub fn node(mut self, port: u16) -> Self {
+        self.node = Some(port);
         self
     }
 
@@ -101,7 +109,7 @@ impl Builder {
                 filter: tools.filter,
                 framing: self.framing,
                 tags: Vec::new(),
-                node_port: node.port(),
+                node_port: self.node.unwrap_or_else(|| node.port()),
                 sidecar_port: sidecar.port(),
                 edits: self.edits,
                 arguments: self.arguments,
@@ -142,6 +150,7 @@ impl Edge {
             edits: Vec::new(),
             arguments: Vec::new(),
             dynamic: false,
+            node: None,
         }
     }
 

@@ -24,3 +24,4 @@ pub mod poller;
 pub mod request;
 pub mod sidecar;
 pub mod streaming;
+pub mod websocket;

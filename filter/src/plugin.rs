@@ -7,6 +7,7 @@ use crate::{
     metrics::Metrics,
 };
 use finality_core::{refusal::NoHead, rewrite::Rewriter};
+use std::cell::Cell;
 
 /// One configured plugin on one worker.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Plugin {
     pub head: HeadCache,
     /// Its metrics, shared with the other workers.
     pub metrics: Metrics,
+    /// How many bytes of incomplete WebSocket messages are held, of all connections together.
+    pub websocket_held: Cell<usize>,
 }
 
 impl Plugin {
@@ -29,7 +32,13 @@ impl Plugin {
     pub fn new(configuration: &[u8]) -> Result<Self, ConfigError> {
         let (config, rewriter) = Config::parse(configuration)?;
         let head = HeadCache::new(shared_key("head", &config), config.chain_id);
-        Ok(Self { config, rewriter, head, metrics: Metrics::define() })
+        Ok(Self {
+            config,
+            rewriter,
+            head,
+            metrics: Metrics::define(),
+            websocket_held: Cell::new(0),
+        })
     }
 
     /// What tags become by the shared head.

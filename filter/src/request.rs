@@ -7,6 +7,7 @@ use crate::{
     plugin::Plugin,
     sidecar::{self, Answer},
     streaming::{LONGEST_HELD_BODY, Stop, Streaming},
+    websocket::WebSocket,
 };
 use finality_core::{
     build,
@@ -35,6 +36,8 @@ enum Phase {
     Collecting,
     /// Its body is rewritten while it passes.
     Streaming(Box<Streaming>),
+    /// It became a WebSocket connection.
+    WebSocket(WebSocket),
     /// Its body is complete and has a tag; the sidecar was asked for the head by the call with this token.
     Asking(u32),
     /// It was answered here.
@@ -44,6 +47,7 @@ enum Phase {
 /// What the headers of a request decide.
 enum Verdict {
     Pass(Counter),
+    WebSocket,
     Collect,
     Refuse(Refusal),
 }
@@ -77,6 +81,7 @@ impl Request {
                 self.plugin.metrics.count(reason);
                 Action::Continue
             }
+            Verdict::WebSocket => self.upgrade(),
             Verdict::Collect => self.collect(),
             Verdict::Refuse(refusal) => self.refuse(&refusal, &jsonrpc::error_without_id(&refusal)),
         }
@@ -87,8 +92,13 @@ impl Request {
     fn judge(&self, end: bool) -> Verdict {
         let header = |name| Headers::Request.get(name);
         // Envoy keeps this header only where it really upgrades; an upgrade over HTTP/2 bears it, too.
-        if header("upgrade").is_some() {
-            return Verdict::Pass(Counter::PassedUpgrade);
+        if let Some(protocol) = header("upgrade") {
+            let is_websocket = protocol.trim_ascii().eq_ignore_ascii_case(b"websocket");
+            return if is_websocket {
+                Verdict::WebSocket
+            } else {
+                Verdict::Pass(Counter::PassedUpgrade)
+            };
         }
         if header(":method").is_some_and(|method| method != b"POST") {
             return Verdict::Pass(Counter::PassedMethod);
@@ -115,6 +125,18 @@ impl Request {
         Verdict::Collect
     }
 
+    /// The headers of an upgrade are never held: nothing else would come.
+    fn upgrade(&mut self) -> Action {
+        // Compression must not be agreed on: what is compressed cannot be read.
+        match Headers::Request.remove("sec-websocket-extensions") {
+            Ok(()) => {
+                self.phase = Phase::WebSocket(WebSocket::new(Rc::clone(&self.plugin)));
+                Action::Continue
+            }
+            Err(error) => self.fail("WebSocket extensions cannot be declined", error),
+        }
+    }
+
     fn collect(&mut self) -> Action {
         self.phase = Phase::Collecting;
         match self.plugin.config.framing {
@@ -135,6 +157,10 @@ impl Request {
             Phase::Streaming(_) => {
                 self.stream(|streaming, plugin| streaming.pass(plugin, end), end)
             }
+            Phase::WebSocket(connection) => match connection.pass() {
+                Ok(()) => Action::Continue,
+                Err(error) => self.fail("WebSocket frames cannot be exchanged", error),
+            },
             Phase::Collecting => {
                 if let Some(limit) = self.plugin.config.max_body_bytes
                     && size > limit
@@ -154,7 +180,7 @@ impl Request {
     /// The trailers have come: with them, no part of the body is marked as the last one.
     pub fn on_trailers(&mut self) -> Action {
         match &mut self.phase {
-            Phase::Passing => Action::Continue,
+            Phase::Passing | Phase::WebSocket(_) => Action::Continue,
             Phase::Replied | Phase::Asking(_) => Action::Pause,
             Phase::Streaming(_) => self.stream(Streaming::end_by_trailers, true),
             Phase::Collecting => self.settle(),

@@ -96,7 +96,7 @@ async fn edge_configurations_change_under_load() {
     edge.resolves_to(Ok(122)).await;
 }
 
-/// How many configurations [`edge_memory_is_back_after_many_configurations`] pushes. 1,000 take minutes:
+/// How many configurations [`edge_memory_is_back_after_many_configurations`] pushes. 1,000 take half a minute:
 /// `FINALITY_E2E_PUSHES=1000`.
 fn pushes() -> u64 {
     std::env::var("FINALITY_E2E_PUSHES").map_or(60, |count| count.parse().unwrap())

@@ -13,3 +13,4 @@ mod requests;
 mod streaming;
 mod strict;
 mod verdicts;
+mod websocket;

@@ -131,6 +131,12 @@ impl Relay {
         Self { max_message_bytes, state: State::Header(Vec::new()), message: None }
     }
 
+    /// How many bytes of a message that is not complete are held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.payload.len())
+    }
+
     /// Takes from the front of `bytes`, up to the end of the next message. Returns the message: it goes on
     /// only if it is [written](Message::write). `None`: all bytes are taken. Control frames are appended to `out`.
     ///

@@ -1,0 +1,117 @@
+//! JSON-RPC over WebSocket: what a client sends is rewritten message by message.
+//!
+//! Only the client's side is read; answers and subscriptions pass as they come. A message that is refused cannot be
+//! answered from here, since what the filter writes goes to the node. So the connection is closed: the node gets a
+//! close frame in place of the message, and the client sees the connection end.
+
+use crate::{
+    host::{self, Buffer, HostError},
+    metrics::Counter,
+    plugin::Plugin,
+};
+use finality_core::{
+    refusal::Refusal,
+    rewrite::{DEFAULT_MAX_BODY_BYTES, Inspection},
+    websocket::{self, Fault, Relay},
+};
+use std::rc::Rc;
+
+/// The most that incomplete messages of all connections of a worker may hold together, in bytes: a module has at most
+/// 1 GiB of memory, and strangers may open many connections.
+const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
+
+/// The close code of a connection for whose messages there is no room now.
+const TRY_AGAIN_LATER: u16 = 1013;
+
+/// The close code of a message that is refused: it does not agree with what the server is for.
+const POLICY_VIOLATION: u16 = 1008;
+
+/// A connection after its upgrade.
+#[derive(Debug)]
+pub struct WebSocket {
+    plugin: Rc<Plugin>,
+    relay: Relay,
+    /// What of `Plugin::websocket_held` is of this connection.
+    held: usize,
+    /// A close frame was written: nothing may follow it.
+    closed: bool,
+}
+
+impl WebSocket {
+    /// A connection on which nothing has been sent yet.
+    #[must_use]
+    pub fn new(plugin: Rc<Plugin>) -> Self {
+        let limit = plugin.config.max_body_bytes.unwrap_or(DEFAULT_MAX_BODY_BYTES);
+        Self { plugin, relay: Relay::new(limit), held: 0, closed: false }
+    }
+
+    /// Rewrites what the host has of the client's frames.
+    ///
+    /// # Errors
+    /// What the host answers; nothing may go on then.
+    pub fn pass(&mut self) -> Result<(), HostError> {
+        let bytes = host::buffer(Buffer::RequestBody, usize::MAX)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut written = Vec::with_capacity(bytes.len());
+        if !self.closed
+            && let Err(code) = self.rewrite(&bytes, &mut written).and_then(|()| self.hold())
+        {
+            self.closed = true;
+            self.relay = Relay::new(0);
+            self.account(0);
+            websocket::write_close(code, &mut written);
+        }
+        if written == bytes { Ok(()) } else { host::replace_request_body(usize::MAX, &written) }
+    }
+
+    /// Writes what goes on. The error is the code to close with.
+    fn rewrite(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), u16> {
+        let plugin = &self.plugin;
+        while let Some(message) = self.relay.read(&mut bytes, out).map_err(Fault::close_code)? {
+            let payload = message.payload();
+            match plugin.rewriter.inspect(payload) {
+                Inspection::Untouched => {
+                    plugin.metrics.count(Counter::PassedNoTag);
+                    message.write(payload, out);
+                }
+                Inspection::Tagged(tagged) => {
+                    let number = plugin
+                        .cached_number()
+                        .map_err(|reason| refused(plugin, &Refusal::NoHead(reason)))?;
+                    plugin.metrics.count(Counter::BodiesRewritten);
+                    plugin.metrics.add(Counter::TagsReplaced, tagged.tags());
+                    message.write(&tagged.splice(payload, number), out);
+                }
+                Inspection::Refused(denied) => return Err(refused(plugin, &denied.refusal)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Accounts for what is held now. The error is the code to close with.
+    fn hold(&mut self) -> Result<(), u16> {
+        let total = self.account(self.relay.held());
+        if total > MAX_HELD_BYTES { Err(TRY_AGAIN_LATER) } else { Ok(()) }
+    }
+
+    /// Returns what all connections hold.
+    fn account(&mut self, held: usize) -> usize {
+        let total = self.plugin.websocket_held.get().saturating_sub(self.held).saturating_add(held);
+        self.plugin.websocket_held.set(total);
+        self.held = held;
+        total
+    }
+}
+
+impl Drop for WebSocket {
+    fn drop(&mut self) {
+        self.account(0);
+    }
+}
+
+fn refused(plugin: &Plugin, refusal: &Refusal) -> u16 {
+    plugin.metrics.refused(refusal.reason());
+    POLICY_VIOLATION
+}
