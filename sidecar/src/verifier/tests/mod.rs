@@ -3,10 +3,12 @@
 
 mod anchoring;
 mod batchers;
+mod audit;
 mod choosing;
 mod feeding;
 mod finality;
 mod model;
+mod schedules;
 mod world;
 
 use finality_core::head::{Source, Status};
