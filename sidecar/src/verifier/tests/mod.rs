@@ -2,8 +2,8 @@
 //! anybody may post to, and counters of every call.
 
 mod anchoring;
-mod batchers;
 mod audit;
+mod batchers;
 mod choosing;
 mod feeding;
 mod finality;
