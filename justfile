@@ -32,6 +32,10 @@ filter:
 tools:
     cargo xtask tools
 
+# Feed every decoder with arbitrary bytes: all, or the named targets
+fuzz *arguments:
+    cargo xtask fuzz {{ arguments }}
+
 # Run the benchmarks of the core, or with `filter` those of the filter in Envoy
 bench *arguments:
     cargo xtask bench {{ arguments }}

@@ -5,6 +5,7 @@
 
 mod bench;
 mod filter;
+mod fuzz;
 mod gate;
 mod lint;
 mod module;
@@ -69,6 +70,14 @@ enum Task {
     },
     /// Run clippy and, where it is installed, cargo-deny
     Lint,
+    /// Feed every decoder and the rewriter with arbitrary bytes
+    Fuzz {
+        /// How long each target runs
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// Names of targets; none means all
+        targets: Vec<String>,
+    },
     /// Run benchmarks: `filter` measures the filter in Envoy beside a bare Envoy, all else goes to those of the core
     Bench {
         /// `filter`, or arguments for the benchmark program of the core
@@ -100,6 +109,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         Task::Tools => tools::report(&workspace, &cache, forced),
         Task::Fmt { check } => lint::format(&workspace, *check),
         Task::Lint => lint::lint(&workspace, &cache),
+        Task::Fuzz { seconds, targets } => fuzz::run(&workspace, &cache, *seconds, targets),
         Task::Bench { arguments } => bench::run(&workspace, &cache, forced, arguments),
     }
 }

@@ -65,9 +65,9 @@ impl QueryService {
         let namespace = self.namespace;
         let path = format!("availability/block/{from}/{until}/namespace/{namespace}");
         let body = self.http.get(&path).await?;
-        namespace::read_range(&body, namespace, until.saturating_sub(from)).map_err(|problem| {
-            UpstreamError::Malformed(format!("blocks {from}..{until}: {problem}"))
-        })
+        NamespaceBlock::read_range(&body, namespace, until.saturating_sub(from)).map_err(
+            |problem| UpstreamError::Malformed(format!("blocks {from}..{until}: {problem}")),
+        )
     }
 
     /// The header of a block.

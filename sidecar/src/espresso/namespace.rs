@@ -10,6 +10,16 @@ pub struct NamespaceBlock {
     pub payloads: Vec<Vec<u8>>,
 }
 
+impl NamespaceBlock {
+    /// Reads the answer for `count` blocks and checks it against itself.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn read_range(body: &[u8], namespace: u32, count: u64) -> Result<Vec<Self>, String> {
+        read_range(body, namespace, count)
+    }
+}
+
 #[derive(Deserialize)]
 struct Element {
     proof: Option<Proof>,
@@ -43,12 +53,7 @@ struct Transaction {
     payload: String,
 }
 
-/// Reads the answer for `count` blocks and checks it against itself.
-pub(super) fn read_range(
-    body: &[u8],
-    namespace: u32,
-    count: u64,
-) -> Result<Vec<NamespaceBlock>, String> {
+fn read_range(body: &[u8], namespace: u32, count: u64) -> Result<Vec<NamespaceBlock>, String> {
     let elements: Vec<Element> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     if elements.len() as u64 != count {
         return Err(format!("{} elements for {count} blocks", elements.len()));

@@ -120,6 +120,16 @@ pub struct StateFile {
 }
 
 impl StateFile {
+    /// Reads a file, ours or the Go proxy's.
+    ///
+    /// # Errors
+    /// [`FormatError`] says what is wrong; a text that disagrees with itself is refused.
+    pub fn parse(text: &[u8]) -> Result<Self, FormatError> {
+        parse(text)
+    }
+}
+
+impl StateFile {
     /// Whether the Go proxy would start from this file: it takes a zero for a missing value.
     #[must_use]
     pub const fn go_proxy_can_read(&self) -> bool {

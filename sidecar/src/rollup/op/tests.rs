@@ -167,6 +167,56 @@ fn a_block_with_another_transaction_list_differs_even_under_the_same_hash() {
     }
 }
 
+/// The refusal of a payload of the adversarial vectors.
+fn refusal_of(name: &str) -> &'static str {
+    let vectors = adversarial();
+    let op = Op::new([vectors.batcher]);
+    let case = vectors.cases.iter().find(|case| case.name == name).unwrap();
+    op.admit(&case.payload).unwrap_err().reason()
+}
+
+#[test]
+fn op_4_payloads_of_any_length_are_refused_and_none_panics() {
+    let batches = batches();
+    let case = &batches.cases[0];
+    let op = Op::new([case.batcher]);
+    let whole = &case.four_field.payload;
+    for length in 0..whole.len() {
+        assert!(op.admit(&whole[..length]).is_err(), "{length} bytes");
+    }
+    for length in [0, 1, 64] {
+        assert_eq!(op.admit(&whole[..length]), Err(Rejected::TooShort { length }));
+    }
+    assert_eq!(refusal_of("empty"), "signature");
+    assert_eq!(refusal_of("64 bytes"), "signature");
+}
+
+#[test]
+fn header_number_2_64_is_refused_and_not_cut_to_64_bits() {
+    assert_eq!(refusal_of("header number is 2^64"), "structure");
+}
+
+#[test]
+fn malformed_but_signed_batches_are_refused() {
+    for (name, reason) in [
+        ("two fields", "structure"),
+        ("trailing byte after the list", "structure"),
+        ("info deposit is a legacy transaction", "structure"),
+        ("epoch number differs from the info deposit", "consistency"),
+        ("batch parent hash differs from header parent hash", "consistency"),
+    ] {
+        assert_eq!(refusal_of(name), reason, "{name}");
+    }
+}
+
+#[test]
+fn open_3_without_known_batchers_nothing_is_admitted() {
+    let op = Op::new([]);
+    for case in &batches().cases {
+        assert_eq!(op.admit(&case.four_field.payload), Err(Rejected::Stranger(case.batcher)));
+    }
+}
+
 #[test]
 fn adversarial_payloads_get_their_verdict_at_their_stage() {
     let vectors = adversarial();

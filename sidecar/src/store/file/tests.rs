@@ -33,12 +33,20 @@ enum Fault {
     KilledAfter,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Script {
+    /// What a failing call says.
+    error: ErrorKind,
     calls: Vec<&'static str>,
     /// The call, counted from zero, that the fault hits.
     at: Option<(usize, Fault)>,
     killed: bool,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self { error: ErrorKind::StorageFull, calls: Vec::new(), at: None, killed: false }
+    }
 }
 
 /// The operating system's operations, one of which goes wrong.
@@ -67,7 +75,8 @@ impl FaultyFiles {
         half: impl FnOnce(),
     ) -> io::Result<T> {
         let mut script = self.0.lock().unwrap();
-        let broken = || io::Error::from(ErrorKind::StorageFull);
+        let error = script.error;
+        let broken = || io::Error::from(error);
         if script.killed {
             return Err(broken());
         }
@@ -179,6 +188,52 @@ fn a_fault_at_each_call_leaves_the_old_or_the_new_record() {
             store.save(record(8)).unwrap();
         }
     }
+}
+
+#[test]
+fn a_full_disk_and_one_that_became_read_only_delay_and_lose_nothing() {
+    for kind in [ErrorKind::StorageFull, ErrorKind::ReadOnlyFilesystem, ErrorKind::QuotaExceeded] {
+        for at in 0..SAVE.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("store.json");
+            let files = FaultyFiles::default();
+            let mut store = open(&path, &files);
+            store.save(record(5)).unwrap();
+            files.0.lock().unwrap().error = kind;
+            for number in 6..9 {
+                files.arm(at, Fault::FailsHalfway);
+                let error = store.save(record(number)).unwrap_err();
+                let StoreError::Write { source, .. } = &error else { panic!("{error}") };
+                assert_eq!(source.kind(), kind, "{at}");
+                assert!(read(&path).unwrap().number >= 5);
+                assert_eq!(names(folder.path()), ["store.json", "store.json.lock"]);
+            }
+            files.disarm();
+            store.save(record(9)).unwrap();
+            assert_eq!(read(&path), Some(record(9)));
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_steps_back_lowers_nothing_and_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.json");
+    let mut store = FileStore::open(&path).unwrap();
+    let at = |number, seconds| Record {
+        updated_at: Timestamp::from_second(seconds).unwrap(),
+        ..record(number)
+    };
+    store.save(at(5, 2_000_000_000)).unwrap();
+    store.save(at(6, 1_000)).unwrap();
+    // The file's own time falls, too.
+    let file = File::options().write(true).open(&path).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    drop(store);
+    let mut store = FileStore::open(&path).unwrap();
+    assert!(matches!(store.save(at(5, 3_000_000_000)), Err(StoreError::Regression { .. })));
+    store.save(at(7, 0)).unwrap();
+    assert_eq!(read(&path), Some(at(7, 0)));
 }
 
 #[test]

@@ -2,11 +2,13 @@
 //! anybody may post to, and counters of every call.
 
 mod anchoring;
+mod audit;
 mod batchers;
 mod choosing;
 mod feeding;
 mod finality;
 mod model;
+mod schedules;
 mod world;
 
 use finality_core::head::{Source, Status};

@@ -1,0 +1,156 @@
+//! What is fed with arbitrary bytes: every decoder, and the rewriter. A target panics when a promise is broken.
+//!
+//! `cargo xtask fuzz` runs them under libFuzzer; the sidecar's tests include this file and run the corpus
+//! and its mutations.
+
+use std::{cell::RefCell, collections::BTreeMap, io::Write};
+
+use finality_core::rewrite::{Inspection, Rewriter, Rules};
+use finality_sidecar::{
+    config::{Config, Values},
+    espresso::{HotShotHeader, NamespaceBlock, NamespaceTable, TaggedBase64},
+    l1::FinalizedState,
+    node::{Block, RollupConfig, SyncStatus},
+    rollup::op::{Deposit, L1Info, OpBatch, recover_signer},
+    store::StateFile,
+};
+
+/// A target by its name.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets. Each has a folder of its name in the corpus.
+pub const TARGETS: [Target; 9] = [
+    ("op_payload", op_payload),
+    ("op_batch", op_batch),
+    ("info_deposit", info_deposit),
+    ("namespace_range", namespace_range),
+    ("hotshot_header", hotshot_header),
+    ("node_json", node_json),
+    ("state_file", state_file),
+    ("config", config),
+    ("rewriter", rewriter),
+];
+
+/// A payload of the namespace: signature and body.
+pub fn op_payload(data: &[u8]) {
+    if let Ok(signed) = recover_signer(data) {
+        assert!(data.ends_with(signed.body));
+        op_batch(signed.body);
+    }
+}
+
+/// The RLP of a batch, its header included. What is decoded lies in the input.
+pub fn op_batch(data: &[u8]) {
+    if let Ok(batch) = OpBatch::decode(data) {
+        let length = batch.transactions.iter().map(|transaction| transaction.len()).sum::<usize>();
+        assert!(length + batch.info_deposit.len() < data.len());
+        assert!(batch.transactions.iter().all(|transaction| !transaction.is_empty()));
+        let deposit = Deposit::decode(batch.info_deposit).unwrap();
+        assert_eq!(L1Info::decode(deposit.data).unwrap().l1_origin, batch.l1_origin);
+        assert_eq!(batch.facts().number, batch.number);
+    }
+}
+
+/// An L1-info deposit, and its call data alone.
+pub fn info_deposit(data: &[u8]) {
+    if let Ok(deposit) = Deposit::decode(data) {
+        drop(L1Info::decode(deposit.data));
+    }
+    drop(L1Info::decode(data));
+    drop(FinalizedState::decode(data));
+}
+
+/// The answer of a query service for a range; the first byte says of how many blocks.
+pub fn namespace_range(data: &[u8]) {
+    let Some((count, body)) = data.split_first() else { return };
+    let count = u64::from(*count);
+    if let Ok(blocks) = NamespaceBlock::read_range(body, 12_648_430, count) {
+        assert_eq!(blocks.len() as u64, count);
+        let payloads = blocks.iter().flat_map(|block| &block.payloads);
+        assert!(payloads.map(Vec::len).sum::<usize>() < body.len());
+    }
+    if let Some(table) = NamespaceTable::decode(body) {
+        assert_eq!(table.entries.len(), body.len() / 8);
+    }
+}
+
+/// The header of a HotShot block.
+pub fn hotshot_header(data: &[u8]) {
+    drop(serde_json::from_slice::<HotShotHeader>(data));
+    if let Ok(text) = std::str::from_utf8(data) {
+        drop(TaggedBase64::parse(text));
+    }
+}
+
+/// What the node and op-node answer.
+pub fn node_json(data: &[u8]) {
+    if let Ok(block) = serde_json::from_slice::<Block>(data) {
+        for transaction in block.transactions.iter().take(1) {
+            _ = transaction.is_type(0x7e);
+            info_deposit(&transaction.input);
+        }
+    }
+    if let Ok(config) = serde_json::from_slice::<RollupConfig>(data) {
+        for number in [0, 1, config.genesis.l2.number, u64::MAX] {
+            _ = config.timestamp(number);
+        }
+    }
+    if let Ok(status) = serde_json::from_slice::<SyncStatus>(data) {
+        _ = status.ready_finalized_l2();
+    }
+}
+
+/// A state file.
+pub fn state_file(data: &[u8]) {
+    if let Ok(file) = StateFile::parse(data) {
+        let height = file.record.restart_height.unwrap_or(0);
+        assert!(file.fallback_height <= height);
+    }
+}
+
+/// A configuration file.
+pub fn config(data: &[u8]) {
+    thread_local! {
+        static FILE: RefCell<tempfile::NamedTempFile> =
+            RefCell::new(tempfile::NamedTempFile::new().unwrap());
+    }
+    FILE.with_borrow_mut(|file| {
+        file.as_file().set_len(0).unwrap();
+        std::io::Seek::rewind(file).unwrap();
+        file.write_all(data).unwrap();
+        let values = Values::gather(&BTreeMap::new(), Some(file.path()), |_| None);
+        if let Err(problems) = Config::from_values(&values) {
+            assert!(problems.iter().all(|problem| !problem.to_string().is_empty()));
+        }
+        drop(finality_sidecar::config::describe(&values));
+    });
+}
+
+/// A body with tags: all bytes outside of the matched strings stay as they are, and no tag is left.
+pub fn rewriter(data: &[u8]) {
+    const NUMBER: u64 = 0xfeed_face_cafe_beef;
+    const VALUE: &[u8] = b"\"0xfeedfacecafebeef\"";
+    thread_local! {
+        static REWRITER: Rewriter = Rewriter::new(Rules::default()).unwrap();
+    }
+    REWRITER.with(|rewriter| {
+        let Inspection::Tagged(tagged) = rewriter.inspect(data) else { return };
+        let spliced = tagged.splice(data, NUMBER);
+        assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&spliced).is_ok());
+        assert_eq!(rewriter.inspect(&spliced), Inspection::Untouched);
+        if data.windows(VALUE.len()).any(|window| window == VALUE) {
+            return;
+        }
+        let (mut before, mut after) = (data, &spliced[..]);
+        for _ in 0..tagged.tags() {
+            let at = after.windows(VALUE.len()).position(|window| window == VALUE).unwrap();
+            assert_eq!(before[..at], after[..at]);
+            let mut strings = serde_json::Deserializer::from_slice(&before[at..]).into_iter();
+            let tag: String = strings.next().unwrap().unwrap();
+            assert_eq!(tag, "espresso");
+            before = &before[at + strings.byte_offset()..];
+            after = &after[at + VALUE.len()..];
+        }
+        assert_eq!(before, after);
+    });
+}

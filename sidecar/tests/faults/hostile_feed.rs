@@ -1,0 +1,90 @@
+//! What a stranger's bytes cost: no call, bounded memory, no log line.
+
+use std::collections::BTreeMap;
+
+use super::{
+    fakes::{Block, Fakes, Signer},
+    process::Sidecar,
+};
+
+const BLOCKS: u64 = 500;
+/// Hostile payloads in each HotShot block: 100,000 in all.
+const HOSTILE: usize = 200;
+/// As long as a HotShot block may be.
+const LONGEST: usize = 1_000_000;
+
+struct Cost {
+    calls: BTreeMap<String, u64>,
+    peak_kib: u64,
+    log_lines: usize,
+}
+
+/// What is posted around the honest batch of a block.
+fn hostile(block: &Block, round: usize, batch: &[u8]) -> Vec<Vec<u8>> {
+    let stranger = Signer::new(9);
+    // A stranger may sign anything: the right batch, an origin and a number from the far future.
+    let signed = [
+        stranger.sign(&block.body),
+        stranger.sign(&Block::on(block.number, block.hash, u64::MAX / 4).body),
+        stranger.sign(&Block::on(u64::MAX / 4, block.hash, 1).body),
+        Signer::new(7).sign(b"garbage that the batcher signed"),
+    ];
+    let mut damaged = batch.to_vec();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    (0..HOSTILE)
+        .map(|index| match index % 8 {
+            0..4 => signed[index % 4].clone(),
+            4 => damaged.clone(),
+            5 => batch.to_vec(),
+            6 if index == 6 && round.is_multiple_of(25) => vec![index as u8; LONGEST],
+            _ => (0..index).map(|at| (at * 31 + round) as u8).collect(),
+        })
+        .collect()
+}
+
+async fn cost(attacked: bool) -> Cost {
+    let batcher = Signer::new(7);
+    let fakes = Fakes::start(BLOCKS).await;
+    for (round, block) in fakes.blocks().iter().skip(1).enumerate() {
+        let batch = batcher.sign(&block.body);
+        let mut payloads = if attacked { hostile(block, round, &batch) } else { Vec::new() };
+        payloads.insert(payloads.len() / 2, batch);
+        fakes.post(payloads);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut arguments = fakes.arguments(batcher);
+    // Rounds follow upon each other while there is work, and then not again.
+    arguments.extend(["--verification-interval", "1h"].map(str::to_owned));
+    let sidecar = Sidecar::start(folder.path(), &arguments);
+    sidecar.head_reaches(BLOCKS).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", sidecar.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak_kib = peak.trim_end_matches("kB").trim().parse().unwrap();
+    Cost { calls: fakes.calls(), peak_kib, log_lines: sidecar.kill().len() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_thousand_hostile_payloads_cost_no_call_no_memory_and_no_log_line() {
+    let peace = cost(false).await;
+    let attack = cost(true).await;
+    println!(
+        "peak memory {} KiB, without an attack {} KiB; log lines {} and {}; calls {:?} and {:?}",
+        attack.peak_kib,
+        peace.peak_kib,
+        attack.log_lines,
+        peace.log_lines,
+        attack.calls,
+        peace.calls
+    );
+    for (name, calls) in &attack.calls {
+        let usual = peace.calls.get(name).copied().unwrap_or(0);
+        match name.as_str() {
+            // Answers that are too long are asked for in parts, which makes more rounds.
+            "range" | "height" | "limits" => assert!(*calls < BLOCKS, "{name}: {calls}"),
+            _ => assert!(*calls <= usual + 50, "{name}: {calls}, without an attack {usual}"),
+        }
+    }
+    assert!(attack.log_lines <= peace.log_lines + 5, "{} lines", attack.log_lines);
+    assert!(attack.peak_kib < 256 * 1024, "{} KiB", attack.peak_kib);
+}
