@@ -180,7 +180,7 @@ fn check_config_shows_values_with_their_sources_and_no_secret() {
         "node_execution_rpc = [\"http://node.test:8545/…\"] # environment FINALITY_NODE_EXECUTION_RPC",
         "node_consensus_rpc = [\"http://127.0.0.1:9545/\"] # flag --node-consensus-rpc",
         "l1_rpc = [\"https://l1.test/…\"] # environment FINALITY_L1_RPC",
-        "query_service_url = \"https://query.test/…\" # file finality.toml",
+        "query_service_url = [\"https://query.test/…\"] # file finality.toml",
         "initial_hotshot_height = \"5\" # file finality.toml",
         "log_level = \"error\" # flag --log-level",
         "# light_client_address is not set",

@@ -15,7 +15,7 @@ use super::{exit::Failure, flags::SettingFlags, open_files};
 use crate::{
     api::{self, ApiState, Phase, StatusSource, server},
     config::{Config, SecretUrl},
-    espresso::QueryService,
+    espresso::QueryServices,
     head::{HeadKeeper, PublishedHead},
     l1::L1,
     node::Node,
@@ -176,18 +176,21 @@ fn start_verifier(
     };
     let execution = endpoints(Target::Node, "node_execution_rpc", &config.node_execution_rpc)?;
     let consensus = endpoints(Target::Consensus, "node_consensus_rpc", &config.node_consensus_rpc)?;
-    let query = upstream(Target::Query, "query_service_url", &config.query_service_url)?;
+    let query = config.query_service_url.iter();
+    let query = query.map(|url| upstream(Target::Query, "query_service_url", url));
+    let query = QueryServices::new(query.collect::<Result<_, _>>()?, 0, metrics.clone());
     let l1 = endpoints(Target::L1, "l1_rpc", &config.l1_rpc)?;
-    let dependencies = [execution.clone(), consensus.clone(), query.clone().into(), l1.clone()];
+    let dependencies = [execution.clone(), consensus.clone(), l1.clone()];
+    let services = query.clone();
     let (keeper, head) = HeadKeeper::new(store, metrics.clone());
     let board = Arc::new(StatusBoard::new(head.clone(), move || {
-        dependencies.iter().flat_map(Failover::reports).collect()
+        dependencies.iter().flat_map(Failover::reports).chain(services.reports()).collect()
     }));
     let verifier = verifier::Verifier::new(
         Op::default(),
         Node::new(execution, consensus),
         L1::new(l1),
-        move |namespace| QueryService::new(query.clone(), namespace),
+        move |namespace| query.with_namespace(namespace),
         keeper,
         Arc::clone(&board),
         metrics.clone(),

@@ -31,8 +31,8 @@ pub struct Config {
     pub node_consensus_rpc: Vec<SecretUrl>,
     /// L1 RPCs; at least one.
     pub l1_rpc: Vec<SecretUrl>,
-    /// The HotShot query service.
-    pub query_service_url: SecretUrl,
+    /// The HotShot query services; at least one.
+    pub query_service_url: Vec<SecretUrl>,
     /// The light client contract on L1.
     pub light_client_address: Option<Address>,
     /// Where it is told who may sign batches.
@@ -74,7 +74,7 @@ impl Config {
         let node_execution_rpc = reader.value("node_execution_rpc", parse::urls);
         let node_consensus_rpc = reader.value("node_consensus_rpc", parse::urls);
         let l1_rpc = reader.value("l1_rpc", parse::urls);
-        let query_service_url = reader.value("query_service_url", SecretUrl::parse);
+        let query_service_url = reader.value("query_service_url", parse::urls);
         let light_client_address = reader.optional("light_client_address", parse::address);
         let authenticator = reader.optional("batch_authenticator_address", parse::address);
         let batchers = match reader.optional("batcher_addresses", parse::terms) {

@@ -78,12 +78,6 @@ pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|element| !element.is_empty())
 }
 
-/// At least one URL.
-pub(super) fn urls(text: &str) -> Result<Vec<SecretUrl>, String> {
-    let urls = list(text).map(SecretUrl::parse).collect::<Result<Vec<_>, _>>()?;
-    if urls.is_empty() { Err("at least one URL is needed".into()) } else { Ok(urls) }
-}
-
 /// At least one batcher.
 pub(super) fn terms(text: &str) -> Result<Vec<Term>, String> {
     let mut terms = list(text).map(term).collect::<Result<Vec<_>, _>>()?;
@@ -114,6 +108,17 @@ fn term(text: &str) -> Result<Term, String> {
             "{range:?} is no range of L1 blocks, such as 100..200 (200 not included), 100.. or ..200"
         )),
     }
+}
+
+/// At least one URL, none twice.
+pub(super) fn urls(text: &str) -> Result<Vec<SecretUrl>, String> {
+    let urls = list(text).map(SecretUrl::parse).collect::<Result<Vec<_>, _>>()?;
+    for (index, url) in urls.iter().enumerate() {
+        if urls.iter().take(index).any(|earlier| earlier == url) {
+            return Err(format!("{url} stands there twice, and its word counts once"));
+        }
+    }
+    if urls.is_empty() { Err("at least one URL is needed".into()) } else { Ok(urls) }
 }
 
 pub(super) fn namespace(text: &str) -> Result<u32, String> {

@@ -82,7 +82,10 @@ pub const SETTINGS: &[Setting] = &[
         "l1_rpc",
         "URLs of L1 execution RPCs; a later one is asked when those before fail",
     ),
-    Setting::url("query_service_url", "URL of the HotShot query service"),
+    Setting::urls(
+        "query_service_url",
+        "URLs of HotShot query services, of which a majority must agree; a single one is trusted",
+    ),
     Setting::optional(
         "light_client_address",
         "Address of the light client contract on L1, which tells where reading HotShot begins",

@@ -131,6 +131,10 @@ fn bad_values_are_refused() {
         ("verification_interval", "5", "is not a duration"),
         ("verification_interval", "5000000000", "is not a duration"),
         ("request_timeout", "2days", "longer than a day"),
+        ("query_service_url", ", ,", "at least one URL"),
+        ("query_service_url", "https://a/v1,ftp://b", "must be http or https, not ftp"),
+        ("query_service_url", "https://a/v1, https://a/v1", "stands there twice"),
+        ("query_service_url", "https://a/v1,env:UNSET", "variable UNSET is not set"),
         ("max_connections", "0", "from 1 to"),
         ("log_level", "inof", "neither one of"),
         ("log_level", "finality_sidecar=loud", "neither one of"),
@@ -196,7 +200,9 @@ fn secrets_may_be_references_and_are_never_shown() {
     given.variable("l1_rpc", &format!("file:{}, env:NODE", secret.path().display()));
     given.variables.insert("NODE".into(), "http://secret@node.test".into());
     given.flags.insert("node_execution_rpc", "env:NODE".into());
+    given.flags.insert("query_service_url", "http://one.test/secret, env:NODE".into());
     let config = given.config().unwrap();
+    assert_eq!(config.query_service_url[1..], config.node_execution_rpc);
     let [first, second] = &*config.l1_rpc else { panic!("{:?}", config.l1_rpc) };
     assert_eq!(first.expose().as_str(), "https://l1.test:444/v3/secret?key=secret");
     assert_eq!(first.to_string(), "https://l1.test:444/…");
@@ -212,6 +218,8 @@ fn secrets_may_be_references_and_are_never_shown() {
         shown.contains("l1_rpc = [\"https://l1.test:444/…\", \"http://node.test/…\"]"),
         "{shown}"
     );
+    let listed = r#"query_service_url = ["http://one.test/…", "http://node.test/…"] # flag"#;
+    assert!(shown.contains(listed), "{shown}");
     assert!(shown.contains("# namespace is not set"));
 }
 

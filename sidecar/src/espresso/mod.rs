@@ -3,19 +3,26 @@
 //! Inclusion and order are what the service says; only the batcher's signature protects the content.
 
 mod header;
+mod majority;
 mod namespace;
 mod tagged_base64;
 
+use alloy_primitives::bytes::Bytes;
 use serde::{Deserialize, de::DeserializeOwned};
 
 pub use header::{HotShotHeader, L1Finalized};
+pub use majority::QueryServices;
 pub use namespace::{NamespaceBlock, NamespaceTable};
 pub use tagged_base64::{TaggedBase64, TaggedBase64Error};
 
-use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream::{MAX_ANSWER_BYTES, Upstream, UpstreamError};
 
 /// The range that every query service accepts by default, in blocks.
 const DEFAULT_RANGE_LIMIT: u64 = 100;
+
+/// The largest answer for several blocks, in bytes: several ranges are under way at once. A single block
+/// may fill [`MAX_ANSWER_BYTES`].
+const MAX_RANGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// One query service.
 #[derive(Debug, Clone)]
@@ -64,10 +71,14 @@ impl QueryService {
     pub async fn range(&self, from: u64, until: u64) -> Result<Vec<NamespaceBlock>, UpstreamError> {
         let namespace = self.namespace;
         let path = format!("availability/block/{from}/{until}/namespace/{namespace}");
-        let body = self.http.get(&path).await?;
-        NamespaceBlock::read_range(&body, namespace, until.saturating_sub(from)).map_err(
-            |problem| UpstreamError::Malformed(format!("blocks {from}..{until}: {problem}")),
-        )
+        let count = until.saturating_sub(from);
+        let limit = if count > 1 { MAX_RANGE_BYTES } else { MAX_ANSWER_BYTES };
+        let read = |body: &Bytes| {
+            NamespaceBlock::read_range(body, namespace, count).map_err(|problem| {
+                UpstreamError::Malformed(format!("blocks {from}..{until}: {problem}"))
+            })
+        };
+        self.http.get(&path, limit, read).await
     }
 
     /// The header of a block.
@@ -87,8 +98,10 @@ impl QueryService {
     }
 
     async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, UpstreamError> {
-        let body = self.http.get(path).await?;
-        serde_json::from_slice(&body)
-            .map_err(|error| UpstreamError::Malformed(format!("{path}: {error}")))
+        let read = |body: &Bytes| {
+            serde_json::from_slice(body)
+                .map_err(|error| UpstreamError::Malformed(format!("{path}: {error}")))
+        };
+        self.http.get(path, MAX_ANSWER_BYTES, read).await
     }
 }

@@ -95,6 +95,36 @@ impl Outcome {
     }
 }
 
+/// What was wrong with one of several query services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum QueryFault {
+    /// No usable answer.
+    Error,
+    /// Another answer than the majority's.
+    Outvoted,
+    /// Slower than the others.
+    Late,
+    /// Far behind the others.
+    Behind,
+}
+
+impl QueryFault {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Outvoted => "outvoted",
+            Self::Late => "late",
+            Self::Behind => "behind",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QueryFaultLabels {
+    service: u64,
+    fault: &'static str,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabel {
     result: &'static str,
@@ -142,6 +172,7 @@ struct Inner {
     refused_regressions: Counter,
     upstream_requests: Family<UpstreamLabels, Counter>,
     upstream_durations: Family<TargetLabel, Histogram>,
+    query_faults: Family<QueryFaultLabels, Counter>,
     http_requests: Family<HttpLabels, Counter>,
 }
 
@@ -234,6 +265,11 @@ impl Metrics {
             Unit::Seconds,
             upstream_durations.clone(),
         );
+        let query_faults = registered!(
+            "query_service_faults",
+            "One for each fault of a query service, by its place in query_service_url",
+            Family::<QueryFaultLabels, Counter>::default()
+        );
         let http_requests = registered!(
             "http_requests",
             "One for each answer of the HTTP API",
@@ -264,6 +300,7 @@ impl Metrics {
             refused_regressions,
             upstream_requests,
             upstream_durations,
+            query_faults,
             http_requests,
         }))
     }
@@ -324,6 +361,13 @@ impl Metrics {
             .observe(duration.as_secs_f64());
     }
 
+    /// A query service failed, was outvoted, late or behind; `index` is its place in the setting, from 0.
+    pub fn query_fault(&self, index: usize, fault: QueryFault) {
+        let service = index as u64 + 1;
+        let fault = fault.as_str();
+        self.0.query_faults.get_or_create(&QueryFaultLabels { service, fault }).inc();
+    }
+
     /// Ethereum finalised another block than the verified one.
     pub fn contradiction(&self) {
         self.0.contradictions.inc();
@@ -376,6 +420,7 @@ mod tests {
         metrics.store_write(false);
         metrics.refused_regression();
         metrics.upstream(Target::Query, Outcome::NotYet, Duration::from_millis(3));
+        metrics.query_fault(1, QueryFault::Outvoted);
         metrics.http_request("/v1/head", 503);
         let text = metrics.render();
         for line in [
@@ -398,6 +443,7 @@ mod tests {
             "espresso_store_refused_regressions_total 1",
             "espresso_upstream_requests_total{target=\"query\",outcome=\"not_yet\"} 1",
             "espresso_upstream_request_duration_seconds_count{target=\"query\"} 1",
+            "espresso_query_service_faults_total{service=\"2\",fault=\"outvoted\"} 1",
             "espresso_http_requests_total{path=\"/v1/head\",code=\"503\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

@@ -38,6 +38,9 @@ pub struct DependencyReport {
     pub last_error: Option<LastError>,
     /// Failures since the last usable answer.
     pub failures: u64,
+    /// What its word counts for, and what else is to be said of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// What went wrong last, and when.
@@ -47,6 +50,15 @@ pub struct LastError {
     pub at: Timestamp,
     /// What.
     pub message: String,
+}
+
+/// How long a dependency is left alone after an outage.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pause {
+    /// The pause after the first outage; it doubles with each further one.
+    pub(super) first: Duration,
+    /// What the dependency itself asks for.
+    pub(super) least: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -72,26 +84,26 @@ impl Health {
         self.last_ok = Some(Timestamp::now());
         self.failures = 0;
         self.outages = 0;
-        self.retry_at = None;
         let settled =
             self.failed_at.is_none_or(|failed_at| now.duration_since(failed_at) > SETTLED);
         let line = if settled { self.quiet.worked(now) } else { Line::Nothing };
         (line, String::new())
     }
 
-    /// Remembers an error; after an outage nothing is asked for `pause`, doubled with each further outage.
-    pub(super) fn failed(
-        &mut self,
-        error: &UpstreamError,
-        pause: Option<Duration>,
-    ) -> (Line, String) {
+    /// Remembers an error; after an outage nothing is asked for a while.
+    pub(super) fn failed(&mut self, error: &UpstreamError, pause: Option<Pause>) -> (Line, String) {
         let message = error.to_string();
         let now = Instant::now();
         if let Some(pause) = pause {
             let factor =
                 1_u32.checked_shl(self.outages).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
-            self.outages = self.outages.saturating_add(1);
-            self.retry_at = now.checked_add(pause.saturating_mul(factor));
+            // Requests that were under way together fail together: one outage.
+            if self.retry_at.is_none_or(|retry_at| now >= retry_at) {
+                self.outages = self.outages.saturating_add(1);
+            }
+            let retry_at = now.checked_add(pause.first.saturating_mul(factor).max(pause.least));
+            // Several requests may be under way: the longest wait that was asked for holds.
+            self.retry_at = self.retry_at.max(retry_at);
         }
         self.failed_at = Some(now);
         self.failures = self.failures.saturating_add(1);
@@ -114,6 +126,7 @@ impl Health {
             last_ok: self.last_ok,
             last_error: self.last_error.clone(),
             failures: self.failures,
+            note: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::{Upstream, UpstreamError};
+use super::{MAX_ANSWER_BYTES, Upstream, UpstreamError};
 
 /// Longer messages of a dependency are cut for log and status.
 const MESSAGE_LIMIT: usize = 300;
@@ -47,7 +47,7 @@ impl Upstream {
     ) -> Result<T, UpstreamError> {
         let request = Request { jsonrpc: "2.0", id: 1, method, params };
         let request = self.inner.client.post(self.inner.url.expose().clone()).json(&request);
-        self.send(request, |body| read_answer(method, body)).await
+        self.send(request, MAX_ANSWER_BYTES, |body| read_answer(method, body)).await
     }
 }
 

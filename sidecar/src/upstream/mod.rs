@@ -12,6 +12,7 @@ use std::{
 
 use alloy_primitives::bytes::{Bytes, BytesMut};
 use finality_core::headers;
+use jiff::Timestamp;
 use reqwest::{Response, StatusCode};
 use thiserror::Error;
 
@@ -22,9 +23,9 @@ use crate::{
     config::SecretUrl,
     telemetry::metrics::{Metrics, Outcome, Target},
 };
-use health::Health;
+use health::{Health, Pause};
 
-/// The largest answer that is read, in bytes. A namespace range may legally be larger: ask for less then.
+/// The largest answer that is read at all, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 /// Why a dependency gave no usable answer.
@@ -39,9 +40,20 @@ pub enum UpstreamError {
     /// An HTTP status other than 200.
     #[error("HTTP status {0}")]
     Status(u16),
-    /// More than [`MAX_ANSWER_BYTES`].
-    #[error("the answer is larger than {MAX_ANSWER_BYTES} bytes")]
-    TooLarge,
+    /// An HTTP status that comes with a time to wait (`Retry-After`).
+    #[error("HTTP status {status}, ask again in {retry_after:?}")]
+    Throttled {
+        /// The status.
+        status: u16,
+        /// How long nothing is to be asked.
+        retry_after: Duration,
+    },
+    /// More than what is read at once; [`MAX_ANSWER_BYTES`] at most.
+    #[error("the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
     /// Not what was asked for.
     #[error("malformed answer: {0}")]
     Malformed(String),
@@ -59,6 +71,19 @@ pub enum UpstreamError {
         /// The setting to change.
         setting: &'static str,
     },
+    /// Another query service's word counts.
+    #[error(
+        "its transactions in HotShot blocks {from}..{until} are not those that the majority of the query services gives"
+    )]
+    Outvoted {
+        /// The first block.
+        from: u64,
+        /// The block after the last one.
+        until: u64,
+    },
+    /// Too few query services say the same.
+    #[error("{0}")]
+    NoMajority(String),
     /// Not asked, since it failed a moment ago.
     #[error("not asked again yet, after: {0}")]
     BackingOff(String),
@@ -71,13 +96,15 @@ impl UpstreamError {
     /// Whether the dependency as a whole is in trouble, so that asking again at once is of no use.
     const fn is_outage(&self) -> bool {
         match self {
-            Self::Connection(_) | Self::Timeout(_) => true,
+            Self::Connection(_) | Self::Timeout(_) | Self::Throttled { .. } => true,
             Self::Status(status) => *status == 429 || *status >= 500,
-            Self::TooLarge
+            Self::TooLarge { .. }
             | Self::Malformed(_)
             | Self::Rpc { .. }
             | Self::ThroughFilter { .. }
             | Self::BackingOff(_)
+            | Self::Outvoted { .. }
+            | Self::NoMajority(_)
             | Self::Distrusted(_) => false,
         }
     }
@@ -85,6 +112,14 @@ impl UpstreamError {
     /// Whether the dependency did answer, so that another one would not say more.
     const fn is_answer(&self) -> bool {
         matches!(self, Self::Rpc { .. })
+    }
+
+    /// How long the dependency itself asks to be left alone.
+    const fn retry_after(&self) -> Duration {
+        match self {
+            Self::Throttled { retry_after, .. } => *retry_after,
+            _ => Duration::ZERO,
+        }
     }
 
     fn outcome(&self) -> Outcome {
@@ -156,17 +191,22 @@ impl Upstream {
         health::log(&line, self.inner.target, &self.inner.url);
     }
 
-    /// `GET` of a path relative to the base URL.
+    /// `GET` of a path relative to the base URL, of at most `limit` bytes; `read` judges the body.
     ///
     /// # Errors
     /// [`UpstreamError`].
-    pub async fn get(&self, path: &str) -> Result<Bytes, UpstreamError> {
+    pub async fn get<T>(
+        &self,
+        path: &str,
+        limit: usize,
+        read: impl FnOnce(&Bytes) -> Result<T, UpstreamError>,
+    ) -> Result<T, UpstreamError> {
         let mut url = self.inner.url.expose().clone();
         // The operator may give the base with or without the last slash.
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}/{path}"));
         let request = self.inner.client.get(url).header("accept", "application/json");
-        self.send(request, |body| Ok(body.clone())).await
+        self.send(request, limit, read).await
     }
 
     /// Sends a request unless it is too soon after an outage, reads the bounded answer, lets `read`
@@ -174,13 +214,14 @@ impl Upstream {
     async fn send<T>(
         &self,
         request: reqwest::RequestBuilder,
+        limit: usize,
         read: impl FnOnce(&Bytes) -> Result<T, UpstreamError>,
     ) -> Result<T, UpstreamError> {
         if let Some(last) = self.health().too_soon(Instant::now()) {
             return Err(UpstreamError::BackingOff(last));
         }
         let started = Instant::now();
-        let result = match self.exchange(request).await {
+        let result = match self.exchange(request, limit).await {
             Ok(body) => read(&body),
             Err(error) => Err(error),
         };
@@ -190,8 +231,14 @@ impl Upstream {
         let line = match &result {
             // Not there yet is an answer, and an ordinary one near the tip.
             Ok(_) | Err(UpstreamError::Status(404)) => self.health().succeeded(),
+            // Too much at once is nobody's fault, unless nothing smaller can be asked for.
+            Err(UpstreamError::TooLarge { limit }) if *limit < MAX_ANSWER_BYTES => {
+                self.health().succeeded()
+            }
             Err(error) => {
-                let pause = error.is_outage().then_some(options.retry_interval);
+                let pause = error
+                    .is_outage()
+                    .then(|| Pause { first: options.retry_interval, least: error.retry_after() });
                 self.health().failed(error, pause)
             }
         };
@@ -199,7 +246,11 @@ impl Upstream {
         result
     }
 
-    async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Bytes, UpstreamError> {
+    async fn exchange(
+        &self,
+        request: reqwest::RequestBuilder,
+        limit: usize,
+    ) -> Result<Bytes, UpstreamError> {
         let Inner { setting, options, .. } = &*self.inner;
         let failed = |error: reqwest::Error| {
             if error.is_timeout() {
@@ -214,9 +265,15 @@ impl Upstream {
             return Err(UpstreamError::ThroughFilter { setting });
         }
         if response.status() != StatusCode::OK {
-            return Err(UpstreamError::Status(response.status().as_u16()));
+            let status = response.status().as_u16();
+            return Err(match retry_after(&response) {
+                Some(retry_after) if status == 429 || status >= 500 => {
+                    UpstreamError::Throttled { status, retry_after }
+                }
+                _ => UpstreamError::Status(status),
+            });
         }
-        read_bounded(response, failed).await
+        read_bounded(response, limit, failed).await
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
@@ -224,14 +281,31 @@ impl Upstream {
     }
 }
 
+/// Nobody is left alone for longer, whatever it asks for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+/// The time to wait that an answer names, in seconds or as a date.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let text = response.headers().get("retry-after")?.to_str().ok()?;
+    let wait = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+            Duration::try_from(date.duration_since(Timestamp::now())).unwrap_or_default()
+        }
+    };
+    Some(wait.min(LONGEST_RETRY_AFTER))
+}
+
 async fn read_bounded(
     mut response: Response,
+    limit: usize,
     failed: impl Fn(reqwest::Error) -> UpstreamError,
 ) -> Result<Bytes, UpstreamError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(&failed)? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err(UpstreamError::TooLarge);
+        if body.len() + chunk.len() > limit {
+            return Err(UpstreamError::TooLarge { limit });
         }
         body.extend_from_slice(&chunk);
     }

@@ -11,6 +11,7 @@ use axum::{
     extract::State,
     http::{Request, Response},
 };
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::*;
@@ -52,6 +53,10 @@ impl Server {
 
     fn answers_json(&self, body: &Value) {
         self.answers(Response::new(Body::from(body.to_string())));
+    }
+
+    async fn get(&self, path: &str) -> Result<Bytes, UpstreamError> {
+        self.upstream.get(path, MAX_ANSWER_BYTES, |body| Ok(body.clone())).await
     }
 
     fn asked(&self) -> usize {
@@ -135,12 +140,63 @@ async fn after_an_outage_nothing_is_asked_for_a_while() {
 }
 
 #[tokio::test]
+async fn a_dependency_that_asks_to_be_left_alone_is() {
+    let in_two_minutes = (Timestamp::now() + jiff::Span::new().minutes(2)).to_zoned(TimeZone::UTC);
+    let date = in_two_minutes.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    for (code, header, least, most) in [
+        (429, "7", 7, 7),
+        (503, "86400", 300, 300),
+        (429, date.as_str(), 60, 120),
+        (429, "Sun, 06 Nov 1994 08:49:37 GMT", 0, 0),
+    ] {
+        let server = Server::start("/").await;
+        server.answers(
+            Response::builder()
+                .status(code)
+                .header("retry-after", header)
+                .body(Body::empty())
+                .unwrap(),
+        );
+        let error = server.get("x").await.unwrap_err();
+        let UpstreamError::Throttled { status, retry_after } = error else { panic!("{error}") };
+        assert_eq!(status, code);
+        assert!((least..=most).contains(&retry_after.as_secs()), "{header}: {retry_after:?}");
+        assert!(matches!(server.get("x").await, Err(UpstreamError::BackingOff(_))));
+        assert_eq!(server.asked(), 1);
+    }
+    let server = Server::start("/").await;
+    let answer = Response::builder().status(429).header("retry-after", "soon").body(Body::empty());
+    server.answers(answer.unwrap());
+    assert_eq!(server.get("x").await, Err(UpstreamError::Status(429)));
+}
+
+#[tokio::test]
+async fn a_long_wait_that_was_asked_for_outlasts_a_success_under_way() {
+    let now = std::time::Instant::now();
+    let mut health = Health::default();
+    let pause = Pause { first: Duration::from_millis(1), least: Duration::from_secs(60) };
+    health.failed(&UpstreamError::Status(429), Some(pause));
+    health.succeeded();
+    assert!(health.too_soon(now + Duration::from_secs(59)).is_some());
+    assert!(health.too_soon(now + Duration::from_secs(70)).is_none());
+}
+
+#[tokio::test]
+async fn more_than_was_asked_for_is_too_much_and_no_fault() {
+    let server = Server::start("/").await;
+    server.answers(Response::new(Body::from(vec![b' '; 100])));
+    let answer = server.upstream.get("x", 99, |body| Ok(body.len())).await;
+    assert_eq!(answer, Err(UpstreamError::TooLarge { limit: 99 }));
+    assert_eq!(server.upstream.report().failures, 0);
+}
+
+#[tokio::test]
 async fn not_there_yet_is_no_outage() {
     let server = Server::start("/v1").await;
     server.answers(status(404));
-    assert_eq!(server.upstream.get("availability/x").await, Err(UpstreamError::Status(404)));
+    assert_eq!(server.get("availability/x").await, Err(UpstreamError::Status(404)));
     server.answers(Response::new(Body::from("5")));
-    assert_eq!(server.upstream.get("status/block-height").await.unwrap(), "5");
+    assert_eq!(server.get("status/block-height").await.unwrap(), "5");
     assert_eq!(server.upstream.report().ok, Some(true));
     let asked = server.asked.lock().unwrap();
     assert_eq!(asked[1].uri().path(), "/v1/status/block-height", "below the base, without //");
@@ -153,7 +209,7 @@ async fn an_answer_without_end_is_cut_off() {
     let chunk = axum::body::Bytes::from(vec![b' '; 1024 * 1024]);
     let endless = futures::stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone()));
     server.answers(Response::new(Body::from_stream(endless)));
-    assert_eq!(server.upstream.get("x").await, Err(UpstreamError::TooLarge));
+    assert_eq!(server.get("x").await, Err(UpstreamError::TooLarge { limit: MAX_ANSWER_BYTES }));
 }
 
 #[tokio::test]
@@ -162,7 +218,7 @@ async fn redirects_are_followed() {
     let answer = Response::builder().status(307).header("location", "/v1/y").body(Body::empty());
     server.answers(answer.unwrap());
     server.answers(Response::new(Body::from("{}")));
-    assert_eq!(server.upstream.get("y").await.unwrap(), "{}");
+    assert_eq!(server.get("y").await.unwrap(), "{}");
 }
 
 #[tokio::test]

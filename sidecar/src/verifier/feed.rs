@@ -99,8 +99,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 // Not there yet, too much at once, or a changed limit: try less, down to one block.
                 Err(
                     error @ (UpstreamError::Status(400 | 404 | 413)
-                    | UpstreamError::TooLarge
-                    | UpstreamError::Timeout(_)),
+                    | UpstreamError::TooLarge { .. }
+                    | UpstreamError::Timeout(_)
+                    | UpstreamError::NoMajority(_)),
                 ) => {
                     if error == UpstreamError::Status(400) {
                         feed.range_limit = None;

@@ -4,7 +4,7 @@ use alloy_primitives::{Address, B256};
 
 use crate::{
     block::BlockId,
-    espresso::{HotShotHeader, NamespaceBlock, QueryService},
+    espresso::{HotShotHeader, NamespaceBlock, QueryServices},
     l1::{BatchAuthenticatorError, BatcherHistory, FinalizedState, L1, LightClientError, State},
     node::{Block, Node, RollupConfig, SyncStatus},
     upstream::UpstreamError,
@@ -53,8 +53,8 @@ source! {
 }
 
 source! {
-    /// The HotShot feed; see [`QueryService`].
-    FeedSource for QueryService {
+    /// The HotShot feed; see [`QueryServices`].
+    FeedSource for QueryServices {
         fn height() -> Result<u64, UpstreamError>;
         fn range_limit() -> Result<u64, UpstreamError>;
         fn range(from: u64, until: u64) -> Result<Vec<NamespaceBlock>, UpstreamError>;

@@ -1,0 +1,384 @@
+//! Several query services, of which a majority must say the same.
+//!
+//! No more are asked than needed, each in its turn; one that fails, contradicts or keeps the others waiting
+//! is replaced by the next and avoided for a while. With a single service its word is trusted.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::time::Instant;
+
+use super::{HotShotHeader, NamespaceBlock, QueryService};
+use crate::{
+    telemetry::{Metrics, metrics::QueryFault},
+    upstream::{DependencyReport, Upstream, UpstreamError},
+};
+
+/// After so long without any answer the next service is asked as well, or waited for no longer.
+const HEDGE_AFTER: Duration = Duration::from_millis(300);
+
+/// How long a service that contradicted the majority or was too slow is asked only when others fail.
+const AVOIDED_FOR: Duration = Duration::from_secs(30);
+
+/// So many HotShot blocks behind the majority is worth a word to the operator.
+const BEHIND: u64 = 20;
+
+/// The configured query services. A clone is a handle to the same ones.
+#[derive(Debug, Clone)]
+pub struct QueryServices {
+    services: Arc<[Service]>,
+    namespace: u32,
+    turn: Arc<AtomicUsize>,
+    patience: Duration,
+    metrics: Metrics,
+}
+
+#[derive(Debug)]
+struct Service {
+    http: Upstream,
+    standing: Mutex<Standing>,
+}
+
+/// What is remembered of a service.
+#[derive(Debug, Default)]
+struct Standing {
+    height: Option<u64>,
+    avoided_until: Option<Instant>,
+    fault: Option<String>,
+}
+
+/// The answer of one service, by its index.
+struct Answer<T> {
+    service: usize,
+    result: Result<T, UpstreamError>,
+}
+
+impl QueryServices {
+    /// The services in the order of the setting, asked about one namespace.
+    #[must_use]
+    pub fn new(services: Vec<Upstream>, namespace: u32, metrics: Metrics) -> Self {
+        let services =
+            services.into_iter().map(|http| Service { http, standing: Mutex::default() }).collect();
+        Self { services, namespace, turn: Arc::default(), patience: HEDGE_AFTER, metrics }
+    }
+
+    /// The same services, asked about another namespace.
+    #[must_use]
+    pub fn with_namespace(&self, namespace: u32) -> Self {
+        Self { namespace, ..self.clone() }
+    }
+
+    /// How each service is, and what its word counts for.
+    #[must_use]
+    pub fn reports(&self) -> Vec<DependencyReport> {
+        let count = self.services.len();
+        let role = if count == 1 {
+            "trusted: the only query service".to_owned()
+        } else {
+            format!("one of {count}, of which {} must agree", self.majority())
+        };
+        let report = |service: &Service| {
+            let standing = service.standing();
+            let height = standing.height.map(|height| format!("; at height {height}"));
+            let fault = standing.fault.as_ref().map(|fault| format!("; {fault}"));
+            let note = [Some(role.clone()), height, fault].into_iter().flatten().collect();
+            DependencyReport { note: Some(note), ..service.http.report() }
+        };
+        self.services.iter().map(report).collect()
+    }
+
+    /// The number of blocks that a majority has.
+    ///
+    /// # Errors
+    /// [`UpstreamError`], as for every call here, when too few services answer.
+    pub async fn height(&self) -> Result<u64, UpstreamError> {
+        let call = |service: QueryService| async move { service.height().await }.boxed();
+        let answers = self.ask(self.order(None), Wanted::Everybody, call, answered).await;
+        let majority = self.common(&answers);
+        for Answer { service: index, result } in answers {
+            if let (Some(service), Ok(height)) = (self.services.get(index), result) {
+                let behind = majority.as_ref().map_or(0, |all| all.saturating_sub(height));
+                service.standing().reached(height, behind);
+                if behind > BEHIND {
+                    self.metrics.query_fault(index, QueryFault::Behind);
+                }
+            }
+        }
+        majority
+    }
+
+    /// How many blocks a majority lets be asked for at once.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn range_limit(&self) -> Result<u64, UpstreamError> {
+        let call = |service: QueryService| async move { service.range_limit().await }.boxed();
+        let answers = self.ask(self.order(None), Wanted::Everybody, call, answered).await;
+        self.common(&answers)
+    }
+
+    /// The payloads in the namespace, block by block, as a majority gives them.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]; [`UpstreamError::NoMajority`] when the services contradict each other.
+    pub async fn range(&self, from: u64, until: u64) -> Result<Vec<NamespaceBlock>, UpstreamError> {
+        let call = |service: QueryService| async move { service.range(from, until).await }.boxed();
+        let answers =
+            self.ask(self.order(Some(until)), Wanted::Majority, call, largest_group).await;
+        let mut groups: Vec<(Vec<NamespaceBlock>, Vec<usize>)> = Vec::new();
+        let mut errors = Vec::new();
+        for Answer { service, result } in answers {
+            match result {
+                Ok(blocks) => match groups.iter_mut().find(|(known, _)| *known == blocks) {
+                    Some((_, voters)) => voters.push(service),
+                    None => groups.push((blocks, vec![service])),
+                },
+                Err(error) => errors.push(error),
+            }
+        }
+        let Some(winner) = groups.iter().position(|(_, voters)| voters.len() >= self.majority())
+        else {
+            return Err(match groups.len() {
+                0 | 1 => most_telling(errors),
+                _ => self.contradiction(from, until, &groups),
+            });
+        };
+        let (blocks, _) = groups.swap_remove(winner);
+        for outvoted in groups.into_iter().flat_map(|(_, voters)| voters) {
+            self.outvoted(outvoted, from, until);
+        }
+        Ok(blocks)
+    }
+
+    /// The header of a block, of the first service that has it: for the operator's eyes only.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn header(&self, height: u64) -> Result<HotShotHeader, UpstreamError> {
+        let call = |service: QueryService| async move { service.header(height).await }.boxed();
+        let order = self.order(Some(height.saturating_add(1)));
+        let mut errors = Vec::new();
+        for answer in self.ask(order, Wanted::One, call, answered).await {
+            match answer.result {
+                Ok(header) => return Ok(header),
+                Err(error) => errors.push(error),
+            }
+        }
+        Err(most_telling(errors))
+    }
+
+    fn majority(&self) -> usize {
+        self.services.len() / 2 + 1
+    }
+
+    /// The highest number that a majority of all services reaches, of the answers that there are.
+    fn common(&self, answers: &[Answer<u64>]) -> Result<u64, UpstreamError> {
+        let (mut reached, mut errors) = (Vec::new(), Vec::new());
+        for answer in answers {
+            match &answer.result {
+                Ok(number) => reached.push(*number),
+                Err(error) => errors.push(error.clone()),
+            }
+        }
+        reached.sort_unstable_by(|one, other| other.cmp(one));
+        reached.get(self.majority() - 1).copied().ok_or_else(|| most_telling(errors))
+    }
+
+    /// Whom to ask first: those in good standing, then those that have reached the block before `until`,
+    /// each in its turn so that every word is heard now and then.
+    fn order(&self, until: Option<u64>) -> Vec<usize> {
+        let count = self.services.len();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        let mut order: Vec<_> = self
+            .services
+            .iter()
+            .enumerate()
+            .map(|(index, service)| {
+                let standing = service.standing();
+                let avoided = standing.avoided_until.is_some_and(|until| now < until);
+                let short = standing.height.is_some_and(|height| Some(height) < until);
+                (avoided, short, index.wrapping_add(turn) % count, index)
+            })
+            .collect();
+        order.sort_unstable();
+        order.into_iter().map(|(.., index)| index).collect()
+    }
+
+    /// Asks services in `order` until `agreeing` counts as many as are wanted, or all have answered.
+    async fn ask<T>(
+        &self,
+        order: Vec<usize>,
+        wanted: Wanted,
+        call: impl Fn(QueryService) -> BoxFuture<'static, Result<T, UpstreamError>>,
+        agreeing: impl Fn(&[Answer<T>]) -> usize,
+    ) -> Vec<Answer<T>> {
+        let majority = self.majority();
+        let (needed, first_wave) = match wanted {
+            Wanted::One => (1, 1),
+            Wanted::Majority => (majority, majority),
+            Wanted::Everybody => (majority, self.in_good_standing().max(majority)),
+        };
+        let mut order = order.into_iter();
+        let mut pending = FuturesUnordered::new();
+        // Of the first wave; and those of them that others had to be asked instead of.
+        let (mut under_way, mut overdue) = (Vec::new(), Vec::new());
+        let mut answers: Vec<Answer<T>> = Vec::new();
+        let start = |index: usize| {
+            let service = self.services.get(index)?;
+            let query = QueryService::new(service.http.clone(), self.namespace);
+            Some(call(query).map(move |result| Answer { service: index, result }))
+        };
+        for index in order.by_ref().take(first_wave) {
+            pending.extend(start(index));
+            under_way.push(index);
+        }
+        let patience = tokio::time::sleep(self.patience);
+        tokio::pin!(patience);
+        let mut patient = true;
+        loop {
+            let have = agreeing(&answers);
+            let complete = pending.is_empty() || !patient || wanted != Wanted::Everybody;
+            if have >= needed && complete {
+                break;
+            }
+            let lacking = have + pending.len() < needed;
+            if let Some(index) = lacking.then(|| order.next()).flatten() {
+                pending.extend(start(index));
+                continue;
+            }
+            tokio::select! {
+                biased;
+                answer = pending.next() => match answer {
+                    Some(answer) => {
+                        under_way.retain(|index| *index != answer.service);
+                        overdue.retain(|index| *index != answer.service);
+                        patience.as_mut().reset(Instant::now() + self.patience);
+                        patient = true;
+                        if answer.result.is_err() {
+                            self.metrics.query_fault(answer.service, QueryFault::Error);
+                        }
+                        answers.push(answer);
+                    }
+                    None => break,
+                },
+                () = &mut patience, if patient => {
+                    patient = false;
+                    overdue.clone_from(&under_way);
+                    if have < needed {
+                        pending.extend(order.next().and_then(start));
+                    }
+                }
+            }
+        }
+        for index in overdue {
+            self.avoid(index, QueryFault::Late, "slower than the others".into());
+        }
+        answers
+    }
+
+    fn in_good_standing(&self) -> usize {
+        let now = Instant::now();
+        let good =
+            |service: &&Service| service.standing().avoided_until.is_none_or(|until| until <= now);
+        self.services.iter().filter(good).count()
+    }
+
+    fn avoid(&self, index: usize, fault: QueryFault, words: String) {
+        let Some(service) = self.services.get(index) else { return };
+        self.metrics.query_fault(index, fault);
+        let mut standing = service.standing();
+        standing.avoided_until = Some(Instant::now() + AVOIDED_FOR);
+        standing.fault = Some(words);
+    }
+
+    fn outvoted(&self, index: usize, from: u64, until: u64) {
+        let error = UpstreamError::Outvoted { from, until };
+        if let Some(service) = self.services.get(index) {
+            service.http.blame(&error);
+        }
+        self.avoid(index, QueryFault::Outvoted, format!("outvoted in blocks {from}..{until}"));
+    }
+
+    fn contradiction(
+        &self,
+        from: u64,
+        until: u64,
+        groups: &[(Vec<NamespaceBlock>, Vec<usize>)],
+    ) -> UpstreamError {
+        let name = |voters: &Vec<usize>| {
+            let urls = voters.iter().filter_map(|index| self.services.get(*index));
+            urls.map(|service| service.http.report().url).collect::<Vec<_>>().join(" and ")
+        };
+        let sides: Vec<_> = groups.iter().map(|(_, voters)| name(voters)).collect();
+        UpstreamError::NoMajority(format!(
+            "the query services contradict each other in HotShot blocks {from}..{until}: {}; {} of {} must agree (query_service_url)",
+            sides.join(" against "),
+            self.majority(),
+            self.services.len()
+        ))
+    }
+}
+
+impl Standing {
+    /// It said that it has so many blocks, `behind` fewer than the majority.
+    fn reached(&mut self, height: u64, behind: u64) {
+        self.height = Some(height);
+        if behind > BEHIND {
+            self.fault = Some(format!("{behind} blocks behind the majority"));
+        } else if self.avoided_until.is_none_or(|until| until <= Instant::now()) {
+            self.fault = None;
+        }
+    }
+}
+
+impl Service {
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many are asked at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// One, and the next when it fails.
+    One,
+    /// As many as must agree.
+    Majority,
+    /// All in good standing; those that are slower than a majority are waited for, but not long.
+    Everybody,
+}
+
+/// How many gave an answer.
+fn answered<T>(answers: &[Answer<T>]) -> usize {
+    answers.iter().filter(|answer| answer.result.is_ok()).count()
+}
+
+/// How many gave the same answer, at most.
+fn largest_group<T: PartialEq>(answers: &[Answer<T>]) -> usize {
+    let given = || answers.iter().filter_map(|answer| answer.result.as_ref().ok());
+    given().map(|one| given().filter(|other| *other == one).count()).max().unwrap_or(0)
+}
+
+/// Of several errors the one to act on: first those that less at once may mend.
+fn most_telling(errors: Vec<UpstreamError>) -> UpstreamError {
+    let rank = |error: &UpstreamError| match error {
+        UpstreamError::TooLarge { .. }
+        | UpstreamError::Timeout(_)
+        | UpstreamError::Status(400 | 413) => 0,
+        UpstreamError::Status(404) => 1,
+        UpstreamError::BackingOff(_) => 3,
+        _ => 2,
+    };
+    let first = errors.into_iter().min_by_key(rank);
+    first.unwrap_or_else(|| UpstreamError::NoMajority("no query service was asked".into()))
+}
+
+#[cfg(test)]
+mod tests;
