@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     api::StatusSource, block::BlockId, head::PublishedHead, rollup::Term,
-    upstream::DependencyReport, verifier::Waiting,
+    upstream::DependencyReport, verifier::{CatchUp, Waiting},
 };
 
 /// Positions and findings of the verifier.
@@ -71,6 +71,8 @@ pub struct HotShot {
     pub restart_height: Option<u64>,
     /// Time of HotShot's newest block, seconds since the epoch.
     pub newest_block_timestamp: Option<u64>,
+    /// How far a long catch-up is; null when there is none.
+    pub catch_up: Option<CatchUp>,
 }
 
 /// Who may sign batches.
@@ -134,6 +136,8 @@ pub struct Mismatch {
     pub hotshot_height: u64,
     /// Index of the batch among the namespace's transactions there.
     pub hotshot_index: usize,
+    /// Commitment of the transaction that holds the batch, to look it up by; null until it was read again.
+    pub transaction: Option<String>,
     /// What differs first.
     pub difference: String,
     /// When it was first seen.

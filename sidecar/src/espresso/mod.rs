@@ -2,6 +2,7 @@
 //!
 //! Inclusion and order are what the service says; only the batcher's signature protects the content.
 
+pub mod commitment;
 mod header;
 mod majority;
 mod namespace;

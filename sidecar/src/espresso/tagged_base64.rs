@@ -1,5 +1,7 @@
 //! TaggedBase64: `TAG~` and URL-safe base64 without padding of the value and a checksum byte.
 
+use std::fmt;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use thiserror::Error;
@@ -54,6 +56,13 @@ impl TaggedBase64 {
     }
 }
 
+impl fmt::Display for TaggedBase64 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let checked = [&self.value[..], &[checksum(&self.tag, &self.value)]].concat();
+        write!(f, "{}~{}", self.tag, URL_SAFE_NO_PAD.encode(checked))
+    }
+}
+
 impl<'de> Deserialize<'de> for TaggedBase64 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -86,6 +95,7 @@ mod tests {
             assert_eq!(parsed.tag, case["tag"]);
             assert_eq!(format!("0x{}", hex::encode(&parsed.value)), case["value"]);
             assert_eq!(checksum(&parsed.tag, &parsed.value), case["checksum"]);
+            assert_eq!(parsed.to_string(), case["text"]);
         }
         let invalid = vectors["invalid"].as_array().unwrap();
         assert!(!invalid.is_empty());

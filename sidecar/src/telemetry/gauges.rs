@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use crate::verifier::CatchUp;
 use finality_core::head::{Source, Status};
 use jiff::Timestamp;
 use prometheus_client::{
@@ -30,6 +31,7 @@ pub(super) struct Facts {
     pub(super) head: Option<HeadFacts>,
     pub(super) node_latest: Option<u64>,
     pub(super) hotshot: Option<(u64, u64)>,
+    pub(super) catch_up: Option<CatchUp>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -101,6 +103,23 @@ impl Collector for Gauges {
                 "Blocks between the head and the full node's latest block; negative while the node is behind the head",
                 lag(latest, head.number),
             )?;
+        }
+        if let Some(catch_up) = facts.catch_up {
+            gauge(
+                &mut encoder,
+                "hotshot_catch_up_ratio",
+                "How much of a long way to HotShot's tip is done; absent when there is none",
+                catch_up.percent / 100.0,
+            )?;
+            if let Some(left) = catch_up.seconds_left {
+                gauge_with_unit(
+                    &mut encoder,
+                    "hotshot_catch_up_remaining",
+                    "Time left until HotShot's tip is reached, at the rate of late",
+                    Unit::Seconds,
+                    left as f64,
+                )?;
+            }
         }
         if let Some((seen, latest)) = facts.hotshot {
             let mut family = encoder.encode_descriptor(

@@ -13,6 +13,7 @@ use prometheus_client::{
 };
 
 use super::gauges::{Gauges, HeadFacts};
+use crate::verifier::CatchUp;
 
 /// What became of a batch that was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -325,9 +326,14 @@ impl Metrics {
         self.0.batches.get_or_create(&ResultLabel { result: result.as_str() }).inc();
     }
 
-    /// A payload in the namespace that is not a batch of ours; `reason` names the check.
-    pub fn rejected(&self, reason: &'static str) {
-        self.0.rejected.get_or_create(&ReasonLabel { reason }).inc();
+    /// So many payloads in the namespace are not batches of ours; `reason` names the check.
+    pub fn rejected(&self, reason: &'static str, count: u64) {
+        self.0.rejected.get_or_create(&ReasonLabel { reason }).inc_by(count);
+    }
+
+    /// How far a long catch-up with HotShot is, if one is under way.
+    pub fn catch_up(&self, catch_up: Option<CatchUp>) {
+        self.0.gauges.facts().catch_up = catch_up;
     }
 
     /// A round of the verifier that took so long.
@@ -413,7 +419,13 @@ mod tests {
         metrics.node_latest(u64::MAX - 3);
         metrics.hotshot_heights(7, 9);
         metrics.batch(BatchResult::Mismatch);
-        metrics.rejected("signature");
+        metrics.rejected("signature", 1);
+        metrics.catch_up(Some(CatchUp {
+            blocks_left: 30,
+            percent: 25.0,
+            blocks_per_second: Some(10.0),
+            seconds_left: Some(3),
+        }));
         metrics.tick(Duration::from_millis(20));
         metrics.reset("keys");
         metrics.contradiction();
@@ -434,6 +446,8 @@ mod tests {
             "espresso_head_lag_blocks -3",
             "espresso_hotshot_height{kind=\"seen\"} 7",
             "espresso_hotshot_height{kind=\"latest\"} 9",
+            "espresso_hotshot_catch_up_ratio 0.25",
+            "espresso_hotshot_catch_up_remaining_seconds 3.0",
             "espresso_verifier_batches_total{result=\"mismatch\"} 1",
             "espresso_verifier_rejected_payloads_total{reason=\"signature\"} 1",
             "espresso_verifier_tick_duration_seconds_count 1",

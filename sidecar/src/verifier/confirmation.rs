@@ -1,16 +1,18 @@
 //! Doing all the work there is: reading ahead, and confirming block after block.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, time::Duration};
 
 use alloy_primitives::B256;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::{
     ChainFacts, Choice, FeedSource, L1Source, L1View, NodeSource, OriginVerdict, Position, Stop,
     Verifier, Waiting, choose,
 };
 use crate::{
+    espresso::commitment,
     head::Settled,
     node::Block,
     rollup::{Batch, Difference, Facts, Rollup},
@@ -19,10 +21,12 @@ use crate::{
     upstream::UpstreamError,
 };
 
-/// Ranges read in one round at most: what L1 and the node say must not grow old meanwhile.
-const RANGES_PER_ROUND: usize = 16;
+/// A round ends after so long: what L1 and the node say must not grow old meanwhile.
+const ROUND_LENGTH: Duration = Duration::from_secs(2);
 /// Blocks confirmed before the head is saved and published.
-const BLOCKS_PER_SAVE: u64 = 64;
+const BLOCKS_PER_SAVE: u64 = 256;
+/// The same as a time, for slow nodes.
+const TIME_PER_SAVE: Duration = Duration::from_millis(500);
 /// Blocks asked of the node at once.
 const BLOCKS_IN_FLIGHT: usize = 8;
 /// An unchanged head's restart position is saved after so many HotShot blocks.
@@ -45,13 +49,15 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         l1: &mut L1View,
     ) -> Result<Option<Waiting>, Stop> {
         let feed = self.look_at_feed().await;
-        for _ in 0..RANGES_PER_ROUND {
-            let waiting = loop {
-                match self.confirm_run(chain, l1).await? {
-                    ControlFlow::Continue(()) => {}
-                    ControlFlow::Break(waiting) => break waiting,
-                }
+        let started = Instant::now();
+        while started.elapsed() < ROUND_LENGTH {
+            let waiting = match self.confirm_run(chain, l1).await? {
+                ControlFlow::Continue(()) => continue,
+                ControlFlow::Break(waiting) => waiting,
             };
+            if matches!(waiting, Waiting::Mismatch { .. }) {
+                self.name_mismatch(chain).await;
+            }
             // Without a batch for the next block reading goes on whatever is kept already.
             let wanted = matches!(waiting, Waiting::Batch { .. } | Waiting::OtherFork { .. })
                 || matches!(waiting, Waiting::HashUnknown { .. })
@@ -135,7 +141,11 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let mut blocks = std::pin::pin!(blocks);
         let mut confirmed: Option<Confirmed> = None;
         let mut tip = tip;
+        let started = Instant::now();
         for _ in 0..run.max(1) {
+            if confirmed.is_some() && started.elapsed() >= TIME_PER_SAVE {
+                break;
+            }
             let timestamp = chain.config.timestamp(tip.number.saturating_add(1));
             let (position, batch) = loop {
                 match choose(&self.candidates, &tip, timestamp, l1) {
@@ -211,9 +221,33 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 node_hash,
                 hotshot_height: position.height,
                 hotshot_index: position.index,
+                transaction: None,
                 difference: difference.to_string(),
                 since: Timestamp::now(),
             });
+        });
+    }
+
+    /// Learns by which name the transaction of a mismatch can be looked up: payloads are not kept.
+    async fn name_mismatch(&self, chain: &ChainFacts) {
+        let (Some(feed), Some(mismatch)) = (&self.feed, self.board.snapshot().last_mismatch) else {
+            return;
+        };
+        if mismatch.transaction.is_some() {
+            return;
+        }
+        let Some(payload) = feed.payload(mismatch.hotshot_height, mismatch.hotshot_index).await
+        else {
+            return;
+        };
+        let transaction = commitment::transaction(chain.namespace, &payload).to_string();
+        tracing::info!(
+            number = mismatch.number,
+            transaction,
+            "HotShot's transaction of that batch"
+        );
+        self.board.update(|findings| {
+            findings.last_mismatch = Some(Mismatch { transaction: Some(transaction), ..mismatch });
         });
     }
 

@@ -1,30 +1,55 @@
 //! Reading the namespace. The cursor moves only after a full, well-formed answer.
 
-use super::{FeedSource, L1Source, NodeSource, Position, Verifier, Waiting};
+use std::sync::Arc;
+
+use super::{
+    FeedSource, L1Source, NodeSource, Verifier, Waiting,
+    intake::{self, Intake},
+    progress::Progress,
+    read_ahead::ReadAhead,
+};
 use crate::{rollup::Rollup, upstream::UpstreamError};
 
 /// The feed and how far it was read.
 #[derive(Debug)]
 pub(super) struct Feed<F> {
-    source: F,
+    source: Arc<F>,
     /// The next height to read.
     cursor: u64,
     /// The number of HotShot blocks, as of this round.
     height: Option<u64>,
     /// The most blocks that the service answers at once.
     range_limit: Option<u64>,
-    /// How many to ask for next: less after an answer that was too large or too slow.
-    range: u64,
+    ahead: ReadAhead,
+    progress: Progress,
 }
 
-/// More is never asked for at once, whatever the service allows: answers repeat every byte twice.
-const MAX_RANGE: u64 = 500;
-
-impl<F> Feed<F> {
-    pub(super) const fn new(source: F, cursor: u64) -> Self {
-        Self { source, cursor, height: None, range_limit: None, range: MAX_RANGE }
+impl<F: FeedSource> Feed<F> {
+    pub(super) fn new(source: F, cursor: u64) -> Self {
+        Self {
+            source: Arc::new(source),
+            cursor,
+            height: None,
+            range_limit: None,
+            ahead: ReadAhead::default(),
+            progress: Progress::default(),
+        }
     }
 
+    /// A payload, read again; none when the service does not have it now.
+    pub(super) async fn payload(&self, height: u64, index: usize) -> Option<Vec<u8>> {
+        let blocks = self.source.range(height, height.checked_add(1)?).await.ok()?;
+        blocks.into_iter().next()?.payloads.into_iter().nth(index)
+    }
+
+    /// Starts as many requests as may be under way.
+    fn fetch_ahead(&mut self) {
+        let limit = self.range_limit.unwrap_or(u64::MAX);
+        self.ahead.fill(&self.source, self.cursor, self.height.unwrap_or(0), limit);
+    }
+}
+
+impl<F> Feed<F> {
     /// The next height to read.
     pub(super) const fn cursor(&self) -> u64 {
         self.cursor
@@ -63,40 +88,47 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             });
         }
         feed.height = Some(height);
+        self.report_progress();
         Ok(())
+    }
+
+    /// Says how far a long catch-up is.
+    pub(super) fn report_progress(&mut self) {
+        let Some(feed) = &mut self.feed else { return };
+        let Some(height) = feed.height else { return };
+        let catch_up = feed.progress.observe(feed.cursor, height, tokio::time::Instant::now());
+        self.metrics.catch_up(catch_up);
+        self.board.update(|findings| findings.hotshot.catch_up = catch_up);
     }
 
     /// Reads one range, if there is one to read. Answers whether the cursor moved.
     pub(super) async fn read_range(&mut self, settled: u64) -> Result<bool, Waiting> {
         let Some(feed) = &mut self.feed else { return Ok(false) };
-        let height = feed.height.unwrap_or(0);
         loop {
-            let limit = feed.range.min(feed.range_limit.unwrap_or(MAX_RANGE)).max(1);
-            let until = feed.cursor.saturating_add(limit).min(height);
-            let Some(count) = until.checked_sub(feed.cursor).filter(|count| *count > 0) else {
-                return Ok(false);
-            };
-            match feed.source.range(feed.cursor, until).await {
+            feed.fetch_ahead();
+            let Some(range) = feed.ahead.pop() else { return Ok(false) };
+            let (from, until) = (range.from, range.until);
+            match range.answer().await {
                 Ok(blocks) => {
-                    for (height, block) in (feed.cursor..).zip(&blocks) {
-                        for (index, payload) in block.payloads.iter().enumerate() {
-                            match self.rollup.admit(payload) {
-                                Ok(batch) if batch.facts.number <= settled => {}
-                                Ok(batch) => {
-                                    self.candidates.insert(Position { height, index }, batch);
-                                }
-                                Err(rejected) => {
-                                    self.metrics.rejected(rejected.reason());
-                                    tracing::debug!(height, index, %rejected, "payload refused");
-                                }
-                            }
+                    feed.ahead.succeeded(until - from, &blocks);
+                    let Intake { admitted, rejected } = intake::admit(&self.rollup, from, blocks)
+                        .await
+                        .map_err(|error| Waiting::Feed(error.to_string()))?;
+                    for (reason, count) in rejected {
+                        self.metrics.rejected(reason, count);
+                    }
+                    for (position, batch) in admitted {
+                        if batch.facts.number > settled {
+                            self.candidates.insert(position, batch);
                         }
                     }
                     feed.cursor = until;
-                    feed.range = feed.range.saturating_mul(2).min(MAX_RANGE);
+                    // What comes next is on its way while this is looked at.
+                    feed.fetch_ahead();
                     return Ok(true);
                 }
-                // Not there yet, too much at once, or a changed limit: try less, down to one block.
+                // Not there yet, too much at once, or a changed limit: try less, down to one block, which
+                // also tells the block that the services contradict each other in.
                 Err(
                     error @ (UpstreamError::Status(400 | 404 | 413)
                     | UpstreamError::TooLarge { .. }
@@ -106,15 +138,18 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     if error == UpstreamError::Status(400) {
                         feed.range_limit = None;
                     }
-                    if count == 1 {
+                    feed.ahead.failed(until - from);
+                    if until - from == 1 {
                         return match error {
                             UpstreamError::Status(404) => Ok(false),
                             error => Err(Waiting::Feed(error.to_string())),
                         };
                     }
-                    feed.range = count / 2;
                 }
-                Err(error) => return Err(Waiting::Feed(error.to_string())),
+                Err(error) => {
+                    feed.ahead.failed(until - from);
+                    return Err(Waiting::Feed(error.to_string()));
+                }
             }
         }
     }

@@ -105,7 +105,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             findings.node.safe = status.safe_l2.map(|safe| safe.number);
         });
         let chain_id = chain.config.l2_chain_id;
-        admission::admit(&self.rollup, block, chain_id, &status, &self.node, &self.l1, l1).await
+        admission::admit(&*self.rollup, block, chain_id, &status, &self.node, &self.l1, l1).await
     }
 
     /// The head becomes the node's finalized block, if that is news.

@@ -13,6 +13,9 @@ mod choice;
 mod confirmation;
 mod feed;
 mod finality;
+mod intake;
+mod progress;
+mod read_ahead;
 mod sources;
 mod waiting;
 
@@ -24,6 +27,7 @@ use tokio::{sync::watch, time::Instant};
 
 pub use candidates::{Budget, Candidates, Dropped, Position};
 pub use choice::{Choice, L1View, OriginVerdict, choose, is_possible_child};
+pub use progress::CatchUp;
 pub use sources::{FeedSource, L1Source, NodeSource};
 pub use waiting::Waiting;
 
@@ -74,7 +78,7 @@ struct ChainFacts {
 
 /// The verifier of one rollup.
 pub struct Verifier<R: Rollup, N, L, F> {
-    rollup: R,
+    rollup: Arc<R>,
     node: N,
     l1: L,
     /// Makes the feed, once the namespace is known.
@@ -119,7 +123,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     ) -> Self {
         let candidates = Candidates::new(options.budget);
         Self {
-            rollup,
+            rollup: Arc::new(rollup),
             node,
             l1,
             open_feed: Box::new(open_feed),
@@ -199,6 +203,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             }
             None => Round::Worked,
         };
+        self.report_progress();
         self.report_round();
         Ok(round)
     }

@@ -1,7 +1,7 @@
 //! Reading HotShot: gaps, limits, and too little room.
 
 use super::{world::*, *};
-use crate::store::memory::MemoryStore;
+use crate::{espresso::commitment, store::memory::MemoryStore};
 
 const OTHER: Fork = Fork { name: 1, at: 5 };
 
@@ -125,6 +125,10 @@ async fn a_number_is_not_decided_while_an_earlier_candidate_for_it_may_have_been
     runner.settle().await;
     assert_eq!(runner.number(), 7, "HotShot's first batch for block 8 is not the node's");
     assert!(runner.reason().contains("not the one that HotShot confirmed"), "{}", runner.reason());
+    let mismatch = runner.board.snapshot().last_mismatch.unwrap();
+    let payload = &world.change().hotshot[mismatch.hotshot_height as usize][0];
+    let transaction = commitment::transaction(CHAIN_ID as u32, payload).to_string();
+    assert_eq!(mismatch.transaction, Some(transaction), "it can be looked up");
 }
 
 #[tokio::test]
@@ -143,6 +147,38 @@ async fn the_restart_position_moves_on_over_empty_blocks() {
     runner.verifier.run(stopped).await.unwrap();
     drop(stop);
     assert_eq!(store.on_disk().unwrap().restart_height, Some(3005), "saved at the end");
+}
+
+#[tokio::test]
+async fn a_long_way_to_the_tip_is_reported_until_it_is_done() {
+    let world = World::new(5);
+    world.change().hotshot.extend(std::iter::repeat_n(Vec::new(), 10_000));
+    world.change().hotshot_missing.insert(2_500);
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.settle().await;
+    let catch_up = runner.board.snapshot().hotshot.catch_up.unwrap();
+    assert_eq!((catch_up.blocks_left, catch_up.percent), (7_500, 25.0));
+    assert!(runner.metrics.render().contains("espresso_hotshot_catch_up_ratio 0.25"));
+    world.change().hotshot_missing.clear();
+    runner.settle().await;
+    assert_eq!(runner.board.snapshot().hotshot.catch_up, None);
+    assert!(!runner.metrics.render().contains("espresso_hotshot_catch_up"));
+}
+
+#[tokio::test]
+async fn ranges_fetched_ahead_are_asked_for_once_and_end_at_the_tip() {
+    let world = World::new(300);
+    world.post_all(MAIN, 1..=300);
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.settle().await;
+    assert_eq!(runner.number(), 300);
+    let mut asked = world.change().ranges.clone();
+    asked.sort_unstable();
+    let next: Vec<_> = asked.iter().map(|(_, until)| *until).collect();
+    let from: Vec<_> = asked.iter().map(|(from, _)| *from).collect();
+    assert_eq!((from[0], next.last()), (0, Some(&300)));
+    assert_eq!(from[1..], next[..next.len() - 1], "no gap, nothing twice");
+    assert_eq!(world.calls("feed range"), asked.len() as u64, "and none failed");
 }
 
 #[tokio::test]

@@ -1,0 +1,144 @@
+//! Ranges that are fetched before they are needed, in order, within a budget of bytes.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tokio::task::JoinHandle;
+
+use super::FeedSource;
+use crate::{espresso::NamespaceBlock, upstream::UpstreamError};
+
+/// More blocks are never asked for at once, whatever the service allows.
+const MAX_RANGE: u64 = 500;
+/// The first request asks for so many blocks, since nobody knows yet how much they hold.
+const FIRST_RANGE: u64 = 16;
+/// A range shall bring about so many bytes of payload. The answer is almost three times as long: base64, twice.
+const RANGE_BYTES: usize = 512 * 1024;
+/// So many bytes of payload may be under way, as far as the last range tells.
+const AHEAD_BYTES: usize = 2 * 1024 * 1024;
+/// So many requests at once at most.
+const MAX_UNDER_WAY: usize = 8;
+
+/// A range that was asked for.
+#[derive(Debug)]
+pub(super) struct Range {
+    pub(super) from: u64,
+    pub(super) until: u64,
+    task: JoinHandle<Result<Vec<NamespaceBlock>, UpstreamError>>,
+}
+
+impl Range {
+    /// What came of it.
+    pub(super) async fn answer(mut self) -> Result<Vec<NamespaceBlock>, UpstreamError> {
+        match (&mut self.task).await {
+            Ok(answer) => answer,
+            Err(error) => Err(UpstreamError::Connection(error.to_string())),
+        }
+    }
+}
+
+impl Drop for Range {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The ranges under way, and how much to ask for: more after each success, less after a failure.
+#[derive(Debug)]
+pub(super) struct ReadAhead {
+    under_way: VecDeque<Range>,
+    /// How many blocks to ask for at once.
+    range: u64,
+    /// How many requests may be under way.
+    depth: usize,
+}
+
+impl Default for ReadAhead {
+    fn default() -> Self {
+        Self { under_way: VecDeque::new(), range: FIRST_RANGE, depth: 1 }
+    }
+}
+
+impl ReadAhead {
+    /// Asks for what comes from `cursor` on, below `height`, in ranges of at most `limit` blocks.
+    pub(super) fn fill<F: FeedSource>(
+        &mut self,
+        source: &Arc<F>,
+        cursor: u64,
+        height: u64,
+        limit: u64,
+    ) {
+        if self.under_way.front().is_some_and(|range| range.from != cursor) {
+            self.under_way.clear();
+        }
+        let mut from = self.under_way.back().map_or(cursor, |range| range.until);
+        while self.under_way.len() < self.depth && from < height {
+            let until = from.saturating_add(self.range.min(limit).max(1)).min(height);
+            let source = Arc::clone(source);
+            let task = tokio::spawn(async move { source.range(from, until).await });
+            self.under_way.push_back(Range { from, until, task });
+            from = until;
+        }
+    }
+
+    /// The range to be read next.
+    pub(super) fn pop(&mut self) -> Option<Range> {
+        self.under_way.pop_front()
+    }
+
+    /// A range of so many blocks was answered: more may be asked for, as far as the bytes allow.
+    pub(super) fn succeeded(&mut self, count: u64, blocks: &[NamespaceBlock]) {
+        let bytes: usize = blocks.iter().flat_map(|block| &block.payloads).map(Vec::len).sum();
+        let fitting = (RANGE_BYTES as u64).saturating_mul(count) / (bytes as u64).max(1);
+        self.range = self.range.saturating_mul(2).min(fitting).clamp(1, MAX_RANGE);
+        let fitting = AHEAD_BYTES / bytes.max(1);
+        self.depth = (self.depth * 2).min(fitting).clamp(1, MAX_UNDER_WAY);
+    }
+
+    /// A range of so many blocks failed: what follows it is of no use, and less is asked for.
+    pub(super) fn failed(&mut self, count: u64) {
+        self.under_way.clear();
+        self.depth = 1;
+        self.range = (count / 2).max(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(count: usize, bytes: usize) -> Vec<NamespaceBlock> {
+        vec![NamespaceBlock { payloads: vec![vec![0; bytes]] }; count]
+    }
+
+    #[test]
+    fn empty_blocks_are_read_in_ever_larger_ranges() {
+        let mut ahead = ReadAhead::default();
+        for _ in 0..10 {
+            ahead.succeeded(ahead.range, &answer(0, 0));
+        }
+        assert_eq!((ahead.range, ahead.depth), (MAX_RANGE, MAX_UNDER_WAY));
+    }
+
+    #[test]
+    fn what_is_under_way_stays_within_the_budget() {
+        for bytes in [100, 2_000, 100_000, 10_000_000] {
+            let mut ahead = ReadAhead::default();
+            for _ in 0..10 {
+                let count = ahead.range;
+                ahead.succeeded(count, &answer(count as usize, bytes));
+                let range = ahead.range as usize * bytes;
+                assert!(range <= RANGE_BYTES || ahead.range == 1, "{bytes}: {range}");
+                assert!(range * ahead.depth <= 2 * AHEAD_BYTES || ahead.depth == 1, "{bytes}");
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_failure_less_is_asked_for() {
+        let mut ahead = ReadAhead { range: 100, depth: 8, ..ReadAhead::default() };
+        ahead.failed(100);
+        assert_eq!((ahead.range, ahead.depth), (50, 1));
+        ahead.failed(1);
+        assert_eq!(ahead.range, 1);
+    }
+}
