@@ -51,6 +51,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let feed = self.look_at_feed().await;
         let started = Instant::now();
         while started.elapsed() < ROUND_LENGTH {
+            self.take_in(started).await;
             let waiting = match self.confirm_run(chain, l1).await? {
                 ControlFlow::Continue(()) => continue,
                 ControlFlow::Break(waiting) => waiting,
@@ -80,6 +81,22 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
         self.checkpoint().await?;
         Ok(None)
+    }
+
+    /// Reads the ranges that have arrived, as far as they make the next run longer: one save then serves
+    /// more blocks. What goes wrong is found again when reading is all that is left to do.
+    async fn take_in(&mut self, round_started: Instant) {
+        loop {
+            let settled = self.settled_number();
+            let next = settled.saturating_add(1);
+            let enough = self.candidates.run_length(next, BLOCKS_PER_SAVE) == BLOCKS_PER_SAVE
+                || !self.candidates.has_room()
+                || round_started.elapsed() >= ROUND_LENGTH;
+            let arrived = self.feed.as_ref().is_some_and(super::Feed::has_arrived);
+            if enough || !arrived || self.read_range(settled).await != Ok(true) {
+                return;
+            }
+        }
     }
 
     /// Every number up to here needs no candidate any more.

@@ -60,6 +60,11 @@ impl<F> Feed<F> {
         self.cursor = self.cursor.min(height);
     }
 
+    /// Whether the next range is here already.
+    pub(super) fn has_arrived(&self) -> bool {
+        self.ahead.has_arrived(self.cursor)
+    }
+
     /// What is left to read, as of this round.
     pub(super) fn unread(&self) -> Option<Waiting> {
         let height = self.height?;

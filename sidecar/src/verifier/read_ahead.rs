@@ -80,6 +80,12 @@ impl ReadAhead {
         }
     }
 
+    /// Whether the range from `cursor` on was answered already.
+    pub(super) fn has_arrived(&self, cursor: u64) -> bool {
+        let next = self.under_way.front().filter(|range| range.from == cursor);
+        next.is_some_and(|range| range.task.is_finished())
+    }
+
     /// The range to be read next.
     pub(super) fn pop(&mut self) -> Option<Range> {
         self.under_way.pop_front()
