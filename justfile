@@ -36,7 +36,7 @@ tools:
 fuzz *arguments:
     cargo xtask fuzz {{ arguments }}
 
-# Run the benchmarks of the core, or with `filter` those of the filter in Envoy
+# Run the benchmarks of the core, or those of the `filter` in Envoy or of the `verifier`
 bench *arguments:
     cargo xtask bench {{ arguments }}
 

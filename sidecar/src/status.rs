@@ -10,8 +10,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    api::StatusSource, block::BlockId, head::PublishedHead, rollup::Term,
-    upstream::DependencyReport, verifier::{CatchUp, Waiting},
+    api::StatusSource,
+    block::BlockId,
+    head::PublishedHead,
+    rollup::Term,
+    upstream::DependencyReport,
+    verifier::{CatchUp, Waiting},
 };
 
 /// Positions and findings of the verifier.

@@ -9,8 +9,8 @@ use anyhow::Result;
 
 use crate::{process, tools::cache::Cache, workspace::Workspace};
 
-/// Runs benchmarks: `filter` is the one of the filter in Envoy; anything else goes to the criterion benchmarks of the
-/// core.
+/// Runs benchmarks: `filter` is the one of the filter in Envoy, `verifier` that of the sidecar; anything else goes to
+/// the criterion benchmarks of the core.
 ///
 /// # Errors
 /// A part cannot be had, or the benchmark fails.
@@ -23,9 +23,13 @@ pub(crate) fn run(
     if arguments == ["filter"] {
         return filter::run(workspace, cache, force_fallback);
     }
-    process::step("benchmarks of finality-core");
+    let (package, bench, arguments) = match arguments.split_first() {
+        Some((first, rest)) if first == "verifier" => ("finality-sidecar", "verifier", rest),
+        _ => ("finality-core", "*", arguments),
+    };
+    process::step(format_args!("benchmarks of {package}"));
     let mut cargo = workspace.cargo();
-    // `--benches` would also run the unit tests, which do not know criterion's arguments.
-    cargo.args(["bench", "--package", "finality-core", "--bench", "*", "--"]).args(arguments);
+    // `--benches` would also run the unit tests, which do not know the arguments.
+    cargo.args(["bench", "--package", package, "--bench", bench, "--"]).args(arguments);
     process::run(&mut cargo)
 }

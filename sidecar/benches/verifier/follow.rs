@@ -1,0 +1,128 @@
+//! The sidecar's verifier in a process of its own, so that its memory and processor time are its own.
+
+use std::{
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use finality_sidecar::{
+    config::SecretUrl,
+    espresso::QueryServices,
+    head::{HeadKeeper, PublishedHead},
+    l1::L1,
+    node::Node,
+    rollup::{BatcherSource, Term, op::Op},
+    status::StatusBoard,
+    store::FileStore,
+    telemetry::{Metrics, metrics::Target},
+    upstream::{Upstream, UpstreamOptions},
+    verifier::{Budget, Options, Verifier},
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::{chain, services::Services};
+
+/// What following the services to a block cost.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Followed {
+    pub(crate) seconds: f64,
+    /// Processor time of the verifier's process, all threads.
+    pub(crate) cpu_seconds: f64,
+    /// Resident memory at a quarter, half, three quarters and the end of the way, in MiB.
+    pub(crate) rss_mib: Vec<f64>,
+    pub(crate) peak_rss_mib: f64,
+    /// From the moment at which a block is there to the moment at which the head is visible.
+    pub(crate) visible_after_ms: Vec<f64>,
+}
+
+/// Follows the services to block `target` in another process; the last `steady` blocks appear one by one.
+pub(crate) fn follow(services: &Services, target: u64, steady: u64, interval: &str) -> Followed {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["follow", &services.url, &target.to_string(), &steady.to_string(), interval])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+pub(crate) fn upstream(url: &str, target: Target, path: &str, metrics: &Metrics) -> Upstream {
+    let options = UpstreamOptions {
+        request_timeout: Duration::from_secs(10),
+        retry_interval: Duration::from_secs(1),
+        metrics: metrics.clone(),
+    };
+    let url = SecretUrl::parse(&format!("{url}/{path}")).unwrap();
+    Upstream::new(target, "benchmark", url, options).unwrap()
+}
+
+fn memory(name: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+/// Processor time so far; the kernel counts in hundredths of a second.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+async fn reach(head: &mut PublishedHead, number: u64) {
+    let reached = head.wait_for(|head| head.as_ref().is_some_and(|head| head.number >= number));
+    reached.await.unwrap();
+}
+
+/// The other process.
+pub(crate) async fn run(url: &str, target: u64, steady: u64, interval: Duration) {
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = Metrics::new();
+    let store = FileStore::open(&folder.path().join("store.json")).unwrap();
+    let (keeper, mut head) = HeadKeeper::new(store, metrics.clone());
+    let board = Arc::new(StatusBoard::new(head.clone(), Vec::new));
+    let upstream = |target, path| upstream(url, target, path, &metrics);
+    let query = QueryServices::new(vec![upstream(Target::Query, "hotshot")], 0, metrics.clone());
+    let verifier = Verifier::new(
+        Op::default(),
+        Node::new(upstream(Target::Node, "node"), upstream(Target::Consensus, "op-node")),
+        L1::new(upstream(Target::L1, "l1")),
+        move |namespace| query.with_namespace(namespace),
+        keeper,
+        board,
+        metrics.clone(),
+        Options {
+            interval,
+            namespace: None,
+            batchers: BatcherSource::Fixed(vec![Term::always(chain::batcher())]),
+            light_client: None,
+            initial_hotshot_height: Some(0),
+            budget: Budget::default(),
+        },
+    );
+    let (stop, stopped) = watch::channel(false);
+    let started = Instant::now();
+    let task = tokio::spawn(verifier.run(stopped));
+    let mut rss_mib = Vec::new();
+    for quarter in 1..=4 {
+        reach(&mut head, (target - steady) * quarter / 4).await;
+        rss_mib.push(memory("VmRSS:"));
+    }
+    let (seconds, cpu_seconds) = (started.elapsed().as_secs_f64(), cpu_seconds());
+    let client = reqwest::Client::new();
+    let mut visible_after_ms = Vec::new();
+    for number in target - steady + 1..=target {
+        // At every point of the pause between two rounds.
+        tokio::time::sleep(interval.mul_f64((number * 37 % 100) as f64 / 100.0)).await;
+        let shown = Instant::now();
+        client.post(format!("{url}/advance")).send().await.unwrap();
+        reach(&mut head, number).await;
+        visible_after_ms.push(shown.elapsed().as_secs_f64() * 1000.0);
+    }
+    stop.send_replace(true);
+    task.await.unwrap().unwrap();
+    let peak_rss_mib = memory("VmHWM:");
+    let followed = Followed { seconds, cpu_seconds, rss_mib, peak_rss_mib, visible_after_ms };
+    println!("{}", serde_json::to_string(&followed).unwrap());
+}
