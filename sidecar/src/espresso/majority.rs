@@ -261,7 +261,7 @@ impl QueryServices {
                         overdue.retain(|index| *index != answer.service);
                         patience.as_mut().reset(Instant::now() + self.patience);
                         patient = true;
-                        if answer.result.is_err() {
+                        if answer.result.as_ref().is_err_and(is_fault) {
                             self.metrics.query_fault(answer.service, QueryFault::Error);
                         }
                         answers.push(answer);
@@ -364,6 +364,11 @@ fn answered<T>(answers: &[Answer<T>]) -> usize {
 fn largest_group<T: PartialEq>(answers: &[Answer<T>]) -> usize {
     let given = || answers.iter().filter_map(|answer| answer.result.as_ref().ok());
     given().map(|one| given().filter(|other| *other == one).count()).max().unwrap_or(0)
+}
+
+/// Whether an error is the service's own: what is not there yet or too much at once is not.
+const fn is_fault(error: &UpstreamError) -> bool {
+    !matches!(error, UpstreamError::Status(404) | UpstreamError::TooLarge { .. })
 }
 
 /// Of several errors the one to act on: first those that less at once may mend.

@@ -267,5 +267,6 @@ async fn without_a_majority_nothing_is_accepted() {
 async fn not_there_yet_is_said_when_a_majority_lacks_a_block() {
     let world = World::of(&[HONEST, Nature::Honest(5), Nature::Honest(5)]).await;
     assert_eq!(world.services.range(4, 7).await, Err(UpstreamError::Status(404)));
+    assert!((0..3).all(|index| world.faults(index).is_empty()), "which is nobody's fault");
     assert!(world.services.range(4, 5).await.is_ok());
 }
