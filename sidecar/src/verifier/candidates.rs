@@ -177,9 +177,21 @@ impl<R: Rollup> Candidates<R> {
         self.dropped
     }
 
-    /// Reading starts again from where something was dropped.
+    /// Reading starts again from where something was dropped. What stands behind that is forgotten until
+    /// it is read again: it must not be decided on before what stands in front of it.
     pub fn reread(&mut self) {
-        self.dropped = None;
+        let Some(Dropped { reread_from: height, .. }) = self.dropped.take() else { return };
+        let later: Vec<_> = self
+            .numbers
+            .range(Position { height, index: 0 }..)
+            .map(|(position, number)| (*number, *position))
+            .collect();
+        for (number, position) in later {
+            self.remove(number, position);
+            if self.by_number.get(&number).is_some_and(BTreeMap::is_empty) {
+                self.by_number.remove(&number);
+            }
+        }
     }
 
     /// Whether there is room for as much again: beyond that, reading ahead is of no use.

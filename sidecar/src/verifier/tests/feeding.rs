@@ -1,7 +1,14 @@
 //! Reading HotShot: gaps, limits, and too little room.
 
 use super::{world::*, *};
-use crate::{espresso::commitment, store::memory::MemoryStore};
+use alloy_primitives::Address;
+
+use crate::{
+    espresso::commitment,
+    rollup::{Batch, Facts},
+    store::memory::MemoryStore,
+    verifier::{Candidates, Dropped, Position},
+};
 
 const OTHER: Fork = Fork { name: 1, at: 5 };
 
@@ -198,4 +205,19 @@ async fn a_verifier_that_is_told_to_stop_stops_and_says_so() {
 #[test]
 fn what_is_waited_for_is_said_in_words() {
     assert_eq!(Waiting::Batch { number: 3 }.to_string(), "HotShot has no batch for block 3 yet");
+}
+
+#[test]
+fn going_back_forgets_what_stands_behind() {
+    let mut candidates = Candidates::<TestRollup>::new(Budget { count: 3, bytes: usize::MAX });
+    for (height, number) in [(0, 6), (1, 9), (2, 7), (3, 8)] {
+        let Posted { hash, parent_hash, timestamp, l1_origin, .. } = Posted::of(MAIN, number);
+        let facts = Facts { number, hash, parent_hash, timestamp, l1_origin };
+        let batch = Batch { facts, signer: Address::ZERO, content: () };
+        candidates.insert(Position { height, index: 0 }, batch);
+    }
+    assert_eq!(candidates.dropped(), Some(Dropped { lowest_number: 9, reread_from: 1 }));
+    candidates.reread();
+    assert_eq!((candidates.len(), candidates.dropped()), (1, None));
+    assert_eq!((candidates.run_length(6, 9), candidates.run_length(7, 9)), (1, 0));
 }
