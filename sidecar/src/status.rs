@@ -64,6 +64,18 @@ pub struct Chain {
     pub block_time: u64,
 }
 
+/// A HotShot block by its header.
+#[derive(Debug, Clone, Serialize)]
+pub struct NewestBlock {
+    /// HotShot height.
+    pub height: u64,
+    /// Block time, seconds since the epoch.
+    pub timestamp: u64,
+    /// The block's commitment, recomputed from the header, by which explorers find it; none for versions
+    /// whose headers are not known here.
+    pub commitment: Option<String>,
+}
+
 /// HotShot positions.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct HotShot {
@@ -73,8 +85,8 @@ pub struct HotShot {
     pub cursor: Option<u64>,
     /// Where reading resumes after a restart.
     pub restart_height: Option<u64>,
-    /// Time of HotShot's newest block, seconds since the epoch.
-    pub newest_block_timestamp: Option<u64>,
+    /// HotShot's newest block whose header could be read.
+    pub newest_block: Option<NewestBlock>,
     /// How far a long catch-up is; null when there is none.
     pub catch_up: Option<CatchUp>,
 }

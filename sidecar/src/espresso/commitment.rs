@@ -1,8 +1,9 @@
 //! Commitments as HotShot makes them: keccak256 over named parts.
 
-use alloy_primitives::Keccak256;
+use alloy_primitives::{Address, B256, Keccak256, U256};
+use serde::Deserialize;
 
-use super::TaggedBase64;
+use super::{L1Finalized, TaggedBase64};
 
 /// Ends every name, so that no name is the beginning of another.
 const NAME_END: [u8; 2] = [0xC0, 0x7F];
@@ -10,18 +11,206 @@ const NAME_END: [u8; 2] = [0xC0, 0x7F];
 /// The commitment of a transaction, by which every query service and explorer finds it (`TX~…`).
 #[must_use]
 pub fn transaction(namespace: u32, payload: &[u8]) -> TaggedBase64 {
-    let mut hasher = Keccak256::new();
-    name(&mut hasher, "Transaction");
-    name(&mut hasher, "namespace");
-    hasher.update(u64::from(namespace).to_le_bytes());
-    hasher.update((payload.len() as u64).to_le_bytes());
-    hasher.update(payload);
-    TaggedBase64 { tag: "TX".into(), value: hasher.finalize().to_vec() }
+    let parts = Parts::of("Transaction").number("namespace", u64::from(namespace)).bytes(payload);
+    TaggedBase64 { tag: "TX".into(), value: parts.hash().to_vec() }
 }
 
-fn name(hasher: &mut Keccak256, name: &str) {
-    hasher.update(name);
-    hasher.update(NAME_END);
+/// Everything that a header's commitment covers, of the versions that are known here.
+#[derive(Deserialize)]
+pub(super) struct HeaderParts {
+    chain_config: ChainConfigOrCommitment,
+    height: u64,
+    timestamp: u64,
+    timestamp_millis: Option<u64>,
+    l1_head: u64,
+    l1_finalized: Option<L1Finalized>,
+    payload_commitment: TaggedBase64,
+    builder_commitment: TaggedBase64,
+    block_merkle_tree_root: TaggedBase64,
+    fee_merkle_tree_root: TaggedBase64,
+    fee_info: FeeInfo,
+    reward_merkle_tree_root: TaggedBase64,
+    total_reward_distributed: Option<Decimal>,
+    leader_counts: Option<Vec<u16>>,
+    next_stake_table_hash: Option<TaggedBase64>,
+}
+
+#[derive(Deserialize)]
+struct ChainConfigOrCommitment {
+    chain_config: EitherChainConfig,
+}
+
+#[derive(Deserialize)]
+enum EitherChainConfig {
+    Left(ChainConfig),
+    Right(TaggedBase64),
+}
+
+#[derive(Deserialize)]
+struct ChainConfig {
+    chain_id: Decimal,
+    max_block_size: Decimal,
+    base_fee: Decimal,
+    fee_contract: Option<Address>,
+    fee_recipient: Address,
+    stake_table_contract: Option<Address>,
+}
+
+#[derive(Deserialize)]
+struct FeeInfo {
+    account: Address,
+    amount: Decimal,
+}
+
+/// A number in a decimal string.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Decimal(U256);
+
+impl TryFrom<String> for Decimal {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        U256::from_str_radix(&text, 10).map(Self).map_err(|error| format!("{text:?}: {error}"))
+    }
+}
+
+impl HeaderParts {
+    /// The block's commitment (`BLOCK~…`). None for versions whose fields are not known here: 0.3 to 0.6 are.
+    pub(super) fn commitment(
+        &self,
+        (major, minor): (u64, u64),
+        ns_table: &[u8],
+    ) -> Option<TaggedBase64> {
+        if major != 0 || !(3..=6).contains(&minor) {
+            return None;
+        }
+        let mut parts = Parts::of("BLOCK")
+            .part("chain_config", self.chain_config.commitment()?)
+            .number("height", self.height)
+            .number("timestamp", self.timestamp);
+        if minor >= 4 {
+            parts = parts.number("timestamp_millis", self.timestamp_millis?);
+        }
+        parts = parts.number("l1_head", self.l1_head);
+        parts = match &self.l1_finalized {
+            Some(block) => parts.part("l1_finalized", block.commitment()),
+            None => parts.number("l1_finalized", 0),
+        };
+        parts = parts
+            .part("payload_commitment", hash_of(&self.payload_commitment)?)
+            .part("builder_commitment", hash_of(&self.builder_commitment)?)
+            .part("ns_table", Parts::of("NSTABLE").bytes(ns_table).hash())
+            .name("block_merkle_tree_root")
+            .bytes(&self.block_merkle_tree_root.value)
+            .name("fee_merkle_tree_root")
+            .bytes(&self.fee_merkle_tree_root.value)
+            .part("fee_info", self.fee_info.commitment())
+            .name("reward_merkle_tree_root")
+            .bytes(&self.reward_merkle_tree_root.value);
+        if minor >= 4 {
+            let Decimal(total) = self.total_reward_distributed.as_ref()?;
+            parts = parts.name("total_reward_distributed").bytes(&total.to_le_bytes::<32>());
+        }
+        if minor >= 5 {
+            let counts = self.leader_counts.as_ref()?.iter().flat_map(|count| count.to_le_bytes());
+            parts = parts.name("leader_counts").bytes(&counts.collect::<Vec<_>>());
+        }
+        if let Some(hash) = &self.next_stake_table_hash {
+            parts = parts.part("next_stake_table_hash", hash_of(hash)?);
+        }
+        let block = Parts::of("BLOCK")
+            .number("version_major", major)
+            .number("version_minor", minor)
+            .part("fields", parts.hash());
+        Some(TaggedBase64 { tag: "BLOCK".into(), value: block.hash().to_vec() })
+    }
+}
+
+impl ChainConfigOrCommitment {
+    fn commitment(&self) -> Option<B256> {
+        match &self.chain_config {
+            EitherChainConfig::Left(config) => config.commitment(),
+            EitherChainConfig::Right(commitment) => hash_of(commitment),
+        }
+    }
+}
+
+impl ChainConfig {
+    fn commitment(&self) -> Option<B256> {
+        let mut parts = Parts::of("CHAIN_CONFIG")
+            .number_256("chain_id", self.chain_id.0)
+            .number("max_block_size", u64::try_from(self.max_block_size.0).ok()?)
+            .number_256("base_fee", self.base_fee.0)
+            .name("fee_recipient")
+            .raw(self.fee_recipient.as_slice());
+        parts = match &self.fee_contract {
+            Some(contract) => parts.number("fee_contract", 1).raw(contract.as_slice()),
+            None => parts.number("fee_contract", 0),
+        };
+        if let Some(contract) = &self.stake_table_contract {
+            parts = parts.number("stake_table_contract", 1).raw(contract.as_slice());
+        }
+        Some(parts.hash())
+    }
+}
+
+impl FeeInfo {
+    fn commitment(&self) -> B256 {
+        let parts = Parts::of("FEE_INFO").name("account").raw(self.account.as_slice());
+        parts.number_256("amount", self.amount.0).hash()
+    }
+}
+
+impl L1Finalized {
+    fn commitment(&self) -> B256 {
+        let parts = Parts::of("L1BLOCK").number("number", self.number);
+        parts.number_256("timestamp", self.timestamp).part("hash", self.hash).hash()
+    }
+}
+
+/// The value of a tagged hash.
+fn hash_of(tagged: &TaggedBase64) -> Option<B256> {
+    B256::try_from(tagged.value.as_slice()).ok()
+}
+
+/// What goes into a commitment, part by part.
+struct Parts(Keccak256);
+
+impl Parts {
+    fn of(tag: &str) -> Self {
+        Self(Keccak256::new()).name(tag)
+    }
+
+    fn raw(mut self, bytes: &[u8]) -> Self {
+        self.0.update(bytes);
+        self
+    }
+
+    fn name(self, name: &str) -> Self {
+        self.raw(name.as_bytes()).raw(&NAME_END)
+    }
+
+    fn number(self, name: &str, number: u64) -> Self {
+        self.name(name).raw(&number.to_le_bytes())
+    }
+
+    fn number_256(self, name: &str, number: U256) -> Self {
+        self.name(name).raw(&number.to_le_bytes::<32>())
+    }
+
+    fn part(self, name: &str, hash: B256) -> Self {
+        self.name(name).raw(hash.as_slice())
+    }
+
+    /// Bytes of any length, after their length.
+    fn bytes(self, bytes: &[u8]) -> Self {
+        self.raw(&(bytes.len() as u64).to_le_bytes()).raw(bytes)
+    }
+
+    fn hash(self) -> B256 {
+        self.0.finalize()
+    }
 }
 
 #[cfg(test)]
@@ -29,7 +218,7 @@ mod tests {
     use base64::{Engine, engine::general_purpose::STANDARD};
     use serde_json::Value;
 
-    use super::*;
+    use super::{super::HotShotHeader, *};
 
     #[test]
     fn transactions_have_the_commitments_of_the_vectors() {
@@ -43,6 +232,42 @@ mod tests {
             let expected = case["commitment"].as_str().unwrap();
             assert_eq!(transaction(namespace, &payload).to_string(), expected);
             assert_ne!(transaction(namespace + 1, &payload).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn headers_have_the_commitments_of_the_vectors() {
+        let vectors: Value =
+            serde_json::from_str(include_str!("../../testdata/espresso_headers.json")).unwrap();
+        let mut recomputed = 0;
+        for case in vectors["cases"].as_array().unwrap() {
+            let header: HotShotHeader = serde_json::from_value(case["header"].clone()).unwrap();
+            let commitment = header.commitment.map(|commitment| commitment.to_string());
+            if case["recomputed_here"] == true {
+                assert_eq!(commitment.as_deref(), case["block_commitment"].as_str());
+                let mut other = case["header"].clone();
+                other["fields"]["l1_head"] = serde_json::json!(1);
+                let other: HotShotHeader = serde_json::from_value(other).unwrap();
+                assert_ne!(other.commitment.map(|other| other.to_string()), commitment);
+                recomputed += 1;
+            } else {
+                assert_eq!(commitment, None, "{}", case["name"]);
+            }
+        }
+        assert_eq!(recomputed, 4);
+    }
+
+    #[test]
+    fn the_transactions_of_a_range_have_the_commitments_of_the_vectors() {
+        let vectors: Value =
+            serde_json::from_str(include_str!("../../testdata/namespace_range.json")).unwrap();
+        let namespace = vectors["namespace"].as_u64().unwrap() as u32;
+        let listed = vectors["response_v1_proof"][0]["transactions"].as_array().unwrap();
+        let expected = vectors["tx_commitments"].as_array().unwrap();
+        assert_eq!(listed.len(), expected.len());
+        for (transaction_json, expected) in listed.iter().zip(expected) {
+            let payload = STANDARD.decode(transaction_json["payload"].as_str().unwrap()).unwrap();
+            assert_eq!(transaction(namespace, &payload).to_string(), expected.as_str().unwrap());
         }
     }
 }

@@ -1,11 +1,12 @@
 //! HotShot headers, as far as an operator wants to see them: how old HotShot's newest block is, and
 //! which L1 block HotShot knows to be final.
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, U256};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::Value;
 
-use super::{NamespaceTable, TaggedBase64};
+use super::{NamespaceTable, TaggedBase64, commitment::HeaderParts};
 
 /// The part of a header that every version has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct HotShotHeader {
     pub namespaces: NamespaceTable,
     /// Commitment to the block's payload; the tag names the dispersal scheme.
     pub payload_commitment: TaggedBase64,
+    /// The block's own commitment, recomputed from the header; none for versions before 0.3 and after 0.6.
+    pub commitment: Option<TaggedBase64>,
 }
 
 /// An L1 block in a header.
@@ -29,14 +32,28 @@ pub struct L1Finalized {
     pub number: u64,
     /// Block hash.
     pub hash: B256,
+    /// Block time, seconds since the epoch.
+    pub timestamp: U256,
 }
 
 /// Version 0.1 has its fields at the top, later ones beside their version.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Versioned {
-    Wrapped { fields: Fields },
-    Bare(Fields),
+    Wrapped { version: Wrapper, fields: Value },
+    Bare(Value),
+}
+
+#[derive(Deserialize)]
+struct Wrapper {
+    #[serde(rename = "Version")]
+    version: Version,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    major: u64,
+    minor: u64,
 }
 
 #[derive(Deserialize)]
@@ -55,25 +72,32 @@ struct EncodedTable {
 
 impl<'de> Deserialize<'de> for HotShotHeader {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let fields = match Versioned::deserialize(deserializer)? {
-            Versioned::Wrapped { fields } | Versioned::Bare(fields) => fields,
+        let (version, value) = match Versioned::deserialize(deserializer)? {
+            Versioned::Wrapped { version: Wrapper { version }, fields } => {
+                ((version.major, version.minor), fields)
+            }
+            Versioned::Bare(fields) => ((0, 1), fields),
         };
+        let fields = Fields::deserialize(&value).map_err(D::Error::custom)?;
         let table = STANDARD.decode(&fields.ns_table.bytes).map_err(D::Error::custom)?;
         let namespaces = NamespaceTable::decode(&table)
             .ok_or_else(|| D::Error::custom("the namespace table is malformed"))?;
+        // A version with other fields than are known here is read all the same.
+        let parts = HeaderParts::deserialize(&value).ok();
         Ok(Self {
             height: fields.height,
             timestamp: fields.timestamp,
             l1_finalized: fields.l1_finalized,
             namespaces,
             payload_commitment: fields.payload_commitment,
+            commitment: parts.and_then(|parts| parts.commitment(version, &table)),
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -98,7 +122,8 @@ mod tests {
             let commitment = fields["payload_commitment"].as_str().unwrap();
             assert!(commitment.starts_with(&format!("{}~", header.payload_commitment.tag)));
             let bare: HotShotHeader = serde_json::from_value(fields.clone()).unwrap();
-            assert_eq!(bare, header, "{name}: version 0.1 has no wrapper");
+            let expected = HotShotHeader { commitment: None, ..header };
+            assert_eq!(bare, expected, "{name}: version 0.1 has no wrapper");
         }
     }
 

@@ -82,20 +82,42 @@ impl QueryService {
         self.http.get(&path, limit, read).await
     }
 
-    /// The header of a block.
+    /// The header of a block, checked against what the service says of the namespace in that block.
     ///
     /// # Errors
     /// [`UpstreamError`]; `Status(404)` when the service does not have it yet.
     pub async fn header(&self, height: u64) -> Result<HotShotHeader, UpstreamError> {
         let header: HotShotHeader = self.json(&format!("availability/header/{height}")).await?;
-        if header.height == height {
-            Ok(header)
-        } else {
-            Err(UpstreamError::Malformed(format!(
+        if header.height != height {
+            return Err(UpstreamError::Malformed(format!(
                 "asked for header {height}, the answer is header {}",
                 header.height
-            )))
+            )));
         }
+        match self.namespace_agrees(&header).await {
+            // Its payload may come later than its header.
+            Ok(()) | Err(UpstreamError::Status(404)) => Ok(header),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks for the namespace in the block of a header: it must be there exactly when the header's table
+    /// has it.
+    async fn namespace_agrees(&self, header: &HotShotHeader) -> Result<(), UpstreamError> {
+        let (height, namespace) = (header.height, self.namespace);
+        let until = height.saturating_add(1);
+        let listed = header.namespaces.contains(namespace);
+        let read = |body: &Bytes| match namespace::is_present(body) {
+            Ok(present) if present == listed => Ok(()),
+            Ok(_) => Err(UpstreamError::Malformed(format!(
+                "block {height}: the header's table {} namespace {namespace}, the answer for it {}",
+                if listed { "has" } else { "lacks" },
+                if listed { "lacks it" } else { "has it" },
+            ))),
+            Err(problem) => Err(UpstreamError::Malformed(format!("block {height}: {problem}"))),
+        };
+        let path = format!("availability/block/{height}/{until}/namespace/{namespace}");
+        self.http.get(&path, MAX_ANSWER_BYTES, read).await
     }
 
     async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, UpstreamError> {
@@ -106,3 +128,6 @@ impl QueryService {
         self.http.get(path, MAX_ANSWER_BYTES, read).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,6 +53,12 @@ struct Transaction {
     payload: String,
 }
 
+/// Whether the answer for one block says that the namespace is in it: it then has a proof.
+pub(super) fn is_present(body: &[u8]) -> Result<bool, String> {
+    let elements: [Element; 1] = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    Ok(elements.iter().any(|element| element.proof.is_some()))
+}
+
 fn read_range(body: &[u8], namespace: u32, count: u64) -> Result<Vec<NamespaceBlock>, String> {
     let elements: Vec<Element> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     if elements.len() as u64 != count {

@@ -8,7 +8,7 @@ use super::{
     progress::Progress,
     read_ahead::ReadAhead,
 };
-use crate::{rollup::Rollup, upstream::UpstreamError};
+use crate::{rollup::Rollup, status::NewestBlock, upstream::UpstreamError};
 
 /// The feed and how far it was read.
 #[derive(Debug)]
@@ -85,11 +85,15 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         if feed.height != Some(height) {
             // For the operator only; a service that lacks it is no trouble.
             let newest = feed.source.header(height.saturating_sub(1)).await.ok();
-            let timestamp = newest.map(|header| header.timestamp);
             self.board.update(|findings| {
                 findings.hotshot.height = Some(height);
-                findings.hotshot.newest_block_timestamp =
-                    timestamp.or(findings.hotshot.newest_block_timestamp);
+                if let Some(header) = newest {
+                    findings.hotshot.newest_block = Some(NewestBlock {
+                        height: header.height,
+                        timestamp: header.timestamp,
+                        commitment: header.commitment.map(|commitment| commitment.to_string()),
+                    });
+                }
             });
         }
         feed.height = Some(height);
