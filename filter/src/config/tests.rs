@@ -136,3 +136,19 @@ fn wrong_values_are_refused_by_the_name_of_their_key() {
         }
     }
 }
+
+#[test]
+fn the_readme_has_every_key_and_no_other() {
+    let readme = include_str!("../../../README.md");
+    let (_, table) =
+        readme.split_once("| key | default | meaning |\n| --- | --- | --- |\n").unwrap();
+    let mut named: Vec<_> = table
+        .lines()
+        .map_while(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(key, _)| key)
+        .collect();
+    let mut keys = KEYS.to_vec();
+    named.sort_unstable();
+    keys.sort_unstable();
+    assert_eq!(named, keys);
+}
