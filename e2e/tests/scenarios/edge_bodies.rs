@@ -32,9 +32,20 @@ fn with_decompressors() -> Builder {
     Edge::builder().edit(before, &format!("{filters}{before}"))
 }
 
-async fn post(edge: &Edge, encoding: &str, body: Vec<u8>) -> Answer {
+/// Request header: which case of a table it is.
+const CASE: &str = "x-case";
+
+fn number(value: &reqwest::header::HeaderValue) -> usize {
+    value.to_str().unwrap().parse().unwrap()
+}
+
+fn json_post(edge: &Edge, encoding: &str, body: Vec<u8>) -> reqwest::RequestBuilder {
     let request = http().post(edge.envoy.url()).header("content-type", "application/json");
-    send(request.header("content-encoding", encoding).body(body)).await.unwrap()
+    request.header("content-encoding", encoding).body(body)
+}
+
+async fn post(edge: &Edge, encoding: &str, body: Vec<u8>) -> Answer {
+    send(json_post(edge, encoding, body)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +84,7 @@ async fn edge_compressed_requests_behind_a_decompressor() {
         let batch = format!("[{}]", vec![tagged(); 500].join(","));
         let (long, short) = (gzip(batch.as_bytes()), gzip(tagged().as_bytes()));
         let padded = format!("{}{}", tagged(), " ".repeat(900_000));
-        for (encoding, body, refused) in [
+        let cases = [
             ("gzip", long[..long.len() / 2].to_vec(), true),
             // More than the hundredfold of its size, where Envoy stops.
             ("gzip", long, true),
@@ -82,18 +93,23 @@ async fn edge_compressed_requests_behind_a_decompressor() {
             ("gzip", tagged().into_bytes(), false),
             ("br", tagged().into_bytes(), false),
             ("gzip, br", short, false),
-        ] {
-            edge.node.take_seen();
-            let answer = post(&edge, encoding, body.clone()).await;
-            if refused {
+        ];
+        edge.node.take_seen();
+        for (case, (encoding, body, refused)) in cases.iter().enumerate() {
+            let request = json_post(&edge, encoding, body.clone()).header(CASE, case);
+            let answer = send(request).await.unwrap();
+            if *refused {
                 let error = answer.result().unwrap_err();
                 assert_eq!((answer.status, error.code()), (400, Some(-32700)), "{error}");
             }
+            // The node may notice a request that was cut only after the client has its refusal, so that
+            // each request bears its case.
             for seen in edge.node.take_seen() {
                 let text = String::from_utf8_lossy(&seen.body).into_owned();
                 assert!(!text.contains("espresso"), "{text}");
                 assert!(serde_json::from_slice::<Value>(&seen.body).is_err(), "{text}");
-                assert_eq!(seen.complete, !refused);
+                let (_, _, refused) = cases[number(&seen.headers[CASE])];
+                assert_eq!(seen.complete, !refused, "{text}");
             }
         }
         let answer = post(&edge, "gzip", gzip(padded.as_bytes())).await;
