@@ -18,6 +18,8 @@ pub(super) struct Feed<F> {
     cursor: u64,
     /// The number of HotShot blocks, as of this round.
     height: Option<u64>,
+    /// The height whose newest block was looked at.
+    shown: Option<u64>,
     /// The most blocks that the service answers at once.
     range_limit: Option<u64>,
     ahead: ReadAhead,
@@ -30,6 +32,7 @@ impl<F: FeedSource> Feed<F> {
             source: Arc::new(source),
             cursor,
             height: None,
+            shown: None,
             range_limit: None,
             ahead: ReadAhead::default(),
             progress: Progress::default(),
@@ -82,23 +85,27 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             feed.range_limit = Some(feed.source.range_limit().await.map_err(broken)?);
         }
         self.metrics.hotshot_heights(feed.cursor, height);
-        if feed.height != Some(height) {
-            // For the operator only; a service that lacks it is no trouble.
-            let newest = feed.source.header(height.saturating_sub(1)).await.ok();
-            self.board.update(|findings| {
-                findings.hotshot.height = Some(height);
-                if let Some(header) = newest {
-                    findings.hotshot.newest_block = Some(NewestBlock {
-                        height: header.height,
-                        timestamp: header.timestamp,
-                        commitment: header.commitment.map(|commitment| commitment.to_string()),
-                    });
-                }
-            });
-        }
         feed.height = Some(height);
+        self.board.update(|findings| findings.hotshot.height = Some(height));
         self.report_progress();
         Ok(())
+    }
+
+    /// Shows HotShot's newest block. For the operator only, and so last in a round: a service whose
+    /// headers fail must not keep its batches from being read.
+    pub(super) async fn look_at_newest_block(&mut self) {
+        let Some(feed) = &mut self.feed else { return };
+        let Some(height) = feed.height.filter(|height| feed.shown != Some(*height)) else { return };
+        feed.shown = Some(height);
+        if let Ok(header) = feed.source.header(height.saturating_sub(1)).await {
+            self.board.update(|findings| {
+                findings.hotshot.newest_block = Some(NewestBlock {
+                    height: header.height,
+                    timestamp: header.timestamp,
+                    commitment: header.commitment.map(|commitment| commitment.to_string()),
+                });
+            });
+        }
     }
 
     /// Says how far a long catch-up is.

@@ -220,6 +220,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         self.open(&chain, &tip).await?;
         self.read_passed_over(&tip).await?;
         let waiting = self.advance(&chain, &mut l1).await?;
+        if waiting.is_some() {
+            self.look_at_newest_block().await;
+        }
         Ok(waiting.map(|waiting| self.explain(waiting)))
     }
 

@@ -58,6 +58,21 @@ async fn a_feed_that_is_down_only_delays() {
 }
 
 #[tokio::test]
+async fn a_service_whose_headers_fail_is_read_all_the_same() {
+    let world = World::new(40);
+    let mut runner = world.verifier(&MemoryStore::default());
+    world.change().headers_end_in_an_outage = true;
+    for number in 1..=5 {
+        world.post_all(MAIN, [number]);
+        // The pause after the last outage is over.
+        world.change().down.clear();
+        runner.settle().await;
+        assert_eq!(runner.number(), number);
+        assert_eq!(world.calls("feed header"), number, "it was asked for, and failed");
+    }
+}
+
+#[tokio::test]
 async fn what_was_dropped_for_room_is_read_again() {
     for count in [1, 2, 3, 7, 10, 11] {
         let world = World::new(60);

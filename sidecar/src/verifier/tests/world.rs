@@ -156,6 +156,8 @@ pub(super) struct State {
     pub(super) hotshot_missing: BTreeSet<u64>,
     pub(super) hotshot_height: Option<u64>,
     pub(super) down: BTreeSet<&'static str>,
+    /// A header asked for ends in an outage, after which nothing of the service is asked for a while.
+    pub(super) headers_end_in_an_outage: bool,
     pub(super) calls: BTreeMap<&'static str, u64>,
     pub(super) ranges: Vec<(u64, u64)>,
 }
@@ -185,6 +187,7 @@ impl World {
             hotshot_missing: BTreeSet::new(),
             hotshot_height: None,
             down: BTreeSet::new(),
+            headers_end_in_an_outage: false,
             calls: BTreeMap::new(),
             ranges: Vec::new(),
         })))
@@ -469,6 +472,10 @@ impl FeedSource for World {
     }
 
     async fn header(&self, _: u64) -> Result<HotShotHeader, UpstreamError> {
+        let mut state = self.called("feed", "feed header")?;
+        if state.headers_end_in_an_outage {
+            state.down.insert("feed");
+        }
         Err(UpstreamError::Status(404))
     }
 }
