@@ -48,7 +48,8 @@ enum Phase {
 enum Verdict {
     Pass(Counter),
     WebSocket,
-    Collect,
+    /// Its length as its headers say it, in bytes.
+    Inspect(Option<usize>),
     Refuse(Refusal),
 }
 
@@ -82,7 +83,7 @@ impl Request {
                 Action::Continue
             }
             Verdict::WebSocket => self.upgrade(),
-            Verdict::Collect => self.collect(),
+            Verdict::Inspect(length) => self.collect(length),
             Verdict::Refuse(refusal) => self.refuse(&refusal, &jsonrpc::error_without_id(&refusal)),
         }
     }
@@ -116,13 +117,14 @@ impl Request {
             };
         }
         let length = header("content-length")
-            .and_then(|value| std::str::from_utf8(&value).ok()?.parse::<u64>().ok());
+            .and_then(|value| std::str::from_utf8(&value).ok()?.parse::<u64>().ok())
+            .map(|length| usize::try_from(length).unwrap_or(usize::MAX));
         if let (Some(length), Some(limit)) = (length, self.plugin.config.max_body_bytes)
-            && usize::try_from(length).map_or(true, |length| length > limit)
+            && length > limit
         {
             return Verdict::Refuse(Refusal::BodyTooLarge { limit });
         }
-        Verdict::Collect
+        Verdict::Inspect(length)
     }
 
     /// The headers of an upgrade are never held: nothing else would come.
@@ -137,8 +139,14 @@ impl Request {
         }
     }
 
-    fn collect(&mut self) -> Action {
-        self.phase = Phase::Collecting;
+    fn collect(&mut self, length: Option<usize>) -> Action {
+        // A body that will not be held to its end is not held at all: a part that comes upon held ones must
+        // not take the host beyond its buffer, and may be as long as that alone.
+        self.phase = if length.is_some_and(|length| self.streams(length)) {
+            Phase::Streaming(Box::new(Streaming::new(&self.plugin.rewriter)))
+        } else {
+            Phase::Collecting
+        };
         match self.plugin.config.framing {
             // The headers go ahead, before it is known how long the body will be.
             Framing::Chunked => match Headers::Request.remove("content-length") {
@@ -147,6 +155,11 @@ impl Request {
             },
             Framing::Exact => Action::Pause,
         }
+    }
+
+    /// Whether a body that is at least this long, in bytes, is rewritten while it passes.
+    fn streams(&self, length: usize) -> bool {
+        self.plugin.config.streams() && length > LONGEST_HELD_BODY
     }
 
     /// A part of the body has come. Where the body is held, `size` bytes of it are buffered by now.
@@ -168,7 +181,7 @@ impl Request {
                     let refusal = Refusal::BodyTooLarge { limit };
                     return self.refuse(&refusal, &jsonrpc::error_without_id(&refusal));
                 }
-                if self.plugin.config.streams() && size > LONGEST_HELD_BODY {
+                if self.streams(size) {
                     self.phase = Phase::Streaming(Box::new(Streaming::new(&self.plugin.rewriter)));
                     return self.stream(|streaming, plugin| streaming.pass(plugin, end), end);
                 }
