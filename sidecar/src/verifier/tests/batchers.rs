@@ -38,6 +38,31 @@ fn post_rotated(world: &World, numbers: impl IntoIterator<Item = u64>) {
     }
 }
 
+/// Twenty blocks, and L1 as it stands; `NEW` since L1 block 5.
+fn rotating(l1_finalized: u64, l1_latest: u64) -> World {
+    let world = World::new(20);
+    {
+        let mut state = world.change();
+        state.batchers.insert(5, NEW);
+        (state.l1_finalized, state.l1_latest) = (Some(l1_finalized), l1_latest);
+    }
+    world
+}
+
+/// Sixty blocks of which 39 are on HotShot; `NEW` since L1 block 20, which L1 has yet to build. The light
+/// client says HotShot's height as it is when an L1 block is made.
+fn before_the_rotation() -> World {
+    let world = World::new(60);
+    {
+        let mut state = world.change();
+        state.batchers.insert(20, NEW);
+        state.light_client.extend((0..30).map(|l1| (l1, l1 * BLOCKS_PER_ORIGIN)));
+        (state.l1_finalized, state.l1_latest) = (Some(19), 19);
+    }
+    world.post_all(MAIN, 1..=39);
+    world
+}
+
 #[tokio::test]
 async fn a_rotation_in_the_middle_of_a_stream_is_followed() {
     let world = World::new(20);
@@ -87,12 +112,7 @@ async fn a_batch_that_the_wrong_key_signed_first_counts_under_the_right_one() {
 
 #[tokio::test]
 async fn batches_of_the_old_key_whose_origin_is_not_final_survive_a_rotation() {
-    let world = World::new(20);
-    {
-        let mut state = world.change();
-        state.batchers.insert(5, NEW);
-        (state.l1_finalized, state.l1_latest) = (Some(3), 9);
-    }
+    let world = rotating(3, 9);
     post_rotated(&world, 1..=20);
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
     runner.settle().await;
@@ -108,12 +128,7 @@ async fn batches_of_the_old_key_whose_origin_is_not_final_survive_a_rotation() {
 async fn batches_of_a_new_key_count_once_its_rotation_is_final() {
     // Known by L1's latest block, or only when it is final, after its batches were read.
     for l1_latest in [9, 3] {
-        let world = World::new(20);
-        {
-            let mut state = world.change();
-            state.batchers.insert(5, NEW);
-            (state.l1_finalized, state.l1_latest) = (Some(3), l1_latest);
-        }
+        let world = rotating(3, l1_latest);
         post_rotated(&world, 1..=20);
         let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
         runner.settle().await;
@@ -128,14 +143,7 @@ async fn batches_of_a_new_key_count_once_its_rotation_is_final() {
 
 #[tokio::test]
 async fn a_new_key_is_looked_for_no_further_back_than_its_batches_can_be() {
-    let world = World::new(60);
-    world.change().batchers.insert(20, NEW);
-    for l1 in 0..30 {
-        // As HotShot's height is when that L1 block is made.
-        world.change().light_client.insert(l1, l1 * BLOCKS_PER_ORIGIN);
-    }
-    (world.change().l1_finalized, world.change().l1_latest) = (Some(19), 19);
-    world.post_all(MAIN, 1..=39);
+    let world = before_the_rotation();
     let mut runner = world.verifier_with(&MemoryStore::default(), with_light_client);
     runner.settle().await;
     assert_eq!(runner.number(), 39);
@@ -153,13 +161,7 @@ async fn a_new_key_is_looked_for_no_further_back_than_its_batches_can_be() {
 
 #[tokio::test]
 async fn a_restart_after_batches_of_an_unknown_key_were_read_finds_them() {
-    let world = World::new(60);
-    world.change().batchers.insert(20, NEW);
-    for l1 in 0..30 {
-        world.change().light_client.insert(l1, l1 * BLOCKS_PER_ORIGIN);
-    }
-    (world.change().l1_finalized, world.change().l1_latest) = (Some(19), 19);
-    world.post_all(MAIN, 1..=39);
+    let world = before_the_rotation();
     let store = MemoryStore::default();
     let mut runner = world.verifier_with(&store, with_light_client);
     runner.settle().await;
@@ -217,12 +219,7 @@ async fn a_kept_batch_does_not_overtake_one_of_a_key_that_is_learned_later() {
 
 #[tokio::test]
 async fn an_l1_reorg_that_undoes_a_rotation_undoes_the_key() {
-    let world = World::new(20);
-    {
-        let mut state = world.change();
-        state.batchers.insert(5, NEW);
-        (state.l1_finalized, state.l1_latest) = (Some(4), 9);
-    }
+    let world = rotating(4, 9);
     post_rotated(&world, 1..=12);
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
     runner.settle().await;
