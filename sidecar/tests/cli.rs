@@ -106,6 +106,17 @@ fn bad_usage_is_one_line_and_64() {
         assert_eq!((ended.code, ended.out.as_str()), (64, ""), "{arguments:?}");
         assert!(ended.complaint().contains(words), "{arguments:?}: {}", ended.err);
     }
+    // A URL in the wrong place may hold a secret all the same.
+    for arguments in [
+        &["https://user:secret@host/secret"][..],
+        &["run", "https://user:secret@host/secret"],
+        &["run", "--l1-rcp=https://user:secret@host/secret"],
+        &["store", "reset", "--to", "https://user:secret@host"],
+    ] {
+        let ended = place.run(arguments, "");
+        assert_eq!(ended.code, 64);
+        assert!(!ended.complaint().contains("secret"), "{}", ended.err);
+    }
     let ended = place.run(&[], "");
     assert_eq!(ended.code, 64);
     assert!(ended.err.contains("Usage:"), "{}", ended.err);
@@ -154,7 +165,7 @@ fn rewrite_writes_the_refusal_of_what_it_cannot_read() {
 }
 
 #[test]
-fn check_config_shows_values_with_their_sources_and_no_secret() {
+fn print_config_shows_values_with_their_sources_and_no_secret() {
     let place = Place::new();
     fs::write(
         place.path("finality.toml"),
@@ -172,12 +183,12 @@ fn check_config_shows_values_with_their_sources_and_no_secret() {
         ("FINALITY_LOG_LEVEL", "warn"),
     ];
     let arguments =
-        ["check-config", "--node-consensus-rpc", "http://127.0.0.1:9545", "--log-level=error"];
+        ["print-config", "--node-consensus-rpc", "http://127.0.0.1:9545", "--log-level=error"];
     let ended = place.run_with(&arguments, "", &variables);
     assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
     for line in [
         "listen_addr = \"127.0.0.1:8090\" # default",
-        "node_execution_rpc = [\"http://node.test:8545/…\"] # environment FINALITY_NODE_EXECUTION_RPC",
+        "node_execution_rpc = [\"http://node.test:8545/…\"] # environment FINALITY_NODE_EXECUTION_RPC, by env:NODE_URL",
         "node_consensus_rpc = [\"http://127.0.0.1:9545/\"] # flag --node-consensus-rpc",
         "l1_rpc = [\"https://l1.test/…\"] # environment FINALITY_L1_RPC",
         "query_service_url = [\"https://query.test/…\"] # file finality.toml",
@@ -194,7 +205,7 @@ fn check_config_shows_values_with_their_sources_and_no_secret() {
 fn bad_configuration_is_64_with_one_line_for_each_problem() {
     let place = Place::new();
     fs::write(place.path("bad.toml"), "l1_rcp = \"x\"\n").unwrap();
-    for command in ["check-config", "run"] {
+    for command in ["print-config", "run"] {
         let ended = place.run(&[command, "--config", "bad.toml", "--listen-addr", "nowhere"], "");
         assert_eq!(ended.code, 64, "{ended:?}");
         let lines: Vec<_> = ended.err.lines().collect();
@@ -229,9 +240,9 @@ fn complete(place: &Place) -> Vec<(&'static str, &'static str)> {
 fn something_must_tell_where_reading_begins() {
     let place = Place::new();
     let mut variables = complete(&place);
-    assert_eq!(place.run_with(&["check-config"], "", &variables).code, 0, "the state file does");
+    assert_eq!(place.run_with(&["print-config"], "", &variables).code, 0, "the state file does");
     variables.push(("FINALITY_STORE_PATH", "other.json"));
-    for command in ["check-config", "run"] {
+    for command in ["print-config", "run"] {
         let ended = place.run_with(&[command], "", &variables);
         assert_eq!(ended.code, 64, "{ended:?}");
         assert!(ended.complaint().contains("light_client_address or initial_hotshot_height"));

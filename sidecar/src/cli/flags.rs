@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 
-use crate::config::{SETTINGS, Setting, Values};
+use crate::config::{GoProxyName, SETTINGS, Setting, Values, old_flags};
 
 const CONFIG: &str = "config";
 
@@ -32,13 +32,17 @@ impl SettingFlags {
         })
     }
 
-    fn add_to(command: Command, settings: impl Iterator<Item = &'static Setting>) -> Command {
+    fn add_to(command: Command, settings: &'static [Setting]) -> Command {
         let config = Arg::new(CONFIG)
             .long(CONFIG)
             .value_name("FILE")
             .value_parser(value_parser!(PathBuf))
-            .help("Configuration file in TOML [env: FINALITY_CONFIG]");
-        settings.fold(command.arg(config), |command, setting| command.arg(flag(setting)))
+            .help("Configuration file, in TOML or the Go proxy's JSON [env: FINALITY_CONFIG]");
+        let is_there = |name: &GoProxyName| {
+            name.setting().is_none_or(|name| settings.iter().any(|setting| setting.name == name))
+        };
+        let old = old_flags().filter(|name| is_there(name)).map(old_flag);
+        command.arg(config).args(settings.iter().map(flag)).args(old)
     }
 }
 
@@ -54,6 +58,20 @@ fn flag(setting: &Setting) -> Arg {
         .help(help)
 }
 
+/// A flag of the Go proxy; `docs/migration.md` has them all.
+fn old_flag(name: &'static GoProxyName) -> Arg {
+    let flag = Arg::new(name.member)
+        .long(name.flag())
+        .action(ArgAction::Append)
+        .allow_hyphen_values(true)
+        .hide(true);
+    if name.switch {
+        flag.num_args(0..=1).require_equals(true).default_missing_value("true")
+    } else {
+        flag
+    }
+}
+
 impl FromArgMatches for SettingFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut flags = Self::default();
@@ -63,10 +81,11 @@ impl FromArgMatches for SettingFlags {
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         self.config = matches.get_one::<PathBuf>(CONFIG).cloned();
-        for setting in SETTINGS {
-            if let Ok(Some(given)) = matches.try_get_many::<String>(setting.name) {
+        let old = old_flags().map(|name| name.member);
+        for name in SETTINGS.iter().map(|setting| setting.name).chain(old) {
+            if let Ok(Some(given)) = matches.try_get_many::<String>(name) {
                 let given: Vec<_> = given.map(String::as_str).collect();
-                self.values.insert(setting.name, given.join(","));
+                self.values.insert(name, given.join(","));
             }
         }
         Ok(())
@@ -75,7 +94,7 @@ impl FromArgMatches for SettingFlags {
 
 impl Args for SettingFlags {
     fn augment_args(command: Command) -> Command {
-        Self::add_to(command, SETTINGS.iter())
+        Self::add_to(command, SETTINGS)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -99,7 +118,8 @@ impl FromArgMatches for StoreFlags {
 
 impl Args for StoreFlags {
     fn augment_args(command: Command) -> Command {
-        SettingFlags::add_to(command, Setting::named("store_path").into_iter())
+        let store_path = Setting::named("store_path").map(std::slice::from_ref);
+        SettingFlags::add_to(command, store_path.unwrap_or_default())
     }
 
     fn augment_args_for_update(command: Command) -> Command {

@@ -1,10 +1,10 @@
 //! The commands, one file each.
 
-pub mod check_config;
 pub mod decode;
 pub mod exit;
 pub mod flags;
 mod open_files;
+pub mod print_config;
 pub mod rewrite;
 pub mod run;
 pub mod store;
@@ -35,7 +35,7 @@ enum Command {
     /// Verifies the node and serves the head until a signal comes
     Run(SettingFlags),
     /// Shows the effective configuration with the source of each value, and what is wrong with it
-    CheckConfig(SettingFlags),
+    PrintConfig(SettingFlags),
     /// Shows or lowers the stored head
     #[command(subcommand)]
     Store(store::Command),
@@ -52,7 +52,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::try_parse() {
         Ok(cli) => match cli.command {
             Command::Run(flags) => run::run(&flags),
-            Command::CheckConfig(flags) => check_config::run(&flags, &mut io::stdout().lock()),
+            Command::PrintConfig(flags) => print_config::run(&flags, &mut io::stdout().lock()),
             Command::Store(command) => store::run(&command),
             Command::Rewrite(arguments) => {
                 rewrite::run(&arguments, io::stdin().lock(), &mut io::stdout().lock())
@@ -87,6 +87,9 @@ fn usage(error: &clap::Error) -> Result<ExitCode, Failure> {
                 text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
             let line = first.join(" ");
             let line = line.strip_prefix("error: ").unwrap_or(&line);
+            // A URL that is out of place may hold a secret.
+            let words = line.split(' ').map(|word| if word.contains("://") { "'…'" } else { word });
+            let line = words.collect::<Vec<_>>().join(" ");
             Err(Failure::usage(format!("{line} (see --help)")))
         }
     }

@@ -33,7 +33,8 @@ use crate::{
 /// Bad configuration, a store that cannot be opened, an address that cannot be listened on, or a verifier
 /// that gave up.
 pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
-    let config = Config::from_values(&flags.gather())?;
+    let values = flags.gather();
+    let config = Config::from_values(&values)?;
     log::start(&config.log_level, config.log_format);
     tracing::info!(
         version = build::VERSION,
@@ -42,6 +43,9 @@ pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
         "finality-sidecar {}",
         build::LINE
     );
+    for note in values.notes() {
+        tracing::warn!(note, "configuration");
+    }
     open_files::raise_limit(config.max_connections);
     let store = FileStore::open(&config.store_path)?;
     config.check_start_position(store.record())?;

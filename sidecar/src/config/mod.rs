@@ -1,6 +1,8 @@
 //! Every setting of the sidecar: what it is ([`SETTINGS`]), where its value comes from ([`Values`]) and
 //! what it must look like ([`Config`]).
 
+mod file;
+mod go_proxy;
 mod parse;
 mod problem;
 mod settings;
@@ -13,6 +15,7 @@ use alloy_primitives::Address;
 
 use self::parse::Reader;
 pub use self::{
+    go_proxy::{NAMES as GO_PROXY_NAMES, Name as GoProxyName, old_flags},
     problem::{Problem, Problems},
     settings::{SETTINGS, Setting},
     source::{CONFIG_VARIABLE, Source, Value, Values},
@@ -162,10 +165,10 @@ pub fn store_path(values: &Values) -> Result<PathBuf, Problems> {
     reader.finish(|| path)
 }
 
-/// All effective values as TOML, with the source of each; what may hold a secret is masked.
+/// All effective values as TOML, with the source of each, after the notes; what may hold a secret is masked.
 #[must_use]
 pub fn describe(values: &Values) -> String {
-    let mut text = String::new();
+    let mut text: String = values.notes().map(|note| format!("# Note: {note}\n")).collect();
     for setting in SETTINGS {
         let line = match values.get(setting.name) {
             None if setting.required => format!("# {} is missing", setting.name),
@@ -182,7 +185,10 @@ pub fn describe(values: &Values) -> String {
                 } else {
                     shown(&value.text)
                 };
-                format!("{} = {shown} # {}", setting.name, value.source.describe(setting.name))
+                let source = value.source.describe(setting.name);
+                let by = if value.references.is_empty() { "" } else { ", by " };
+                let references = value.references.join(" and ");
+                format!("{} = {shown} # {source}{by}{references}", setting.name)
             }
         };
         text.push_str(&line);

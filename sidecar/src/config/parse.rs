@@ -62,7 +62,14 @@ impl<'a> Reader<'a> {
 
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
-        format!("{text:?} is not an IP address with a port, such as 127.0.0.1:8090 or [::]:8090")
+        let hint = if text.starts_with(':') {
+            "; the Go proxy's address for clients is that of Envoy's listener now"
+        } else {
+            ""
+        };
+        format!(
+            "{text:?} is not an IP address with a port, such as 127.0.0.1:8090 or 0.0.0.0:8090{hint}"
+        )
     })
 }
 

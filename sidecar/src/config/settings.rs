@@ -67,7 +67,7 @@ impl Setting {
     }
 }
 
-/// Every setting, in the order of help and of `check-config`.
+/// Every setting, in the order of help and of `print-config`.
 pub const SETTINGS: &[Setting] = &[
     Setting::with_default("listen_addr", "127.0.0.1:8090", "Address and port of the HTTP API"),
     Setting::urls(

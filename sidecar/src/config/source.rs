@@ -7,7 +7,9 @@ use std::{
 };
 
 use super::{
-    Problem, Problems, parse,
+    Problem, Problems, file,
+    go_proxy::{self, Taken},
+    parse,
     settings::{SETTINGS, Setting},
 };
 
@@ -20,6 +22,12 @@ pub enum Source {
     Environment,
     /// In the configuration file.
     File(PathBuf),
+    /// On the command line, under the Go proxy's name for it.
+    GoFlag(String),
+    /// In a configuration file of the Go proxy, as this member.
+    GoFile(PathBuf, &'static str),
+    /// Nowhere, but names of the Go proxy are in use, and this is its default.
+    GoDefault,
     /// Nowhere.
     Default,
 }
@@ -31,6 +39,8 @@ pub struct Value {
     pub text: String,
     /// Where it was found.
     pub source: Source,
+    /// The references that stood in its place, such as `env:NAME`.
+    pub references: Vec<String>,
 }
 
 impl fmt::Debug for Value {
@@ -43,6 +53,7 @@ impl fmt::Debug for Value {
 #[derive(Debug, Default)]
 pub struct Values {
     values: BTreeMap<&'static str, Value>,
+    notes: Vec<String>,
     /// What was wrong with the sources themselves.
     pub(super) problems: Problems,
 }
@@ -51,8 +62,9 @@ pub struct Values {
 pub const CONFIG_VARIABLE: &str = "FINALITY_CONFIG";
 
 impl Values {
-    /// Gathers all values. `config` is the file named by flag; else `FINALITY_CONFIG` may name one. An
-    /// environment variable that is empty counts as not set.
+    /// Gathers all values. `flags` are those that were given, by name: a setting's, or a member's of the Go
+    /// proxy. `config` is the file named by flag; else `FINALITY_CONFIG` may name one. An environment variable
+    /// that is empty counts as not set.
     #[must_use]
     pub fn gather(
         flags: &BTreeMap<&'static str, String>,
@@ -60,32 +72,50 @@ impl Values {
         environment: impl Fn(&str) -> Option<String>,
     ) -> Self {
         let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
-        let mut gathered = Self::default();
         let config =
             config.map(Path::to_owned).or_else(|| environment(CONFIG_VARIABLE).map(Into::into));
-        let file = config.as_deref().map(|path| gathered.read_file(path)).unwrap_or_default();
+        let (file, of_go_proxy) = config.as_deref().map(file::read).unwrap_or_default();
+        let old_flags = Taken::from_flags(flags);
+        let of_go_proxy = of_go_proxy || !old_flags.values.is_empty();
+        let mut gathered = Self::default();
+        for taken in [&old_flags, &file] {
+            gathered.notes.extend(taken.notes.iter().cloned());
+            taken.problems.iter().for_each(|problem| gathered.problems.add(problem.clone()));
+        }
         for setting in SETTINGS {
+            let old_flag = old_flags.values.get(setting.name);
             let flag = flags.get(setting.name).map(|text| (text.clone(), Source::Flag));
+            if let (Some(_), Some((_, source))) = (&flag, old_flag) {
+                let text = format!("given by {source} too");
+                gathered.problems.add(Problem::of(setting.name, Some(Source::Flag), text));
+            }
             let variable = || Some((environment(&setting.variable())?, Source::Environment));
-            let member = || {
-                Some((
-                    file.get(setting.name)?.clone(),
-                    Source::File(config.clone().unwrap_or_default()),
-                ))
+            let default = || match setting.default? {
+                _ if of_go_proxy && setting.name == "store_path" => {
+                    Some((go_proxy::STORE_PATH.to_owned(), Source::GoDefault))
+                }
+                default => Some((default.to_owned(), Source::Default)),
             };
-            let default = || Some((setting.default?.to_owned(), Source::Default));
-            let Some((text, source)) = flag.or_else(variable).or_else(member).or_else(default)
-            else {
-                continue;
-            };
+            let found = flag
+                .or_else(|| old_flag.cloned())
+                .or_else(variable)
+                .or_else(|| file.values.get(setting.name).cloned())
+                .or_else(default);
+            let Some((text, source)) = found else { continue };
             match resolve(setting, &text, &environment) {
-                Ok(text) => {
-                    gathered.values.insert(setting.name, Value { text, source });
+                Ok((text, references)) => {
+                    gathered.values.insert(setting.name, Value { text, source, references });
                 }
                 Err(text) => gathered.problems.add(Problem::of(setting.name, Some(source), text)),
             }
         }
+        gathered.settle_batchers();
         gathered
+    }
+
+    /// What the operator should know of values that were not used or are kept for the Go proxy's sake.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        self.notes.iter().map(String::as_str)
     }
 
     /// The value of a setting, if it has one.
@@ -94,77 +124,47 @@ impl Values {
         self.values.get(name)
     }
 
-    /// The members of the file as text. What is wrong goes to the problems.
-    fn read_file(&mut self, path: &Path) -> BTreeMap<String, String> {
-        let mut add = |name: &str, text: String| {
-            self.problems.add(Problem::of(name, Some(Source::File(path.to_owned())), text));
+    /// The Go proxy wants both a batcher and the contract, of which one counts here: what is given by a name of
+    /// ours, else the contract, which knows the whole history.
+    fn settle_batchers(&mut self) {
+        const LISTED: &str = "batcher_addresses";
+        const CONTRACT: &str = "batch_authenticator_address";
+        let is_old = |name: &str| self.get(name).map(|value| value.source.is_go_proxy());
+        let (out, why) = match (is_old(LISTED), is_old(CONTRACT)) {
+            (Some(true), Some(_)) => (
+                LISTED,
+                "the BatchAuthenticator contract tells who may sign batches; if it is one without history, give \
+                 --batcher-addresses",
+            ),
+            (Some(false), Some(true)) => (CONTRACT, "batcher_addresses tells who may sign batches"),
+            _ => return,
         };
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => {
-                add("config", format!("cannot be read: {error}"));
-                return BTreeMap::new();
-            }
-        };
-        let table = match text.parse::<toml::Table>() {
-            Ok(table) => table,
-            Err(error) => {
-                // The error's own text shows the line, and with it perhaps a secret.
-                let start = error.span().map_or(0, |span| span.start);
-                let before = text.as_bytes().iter().take(start);
-                let line = 1 + before.filter(|byte| **byte == b'\n').count();
-                let message = error.message().lines().collect::<Vec<_>>().join(", ");
-                add("config", format!("not TOML: line {line}: {message}"));
-                return BTreeMap::new();
-            }
-        };
-        let mut members = BTreeMap::new();
-        for (name, value) in table {
-            match Setting::named(&name) {
-                None => add(&name, "unknown setting".into()),
-                Some(setting) => match as_text(setting, &value) {
-                    Some(text) => drop(members.insert(name, text)),
-                    None => add(
-                        &name,
-                        format!("must be {}, not a {}", expected(setting), value.type_str()),
-                    ),
-                },
-            }
+        if let Some(value) = self.values.remove(out) {
+            self.notes.push(format!("{out} ({}) is not used: {why}", value.source));
         }
-        members
     }
 }
 
-const fn expected(setting: &Setting) -> &'static str {
-    if setting.list { "an array of strings" } else { "a string or a whole number" }
-}
-
-fn as_text(setting: &Setting, value: &toml::Value) -> Option<String> {
-    match value {
-        toml::Value::String(text) => Some(text.clone()),
-        toml::Value::Integer(number) => Some(number.to_string()),
-        toml::Value::Array(elements) if setting.list => {
-            let texts: Option<Vec<_>> = elements.iter().map(toml::Value::as_str).collect();
-            Some(texts?.join(","))
-        }
-        _ => None,
-    }
-}
-
-/// Replaces references to variables and files by what they name.
+/// Replaces references to variables and files by what they name; the second list has the references.
 fn resolve(
     setting: &Setting,
     text: &str,
     environment: &impl Fn(&str) -> Option<String>,
-) -> Result<String, String> {
+) -> Result<(String, Vec<String>), String> {
     if !setting.secret {
-        return Ok(text.to_owned());
+        return Ok((text.to_owned(), Vec::new()));
     }
-    if setting.list {
-        let elements = parse::list(text).map(|element| resolve_one(element, environment));
-        return Ok(elements.collect::<Result<Vec<_>, _>>()?.join(","));
+    let elements: Vec<_> = if setting.list { parse::list(text).collect() } else { vec![text] };
+    let mut texts = Vec::new();
+    let mut references = Vec::new();
+    for element in elements {
+        let resolved = resolve_one(element, environment)?;
+        if resolved != element {
+            references.push(element.to_owned());
+        }
+        texts.push(resolved);
     }
-    resolve_one(text, environment)
+    Ok((texts.join(","), references))
 }
 
 fn resolve_one(
@@ -184,6 +184,11 @@ fn resolve_one(
 }
 
 impl Source {
+    /// Whether the Go proxy's name for the value was used.
+    const fn is_go_proxy(&self) -> bool {
+        matches!(self, Self::GoFlag(_) | Self::GoFile(..) | Self::GoDefault)
+    }
+
     /// The source as a person names it, for instance `environment FINALITY_L1_RPC`.
     #[must_use]
     pub fn describe(&self, name: &str) -> String {
@@ -202,6 +207,9 @@ impl fmt::Display for Source {
             Self::Flag => f.write_str("flag"),
             Self::Environment => f.write_str("environment"),
             Self::File(path) => write!(f, "file {}", path.display()),
+            Self::GoFlag(flag) => write!(f, "flag --{flag}"),
+            Self::GoFile(path, member) => write!(f, "file {}, {member}", path.display()),
+            Self::GoDefault => f.write_str("default of the Go proxy, whose names are in use"),
             Self::Default => f.write_str("default"),
         }
     }

@@ -6,7 +6,7 @@
 
 use std::{
     fmt,
-    fs::{self, File, Metadata},
+    fs::{self, Metadata},
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -18,7 +18,7 @@ use super::{
     Record, Store, StoreError,
     files::{Files, OsFiles},
     format::{self, StateFile},
-    place::Place,
+    place::{Lock, Place},
 };
 
 /// The record in a JSON file, with one writer.
@@ -31,7 +31,7 @@ pub struct FileStore {
     /// The file as this store left it.
     seen: Option<Trace>,
     temporaries: u64,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// What tells one version of a file from another.

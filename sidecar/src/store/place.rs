@@ -12,6 +12,16 @@ use super::{
     format::{self, StateFile},
 };
 
+/// The lock of a state file.
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing alone would not do while a process that was just forked holds a copy of the file.
+    fn drop(&mut self) {
+        drop(self.0.unlock());
+    }
+}
+
 /// A path that may name a state file, links resolved: two routes to one file share one lock.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
@@ -69,8 +79,8 @@ impl Place {
             .map_err(|source| StoreError::Corrupt { path: self.file.clone(), source })
     }
 
-    /// Takes the lock for as long as the returned file is open; the system gives it back after a kill.
-    pub(super) fn lock(&self) -> Result<File, StoreError> {
+    /// Takes the lock for as long as it is kept; the system gives it back after a kill.
+    pub(super) fn lock(&self) -> Result<Lock, StoreError> {
         let path = self.with_suffix(".lock");
         let failed = |source| StoreError::Unwritable { folder: self.folder.clone(), source };
         let mut file = OpenOptions::new()
@@ -94,7 +104,7 @@ impl Place {
         file.set_len(0).map_err(failed)?;
         file.rewind().map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
-        Ok(file)
+        Ok(Lock(file))
     }
 
     /// A name for a temporary file beside the state file.

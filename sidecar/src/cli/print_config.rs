@@ -1,4 +1,4 @@
-//! `check-config`: the effective configuration, and what is wrong with it.
+//! `print-config`: the effective configuration, and what is wrong with it.
 
 use std::{io::Write, process::ExitCode};
 
