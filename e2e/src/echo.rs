@@ -1,4 +1,4 @@
-//! A node that answers with what it got: the body as it came, its framing as headers.
+//! A node that answers with what it got: the body as it came, its framing as headers; over WebSocket, the message.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,8 +8,10 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::ports::Server;
+use crate::websocket::{self, Messages};
 
 /// Response header: the content-length of the request, or `none`.
 pub const LENGTH: &str = "x-echo-length";
@@ -31,7 +33,11 @@ pub struct Seen {
     pub complete: bool,
 }
 
-type Log = Arc<Mutex<Vec<Seen>>>;
+#[derive(Debug, Clone, Default)]
+struct Log {
+    requests: Arc<Mutex<Vec<Seen>>>,
+    messages: Messages,
+}
 
 /// The node, over HTTP/1.1 and HTTP/2 with prior knowledge.
 #[derive(Debug)]
@@ -44,7 +50,7 @@ impl Echo {
     /// Starts it.
     pub async fn start() -> Self {
         let log = Log::default();
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&log));
+        let router = Router::new().fallback(answer).with_state(log.clone());
         Self { server: Server::start(router).await, log }
     }
 
@@ -59,11 +65,22 @@ impl Echo {
     /// # Panics
     /// When a request panicked.
     pub fn take_seen(&self) -> Vec<Seen> {
-        std::mem::take(&mut *self.log.lock().unwrap())
+        std::mem::take(&mut *self.log.requests.lock().unwrap())
+    }
+
+    /// What reached it over WebSocket since the last call of this.
+    ///
+    /// # Panics
+    /// When a connection panicked.
+    pub fn take_messages(&self) -> Vec<Message> {
+        std::mem::take(&mut *self.log.messages.lock().unwrap())
     }
 }
 
 async fn answer(State(log): State<Log>, request: Request) -> Response {
+    if websocket::is_upgrade(&request) {
+        return websocket::echo(request, log.messages);
+    }
     let (head, mut body) = request.into_parts();
     let mut seen = Seen {
         path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
@@ -83,7 +100,7 @@ async fn answer(State(log): State<Log>, request: Request) -> Response {
         }
     }
     let (complete, body) = (seen.complete, seen.body.clone());
-    log.lock().unwrap().push(seen);
+    log.requests.lock().unwrap().push(seen);
     if !complete {
         return StatusCode::BAD_REQUEST.into_response();
     }

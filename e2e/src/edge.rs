@@ -1,6 +1,8 @@
 //! The real Envoy with the filter, between a node that tells what it got and a sidecar that says what a
 //! test wants.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -33,6 +35,7 @@ pub struct Builder {
     arguments: Vec<String>,
     dynamic: bool,
     node: Option<u16>,
+    module: Option<PathBuf>,
 }
 
 impl Builder {
@@ -71,6 +74,13 @@ impl Builder {
         self
     }
 
+    /// Lets Envoy load another module.
+    #[must_use]
+    pub fn module(mut self, path: &Path) -> Self {
+        self.module = Some(path.into());
+        self
+    }
+
     /// Lets Envoy speak HTTP/2 to the node.
     #[must_use]
     pub fn http2_to_node(self) -> Self {
@@ -79,7 +89,7 @@ impl Builder {
             "    typed_extension_protocol_options:\n",
             "      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n",
             r#"        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"#,
-            "\n        explicit_http_config: { http2_protocol_options: {} }\n",
+            "\n        explicit_http_config: { http2_protocol_options: { allow_connect: true } }\n",
         );
         self.edit(node, &format!("{node}{options}"))
     }
@@ -106,7 +116,7 @@ impl Builder {
             &envoy::Settings {
                 program: tools.envoy,
                 configuration: tools.envoy_yaml,
-                filter: tools.filter,
+                filter: self.module.unwrap_or(tools.filter),
                 framing: self.framing,
                 tags: Vec::new(),
                 node_port: self.node.unwrap_or_else(|| node.port()),
@@ -151,6 +161,7 @@ impl Edge {
             arguments: Vec::new(),
             dynamic: false,
             node: None,
+            module: None,
         }
     }
 

@@ -46,3 +46,4 @@ pub mod sequencer;
 pub mod sidecar;
 pub mod tools;
 pub mod wait;
+pub mod websocket;

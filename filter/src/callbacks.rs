@@ -8,6 +8,7 @@
 
 use crate::{
     host::{self, Buffer, Level},
+    metrics::Metrics,
     plugin::Plugin,
     poller::Poller,
     request::{Action, Request},
@@ -22,6 +23,9 @@ thread_local! {
 /// The contexts of this VM.
 #[derive(Debug, Default)]
 struct Vm {
+    /// Defined once: a VM takes many configurations in turn, and the host keeps what each definition takes as
+    /// long as the VM.
+    metrics: Option<Rc<Metrics>>,
     /// The plugins by their root contexts: one, and more only while old configurations drain.
     pollers: Vec<(u32, Poller)>,
     requests: BTreeMap<u32, Request>,
@@ -50,7 +54,8 @@ impl Vm {
                 return false;
             }
         };
-        match Plugin::new(&configuration) {
+        let metrics = self.metrics.get_or_insert_with(|| Rc::new(Metrics::define()));
+        match Plugin::new(&configuration, Rc::clone(metrics)) {
             Ok(plugin) => {
                 let poller = Poller::start(Rc::new(plugin), root, &configuration);
                 self.pollers.retain(|(context, _)| *context != root);

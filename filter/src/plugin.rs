@@ -7,7 +7,7 @@ use crate::{
     metrics::Metrics,
 };
 use finality_core::{refusal::NoHead, rewrite::Rewriter};
-use std::cell::Cell;
+use std::{cell::Cell, rc::Rc};
 
 /// One configured plugin on one worker.
 #[derive(Debug)]
@@ -19,26 +19,20 @@ pub struct Plugin {
     /// The head, shared with the other workers.
     pub head: HeadCache,
     /// Its metrics, shared with the other workers.
-    pub metrics: Metrics,
+    pub metrics: Rc<Metrics>,
     /// How many bytes of incomplete WebSocket messages are held, of all connections together.
     pub websocket_held: Cell<usize>,
 }
 
 impl Plugin {
-    /// A plugin by the text of its configuration.
+    /// A plugin by the text of its configuration, with the metrics of its VM.
     ///
     /// # Errors
     /// [`ConfigError`].
-    pub fn new(configuration: &[u8]) -> Result<Self, ConfigError> {
+    pub fn new(configuration: &[u8], metrics: Rc<Metrics>) -> Result<Self, ConfigError> {
         let (config, rewriter) = Config::parse(configuration)?;
         let head = HeadCache::new(shared_key("head", &config), config.chain_id);
-        Ok(Self {
-            config,
-            rewriter,
-            head,
-            metrics: Metrics::define(),
-            websocket_held: Cell::new(0),
-        })
+        Ok(Self { config, rewriter, head, metrics, websocket_held: Cell::new(0) })
     }
 
     /// What tags become by the shared head.

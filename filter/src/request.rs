@@ -18,6 +18,9 @@ use finality_core::{
 };
 use std::rc::Rc;
 
+/// The key of a WebSocket client that has none: 16 bytes in base64. Nobody looks at what the node makes of it.
+const WEBSOCKET_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
+
 /// What the host shall do with what it has of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -129,6 +132,10 @@ impl Request {
 
     /// The headers of an upgrade are never held: nothing else would come.
     fn upgrade(&mut self) -> Action {
+        // A client over HTTP/2 sends no key, and Envoy makes none up. Without one, a node over HTTP/1.1 refuses.
+        if Headers::Request.get("sec-websocket-key").is_none() {
+            let _ = Headers::Request.set("sec-websocket-key", WEBSOCKET_KEY);
+        }
         // Compression must not be agreed on: what is compressed cannot be read.
         match Headers::Request.remove("sec-websocket-extensions") {
             Ok(()) => {

@@ -1,29 +1,25 @@
-//! JSON-RPC over WebSocket through a real Envoy, to Anvil.
+//! JSON-RPC over WebSocket through a real Envoy, to Anvil and to a node that tells what it got.
 
 use finality_e2e::anvil::Anvil;
-use finality_e2e::edge::Edge;
+use finality_e2e::client::{hex, quantity};
+use finality_e2e::edge::{Edge, tagged};
 use finality_e2e::fake_sidecar::{CHAIN_ID, Says};
 use finality_e2e::ports::free_port;
 use finality_e2e::process;
 use finality_e2e::wait::{PATIENCE, until};
-use futures::{SinkExt, StreamExt};
+use finality_e2e::websocket::{Connection, Http};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 
-type Connection = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-async fn next(connection: &mut Connection) -> Message {
-    let message = connection.next();
-    let message = tokio::time::timeout(PATIENCE, message).await;
-    message.expect("a message in time").expect("a message").unwrap()
-}
+const DIVERGED: Says = Says::Head { number: 3, status: "diverged", chain_id: CHAIN_ID };
 
 async fn call(connection: &mut Connection, id: u64, method: &str, params: Value) -> Value {
     let call = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
-    connection.send(Message::text(call.to_string())).await.unwrap();
-    let answer: Value = serde_json::from_str(next(connection).await.to_text().unwrap()).unwrap();
+    connection.send(Message::text(call.to_string())).await;
+    let answer: Value =
+        serde_json::from_str(connection.message().await.to_text().unwrap()).unwrap();
     assert_eq!(answer["id"], id, "{answer}");
     answer["result"].clone()
 }
@@ -37,17 +33,20 @@ async fn edge_websocket_tags_subscriptions_and_refusals() {
         anvil.rpc().call("evm_mine", json!([])).await;
     }
     let edge = Edge::builder().node(port).says(Says::head(3)).start().await;
-    until("the head", PATIENCE, async || {
-        (edge.envoy.filter_stat("head_number").await == 3).then_some(())
-    })
-    .await;
-    let url = edge.envoy.url().replace("http:", "ws:");
-    let (mut connection, _) = connect_async(&url).await.unwrap();
+    for http in [Http::One, Http::Two] {
+        edge.sidecar.say(Says::head(3));
+        reason(&edge, None).await;
+        conversation(&edge, &anvil, http).await;
+    }
+}
 
+async fn conversation(edge: &Edge, anvil: &Anvil, http: Http) {
+    let known = quantity(&anvil.rpc().call("eth_blockNumber", json!([])).await);
+    let mut connection = Connection::open(http, &edge.envoy.url()).await;
     let block = call(&mut connection, 1, "eth_getBlockByNumber", json!(["espresso", false])).await;
     assert_eq!(block["number"], "0x3");
     let latest = call(&mut connection, 2, "eth_getBlockByNumber", json!(["latest", false])).await;
-    assert_eq!(latest["number"], "0x5");
+    assert_eq!(quantity(&latest["number"]), known);
     // A long message, by the longest form of its length.
     let addresses = vec!["0x0000000000000000000000000000000000000001"; 2000];
     let filter = json!([{"fromBlock": "espresso", "toBlock": "espresso", "address": addresses}]);
@@ -56,29 +55,82 @@ async fn edge_websocket_tags_subscriptions_and_refusals() {
     // A subscription, and its messages from the node.
     let subscription = call(&mut connection, 4, "eth_subscribe", json!(["newHeads"])).await;
     anvil.rpc().call("evm_mine", json!([])).await;
-    let head: Value = serde_json::from_str(next(&mut connection).await.to_text().unwrap()).unwrap();
+    let head: Value = serde_json::from_str(connection.message().await.to_text().unwrap()).unwrap();
     assert_eq!(head["params"]["subscription"], subscription);
-    assert_eq!(head["params"]["result"]["number"], "0x6");
-    connection.send(Message::Ping(b"x".as_slice().into())).await.unwrap();
-    assert_eq!(next(&mut connection).await, Message::Pong(b"x".as_slice().into()));
+    assert_eq!(quantity(&head["params"]["result"]["number"]), known + 1);
+    connection.send(Message::Ping(b"x".as_slice().into())).await;
+    assert_eq!(connection.message().await, Message::Pong(b"x".as_slice().into()));
 
     // A tag that cannot be served closes the connection; other clients go on.
-    let (mut other, _) = connect_async(&url).await.unwrap();
-    edge.sidecar.say(Says::Head { number: 3, status: "diverged", chain_id: CHAIN_ID });
-    edge_is_diverged(&edge).await;
-    let tagged =
-        r#"{"jsonrpc":"2.0","id":5,"method":"eth_getBlockByNumber","params":["espresso",false]}"#;
-    connection.send(Message::text(tagged)).await.unwrap();
-    let end = tokio::time::timeout(PATIENCE, connection.next()).await.unwrap();
+    let mut other = Connection::open(http, &edge.envoy.url()).await;
+    edge.sidecar.say(DIVERGED);
+    reason(edge, Some("diverged")).await;
+    connection.send(Message::text(tagged())).await;
+    let end = connection.next().await;
     assert!(matches!(end, None | Some(Ok(Message::Close(_)) | Err(_))), "{end:?}");
     let latest = call(&mut other, 6, "eth_blockNumber", json!([])).await;
-    assert_eq!(latest, "0x6");
+    assert_eq!(quantity(&latest), known + 1);
 }
 
-async fn edge_is_diverged(edge: &Edge) {
-    until("the status", PATIENCE, async || {
+/// Waits until a tag is refused for that reason, or is not.
+async fn reason(edge: &Edge, wanted: Option<&str>) {
+    until(&format!("tags to be refused as {wanted:?}"), PATIENCE, async || {
         let answer = edge.client().ask("eth_getBlockByNumber", json!(["espresso", false])).await;
-        (answer.unwrap().status == 503).then_some(())
+        let result = answer.unwrap().result();
+        (result.as_ref().err().and_then(|error| error.reason()) == wanted).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_websocket_by_every_protocol() {
+    for http2_to_node in [false, true] {
+        let builder = Edge::builder();
+        let edge = if http2_to_node { builder.http2_to_node() } else { builder };
+        let edge = edge.start().await;
+        for http in [Http::One, Http::Two] {
+            edge.sidecar.say(Says::head(100));
+            edge.resolves_to(Ok(100)).await;
+            edge.node.take_messages();
+            every_frame(&edge, http).await;
+        }
+    }
+}
+
+async fn every_frame(edge: &Edge, http: Http) {
+    let rewritten = Message::text(tagged().replace("espresso", &hex(100)));
+    let mut connection = Connection::open(http, &edge.envoy.url()).await;
+    connection.send(Message::text(tagged())).await;
+    assert_eq!(connection.message().await, rewritten);
+
+    // In fragments, with a ping between them that the node answers first.
+    let (first, second) = (tagged()[..30].to_owned(), tagged()[30..].to_owned());
+    let text = OpCode::Data(Data::Text);
+    connection.send(Message::Frame(Frame::message(first, text, false))).await;
+    connection.send(Message::Ping(b"x".as_slice().into())).await;
+    let rest = OpCode::Data(Data::Continue);
+    connection.send(Message::Frame(Frame::message(second, rest, true))).await;
+    assert_eq!(connection.message().await, Message::Pong(b"x".as_slice().into()));
+    assert_eq!(connection.message().await, rewritten);
+
+    // Byte by byte.
+    let mut frame = vec![0x81, 0x80 | u8::try_from(tagged().len()).unwrap(), 0, 0, 0, 0];
+    frame.extend(tagged().bytes());
+    connection.send_bytes(&frame).await;
+    assert_eq!(connection.message().await, rewritten);
+
+    // A refusal: the node gets a close frame in place of the message.
+    edge.sidecar.say(Says::Head { number: 100, status: "diverged", chain_id: CHAIN_ID });
+    edge.resolves_to(Err("diverged")).await;
+    connection.send(Message::text(tagged())).await;
+    let end = connection.next().await;
+    assert!(
+        matches!(end, Some(Ok(Message::Close(Some(frame)))) if frame.code == CloseCode::Policy)
+    );
+    let seen = edge.node.take_messages();
+    let closed = seen.last().unwrap();
+    assert!(matches!(closed, Message::Close(Some(frame)) if frame.code == CloseCode::Policy));
+    for message in seen {
+        assert!(!message.to_string().contains("espresso"), "{message}");
+    }
 }

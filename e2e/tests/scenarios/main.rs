@@ -16,6 +16,7 @@ mod edge_bodies;
 mod edge_configuration;
 mod edge_sidecar;
 mod edge_streaming;
+mod edge_trap;
 mod edge_websocket;
 mod envoy_restart;
 mod fixtures;

@@ -19,6 +19,16 @@ fn a_good_configuration_starts_the_ticks_and_defines_the_metrics() {
 }
 
 #[test]
+fn many_configurations_of_a_vm_define_the_metrics_once() {
+    start(CONFIG);
+    let definitions = host(|host| (host.definitions, host.metrics.len()));
+    for root in 2..50 {
+        assert!(configure(root, &format!(r#"{{"sidecar_cluster":"s","max_depth":{root}}}"#)));
+        assert_eq!(host(|host| (host.definitions, host.metrics.len())), definitions);
+    }
+}
+
+#[test]
 fn a_bad_configuration_is_refused_with_one_line_that_names_the_key() {
     for (configuration, expected) in [
         ("", "not JSON text"),

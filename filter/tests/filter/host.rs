@@ -68,6 +68,8 @@ pub struct Host {
     pub resumed: u32,
     pub replies: Vec<Reply>,
     pub metrics: Vec<(u32, String, u64)>,
+    /// How often a metric was defined, known or not.
+    pub definitions: usize,
     pub failure: Option<Failure>,
     /// How often each function was called.
     pub count: BTreeMap<&'static str, u32>,
@@ -383,6 +385,7 @@ host_functions! {
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) {
         host(|host| {
             let name = text(name, name_size);
+            host.definitions += 1;
             let known = host.metrics.iter().position(|(_, defined, _)| *defined == name);
             let position = known.unwrap_or_else(|| {
                 host.metrics.push((kind, name, 0));

@@ -82,6 +82,16 @@ fn compression_is_declined() {
 }
 
 #[test]
+fn a_client_over_http2_gets_the_key_that_a_node_over_http1_wants() {
+    start_with_head(CONFIGURATION, 100);
+    let key = |request| send(&request).header("sec-websocket-key");
+    let [made] = key(upgrade()).try_into().unwrap();
+    assert_eq!(made.len(), 24, "16 bytes in base64: {made}");
+    let own = "dGhlIHNhbXBsZSBub25jZQ==";
+    assert_eq!(key(upgrade().with("sec-websocket-key", own)), [own]);
+}
+
+#[test]
 fn what_cannot_be_served_closes_the_connection() {
     let close = |code: u16| {
         let mut frame = vec![0x88, 0x82, 0, 0, 0, 0];
