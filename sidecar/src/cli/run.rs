@@ -39,7 +39,7 @@ pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
     tracing::info!(
         version = build::VERSION,
         commit = build::COMMIT,
-        target = build::TARGET,
+        platform = build::TARGET,
         "finality-sidecar {}",
         build::LINE
     );

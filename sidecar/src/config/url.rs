@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
 /// An `http` or `https` URL whose user info, path and query are not shown.
@@ -32,7 +34,38 @@ impl SecretUrl {
     pub const fn expose(&self) -> &Url {
         &self.0
     }
+
+    /// The text without what may be secret in this URL: a server may repeat what it was asked with.
+    #[must_use]
+    pub fn mask(&self, text: &str) -> String {
+        self.secrets().iter().fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
+    }
+
+    /// Everything that [`Display`](fmt::Display) leaves out, as it is spelt and as it is meant, longest first.
+    fn secrets(&self) -> Vec<String> {
+        let url = &self.0;
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let (user, password) = (url.username(), url.password().unwrap_or_default());
+        let mut secrets = vec![user.to_owned(), password.to_owned()];
+        if !(user.is_empty() && password.is_empty()) {
+            let credentials = format!("{}:{}", decoded(user), decoded(password));
+            secrets.push(BASE64_STANDARD.encode(credentials));
+        }
+        secrets.extend(url.path_segments().into_iter().flatten().map(str::to_owned));
+        for part in [url.query(), url.fragment()].into_iter().flatten() {
+            secrets.push(part.to_owned());
+            secrets.extend(part.split(['&', '=']).map(str::to_owned));
+        }
+        secrets.extend(secrets.clone().iter().map(|secret| decoded(secret)));
+        // Shorter ones are no secrets, and would make every text unreadable.
+        secrets.retain(|secret| secret.chars().count() >= SHORTEST_SECRET);
+        secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets
+    }
 }
+
+/// The length from which a part of a URL may be a secret, in characters.
+const SHORTEST_SECRET: usize = 4;
 
 impl fmt::Display for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,5 +83,29 @@ impl fmt::Display for SecretUrl {
 impl fmt::Debug for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_of_a_url_is_left_in_a_text() {
+        let url = "https://us%65rname:p%40ssword@host:444/v3/path-key/?key=query%2Dkey#fragment";
+        let url = SecretUrl::parse(url).unwrap();
+        assert_eq!(url.to_string(), "https://host:444/…");
+        for (text, masked) in [
+            ("us%65rname username p%40ssword p@ssword", "… … … …"),
+            ("Basic dXNlcm5hbWU6cEBzc3dvcmQ= refused", "Basic … refused"),
+            ("GET /v3/path-key/?key=query%2Dkey", "GET /v3/…/?…"),
+            ("bad key query-key at host:444", "bad key … at host:444"),
+            ("fragment", "…"),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(url.mask(text), masked);
+        }
+        let bare = SecretUrl::parse("http://host").unwrap();
+        assert_eq!(bare.mask("http://host/ is down"), "http://host/ is down");
     }
 }

@@ -132,15 +132,15 @@ impl Health {
 }
 
 pub(super) fn log((line, error): &(Line, String), target: Target, url: &SecretUrl) {
-    let target = target.as_str();
+    let dependency = target.as_str();
     match line {
         Line::Nothing => {}
-        Line::Failed => tracing::warn!(target, %url, error, "dependency failed"),
+        Line::Failed => tracing::warn!(dependency, %url, error, "dependency failed"),
         Line::StillFailing { times, since } => {
-            tracing::warn!(target, %url, error, times, ?since, "dependency still fails");
+            tracing::warn!(dependency, %url, error, times, ?since, "dependency still fails");
         }
         Line::Recovered { after } => {
-            tracing::info!(target, %url, ?after, "dependency answers again")
+            tracing::info!(dependency, %url, ?after, "dependency answers again")
         }
     }
 }

@@ -5,9 +5,6 @@ use serde_json::value::RawValue;
 
 use super::{MAX_ANSWER_BYTES, Upstream, UpstreamError};
 
-/// Longer messages of a dependency are cut for log and status.
-const MESSAGE_LIMIT: usize = 300;
-
 #[derive(Serialize)]
 struct Request<'a, P> {
     jsonrpc: &'a str,
@@ -56,9 +53,7 @@ fn read_answer<T: DeserializeOwned>(method: &str, body: &[u8]) -> Result<T, Upst
         |error: serde_json::Error| UpstreamError::Malformed(format!("{method}: {error}"));
     let answer: Answer<'_> = serde_json::from_slice(body).map_err(malformed)?;
     match (answer.error, answer.result) {
-        (Some(RpcError { code, message }), _) => {
-            Err(UpstreamError::Rpc { code, message: message.chars().take(MESSAGE_LIMIT).collect() })
-        }
+        (Some(RpcError { code, message }), _) => Err(UpstreamError::Rpc { code, message }),
         (None, Some(result)) => serde_json::from_str(result.get()).map_err(malformed),
         (None, None) => {
             Err(UpstreamError::Malformed(format!("{method}: neither result nor error")))

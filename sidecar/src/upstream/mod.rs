@@ -28,6 +28,9 @@ use health::{Health, Pause};
 /// The largest answer that is read at all, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
+/// Longer texts of a dependency are cut for log and status, in characters.
+const TEXT_LIMIT: usize = 300;
+
 /// Why a dependency gave no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum UpstreamError {
@@ -122,6 +125,19 @@ impl UpstreamError {
         }
     }
 
+    /// The same without secrets of the URL, and not longer than a line of the log should be: the text may
+    /// come from the server, which may repeat anything.
+    fn presentable(self, url: &SecretUrl) -> Self {
+        let shorten = |text: String| url.mask(&text).chars().take(TEXT_LIMIT).collect();
+        match self {
+            Self::Connection(text) => Self::Connection(shorten(text)),
+            Self::Malformed(text) => Self::Malformed(shorten(text)),
+            Self::Distrusted(text) => Self::Distrusted(shorten(text)),
+            Self::Rpc { code, message } => Self::Rpc { code, message: shorten(message) },
+            other => other,
+        }
+    }
+
     fn outcome(&self) -> Outcome {
         match self {
             Self::Timeout(_) => Outcome::Timeout,
@@ -171,6 +187,8 @@ impl Upstream {
     ) -> Result<Self, UpstreamError> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("finality-sidecar/", env!("CARGO_PKG_VERSION")))
+            // A redirect to another host must not take the URL, and a key in it, along.
+            .referer(false)
             .timeout(options.request_timeout)
             .build()
             .map_err(|error| UpstreamError::Connection(describe(&error)))?;
@@ -187,7 +205,8 @@ impl Upstream {
 
     /// Remembers that an answer turned out to be of no use after it was read.
     pub fn blame(&self, error: &UpstreamError) {
-        let line = self.health().failed(error, None);
+        let error = error.clone().presentable(&self.inner.url);
+        let line = self.health().failed(&error, None);
         health::log(&line, self.inner.target, &self.inner.url);
     }
 
@@ -225,6 +244,7 @@ impl Upstream {
             Ok(body) => read(&body),
             Err(error) => Err(error),
         };
+        let result = result.map_err(|error| error.presentable(&self.inner.url));
         let outcome = result.as_ref().err().map_or(Outcome::Ok, UpstreamError::outcome);
         let Inner { options, target, url, .. } = &*self.inner;
         options.metrics.upstream(*target, outcome, started.elapsed());

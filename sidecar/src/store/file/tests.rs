@@ -1,4 +1,5 @@
 use std::{
+    fs::File,
     io::ErrorKind,
     sync::{Arc, Mutex},
 };

@@ -1,0 +1,279 @@
+//! No secret of a URL comes out anywhere, whatever the dependencies do, and every log line is one JSON
+//! object of the documented shape.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failing test may panic"
+)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::{Value, json};
+
+/// Part of every secret, in each form in which a server could repeat it.
+const SECRET: &str = "hush";
+const SETTINGS: [&str; 4] =
+    ["node_execution_rpc", "node_consensus_rpc", "l1_rpc", "query_service_url"];
+/// Nothing takes nearly as long; whoever waits longer hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a dependency does with a request, of which it has the head.
+type Behaviour = fn(&str) -> String;
+
+fn answer(code: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {code}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+}
+
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// Each way to fail has a name, which is the first part of the URL's path.
+const WAYS: [(&str, Behaviour); 6] = [
+    ("unauthorized", |head| answer("401 Unauthorized", &quoted(head))),
+    ("throttled", |head| answer("429 Too Many Requests", &quoted(head))),
+    ("misled", |head| {
+        answer("200 OK", &format!(r#"{{"jsonrpc":"2.0","id":1,"result":{}}}"#, quoted(head)))
+    }),
+    ("garbage", |head| answer("200 OK", head)),
+    ("cut", |_| "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{".into()),
+    ("redirect", |head| {
+        // The other host is asked without a secret, which it would tell.
+        let port = head.split("elsewhere-").nth(1).unwrap().split(['/', '?', ' ']).next().unwrap();
+        format!(
+            "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://127.0.0.1:{port}/taken\r\ncontent-length: 0\r\n\r\n"
+        )
+    }),
+];
+
+/// What is asked first, answered so that the sidecar goes on to the next dependency; all else is an error.
+fn first_steps(request: &str) -> String {
+    let vectors: Value =
+        serde_json::from_str(include_str!("../testdata/op_node_rpc.json")).unwrap();
+    let config = &vectors["rollup_config"];
+    let result = if request.contains("optimism_rollupConfig") {
+        config.clone()
+    } else if request.contains("eth_getBlockByNumber") {
+        let number = if request.contains("\"0xa\"") { "0xa" } else { "0x0" };
+        json!({"number": number, "hash": config["genesis"]["l2"]["hash"]})
+    } else if request.contains("eth_blockNumber") {
+        json!("0x14")
+    } else if request.contains("eth_chainId") {
+        let chain = if request.contains("l1_rpc") { "l1_chain_id" } else { "l2_chain_id" };
+        json!(format!("{:#x}", config[chain].as_u64().unwrap()))
+    } else {
+        let error = json!({"code": -32000, "message": format!("no such key: {request}")});
+        return answer("200 OK", &json!({"jsonrpc": "2.0", "id": 1, "error": error}).to_string());
+    };
+    answer("200 OK", &json!({"jsonrpc": "2.0", "id": 1, "result": result}).to_string())
+}
+
+/// A server that tells each request and answers it once per connection.
+fn serve(requests: mpsc::Sender<String>, behave: impl Fn(&str) -> String + Send + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // The thread ends with the test's process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            drop(stream.set_read_timeout(Some(PATIENCE)));
+            let request = read_request(&mut stream).unwrap_or_default();
+            drop(stream.write_all(behave(&request).as_bytes()));
+            drop(requests.send(request));
+        }
+    });
+    port
+}
+
+fn read_request(stream: &mut TcpStream) -> std::io::Result<String> {
+    let mut reader = BufReader::new(stream);
+    let mut request = String::new();
+    let mut length = 0;
+    loop {
+        let start = request.len();
+        if reader.read_line(&mut request)? <= 2 {
+            break;
+        }
+        if let Some(text) = request[start..].to_lowercase().strip_prefix("content-length:") {
+            length = text.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(request + &String::from_utf8_lossy(&body))
+}
+
+struct Sidecar {
+    process: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// A JSON object in which no name stands twice.
+struct Line(BTreeMap<String, Value>);
+
+impl<'de> Deserialize<'de> for Line {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Line;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line, A::Error> {
+                let mut members = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    if members.insert(name.clone(), value).is_some() {
+                        return Err(de::Error::custom(format!("{name} stands there twice")));
+                    }
+                }
+                Ok(Line(members))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+fn assert_shape(line: &str) {
+    let Line(members) =
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let text = |name: &str| {
+        members.get(name).and_then(Value::as_str).unwrap_or_else(|| panic!("{name}: {line}"))
+    };
+    text("timestamp").parse::<jiff::Timestamp>().unwrap();
+    assert!(["ERROR", "WARN", "INFO", "DEBUG", "TRACE"].contains(&text("level")), "{line}");
+    assert!(!text("target").is_empty() && !text("message").is_empty(), "{line}");
+}
+
+#[test]
+fn no_secret_comes_out_whatever_the_dependencies_do() {
+    let (elsewhere, taken) = mpsc::channel();
+    let other_host = serve(elsewhere, |_| answer("404 Not Found", "{}"));
+    let (sender, requests) = mpsc::channel();
+    let mut expected = BTreeSet::new();
+    let mut urls: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for setting in SETTINGS {
+        for (way, behave) in WAYS {
+            let port = serve(sender.clone(), behave);
+            urls.entry(setting).or_default().push(format!(
+                "http://{SECRET}-user:{SECRET}-p%61ss@127.0.0.1:{port}/{way}/{setting}/{SECRET}-path/\
+                 elsewhere-{other_host}?key={SECRET}-key"
+            ));
+            expected.insert(format!("{way}/{setting}"));
+        }
+        let works = serve(sender.clone(), first_steps);
+        // Nobody answers at the discard port, and nobody speaks TLS.
+        let plain = serve(sender.clone(), |_| String::new());
+        urls.entry(setting).or_default().extend([
+            format!("http://127.0.0.1:9/{SECRET}-path"),
+            format!("https://{SECRET}-user@127.0.0.1:{plain}/{SECRET}-path"),
+            format!("http://127.0.0.1:{works}/works/{setting}/{SECRET}-path"),
+        ]);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // With a stored head HotShot is read whatever the others do.
+    let stored = r#"{"l2_block_number":10,"fallback_hotshot_height":20,"updated_at":"2026-03-27T10:11:12Z"}"#;
+    std::fs::write(folder.path().join("finality-store.json"), stored).unwrap();
+    // One of the settings by reference, whose name may be shown and whose value may not.
+    std::fs::write(folder.path().join("l1"), urls["l1_rpc"].join(",")).unwrap();
+    let flag = |setting: &str| match setting {
+        "l1_rpc" => format!("--l1-rpc=file:{}", folder.path().join("l1").display()),
+        setting => format!("--{}={}", setting.replace('_', "-"), urls[setting].join(",")),
+    };
+    let flags: Vec<_> = SETTINGS.iter().map(|setting| flag(setting)).collect();
+    let command = |name: &str| {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_finality-sidecar"), name])
+            .args(&flags)
+            .args(["--batcher-addresses", "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"])
+            .args(["--request-timeout", "2s"])
+            .args(["--verification-interval", "1ms", "--listen-addr", "127.0.0.1:0"])
+            .args(["--log-level", "trace", "--log-format", "json"])
+            .current_dir(folder.path())
+            .env_clear()
+            .stdin(Stdio::null());
+        command
+    };
+    let printed = command("print-config").output().unwrap();
+    assert!(printed.status.success(), "{printed:?}");
+    let mut outputs = vec![String::from_utf8(printed.stdout).unwrap()];
+    let mut process = command("run").stderr(Stdio::piped()).spawn().unwrap();
+    let log = BufReader::new(process.stderr.take().unwrap());
+    let (line, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        log.lines().map_while(Result::ok).try_for_each(|text| line.send(text))
+    });
+    let mut sidecar = Sidecar { process, lines };
+
+    let mut log = Vec::new();
+    let address = loop {
+        let text = sidecar.lines.recv_timeout(PATIENCE).expect("the sidecar serves");
+        let line: Value = serde_json::from_str(&text).unwrap();
+        log.push(text);
+        if line["message"] == "serving" {
+            break line["address"].as_str().unwrap().to_owned();
+        }
+    };
+    // Until every way to fail was met by every kind of dependency.
+    let began = Instant::now();
+    while !expected.is_empty() {
+        let head = requests.recv_timeout(PATIENCE).unwrap_or_default();
+        expected.retain(|way| !head.contains(way));
+        assert!(
+            began.elapsed() < PATIENCE,
+            "{expected:?} are never asked: {}",
+            get(&address, "/v1/status")
+        );
+    }
+    let redirected = taken.recv_timeout(PATIENCE).expect("the redirect is followed");
+    assert!(!redirected.contains(SECRET), "the other host got\n{redirected}");
+    for path in ["/v1/status", "/v1/head", "/readyz?verbose", "/livez", "/metrics", "/nothing"] {
+        outputs.push(get(&address, path));
+    }
+    let id = sidecar.process.id().to_string();
+    assert!(Command::new("kill").args(["-s", "TERM", &id]).status().unwrap().success());
+    // The log ends with the process.
+    log.extend(sidecar.lines.iter());
+    assert_eq!(sidecar.process.wait().unwrap().code(), Some(0));
+
+    log.iter().for_each(|line| assert_shape(line));
+    let failures = log.iter().filter(|line| line.contains("dependency failed")).count();
+    assert!(failures >= SETTINGS.len(), "{log:#?}");
+    assert!(outputs[0].contains("file:"), "{}", outputs[0]);
+    outputs.extend(log);
+    for output in outputs {
+        assert!(!output.contains(SECRET), "{output}");
+        // `hush-user:hush-pass`, as a header has it.
+        assert!(!output.contains("aHVzaC11c2Vy"), "{output}");
+    }
+}
