@@ -256,6 +256,8 @@ pub fn replace_request_body(front: usize, body: &[u8]) -> Result<()> {
 pub enum Headers {
     /// Of the current request.
     Request = 0,
+    /// Trailers of the current request.
+    RequestTrailers = 1,
     /// Of the current response.
     Response = 2,
     /// Of the answer to a call; see [`dispatch`].

@@ -203,6 +203,7 @@ impl Request {
             Phase::Passing | Phase::WebSocket(_) => Action::Continue,
             Phase::Replied | Phase::Asking(_) => Action::Pause,
             Phase::Streaming(_) => self.stream(Streaming::end_by_trailers, true),
+            Phase::Collecting if was_compressed() => self.inspect_decompressed(),
             Phase::Collecting => self.settle(),
         }
     }
@@ -241,6 +242,16 @@ impl Request {
             let _ = Headers::Response.set(headers::FILTER, build::VERSION);
         }
         Action::Continue
+    }
+
+    /// The body went through a decompressor, which lets nothing pass of one that it cannot read.
+    fn inspect_decompressed(&mut self) -> Action {
+        match host::buffer(Buffer::RequestBody, 1) {
+            Ok(body) if body.is_empty() => {
+                self.refuse(&Refusal::Unparsable, &jsonrpc::error_without_id(&Refusal::Unparsable))
+            }
+            _ => self.settle(),
+        }
     }
 
     /// The body is complete, and not too long: all of it has passed [`Self::on_body`].
@@ -385,6 +396,13 @@ fn may_be_json_rpc(content_type: &[u8]) -> bool {
             b"text/plain",
         ]
         .contains(&media_type.as_slice())
+}
+
+/// Whether Envoy's decompressor stands in front and had a body to read. It says how much in a trailer that it adds.
+fn was_compressed() -> bool {
+    ["x-envoy-decompressor-gzip-compressed-bytes", "x-envoy-decompressor-brotli-compressed-bytes"]
+        .into_iter()
+        .any(|name| Headers::RequestTrailers.get(name).is_some_and(|bytes| bytes != b"0"))
 }
 
 /// The first coding of a content-encoding that changes the body, as text short enough to echo.

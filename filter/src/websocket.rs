@@ -1,7 +1,8 @@
 //! JSON-RPC over WebSocket: what a client sends is rewritten message by message.
 //!
 //! Only the client's side is read; answers and subscriptions pass as they come. A message that is refused cannot be
-//! answered from here, since what the filter writes goes to the node. So the connection is closed: the node gets a
+//! answered from here, since what the filter writes goes to the node. Where there is no usable head, the node gets calls of an
+//! unknown method in its place, so that its errors bear the ids. What is refused whatever the head closes the connection: the node gets a
 //! close frame in place of the message, and the client sees the connection end.
 
 use crate::{
@@ -76,15 +77,26 @@ impl WebSocket {
                     plugin.metrics.count(Counter::PassedNoTag);
                     message.write(payload, out);
                 }
-                Inspection::Tagged(tagged) => {
-                    let number = plugin
-                        .cached_number()
-                        .map_err(|reason| refused(plugin, &Refusal::NoHead(reason)))?;
-                    plugin.metrics.count(Counter::BodiesRewritten);
-                    plugin.metrics.add(Counter::TagsReplaced, tagged.tags());
-                    message.write(&tagged.splice(payload, number), out);
+                Inspection::Tagged(tagged) => match plugin.cached_number() {
+                    Ok(number) => {
+                        plugin.metrics.count(Counter::BodiesRewritten);
+                        plugin.metrics.add(Counter::TagsReplaced, tagged.tags());
+                        message.write(&tagged.splice(payload, number), out);
+                    }
+                    Err(reason) => {
+                        let refusal = Refusal::NoHead(reason);
+                        plugin.metrics.refused(refusal.reason());
+                        let unknown = tagged.unknown(payload, &refusal);
+                        // Nobody waits for answers to notifications.
+                        if !unknown.is_empty() {
+                            message.write(&unknown, out);
+                        }
+                    }
+                },
+                Inspection::Refused(denied) => {
+                    plugin.metrics.refused(denied.refusal.reason());
+                    return Err(POLICY_VIOLATION);
                 }
-                Inspection::Refused(denied) => return Err(refused(plugin, &denied.refusal)),
             }
         }
         Ok(())
@@ -109,9 +121,4 @@ impl Drop for WebSocket {
     fn drop(&mut self) {
         self.account(0);
     }
-}
-
-fn refused(plugin: &Plugin, refusal: &Refusal) -> u16 {
-    plugin.metrics.refused(refusal.reason());
-    POLICY_VIOLATION
 }

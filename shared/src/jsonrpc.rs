@@ -1,4 +1,5 @@
-//! Writing a [`Refusal`] as the JSON-RPC answer that a client gets.
+//! Writing a [`Refusal`] as the JSON-RPC answer that a client gets, or, where only the node can answer, as what makes the node
+//! refuse.
 //!
 //! Ids are echoed as the bytes that came, so that big numbers and escapes survive.
 
@@ -20,9 +21,7 @@ const NULL: &[u8] = b"null";
 /// ```
 #[must_use]
 pub fn error(id: &[u8], refusal: &Refusal) -> Vec<u8> {
-    let mut answer = Vec::new();
-    write(&mut answer, id, &detail(refusal));
-    answer
+    one(id, &error_member(refusal))
 }
 
 /// One error object with the id `null`: for a body whose ids cannot be told, since it was not read, is
@@ -43,23 +42,38 @@ pub fn error_without_id(refusal: &Refusal) -> Vec<u8> {
 /// notifications is not answered.
 #[must_use]
 pub fn errors<'a>(ids: impl IntoIterator<Item = &'a [u8]>, refusal: &Refusal) -> Vec<u8> {
-    let detail = detail(refusal);
-    let mut answer = Vec::new();
-    for id in ids {
-        answer.push(if answer.is_empty() { b'[' } else { b',' });
-        write(&mut answer, id, &detail);
-    }
-    if !answer.is_empty() {
-        answer.push(b']');
-    }
-    answer
+    many(ids, &error_member(refusal))
 }
 
-/// The `error` member.
-fn detail(refusal: &Refusal) -> String {
+/// What goes to the node in place of the refused request with this id, where the client cannot be answered from here: a
+/// call of a method that no node has, so that the node's own error (-32601) bears the id. The name of the method
+/// ends in the reason, since some nodes repeat it.
+///
+/// ```
+/// use finality_core::{jsonrpc, refusal::{NoHead, Refusal}};
+///
+/// let call = jsonrpc::unknown_call(b"7", &Refusal::NoHead(NoHead::Unknown));
+/// assert_eq!(call, br#"{"jsonrpc":"2.0","id":7,"method":"finality_refused_no_head"}"#);
+/// ```
+#[must_use]
+pub fn unknown_call(id: &[u8], refusal: &Refusal) -> Vec<u8> {
+    one(id, &method_member(refusal))
+}
+
+/// An array of such calls, one for each id, in order. No ids: empty, since nobody waits for an answer.
+#[must_use]
+pub fn unknown_calls<'a>(ids: impl IntoIterator<Item = &'a [u8]>, refusal: &Refusal) -> Vec<u8> {
+    many(ids, &method_member(refusal))
+}
+
+fn method_member(refusal: &Refusal) -> String {
+    format!(r#""method":"finality_refused_{}""#, refusal.reason())
+}
+
+fn error_member(refusal: &Refusal) -> String {
     // A map of serde_json may be sorted or not, by features that others choose; the order here is fixed.
     format!(
-        r#"{{"code":{},"message":{},"data":{{"reason":{}}}}}"#,
+        r#""error":{{"code":{},"message":{},"data":{{"reason":{}}}}}"#,
         refusal.code(),
         quoted(&refusal.message()),
         quoted(refusal.reason())
@@ -71,10 +85,28 @@ fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned())
 }
 
-fn write(answer: &mut Vec<u8>, id: &[u8], detail: &str) {
-    answer.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
-    answer.extend_from_slice(id);
-    answer.extend_from_slice(br#","error":"#);
-    answer.extend_from_slice(detail.as_bytes());
-    answer.push(b'}');
+fn one(id: &[u8], member: &str) -> Vec<u8> {
+    let mut text = Vec::new();
+    write(&mut text, id, member);
+    text
+}
+
+fn many<'a>(ids: impl IntoIterator<Item = &'a [u8]>, member: &str) -> Vec<u8> {
+    let mut text = Vec::new();
+    for id in ids {
+        text.push(if text.is_empty() { b'[' } else { b',' });
+        write(&mut text, id, member);
+    }
+    if !text.is_empty() {
+        text.push(b']');
+    }
+    text
+}
+
+fn write(text: &mut Vec<u8>, id: &[u8], member: &str) {
+    text.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
+    text.extend_from_slice(id);
+    text.push(b',');
+    text.extend_from_slice(member.as_bytes());
+    text.push(b'}');
 }

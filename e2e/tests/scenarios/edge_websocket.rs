@@ -18,8 +18,7 @@ const DIVERGED: Says = Says::Head { number: 3, status: "diverged", chain_id: CHA
 async fn call(connection: &mut Connection, id: u64, method: &str, params: Value) -> Value {
     let call = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
     connection.send(Message::text(call.to_string())).await;
-    let answer: Value =
-        serde_json::from_str(connection.message().await.to_text().unwrap()).unwrap();
+    let answer = json_of(connection.message().await);
     assert_eq!(answer["id"], id, "{answer}");
     answer["result"].clone()
 }
@@ -55,21 +54,33 @@ async fn conversation(edge: &Edge, anvil: &Anvil, http: Http) {
     // A subscription, and its messages from the node.
     let subscription = call(&mut connection, 4, "eth_subscribe", json!(["newHeads"])).await;
     anvil.rpc().call("evm_mine", json!([])).await;
-    let head: Value = serde_json::from_str(connection.message().await.to_text().unwrap()).unwrap();
+    let head = json_of(connection.message().await);
     assert_eq!(head["params"]["subscription"], subscription);
     assert_eq!(quantity(&head["params"]["result"]["number"]), known + 1);
     connection.send(Message::Ping(b"x".as_slice().into())).await;
     assert_eq!(connection.message().await, Message::Pong(b"x".as_slice().into()));
 
-    // A tag that cannot be served closes the connection; other clients go on.
-    let mut other = Connection::open(http, &edge.envoy.url()).await;
+    // Without a usable head the node refuses, by the same id; all else goes on. Anvil says over WebSocket that it
+    // cannot read what it does not know; other nodes say -32601, as Anvil does over HTTP.
     edge.sidecar.say(DIVERGED);
     reason(edge, Some("diverged")).await;
     connection.send(Message::text(tagged())).await;
+    let answer = json_of(connection.message().await);
+    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(1), &json!(-32602)), "{answer}");
+    anvil.rpc().call("evm_mine", json!([])).await;
+    assert_eq!(json_of(connection.message().await)["params"]["subscription"], subscription);
+
+    // What is no JSON but has a tag closes the connection; other clients go on.
+    let mut other = Connection::open(http, &edge.envoy.url()).await;
+    connection.send(Message::text(&tagged()[1..])).await;
     let end = connection.next().await;
     assert!(matches!(end, None | Some(Ok(Message::Close(_)) | Err(_))), "{end:?}");
     let latest = call(&mut other, 6, "eth_blockNumber", json!([])).await;
-    assert_eq!(quantity(&latest), known + 1);
+    assert_eq!(quantity(&latest), known + 2);
+}
+
+fn json_of(message: Message) -> Value {
+    serde_json::from_str(message.to_text().unwrap()).unwrap()
 }
 
 /// Waits until a tag is refused for that reason, or is not.
@@ -119,10 +130,13 @@ async fn every_frame(edge: &Edge, http: Http) {
     connection.send_bytes(&frame).await;
     assert_eq!(connection.message().await, rewritten);
 
-    // A refusal: the node gets a close frame in place of the message.
+    // Refusals: an unknown method, or a close frame, in place of the message.
     edge.sidecar.say(Says::Head { number: 100, status: "diverged", chain_id: CHAIN_ID });
     edge.resolves_to(Err("diverged")).await;
     connection.send(Message::text(tagged())).await;
+    let unknown = r#"{"jsonrpc":"2.0","id":1,"method":"finality_refused_diverged"}"#;
+    assert_eq!(connection.message().await, Message::text(unknown));
+    connection.send(Message::text(&tagged()[1..])).await;
     let end = connection.next().await;
     assert!(
         matches!(end, Some(Ok(Message::Close(Some(frame)))) if frame.code == CloseCode::Policy)

@@ -18,7 +18,6 @@ pub const CONFIG: &str = r#"{"sidecar_cluster":"finality_sidecar","framing":"exa
 
 /// Configures a worker. False when the filter refuses the configuration.
 pub fn configure(root: u32, configuration: &str) -> bool {
-    filter::_initialize();
     filter::proxy_on_context_create(root, 0);
     assert_eq!(filter::proxy_on_vm_start(root, 0), 1);
     host(|host| host.configuration = configuration.as_bytes().to_vec());
@@ -28,6 +27,7 @@ pub fn configure(root: u32, configuration: &str) -> bool {
 /// Configures the first worker.
 pub fn start(configuration: &str) {
     host(|host| host.nanoseconds = 1_800_000_000_000_000_000);
+    filter::_initialize();
     assert!(configure(ROOT, configuration), "{:?}", host(|host| host.log.pop()));
 }
 

@@ -18,7 +18,7 @@ fn live(framing: &str, freshness: &str, failure: Option<Failure>) -> u32 {
     host(|host| {
         *host = Host { nanoseconds: 1_800_000_000_000_000_000, failure, ..Host::default() }
     });
-    filter::proxy_on_delete(ROOT);
+    filter::_initialize();
     let configuration = format!(
         r#"{{"sidecar_cluster":"s","framing":"{framing}","freshness":"{freshness}","max_body_bytes":200}}"#
     );

@@ -48,6 +48,7 @@ pub struct Host {
     pub log: Vec<(u32, String)>,
     pub configuration: Vec<u8>,
     pub request_headers: Map,
+    pub request_trailers: Map,
     pub response_headers: Map,
     pub call_headers: Map,
     pub request_body: Vec<u8>,
@@ -102,6 +103,7 @@ impl Host {
     fn map(&mut self, map: u32) -> &mut Map {
         match map {
             0 => &mut self.request_headers,
+            1 => &mut self.request_trailers,
             2 => &mut self.response_headers,
             6 => &mut self.call_headers,
             other => panic!("header map {other}"),

@@ -323,6 +323,30 @@ fn a_request_without_body_bytes_but_with_trailers_passes() {
 }
 
 #[test]
+fn a_body_that_a_decompressor_emptied_is_refused() {
+    for configuration in [CONFIG, CHUNKED] {
+        for library in ["gzip", "brotli"] {
+            start_with_head(configuration, 100);
+            let read = |bytes: &str| {
+                let name = format!("x-envoy-decompressor-{library}-compressed-bytes");
+                host(|host| host.request_trailers = vec![(name, bytes.into())]);
+            };
+            let empty = Request { trailers: true, ..post("").without_body() };
+            read("20");
+            let before = refused("unparsable");
+            let outcome = send(&empty);
+            assert_eq!(outcome.replied().0, 400);
+            assert!(outcome.replied().1.contains("-32700"), "{outcome:?}");
+            assert_eq!(refused("unparsable"), before + 1);
+            let tagged = Request { trailers: true, ..post(TAGGED) };
+            assert_eq!(send(&tagged).body(), TAGGED.replace("espresso", "0x64"));
+            read("0");
+            assert_eq!(send(&empty).body(), "");
+        }
+    }
+}
+
+#[test]
 fn after_an_answer_nothing_more_is_passed_on_or_answered() {
     start(CHUNKED);
     host(|host| {

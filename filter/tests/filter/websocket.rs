@@ -92,6 +92,31 @@ fn a_client_over_http2_gets_the_key_that_a_node_over_http1_wants() {
 }
 
 #[test]
+fn without_a_head_the_node_is_made_to_refuse_what_has_a_tag() {
+    start(CONFIGURATION);
+    let unknown =
+        |id| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"finality_refused_no_head"}}"#);
+    let other = r#"{"id":"b","method":"eth_chainId"}"#;
+    let notification = TAGGED.replace(r#""id":1,"#, "");
+    for (sent, expected) in [
+        (TAGGED.to_owned(), Some(unknown("1"))),
+        (other.to_owned(), Some(other.to_owned())),
+        (
+            format!("[{TAGGED},{other},{notification}]"),
+            Some(format!("[{},{}]", unknown("1"), unknown(r#""b""#))),
+        ),
+        (notification.clone(), None),
+        (format!("[{notification}]"), None),
+    ] {
+        let frames = [frame(TEXT, sent.as_bytes()), frame(PING, b"x")].concat();
+        let outcome = send_frames(vec![frames]);
+        let expected = expected.map_or(Vec::new(), |text| frame(TEXT, text.as_bytes()));
+        assert_eq!(outcome.body, [expected, frame(PING, b"x")].concat(), "{sent}");
+    }
+    assert_eq!(host(|host| host.metric("refused_no_head_total")), 4);
+}
+
+#[test]
 fn what_cannot_be_served_closes_the_connection() {
     let close = |code: u16| {
         let mut frame = vec![0x88, 0x82, 0, 0, 0, 0];
@@ -99,11 +124,6 @@ fn what_cannot_be_served_closes_the_connection() {
         frame
     };
     let tagged = frame(TEXT, TAGGED.as_bytes());
-    start(CONFIGURATION);
-    let outcome = send_frames(vec![tagged.clone(), tagged.clone()]);
-    assert_eq!(outcome.body, close(1008), "nothing follows the close frame");
-    assert_eq!(host(|host| host.metric("refused_no_head_total")), 1);
-
     start_with_head(CONFIGURATION, 100);
     let cut = &TAGGED.as_bytes()[..TAGGED.len() - 1];
     for (sent, code) in [

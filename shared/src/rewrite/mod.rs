@@ -224,6 +224,17 @@ impl Tagged {
             Ids::Batch(ids) => jsonrpc::errors(ids.iter().map(|id| id.bytes(body)), refusal),
         }
     }
+
+    /// What goes to the node in place of this body, so that the node refuses it: [`jsonrpc::unknown_call`] for each
+    /// request that has an id, as in [`Self::refuse`].
+    #[must_use]
+    pub fn unknown(&self, body: &[u8], refusal: &Refusal) -> Vec<u8> {
+        match &self.ids {
+            Ids::One(None) => Vec::new(),
+            Ids::One(Some(id)) => jsonrpc::unknown_call(id.bytes(body), refusal),
+            Ids::Batch(ids) => jsonrpc::unknown_calls(ids.iter().map(|id| id.bytes(body)), refusal),
+        }
+    }
 }
 
 /// A body that is refused whatever the head.
