@@ -18,7 +18,7 @@ mod workspace;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand, builder::FalseyValueParser};
+use clap::{CommandFactory, Parser, Subcommand, builder::FalseyValueParser};
 
 use crate::{tools::cache::Cache, workspace::Workspace};
 
@@ -71,6 +71,8 @@ enum Task {
     },
     /// Run clippy and, where it is installed, cargo-deny
     Lint,
+    /// Write the tables of docs/configuration.md anew, from the code
+    Docs,
     /// Pack finality-core, build that for every target, and compare its public interface with the recorded one
     Package {
         /// Record the public interface anew
@@ -92,6 +94,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+}
+
+/// Its own command line; the tests of the documents try what they show against it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the command that the process was started with.
@@ -120,6 +128,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         Task::Fmt { check } => lint::format(&workspace, *check),
         Task::Lint => lint::lint(&workspace, &cache),
         Task::Package { write } => package::check(&workspace, forced, *write),
+        Task::Docs => lint::write_tables(&workspace),
         Task::Fuzz { seconds, targets } => fuzz::run(&workspace, &cache, *seconds, targets),
         Task::Bench { arguments } => bench::run(&workspace, &cache, forced, arguments),
     }
