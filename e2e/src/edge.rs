@@ -103,6 +103,13 @@ impl Builder {
         self
     }
 
+    /// Lets Envoy write its access log at once, not every ten seconds.
+    #[must_use]
+    pub fn access_log_at_once(mut self) -> Self {
+        self.arguments.extend(["--file-flush-interval-msec", "20"].map(String::from));
+        self
+    }
+
     /// Starts everything. Nothing is waited for but that Envoy takes requests.
     ///
     /// # Panics

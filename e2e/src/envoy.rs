@@ -179,6 +179,15 @@ impl Envoy {
         self.stat(&format!("wasmcustom.finality_filter_{name}")).await
     }
 
+    /// All statistics in the form of Prometheus.
+    ///
+    /// # Panics
+    /// When Envoy does not answer.
+    pub async fn prometheus(&self) -> String {
+        let url = format!("http://127.0.0.1:{}/stats/prometheus", self.admin_port);
+        send(http().get(url)).await.unwrap().text()
+    }
+
     /// The memory that the process has in use, in KiB.
     ///
     /// # Panics

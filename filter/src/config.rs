@@ -3,6 +3,8 @@
 //! Read key by key and not by a derived deserializer, so that each message names the key and the
 //! module stays small.
 
+pub mod reference;
+
 use finality_core::{
     headers,
     methods::NeverList,
@@ -150,7 +152,7 @@ impl Config {
         let Value::Object(object) = serde_json::from_slice(text)? else {
             return Err(ConfigError::NotAnObject);
         };
-        Keys::check("", &object, KEYS)?;
+        Keys::check("", &object, &reference::NAMES)?;
         let keys = Keys { object: &object, parent: "" };
         let default = Self::default();
         let sidecar_cluster =
@@ -237,30 +239,6 @@ impl Config {
         Ok(())
     }
 }
-
-const KEYS: &[&str] = &[
-    "sidecar_cluster",
-    "sidecar_authority",
-    "chain_id",
-    "cache_key",
-    "tags",
-    "scope",
-    "never_methods",
-    "max_batch_length",
-    "max_depth",
-    "max_held_bytes",
-    "framing",
-    "content_encoding",
-    "max_body_bytes",
-    "freshness",
-    "freshness_timeout",
-    "max_contact_age",
-    "poll_tick",
-    "long_poll",
-    "poll_timeout",
-    "poll_backoff_max",
-    "head_header",
-];
 
 const NEVER_METHODS_KEYS: &[&str] = &["defaults", "extra"];
 

@@ -52,6 +52,35 @@ const NAMES: &[(Counter, &str)] = &[
     (Counter::AnswersHttpStatus, "answers_refused_http_status"),
 ];
 
+/// The gauges, without prefix.
+const HEAD_NUMBER: &str = "head_number";
+const HEAD_CONTACT: &str = "head_contact_timestamp_seconds";
+
+fn counter_name(name: &str) -> String {
+    format!("finality_filter_{name}_total")
+}
+
+fn refusal_name(reason: &str) -> String {
+    counter_name(&format!("refused_{reason}"))
+}
+
+fn gauge_name(name: &str) -> String {
+    format!("finality_filter_{name}")
+}
+
+fn build_info_name() -> String {
+    gauge_name(&format!("build_info_{}_{}", build::VERSION, build::COMMIT))
+}
+
+/// The names of all metrics, as Envoy is told them.
+#[must_use]
+pub fn names() -> Vec<String> {
+    let counters = NAMES.iter().map(|(_, name)| counter_name(name));
+    let refusals = Refusal::REASONS.into_iter().map(refusal_name);
+    let gauges = [HEAD_NUMBER, HEAD_CONTACT].map(gauge_name);
+    counters.chain(refusals).chain(gauges).chain([build_info_name()]).collect()
+}
+
 /// The metrics of one plugin on one worker. A metric that the host refuses is not kept; nothing else hangs on it.
 #[derive(Debug)]
 pub struct Metrics {
@@ -65,22 +94,19 @@ impl Metrics {
     /// Defines all metrics with the host.
     #[must_use]
     pub fn define() -> Self {
-        let counter = |name: &str| {
-            Metric::define(MetricKind::Counter, &format!("finality_filter_{name}_total")).ok()
-        };
-        let gauge =
-            |name: &str| Metric::define(MetricKind::Gauge, &format!("finality_filter_{name}")).ok();
-        if let Some(info) = gauge(&format!("build_info_{}_{}", build::VERSION, build::COMMIT)) {
+        let counter = |name: String| Metric::define(MetricKind::Counter, &name).ok();
+        let gauge = |name: String| Metric::define(MetricKind::Gauge, &name).ok();
+        if let Some(info) = gauge(build_info_name()) {
             info.set(1);
         }
         Self {
-            counters: NAMES.iter().map(|(_, name)| counter(name)).collect(),
+            counters: NAMES.iter().map(|(_, name)| counter(counter_name(name))).collect(),
             refusals: Refusal::REASONS
                 .into_iter()
-                .map(|reason| (reason, counter(&format!("refused_{reason}"))))
+                .map(|reason| (reason, counter(refusal_name(reason))))
                 .collect(),
-            head_number: gauge("head_number"),
-            head_contact: gauge("head_contact_timestamp_seconds"),
+            head_number: gauge(gauge_name(HEAD_NUMBER)),
+            head_contact: gauge(gauge_name(HEAD_CONTACT)),
         }
     }
 

@@ -2,6 +2,17 @@
 //!
 //! Everything that carries a head takes the maximum; nothing assigns. [`HeadReport`] is the answer of
 //! `GET /v1/head`, [`HeadQuery`] its query. The wire is stable: members may be added, never changed.
+//!
+//! A number and a status travel together but follow different rules: the number takes the maximum of all that was
+//! heard, the status is what was heard last.
+//!
+//! ```
+//! use finality_core::head::Status;
+//!
+//! let heard = [(100, Status::Ok), (102, Status::NodeBehind), (101, Status::Ok)];
+//! let head = heard.into_iter().reduce(|(known, _), (number, status)| (number.max(known), status));
+//! assert_eq!(head, Some((102, Status::Ok)));
+//! ```
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -56,6 +67,14 @@ impl Status {
     }
 
     /// Whether a tag may become the head's number in this status.
+    ///
+    /// ```
+    /// use finality_core::head::Status;
+    ///
+    /// // A node that has thrown the block away still has the chain that it was on.
+    /// assert!(Status::Ok.is_usable() && Status::Pruned.is_usable());
+    /// assert!(!Status::Diverged.is_usable() && !Status::NodeBehind.is_usable());
+    /// ```
     #[must_use]
     pub const fn is_usable(self) -> bool {
         matches!(self, Self::Ok | Self::Pruned)
@@ -85,6 +104,17 @@ pub struct EthereumPosition {
 }
 
 /// The answer of `GET /v1/head`.
+///
+/// ```
+/// use finality_core::head::{HeadReport, Source, Status};
+///
+/// let body = br#"{"number":12345,"hex":"0x3039","hash":null,"source":"espresso","mode":"espresso","status":"ok",
+///     "espresso":{"number":12345,"hotshot_height":991},"ethereum":null,"chain_id":22266222,
+///     "updated_at":"2026-01-01T00:00:00.123Z","a member of a later version":1}"#;
+/// let report = HeadReport::parse(body)?;
+/// assert_eq!((report.number, report.source, report.status), (12345, Source::Espresso, Status::Ok));
+/// # Ok::<(), finality_core::head::HeadReportError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeadReport {
     /// The head: the L2 block number that tags become.
@@ -165,6 +195,14 @@ impl NoHeadReport {
 /// With `wait_seconds` above zero the sidecar answers as soon as the number is above `after` or the
 /// status differs from `status`, else after that time with the current head. Without `after` and
 /// `status` it answers at once.
+///
+/// ```
+/// use finality_core::head::{HeadQuery, Status};
+///
+/// let query = HeadQuery { after: Some(12345), status: Some(Status::Ok), wait_seconds: 25 };
+/// assert_eq!(query.path(), "/v1/head?after=12345&status=ok&wait=25s");
+/// assert_eq!(HeadQuery::default().path(), "/v1/head");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HeadQuery {
     /// The number that the client already has.

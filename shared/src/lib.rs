@@ -13,6 +13,11 @@
 //!
 //! Wrong layer? The Envoy filter is `finality-filter`; verification and the store are `finality-sidecar`.
 
+/// The examples of the README run as those of the documentation do.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod build;
 pub mod head;
 pub mod headers;

@@ -4,6 +4,15 @@
 use crate::head::Status;
 
 /// Why a request is not forwarded to the node.
+///
+/// ```
+/// use finality_core::refusal::Refusal;
+///
+/// let refusal = Refusal::BatchTooLong { limit: 1000 };
+/// assert_eq!((refusal.code(), refusal.http_status(), refusal.reason()), (-32600, 413, "batch_too_long"));
+/// // The message names the setting.
+/// assert!(refusal.message().contains("max_batch_length"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The body may hold a tag but is not valid JSON.

@@ -81,7 +81,8 @@ fn cargo(workspace: &Workspace, compiler: &Compiler) -> Command {
     cargo
 }
 
-fn debian_cargo(workspace: &Workspace, linker: &Path) -> Command {
+/// Debian's cargo and compiler, which see nothing of rustup's.
+pub(crate) fn debian_cargo(workspace: &Workspace, linker: &Path) -> Command {
     let mut cargo = Command::new(wasm::DEBIAN_CARGO);
     workspace::forget_outer_cargo(&mut cargo);
     for (name, _) in std::env::vars_os() {

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{lint, process, scenarios::Parts, tools::cache::Cache, workspace::Workspace};
+use crate::{lint, package, process, scenarios::Parts, tools::cache::Cache, workspace::Workspace};
 
 /// Tests that passed and failed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,7 @@ pub(crate) fn run(workspace: &Workspace, cache: &Cache, force_fallback: bool) ->
         // Documentation examples are among them.
         run_tests(cargo.args(["test", "--workspace", "--no-fail-fast"]), counts)
     });
+    gate.step("finality-core for others", |_| package::check(workspace, force_fallback, false));
     match &parts {
         Some(parts) => gate.step("scenarios", |counts| {
             process::step("scenarios on a real Envoy");

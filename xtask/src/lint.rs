@@ -1,4 +1,4 @@
-//! Format and lints.
+//! Format, lints, and the part of the documents that is written by a program.
 
 use std::path::PathBuf;
 
@@ -52,6 +52,15 @@ pub(crate) fn documentation(workspace: &Workspace) -> Result<()> {
     let mut cargo = workspace.cargo();
     cargo.env("RUSTDOCFLAGS", "--deny warnings");
     process::run(cargo.args(["doc", "--workspace", "--no-deps"]))
+}
+
+/// Writes the tables of docs/configuration.md; the tests say when they are stale.
+///
+/// # Errors
+/// The page cannot be written, or has lost the marks between which its tables stand.
+pub(crate) fn write_tables(workspace: &Workspace) -> Result<()> {
+    process::step("docs/configuration.md");
+    process::run(workspace.cargo().args(["run", "--quiet", "--package", "finality-docs"]))
 }
 
 /// Checks licences, bans and sources of the dependencies; advisories need the network and are left

@@ -17,6 +17,7 @@ mod edge_configuration;
 mod edge_sidecar;
 mod edge_streaming;
 mod edge_trap;
+mod edge_watching;
 mod edge_websocket;
 mod envoy_restart;
 mod fixtures;

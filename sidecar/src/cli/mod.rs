@@ -14,7 +14,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use self::{exit::Failure, flags::SettingFlags};
 
@@ -44,6 +44,12 @@ enum Command {
     /// Reads a payload of the namespace from standard input and prints the batch, or the check that refuses it
     #[command(subcommand)]
     Decode(decode::Command),
+}
+
+/// The command line; the tests of the documents try what they show against it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command that the process was started with.

@@ -80,11 +80,13 @@ pub const SETTINGS: &[Setting] = &[
     ),
     Setting::urls(
         "l1_rpc",
-        "URLs of L1 execution RPCs; a later one is asked when those before fail",
+        "URLs of L1 execution RPCs; a later one is asked when those before fail, and one that lags or \
+         contradicts a final block is not used",
     ),
     Setting::urls(
         "query_service_url",
-        "URLs of HotShot query services, of which a majority must agree; a single one is trusted",
+        "URLs of HotShot query services with their version, such as https://host/v1, of which a majority must agree; a \
+         single one is trusted",
     ),
     Setting::optional(
         "light_client_address",
@@ -98,7 +100,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting::optional_list(
         "batcher_addresses",
         "Addresses that may sign batches, instead of the contract; ADDRESS@FIRST..END limits one to \
-         batches with an L1 origin from FIRST to before END, either of which may be left out",
+         batches with an L1 origin from FIRST to before END, either of which may be left out; one that is added \
+         later needs its range, so that its first batches are found",
     ),
     Setting::optional(
         "namespace",

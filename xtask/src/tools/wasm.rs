@@ -109,7 +109,7 @@ pub(crate) fn set_up(workspace: &Workspace, forced: bool) -> Result<Compiler> {
         let debian = debian(workspace);
         let facts = Facts {
             forced,
-            target_installed: target_installed(workspace),
+            target_installed: is_installed(workspace, TARGET),
             rustup_may_install,
             debian_ready: debian.is_ok(),
             apt: apt(),
@@ -118,14 +118,7 @@ pub(crate) fn set_up(workspace: &Workspace, forced: bool) -> Result<Compiler> {
             Choice::Installed => return Ok(Compiler::Rustup),
             Choice::DebianReady => return debian,
             Choice::AddTarget => {
-                process::step(format_args!("rustup target add {TARGET}"));
-                let mut rustup = Command::new("rustup");
-                rustup.args(["target", "add", TARGET]).current_dir(&workspace.root);
-                if let Err(error) = process::output(&mut rustup) {
-                    process::step(format_args!(
-                        "rustup cannot add it ({error:#}); trying Debian's packages"
-                    ));
-                }
+                add(workspace, TARGET);
                 // Once is enough: whether it helped shows by the target alone.
                 rustup_may_install = false;
             }
@@ -146,10 +139,23 @@ fn advice() -> String {
     )
 }
 
-fn target_installed(workspace: &Workspace) -> bool {
+/// Whether the Rust toolchain has the standard library of a target.
+pub(crate) fn is_installed(workspace: &Workspace, target: &str) -> bool {
     let mut rustc = Command::new("rustc");
-    rustc.args(["--print", "target-libdir", "--target", TARGET]).current_dir(&workspace.root);
+    rustc.args(["--print", "target-libdir", "--target", target]).current_dir(&workspace.root);
     process::output(&mut rustc).is_ok_and(|folder| Path::new(folder.trim()).is_dir())
+}
+
+/// Has rustup get it. Says whether it could.
+pub(crate) fn add(workspace: &Workspace, target: &str) -> bool {
+    process::step(format_args!("rustup target add {target}"));
+    let mut rustup = Command::new("rustup");
+    rustup.args(["target", "add", target]).current_dir(&workspace.root);
+    let added = process::output(&mut rustup);
+    if let Err(error) = &added {
+        process::step(format_args!("rustup cannot add it: {error:#}"));
+    }
+    added.is_ok()
 }
 
 fn rustup_may_install() -> bool {

@@ -1,0 +1,31 @@
+//! What the documents say is so: every Markdown file of the checkout, the dashboard and the alert rules.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failure is a panic with its place"
+)]
+
+mod blocks;
+mod commands;
+mod links;
+mod metrics;
+mod page;
+mod watching;
+
+/// Fails with all that is wrong, not only the first.
+fn assert_none(problems: &[String]) {
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+#[test]
+fn the_tables_of_settings_are_those_of_the_code() {
+    let page = std::fs::read_to_string(page::root().join(finality_docs::PAGE)).unwrap();
+    assert!(
+        finality_docs::with_tables(&page).unwrap() == page,
+        "{} is stale: run `cargo xtask docs`",
+        finality_docs::PAGE
+    );
+}

@@ -1,0 +1,143 @@
+//! Every series that sidecar and filter export, as Prometheus sees them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    sync::LazyLock,
+    time::Duration,
+};
+
+use finality_core::head::{Source, Status};
+use finality_sidecar::{
+    telemetry::metrics::{BatchResult, Metrics, Outcome, QueryFault, Target},
+    verifier::CatchUp,
+};
+use regex::Regex;
+use serde_json::Value;
+
+use crate::page::root;
+
+/// The values of each label of each metric.
+pub(crate) type Exported = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
+
+static EXPORTED: LazyLock<Exported> = LazyLock::new(|| {
+    let mut exported = Exported::new();
+    sidecar(&mut exported);
+    filter(&mut exported);
+    exported
+});
+
+/// All metrics, by the names in queries.
+pub(crate) fn exported() -> &'static Exported {
+    &EXPORTED
+}
+
+/// The sidecar's own registry, once everything has happened.
+fn sidecar(exported: &mut Exported) {
+    let metrics = Metrics::new();
+    metrics.head(2, Source::Espresso, Status::Ok, jiff::Timestamp::UNIX_EPOCH);
+    metrics.node_latest(3);
+    metrics.hotshot_heights(4, 5);
+    metrics.catch_up(Some(CatchUp {
+        blocks_left: 1,
+        percent: 1.0,
+        blocks_per_second: Some(1.0),
+        seconds_left: Some(1),
+    }));
+    metrics.batch(BatchResult::Confirmed);
+    metrics.rejected("signature", 1);
+    metrics.tick(Duration::ZERO);
+    metrics.reset("keys");
+    metrics.contradiction();
+    metrics.store_write(true);
+    metrics.refused_regression();
+    metrics.upstream(Target::L1, Outcome::Ok, Duration::ZERO);
+    for fault in [QueryFault::Error, QueryFault::Outvoted, QueryFault::Late, QueryFault::Behind] {
+        metrics.query_fault(0, fault);
+    }
+    metrics.http_request("/v1/head", 200);
+    let text = metrics.render();
+    let sample = Regex::new(r"^(\w+)(?:\{(.*)\})? \S+$").unwrap();
+    let label = Regex::new(r#"(\w+)="([^"]*)""#).unwrap();
+    let mut samples = 0;
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let parts = sample.captures(line).unwrap_or_else(|| panic!("{line}"));
+        let labels = exported.entry(parts[1].to_owned()).or_default();
+        for pair in label.captures_iter(parts.get(2).map_or("", |labels| labels.as_str())) {
+            labels.entry(pair[1].to_owned()).or_default().insert(pair[2].to_owned());
+        }
+        samples += 1;
+    }
+    assert!(samples > 50, "only {samples} samples in\n{text}");
+}
+
+/// The filter's metrics after Envoy has made labels of them, by the rules of the shipped configuration.
+fn filter(exported: &mut Exported) {
+    let shipped = fs::read_to_string(root().join("envoy/envoy.yaml")).unwrap();
+    let shipped: Value = serde_saphyr::from_str(&shipped).unwrap();
+    let rules: Vec<_> = shipped["stats_config"]["stats_tags"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| {
+            let text = |key: &str| rule[key].as_str().unwrap();
+            (text("tag_name"), Regex::new(text("regex")).unwrap())
+        })
+        .collect();
+    for name in finality_filter::metrics::names() {
+        let full = format!("wasmcustom.{name}");
+        // Envoy takes the first group out of the name and makes the second one the label's value.
+        let mut labels = BTreeMap::new();
+        let mut cuts = Vec::new();
+        for (tag, regex) in &rules {
+            if let Some(found) = regex.captures(&full) {
+                labels.insert((*tag).to_owned(), found[2].to_owned());
+                cuts.push(found.get(1).unwrap().range());
+            }
+        }
+        cuts.sort_by_key(|cut| std::cmp::Reverse(cut.start));
+        let mut shown = full;
+        for cut in cuts {
+            shown.replace_range(cut, "");
+        }
+        let known =
+            exported.entry(shown.strip_prefix("wasmcustom.").unwrap().to_owned()).or_default();
+        for (label, value) in labels {
+            known.entry(label).or_default().insert(value);
+        }
+    }
+}
+
+/// What is wrong with a word that looks like a metric, if anything. A word may be cut off by an ellipsis or by
+/// something in angle brackets, and may bear labels.
+pub(crate) fn problem_of_name(word: &str) -> Option<String> {
+    // A member of the Go proxy's configuration, and the names of files.
+    let other = word == "espresso_tag" || word.contains('.');
+    let ours = ["espresso_", "finality_filter_"].iter().any(|prefix| word.starts_with(prefix));
+    if other || !ours {
+        return None;
+    }
+    let name = word.split(['{', '…', '<']).next().unwrap_or_default();
+    let is_whole = name.len() == word.len() || word[name.len()..].starts_with('{');
+    let plain = finality_filter::metrics::names();
+    let mut known = exported().keys().chain(&plain);
+    let exists = known.any(|known| if is_whole { known == name } else { known.starts_with(name) });
+    (!exists).then(|| format!("there is no metric {word}"))
+}
+
+#[test]
+fn metrics_of_both_are_known_with_their_labels() {
+    let exported = exported();
+    let values = |metric: &str, label: &str| -> Vec<&str> {
+        exported[metric][label].iter().map(String::as_str).collect()
+    };
+    assert_eq!(values("espresso_hotshot_height", "kind"), ["latest", "seen"]);
+    assert_eq!(values("espresso_verifier_batches_total", "result").len(), 4);
+    assert!(values("espresso_verifier_tick_duration_seconds_bucket", "le").contains(&"+Inf"));
+    assert!(values("finality_filter_refused_total", "finality_reason").contains(&"no_head"));
+    assert!(
+        values("finality_filter_answers_refused_total", "finality_reason").contains(&"chain_id")
+    );
+    assert_eq!(values("finality_filter_build_info", "finality_version").len(), 1);
+    assert!(exported["finality_filter_requests_total"].is_empty());
+}

@@ -1,0 +1,98 @@
+//! What every key of the configuration is, for documents. The module itself bears the names alone.
+
+/// A key of the configuration, as documents describe it in Markdown.
+#[derive(Debug)]
+pub struct Key {
+    /// The name.
+    pub name: &'static str,
+    /// The value without the key: JSON as code, or words.
+    pub default: &'static str,
+    /// What it is.
+    pub meaning: &'static str,
+}
+
+const fn key(name: &'static str, default: &'static str, meaning: &'static str) -> Key {
+    Key { name, default, meaning }
+}
+
+/// Every key, in the order of documents and messages.
+pub const KEYS: [Key; 21] = [
+    key("sidecar_cluster", "required", "the Envoy cluster of the sidecar"),
+    key("sidecar_authority", "`sidecar_cluster`", "the `:authority` of requests to it"),
+    key("chain_id", "none", "the L2 chain; a head of another chain is refused"),
+    key(
+        "cache_key",
+        "`\"default\"`",
+        "name of the head shared by all workers; a new name starts without a head",
+    ),
+    key("tags", "`[\"espresso\"]`", "the strings that are replaced"),
+    key(
+        "scope",
+        "`\"params\"`",
+        "`params`: anywhere inside `params`, in every method but the never-list; `block-parameters`: only where a \
+         block may stand, by the method table. Recommended when `finalized` is a tag",
+    ),
+    key(
+        "never_methods",
+        "`{\"defaults\": true, \"extra\": []}`",
+        "methods whose parameters are never touched: signing, hashing, administration",
+    ),
+    key("max_batch_length", "`1000`", "the longest batch that may hold a tag"),
+    key("max_depth", "`128`", "the deepest nesting of a body that may hold a tag"),
+    key(
+        "max_held_bytes",
+        "`262144`",
+        "the most that a body which is rewritten while it passes may have between a tag and its `method`",
+    ),
+    key(
+        "framing",
+        "`\"chunked\"`",
+        "`exact`: the rewritten request bears a content-length; needs `allow_on_headers_stop_iteration: true`. \
+         `chunked`: works anywhere",
+    ),
+    key("content_encoding", "`\"refuse\"`", "`pass` lets encoded bodies through uninspected"),
+    key(
+        "max_body_bytes",
+        "none, or `1000000`",
+        "the longest body. None with `framing: chunked` and `freshness: cached`, where bodies above 64 KiB are \
+         rewritten while they pass; elsewhere bodies are held, and it must stay below the listener's buffer limit \
+         (1 MiB)",
+    ),
+    key(
+        "freshness",
+        "`\"cached\"`",
+        "`strict`: the sidecar is asked for each body with a tag, so that several Envoys agree at once; without its \
+         answer the body is refused. See [freshness](freshness.md)",
+    ),
+    key("freshness_timeout", "`\"2s\"`", "how long such a body waits for that answer"),
+    key(
+        "max_contact_age",
+        "`\"5m\"`",
+        "how long a head is used without an answer of the sidecar; `\"0s\"`: for ever",
+    ),
+    key("poll_tick", "`\"1s\"`", "time between two looks at whether a poll is due"),
+    key(
+        "long_poll",
+        "`\"25s\"`",
+        "how long the sidecar may hold an answer back until there is news",
+    ),
+    key("poll_timeout", "`long_poll` + 5 s", "when a poll counts as failed"),
+    key("poll_backoff_max", "`\"30s\"`", "the longest pause after failed polls"),
+    key(
+        "head_header",
+        "`\"x-finality-head\"`",
+        "response header with the number that the tags became; `\"\"`: off",
+    ),
+];
+
+/// The names alone, found when the module is compiled, so that it does not bear the rest.
+#[allow(clippy::indexing_slicing, reason = "a slip fails when the module is compiled")]
+pub(super) const NAMES: [&str; KEYS.len()] = {
+    let mut names = [""; KEYS.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = KEYS[index].name;
+        index += 1;
+    }
+    names
+};
