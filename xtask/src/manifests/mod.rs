@@ -21,7 +21,10 @@ use anyhow::{Context, Result, bail};
 use crate::{
     process,
     scenarios::Parts,
-    tools::{cache::Cache, hadolint::HADOLINT},
+    tools::{
+        cache::Cache,
+        linters::{HADOLINT, ZIZMOR},
+    },
     workspace::Workspace,
 };
 use node::Node;
@@ -56,7 +59,7 @@ pub(crate) fn run(workspace: &Workspace, cache: &Cache, parts: &Parts, write: bo
     node.compose(&out, &places.envoy.join("compose/compose.yaml"))?;
     envoy::validate(&places.envoy, &out, parts)?;
     sidecar::read_settings(&out, &parts.sidecar)?;
-    images(workspace, cache)?;
+    lint(workspace, cache)?;
     node.workflows(&files_in(&workspace.root.join(".github/workflows"))?)
 }
 
@@ -130,19 +133,21 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Images cannot be built without a daemon; what can be said without one is whether their files are well made.
-fn images(workspace: &Workspace, cache: &Cache) -> Result<()> {
-    let hadolint = match HADOLINT.find(cache) {
-        Ok(found) => found.path,
-        Err(error) if cfg!(all(target_os = "linux", target_arch = "x86_64")) => return Err(error),
-        Err(_) => {
-            process::step("Dockerfiles are not checked: there is no hadolint for this machine");
-            return Ok(());
+/// Images cannot be built without a daemon, nor releases be made; whether their files are well made can be said.
+fn lint(workspace: &Workspace, cache: &Cache) -> Result<()> {
+    let root = &workspace.root;
+    let dockerfiles: &[&str] = &["sidecar/Dockerfile", "filter/Dockerfile"];
+    let workflows: &[&str] = &["--offline", "--quiet", ".github/workflows"];
+    for (tool, arguments) in [(&HADOLINT, dockerfiles), (&ZIZMOR, workflows)] {
+        match tool.find(cache) {
+            Ok(found) => process::run(Command::new(found.path).current_dir(root).args(arguments))?,
+            Err(error) if cfg!(all(target_os = "linux", target_arch = "x86_64")) => {
+                return Err(error);
+            }
+            Err(error) => process::step(format_args!("not checked: {error:#}")),
         }
-    };
-    let mut command = Command::new(hadolint);
-    command.current_dir(&workspace.root).args(["sidecar/Dockerfile", "filter/Dockerfile"]);
-    process::run(&mut command)
+    }
+    Ok(())
 }
 
 #[cfg(test)]

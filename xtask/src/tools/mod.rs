@@ -6,7 +6,7 @@
 pub(crate) mod anvil;
 pub(crate) mod cache;
 pub(crate) mod envoy;
-pub(crate) mod hadolint;
+pub(crate) mod linters;
 pub(crate) mod wasm;
 pub(crate) mod wheel;
 
