@@ -28,6 +28,14 @@ lint:
 filter:
     cargo xtask filter
 
+# Check gateways, chart, images and workflows; `just manifests --write` renders anew
+manifests *arguments:
+    cargo xtask manifests {{ arguments }}
+
+# Build the module a second time in another folder: it must be the same
+reproduce:
+    cargo xtask reproduce
+
 # Set up Envoy, Anvil and the wasm compiler, and print what will be used
 tools:
     cargo xtask tools

@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{lint, package, process, scenarios::Parts, tools::cache::Cache, workspace::Workspace};
+use crate::{
+    lint, manifests, package, process, reproduce, scenarios::Parts, tools::cache::Cache,
+    workspace::Workspace,
+};
 
 /// Tests that passed and failed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -78,11 +81,22 @@ pub(crate) fn run(workspace: &Workspace, cache: &Cache, force_fallback: bool) ->
     });
     gate.step("finality-core for others", |_| package::check(workspace, force_fallback, false));
     match &parts {
-        Some(parts) => gate.step("scenarios", |counts| {
-            process::step("scenarios on a real Envoy");
-            run_tests(&mut parts.scenarios(workspace), counts)
-        }),
-        None => gate.skip("scenarios", "a step before has failed"),
+        Some(parts) => {
+            gate.step("reproducible module", |_| {
+                process::step("the module, built a second time");
+                reproduce::run(workspace, force_fallback)
+            });
+            gate.step("manifests", |_| manifests::run(workspace, cache, parts, false));
+            gate.step("scenarios", |counts| {
+                process::step("scenarios on a real Envoy");
+                run_tests(&mut parts.scenarios(workspace), counts)
+            });
+        }
+        None => {
+            gate.skip("reproducible module", "a step before has failed");
+            gate.skip("manifests", "a step before has failed");
+            gate.skip("scenarios", "a step before has failed");
+        }
     }
     gate.conclude()
 }

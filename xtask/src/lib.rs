@@ -8,9 +8,11 @@ mod filter;
 mod fuzz;
 mod gate;
 mod lint;
+mod manifests;
 mod module;
 mod package;
 mod process;
+mod reproduce;
 mod scenarios;
 mod tools;
 mod workspace;
@@ -20,7 +22,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand, builder::FalseyValueParser};
 
-use crate::{tools::cache::Cache, workspace::Workspace};
+use crate::{scenarios::Parts, tools::cache::Cache, workspace::Workspace};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -61,6 +63,14 @@ enum Task {
     },
     /// Build and check the module: target/filter/finality_filter.wasm
     Filter,
+    /// Build the module a second time in another folder: it must be the same, byte for byte
+    Reproduce,
+    /// Check the configuration of gateways, the chart, the images and the workflows
+    Manifests {
+        /// Write the rendered manifests instead of comparing with them
+        #[arg(long)]
+        write: bool,
+    },
     /// Set up Envoy, Anvil and the wasm compiler, and print what will be used
     Tools,
     /// Format the code
@@ -124,6 +134,11 @@ fn run(arguments: &Arguments) -> Result<()> {
         Task::E2e { scenarios, .. } => scenarios::run(&workspace, &cache, forced, scenarios),
         Task::Demo { check } => scenarios::demo(&workspace, &cache, forced, *check),
         Task::Filter => filter::build(&workspace, forced).map(|_| ()),
+        Task::Reproduce => reproduce::run(&workspace, forced),
+        Task::Manifests { write } => {
+            let parts = Parts::prepare(&workspace, &cache, forced)?;
+            manifests::run(&workspace, &cache, &parts, *write)
+        }
         Task::Tools => tools::report(&workspace, &cache, forced),
         Task::Fmt { check } => lint::format(&workspace, *check),
         Task::Lint => lint::lint(&workspace, &cache),

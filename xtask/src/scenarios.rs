@@ -19,9 +19,12 @@ use crate::{
 /// What the devnet is made of, handed to it by environment variables.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    sidecar: PathBuf,
-    filter: PathBuf,
-    envoy: PathBuf,
+    /// The sidecar's program.
+    pub(crate) sidecar: PathBuf,
+    /// The module.
+    pub(crate) filter: PathBuf,
+    /// The program.
+    pub(crate) envoy: PathBuf,
     anvil: PathBuf,
     envoy_yaml: PathBuf,
     devnet: PathBuf,

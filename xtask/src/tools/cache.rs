@@ -46,8 +46,8 @@ impl Cache {
         Some(self.root.join("bin").join(name)).filter(|path| process::is_program(path))
     }
 
-    /// The program `name` in `folder` of the cache. If it is not there, `fetch` is called with an
-    /// empty folder and gives the program's place in it; only what is complete is ever seen in the
+    /// The program, library or folder `name` in `folder` of the cache. If it is not there, `fetch` is called with an
+    /// empty folder and gives its place in it; only what is complete is ever seen in the
     /// cache, also when we are killed at any moment, and two processes fetch one after the other.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl Cache {
         fetch: impl FnOnce(&Path) -> Result<PathBuf>,
     ) -> Result<PathBuf> {
         let program = self.root.join(folder).join(name);
-        if process::is_program(&program) {
+        if program.exists() {
             return Ok(program);
         }
         self.fill(&program, fetch)?;
@@ -71,7 +71,7 @@ impl Cache {
         let _lock = self.lock().with_context(|| {
             format!("cannot write the cache {} (FINALITY_CACHE names another)", self.root.display())
         })?;
-        if process::is_program(program) {
+        if program.exists() {
             return Ok(());
         }
         self.remove_leftovers()?;

@@ -6,7 +6,9 @@
 pub(crate) mod anvil;
 pub(crate) mod cache;
 pub(crate) mod envoy;
+pub(crate) mod linters;
 pub(crate) mod wasm;
+pub(crate) mod wheel;
 
 use std::{
     env,
@@ -47,7 +49,7 @@ pub(crate) struct Found {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Version(u64, u64, u64);
+pub(crate) struct Version(pub(crate) u64, pub(crate) u64, pub(crate) u64);
 
 impl Version {
     /// The first thing like `1.2.3` in what a program says of itself.

@@ -1,0 +1,99 @@
+//! Checks that are done by libraries from npm.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::{process, tools::cache::Cache, workspace::Workspace};
+
+const PACKAGE: &str = include_str!("package.json");
+const LOCK: &str = include_str!("package-lock.json");
+const SCRIPT: &str = include_str!("manifests.mjs");
+
+/// The script with its libraries.
+pub(super) struct Node {
+    script: PathBuf,
+}
+
+impl Node {
+    /// Fetches the libraries if they are not in the cache.
+    ///
+    /// # Errors
+    /// There is no npm, or it fails.
+    pub(super) fn set_up(workspace: &Workspace, cache: &Cache) -> Result<Self> {
+        let version: String =
+            Sha256::digest(LOCK).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let libraries = cache.keep(&format!("manifests-{version}"), "node_modules", |empty| {
+            process::step("fetching schemas");
+            fs::write(empty.join("package.json"), PACKAGE)?;
+            fs::write(empty.join("package-lock.json"), LOCK)?;
+            let mut npm = Command::new("npm");
+            npm.current_dir(empty)
+                .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
+                .arg("--cache")
+                .arg(empty.join("npm-cache"));
+            process::output(&mut npm).context("npm (Node)")?;
+            Ok(empty.join("node_modules"))
+        })?;
+
+        // Node looks for libraries beside the script.
+        let folder = workspace.target.join("manifests");
+        fs::create_dir_all(&folder)?;
+        let link = folder.join("node_modules");
+        if fs::symlink_metadata(&link).is_ok() {
+            fs::remove_file(&link)?;
+        }
+        std::os::unix::fs::symlink(libraries, &link)?;
+        let script = folder.join("manifests.mjs");
+        fs::write(&script, SCRIPT)?;
+        Ok(Self { script })
+    }
+
+    /// What a YAML file holds.
+    ///
+    /// # Errors
+    /// It is not YAML.
+    pub(super) fn read(&self, file: &Path) -> Result<Value> {
+        let text = process::output(Command::new("node").arg(&self.script).arg("json").arg(file))?;
+        let mut values: Vec<Value> = serde_json::from_str(&text)?;
+        values.pop().with_context(|| format!("{} is empty", file.display()))
+    }
+
+    /// Checks all resources, and writes what Envoy and the sidecar would get.
+    ///
+    /// # Errors
+    /// A resource is wrong.
+    pub(super) fn check(&self, out: &Path, files: &[PathBuf]) -> Result<()> {
+        self.run(Command::new("node").arg(&self.script).arg("check").arg(out).args(files))
+    }
+
+    /// Writes what the sidecar would get from Compose.
+    ///
+    /// # Errors
+    /// The file is not YAML, or has no sidecar.
+    pub(super) fn compose(&self, out: &Path, file: &Path) -> Result<()> {
+        self.run(Command::new("node").arg(&self.script).arg("compose").arg(out).arg(file))
+    }
+
+    /// Checks workflows.
+    ///
+    /// # Errors
+    /// A workflow is wrong.
+    pub(super) fn workflows(&self, files: &[PathBuf]) -> Result<()> {
+        self.run(Command::new("node").arg(&self.script).arg("workflows").args(files))
+    }
+
+    /// Its complaints go to our own standard error.
+    fn run(&self, command: &mut Command) -> Result<()> {
+        if !command.status().context("cannot start `node`")?.success() {
+            bail!("a manifest is wrong: the lines above say which");
+        }
+        Ok(())
+    }
+}

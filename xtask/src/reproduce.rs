@@ -1,0 +1,121 @@
+//! Whether the module is the same wherever it is built.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    filter, process,
+    workspace::{self, Workspace},
+};
+
+/// Builds the module here, and again from a copy in another folder, with another home of cargo, so that no path of this
+/// machine can have gone into it unnoticed. What the second build needs is kept in the target folder, and made once.
+///
+/// # Errors
+/// The two differ, or one cannot be built.
+pub(crate) fn run(workspace: &Workspace, force_fallback: bool) -> Result<()> {
+    let first = filter::build(workspace, force_fallback)?;
+
+    let folder = workspace.target.join("reproduce");
+    let copy = folder.join("a/copy/in/another/folder");
+    if copy.exists() {
+        fs::remove_dir_all(&copy)?;
+    }
+    copy_sources(workspace, &copy)?;
+    let cargo_home = folder.join("cargo");
+    other_cargo_home(&cargo_home)?;
+    let target = folder.join("target");
+    let mut again = Command::new(std::env::current_exe().context("our own program")?);
+    workspace::forget_outer_cargo(&mut again);
+    again
+        .current_dir(&copy)
+        .env("CARGO_HOME", cargo_home)
+        .env("CARGO_TARGET_DIR", &target)
+        // The copy has no repository to take it from.
+        .env("FINALITY_COMMIT", commit(workspace)?)
+        .arg("filter");
+    if force_fallback {
+        again.arg("--force-fallback");
+    }
+    process::run(&mut again)?;
+
+    let second = target.join("filter/finality_filter.wasm");
+    if fs::read(&first)? != fs::read(&second)? {
+        bail!(
+            "the module is another one when it is built elsewhere: compare {} and {}",
+            first.display(),
+            second.display()
+        );
+    }
+    println!("both builds are the same");
+    Ok(())
+}
+
+/// The files that are under version control or could be.
+fn copy_sources(workspace: &Workspace, to: &Path) -> Result<()> {
+    let list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+    let names = process::output(git(workspace).args(list))?;
+    for name in names.split('\0').filter(|name| !name.is_empty()) {
+        let source = workspace.root.join(name);
+        // One that is deleted, but not yet for git.
+        if !source.is_file() {
+            continue;
+        }
+        let target = to.join(name);
+        fs::create_dir_all(target.parent().context("a file has a folder")?)?;
+        fs::copy(&source, &target).with_context(|| source.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// A home of cargo under another path, with the same sources and configuration in it.
+fn other_cargo_home(path: &Path) -> Result<()> {
+    if path.exists() {
+        fs::remove_dir_all(path)?;
+    }
+    fs::create_dir_all(path)?;
+    for name in ["registry", "config.toml"] {
+        let own: PathBuf = workspace::cargo_home().join(name);
+        if own.exists() {
+            std::os::unix::fs::symlink(own, path.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// The commit that a build here names.
+fn commit(workspace: &Workspace) -> Result<String> {
+    match std::env::var("FINALITY_COMMIT") {
+        Ok(commit) => Ok(commit),
+        Err(_) => {
+            let commit = process::output(git(workspace).args(["rev-parse", "--short=12", "HEAD"]))?;
+            Ok(commit.trim().to_owned())
+        }
+    }
+}
+
+fn git(workspace: &Workspace) -> Command {
+    let mut git = Command::new("git");
+    git.current_dir(&workspace.root);
+    git
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_copy_holds_the_sources_and_not_what_was_built() {
+        let workspace = Workspace::find().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        copy_sources(&workspace, folder.path()).unwrap();
+        assert!(folder.path().join("xtask/src/reproduce.rs").is_file());
+        assert!(folder.path().join(".cargo/config.toml").is_file());
+        assert!(!folder.path().join("target").exists() && !folder.path().join(".git").exists());
+    }
+}
