@@ -44,7 +44,7 @@ tools:
 fuzz *arguments:
     cargo xtask fuzz {{ arguments }}
 
-# Run the benchmarks of the core, or those of the `filter` in Envoy or of the `verifier`
+# Run the benchmarks of the core, or those of the `filter` in Envoy, of the `propagation` of heads or of the `verifier`
 bench *arguments:
     cargo xtask bench {{ arguments }}
 

@@ -97,10 +97,10 @@ enum Task {
         /// Names of targets; none means all
         targets: Vec<String>,
     },
-    /// Run benchmarks: `filter` measures the filter in Envoy beside a bare Envoy, `verifier` the verifier against
-    /// canned services, all else goes to those of the core
+    /// Run benchmarks: `filter` measures the filter in Envoy beside a bare Envoy, `propagation` how fast a new head
+    /// reaches requests, `verifier` the verifier against canned services, all else goes to those of the core
     Bench {
-        /// `filter`, or `verifier` and arguments, or arguments for the benchmark program of the core
+        /// `filter`, `propagation`, or `verifier` and arguments, or arguments for the benchmark program of the core
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

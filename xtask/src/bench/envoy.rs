@@ -17,7 +17,7 @@ use super::client::Connection;
 const PATIENCE: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_millis(20);
 
-/// A running Envoy with one worker. Dropping it kills it.
+/// A running Envoy. Dropping it kills it.
 #[derive(Debug)]
 pub(super) struct Envoy {
     child: Child,
@@ -26,7 +26,8 @@ pub(super) struct Envoy {
 }
 
 impl Envoy {
-    /// Starts one and waits until it takes requests. With a filter module, that is in the chain.
+    /// Starts one with so many workers and waits until it takes requests. With a filter module, that is in the
+    /// chain.
     ///
     /// # Errors
     /// It does not start; its log is in the folder.
@@ -37,6 +38,7 @@ impl Envoy {
         filter: Option<&Path>,
         upstream: u16,
         sidecar: u16,
+        concurrency: u32,
     ) -> Result<Self> {
         let configuration = folder.join(format!("{name}.json"));
         let admin = folder.join(format!("{name}.admin"));
@@ -50,7 +52,13 @@ impl Envoy {
             .arg(&configuration)
             .arg("--admin-address-path")
             .arg(&admin)
-            .args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"])
+            .args([
+                "--concurrency",
+                &concurrency.to_string(),
+                "--disable-hot-restart",
+                "--log-level",
+                "warning",
+            ])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

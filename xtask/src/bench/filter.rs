@@ -44,7 +44,7 @@ pub(super) fn run(workspace: &Workspace, cache: &Cache, force_fallback: bool) ->
     let folder = tempfile::tempdir()?;
     let (upstream, sidecar) = (Server::start()?, Server::start()?);
     let start = |name: &str, module: Option<&Path>| {
-        Envoy::start(&program, name, folder.path(), module, upstream.port, sidecar.port)
+        Envoy::start(&program, name, folder.path(), module, upstream.port, sidecar.port, 1)
     };
     let (bare, filtered) = (start("bare", None)?, start("filter", Some(&module))?);
     let shapes = shapes();
@@ -113,7 +113,7 @@ fn shapes() -> Vec<Shape> {
 }
 
 /// A call of about 120 bytes; with call data, of about 200.
-fn call(id: usize, block: &str, data: Option<usize>) -> String {
+pub(super) fn call(id: usize, block: &str, data: Option<usize>) -> String {
     let address = format!("0x{id:040x}");
     match data {
         None => format!(
@@ -134,7 +134,7 @@ fn batch(calls: usize) -> String {
 }
 
 /// Waits until the filter has learned the head.
-fn wait_for_head(envoy: &Envoy) -> Result<()> {
+pub(super) fn wait_for_head(envoy: &Envoy) -> Result<()> {
     const TRIES: usize = 500;
     let request = client::post(&call(1, "espresso", None));
     let mut connection = Connection::open(envoy.port)?;

@@ -3,14 +3,15 @@
 mod client;
 mod envoy;
 mod filter;
+mod propagation;
 mod server;
 
 use anyhow::Result;
 
 use crate::{process, tools::cache::Cache, workspace::Workspace};
 
-/// Runs benchmarks: `filter` is the one of the filter in Envoy, `verifier` that of the sidecar; anything else goes to
-/// the criterion benchmarks of the core.
+/// Runs benchmarks: `filter` is the one of the filter in Envoy, `propagation` that of the head's way to requests,
+/// `verifier` that of the sidecar; anything else goes to the criterion benchmarks of the core.
 ///
 /// # Errors
 /// A part cannot be had, or the benchmark fails.
@@ -22,6 +23,9 @@ pub(crate) fn run(
 ) -> Result<()> {
     if arguments == ["filter"] {
         return filter::run(workspace, cache, force_fallback);
+    }
+    if arguments == ["propagation"] {
+        return propagation::run(workspace, cache, force_fallback);
     }
     let (package, bench, arguments) = match arguments.split_first() {
         Some((first, rest)) if first == "verifier" => ("finality-sidecar", "verifier", rest),
