@@ -7,7 +7,7 @@ use finality_sidecar::{cli::flags::SettingFlags, config::Config};
 use crate::page::root;
 
 /// Programs of others that the documents may show.
-const OTHERS: [&str; 32] = [
+const OTHERS: [&str; 36] = [
     "apt-get",
     "cat",
     "cd",
@@ -17,6 +17,7 @@ const OTHERS: [&str; 32] = [
     "diff",
     "docker",
     "echo",
+    "egctl",
     "envoy",
     "export",
     "gh",
@@ -32,7 +33,10 @@ const OTHERS: [&str; 32] = [
     "mkdir",
     "mv",
     "npm",
+    "openssl",
     "pip",
+    "podman",
+    "promtool",
     "rm",
     "rustup",
     "sha256sum",
