@@ -24,6 +24,14 @@ fmt *arguments:
 lint:
     cargo xtask lint
 
+# Write the tables of docs/configuration.md anew
+docs:
+    cargo xtask docs
+
+# Check finality-core as others get it; `just package --write` records its public interface anew
+package *arguments:
+    cargo xtask package {{ arguments }}
+
 # Build and check the module that Envoy loads
 filter:
     cargo xtask filter

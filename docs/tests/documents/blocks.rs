@@ -11,19 +11,19 @@ use crate::{
     page::{Block, files, pages, root},
 };
 
-/// Blocks of these are not judged: pictures, and what is the compiler's business.
-const NOT_JUDGED: [&str; 4] = ["", "text", "rust", "mermaid"];
+/// Blocks of these are not judged: pictures, and what the compiler or Helm judges.
+const NOT_JUDGED: [&str; 5] = ["", "text", "rust", "mermaid", "gotemplate"];
 
 fn problems(block: &Block) -> Vec<String> {
     let one = |problem: Option<String>| problem.into_iter().collect();
     match &*block.language {
         "sh" | "console" => commands::problems(&block.text),
         "json" => match serde_json::from_str::<Value>(&block.text) {
-            Ok(value) => filters(&value),
+            Ok(value) => configurations(&value),
             Err(error) => vec![error.to_string()],
         },
         "yaml" => match serde_saphyr::from_multiple::<Value>(&block.text) {
-            Ok(documents) => documents.iter().flat_map(filters).collect(),
+            Ok(documents) => documents.iter().flat_map(configurations).collect(),
             Err(error) => vec![error.to_string()],
         },
         "toml" => one(sidecar_file(&block.text)),
@@ -32,20 +32,65 @@ fn problems(block: &Block) -> Vec<String> {
     }
 }
 
-/// What is wrong with the filter's configurations in a document, as an object or as its text.
-fn filters(value: &Value) -> Vec<String> {
+/// What is wrong with the configurations in a document: those of the filter, as an object or as its text; settings
+/// of the sidecar in values of the chart; the filter's block of an Envoy.
+fn configurations(value: &Value) -> Vec<String> {
     let parsed = |text: &str| Config::parse(text.as_bytes()).err().map(|error| error.to_string());
     match value {
         Value::Object(members) if members.contains_key("sidecar_cluster") => {
             parsed(&value.to_string()).into_iter().collect()
         }
-        Value::Object(members) => members.values().flat_map(filters).collect(),
-        Value::Array(elements) => elements.iter().flat_map(filters).collect(),
+        Value::Object(members) => {
+            let mut problems: Vec<_> = members.values().flat_map(configurations).collect();
+            for place in ["settings", "secretSettings"] {
+                let settings = members.get(place).and_then(Value::as_object);
+                let names = settings.into_iter().flat_map(|settings| settings.keys());
+                problems.extend(names.filter_map(|name| unknown_setting(name)));
+            }
+            if value["name"] == "finality" && members.contains_key("typed_config") {
+                problems.extend(unlike_the_shipped(value, shipped_filter(), "finality"));
+            }
+            problems
+        }
+        Value::Array(elements) => elements.iter().flat_map(configurations).collect(),
         Value::String(text) if text.contains("\"sidecar_cluster\"") => {
             parsed(text).into_iter().collect()
         }
         _ => Vec::new(),
     }
+}
+
+fn unknown_setting(name: &str) -> Option<String> {
+    Setting::named(name).is_none().then(|| format!("the sidecar has no setting {name}"))
+}
+
+/// The filter's block in the shipped configuration of Envoy, which the scenarios run.
+fn shipped_filter() -> &'static Value {
+    static SHIPPED: LazyLock<Value> = LazyLock::new(|| {
+        let text = std::fs::read_to_string(root().join("envoy/envoy.yaml")).unwrap();
+        let envoy: Value = serde_saphyr::from_str(&text).unwrap();
+        let manager = &envoy["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0];
+        let filters = manager["typed_config"]["http_filters"].as_array().unwrap();
+        filters.iter().find(|filter| filter["name"] == "finality").unwrap().clone()
+    });
+    &SHIPPED
+}
+
+/// Where a block shows what the shipped one does not have. The filter's own configuration and the place of the
+/// module are the reader's.
+fn unlike_the_shipped(shown: &Value, shipped: &Value, place: &str) -> Vec<String> {
+    let Value::Object(members) = shown else {
+        let same = shown == shipped;
+        return if same { vec![] } else { vec![format!("{place} is {shipped} in envoy.yaml")] };
+    };
+    let own = ["configuration", "code"];
+    let members = members.iter().filter(|(key, _)| !own.contains(&key.as_str()));
+    members
+        .flat_map(|(key, value)| match shipped.get(key) {
+            Some(shipped) => unlike_the_shipped(value, shipped, &format!("{place}.{key}")),
+            None => vec![format!("envoy.yaml has no {place}.{key}")],
+        })
+        .collect()
 }
 
 /// A TOML block is a configuration file of the sidecar.
@@ -54,8 +99,7 @@ fn sidecar_file(text: &str) -> Option<String> {
         Ok(table) => table,
         Err(error) => return Some(toml::de::Error::to_string(&error)),
     };
-    let unknown = table.keys().find(|name| Setting::named(name).is_none())?;
-    Some(format!("the sidecar has no setting {unknown}"))
+    table.keys().find_map(|name| unknown_setting(name))
 }
 
 /// What is wrong with code inside text: a command, a variable or a metric that does not exist.
@@ -124,6 +168,17 @@ fn a_wrong_block_is_found() {
         ("yaml", "value: '{\"sidecar_cluster\": \"s\"}'", "value: '{\"sidecar_cluster\": 1}'"),
         ("yaml", "pluginConfig: {sidecar_cluster: s}", "pluginConfig: {sidecar_cluster: s, x: 1}"),
         ("yaml", "a: 1\n---\nb: [2]\n", "a: 1\n---\nb: [2\n"),
+        ("yaml", "settings: {log_level: info}", "settings: {log_levl: info}"),
+        (
+            "yaml",
+            "- name: finality\n  typed_config: {config: {failure_policy: FAIL_RELOAD}}",
+            "- name: finality\n  typed_config: {config: {failure_policy: FAIL_OPEN}}",
+        ),
+        (
+            "yaml",
+            "- name: finality\n  typed_config: {config: {vm_config: {vm_id: finality}}}",
+            "- name: finality\n  typed_config: {vm_config: {vm_id: finality}}",
+        ),
         ("toml", "log_level = \"info\"", "log_levl = \"info\""),
         ("sh", "cargo xtask test", "cargo xtask tets"),
         ("", "anything", ""),

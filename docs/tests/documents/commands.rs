@@ -7,7 +7,7 @@ use finality_sidecar::{cli::flags::SettingFlags, config::Config};
 use crate::page::root;
 
 /// Programs of others that the documents may show.
-const OTHERS: [&str; 32] = [
+const OTHERS: [&str; 36] = [
     "apt-get",
     "cat",
     "cd",
@@ -17,6 +17,7 @@ const OTHERS: [&str; 32] = [
     "diff",
     "docker",
     "echo",
+    "egctl",
     "envoy",
     "export",
     "gh",
@@ -32,7 +33,10 @@ const OTHERS: [&str; 32] = [
     "mkdir",
     "mv",
     "npm",
+    "openssl",
     "pip",
+    "podman",
+    "promtool",
     "rm",
     "rustup",
     "sha256sum",
@@ -198,11 +202,22 @@ fn packages() -> Vec<String> {
 
 fn just(arguments: &[&str]) -> Option<String> {
     let recipe = arguments.first()?;
+    (!recipes().iter().any(|known| known == recipe)).then(|| format!("there is no recipe {recipe}"))
+}
+
+/// The recipes of the justfile.
+fn recipes() -> Vec<String> {
     let file = std::fs::read_to_string(root().join("justfile")).unwrap();
-    let known = file
-        .lines()
-        .any(|line| line.split([' ', ':']).next() == Some(recipe) && line.contains(':'));
-    (!known).then(|| format!("there is no recipe {recipe}"))
+    let heads = file.lines().filter(|line| line.starts_with(char::is_alphabetic));
+    heads.filter_map(|line| Some(line.split_once(':')?.0.split(' ').next()?.to_owned())).collect()
+}
+
+#[test]
+fn just_has_a_recipe_for_each_command() {
+    let recipes = recipes();
+    for command in xtask::command().get_subcommands() {
+        assert!(recipes.iter().any(|recipe| recipe == command.get_name()), "{command}");
+    }
 }
 
 #[test]
