@@ -86,7 +86,9 @@ pub enum Outcome {
 impl Outcome {
     const ALL: [Self; 4] = [Self::Ok, Self::NotYet, Self::Timeout, Self::Error];
 
-    const fn as_str(self) -> &'static str {
+    /// The name in metrics and traces.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::NotYet => "not_yet",
