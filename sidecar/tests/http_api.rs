@@ -411,3 +411,104 @@ async fn a_head_of_a_request_that_is_too_large_is_refused() {
     assert!([414, 431].contains(&answer.code), "{answer:?}");
     assert_eq!(sidecar.get("/livez").await.code, 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_asks_and_does_not_read_loses_its_place() {
+    let sidecar = Sidecar::start_with(|_| {}, 1).await;
+    let mut deaf = TcpStream::connect(sidecar.address).await.unwrap();
+    let ended = tokio::time::timeout(FOR_EVER, async {
+        // The answers fill every buffer on the way, then the requests do, then the connection ends.
+        while deaf.write_all(b"GET /metrics HTTP/1.1\r\nhost: test\r\n\r\n").await.is_ok() {}
+    });
+    ended.await.expect("the connection ends");
+    assert_eq!(sidecar.get("/livez").await.code, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_in_the_end() {
+    let sidecar = Sidecar::start_with(|_| {}, 1).await;
+    let mut idle = TcpStream::connect(sidecar.address).await.unwrap();
+    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    tokio::time::timeout(FOR_EVER, idle.read_to_string(&mut text)).await.expect("it ends").unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
+    assert_eq!(sidecar.get("/livez").await.code, 200);
+}
+
+#[tokio::test]
+async fn a_body_is_not_waited_for() {
+    let sidecar = Sidecar::start().await;
+    for (request, code) in [("POST /v1/head", 405), ("GET /livez", 200), ("PUT /nothing", 404)] {
+        let mut stream = TcpStream::connect(sidecar.address).await.unwrap();
+        let head =
+            format!("{request} HTTP/1.1\r\nhost: test\r\ncontent-length: 1000000000\r\n\r\nx");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        assert_eq!(
+            receive(stream).await.code,
+            code,
+            "{request}: answered, and the connection closed"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused_and_harms_nobody() {
+    let sidecar = Sidecar::start().await;
+    let many_headers = format!("GET /livez HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(200));
+    let long_path = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(15_000));
+    let long_header = format!("GET /livez HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(20_000));
+    for (text, code) in [
+        ("\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03\r\n\r\n", 400),
+        ("GET\r\n\r\n", 400),
+        ("GET /livez HTTP/3.0\r\n\r\n", 400),
+        ("GET /livez HTTP/1.1\r\na b: c\r\n\r\n", 400),
+        ("GET /livez HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),
+        ("POST /livez HTTP/1.1\r\ncontent-length: -1\r\n\r\n", 400),
+        (many_headers.as_str(), 431),
+        (long_header.as_str(), 431),
+        (long_path.as_str(), 404),
+    ] {
+        let mut stream = TcpStream::connect(sidecar.address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let shown: String = text.chars().take(60).collect();
+        let mut answer = Vec::new();
+        // A connection with unread input may be reset after the answer.
+        drop(stream.read_to_end(&mut answer).await);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{shown:?}: {answer}");
+    }
+    assert_eq!(sidecar.get("/livez").await.code, 200);
+}
+
+/// Polls that wait hold neither a thread nor each other, and none is forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_long_polls_do_not_stand_in_the_way() {
+    const POLLS: usize = 3000;
+    // Both ends of each connection are files of this process.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).unwrap();
+    assert!(limit.maximum.is_none_or(|most| most > 2 * POLLS as u64 + 500), "raise ulimit -Hn");
+
+    let sidecar = Sidecar::start_with(|_| {}, 2 * POLLS).await;
+    sidecar.publish(5, Status::Ok);
+    let mut waiting = Vec::new();
+    for _ in 0..POLLS {
+        waiting.push(sidecar.send(&after(5, Some(Status::Ok))).await);
+    }
+    let all_wait = format!("espresso_http_long_polls {POLLS}");
+    let are_waiting =
+        async || sidecar.get("/metrics").await.body.lines().any(|line| line == all_wait);
+    while !are_waiting().await {}
+    for _ in 0..300 {
+        assert_eq!(sidecar.get("/v1/head").await.json()["number"], 5);
+    }
+    assert!(are_waiting().await, "all are answered while every poll is held");
+    sidecar.publish(6, Status::Ok);
+    for stream in waiting {
+        assert_eq!(receive(stream).await.json()["number"], 6);
+    }
+    let metrics = sidecar.get("/metrics").await.body;
+    assert!(metrics.contains("\nespresso_http_long_polls 0\n"), "{metrics}");
+}

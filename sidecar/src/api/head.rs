@@ -50,6 +50,7 @@ async fn news(state: &ApiState, query: &HeadQuery) -> Option<Arc<HeadReport>> {
         news.await.map(drop)
     };
     let wait = query.wait.min(state.long_poll_limit);
+    let _waiting = state.metrics.long_poll();
     tokio::select! {
         biased;
         _ = changed => {}

@@ -32,8 +32,9 @@ use finality_core::{
 };
 use serde_json::json;
 use tokio::sync::watch;
+use tracing::{Instrument, field};
 
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, traces};
 
 /// What the API asks about the sidecar beside the head.
 pub trait StatusSource: Send + Sync {
@@ -125,7 +126,22 @@ async fn no_such_method() -> Response {
 /// Puts the marker on every answer and counts it.
 async fn mark_and_count(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
     let path = PATHS.iter().find(|path| **path == request.uri().path()).copied();
-    let mut answer = next.run(request).await;
+    let mut answer = match path.filter(|path| path.starts_with("/v1/")) {
+        // Probes and scrapes would be most of all traces.
+        None => next.run(request).await,
+        Some(path) => {
+            let span = tracing::debug_span!(
+                "request",
+                otel.name = format!("{} {path}", request.method()),
+                otel.kind = "server",
+                http.response.status_code = field::Empty,
+            );
+            traces::continue_trace(&span, request.headers());
+            let answer = next.run(request).instrument(span.clone()).await;
+            span.record("http.response.status_code", answer.status().as_u16());
+            answer
+        }
+    };
     let marker = HeaderName::from_static(headers::SIDECAR);
     answer.headers_mut().insert(marker, HeaderValue::from_static(build::VERSION));
     // A head that was cached on the way could be an old one.

@@ -13,11 +13,15 @@ use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
 };
+use tokio_io_timeout::TimeoutWriter;
 
 use super::Phase;
 
 /// Longest time that a client may take for a request's head, idle time before it included.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest time that a client may take to read a part of an answer: one that asks and does not read
+/// must not keep its place.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest head of a request, in bytes.
 const HEADER_BYTES: usize = 16 * 1024;
 /// Pause after a failure to accept, for instance when file descriptors have run out.
@@ -63,8 +67,10 @@ pub async fn serve(
         };
         // Small answers that somebody waits for; that it cannot be set is no reason to drop the client.
         drop(stream.set_nodelay(true));
+        let mut stream = TimeoutWriter::new(stream);
+        stream.set_timeout(Some(WRITE_TIMEOUT));
         let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             // A client that goes away is its own affair.

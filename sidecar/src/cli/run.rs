@@ -22,7 +22,7 @@ use crate::{
     rollup::op::Op,
     status::StatusBoard,
     store::{FileStore, Store},
-    telemetry::{Metrics, log, metrics::Target},
+    telemetry::{Metrics, Traces, log, metrics::Target},
     upstream::{Failover, Upstream, UpstreamOptions},
     verifier,
 };
@@ -35,7 +35,12 @@ use crate::{
 pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
     let values = flags.gather();
     let config = Config::from_values(&values)?;
-    log::start(&config.log_level, config.log_format);
+    // It fails only when there is a provider already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let traces = Traces::from_environment(variable, runtime.handle().clone());
+    log::start(&config.log_level, config.log_format, traces.as_ref().ok().and_then(Option::as_ref));
     tracing::info!(
         version = build::VERSION,
         commit = build::COMMIT,
@@ -46,13 +51,19 @@ pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
     for note in values.notes() {
         tracing::warn!(note, "configuration");
     }
+    // Nothing else depends on traces.
+    let traces = traces.unwrap_or_else(|error| {
+        tracing::warn!(%error, "no traces");
+        None
+    });
     open_files::raise_limit(config.max_connections);
     let store = FileStore::open(&config.store_path)?;
     config.check_start_position(store.record())?;
-    // It fails only when there is a provider already.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
+    let limit = config.shutdown_limit;
     let ended = runtime.block_on(serve(config, store));
+    if let Some(traces) = traces {
+        traces.shut_down(limit);
+    }
     // A thread that is still busy, say in a name look-up, does not hold up the end.
     runtime.shutdown_background();
     match ended {

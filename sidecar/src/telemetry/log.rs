@@ -2,7 +2,11 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt,
+};
+
+use super::Traces;
 
 /// Form of the log on standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,9 +19,9 @@ pub enum Format {
     Json,
 }
 
-/// Starts the log of this process. `level` is a level or filter directives, checked with the
-/// configuration. A second call has no effect.
-pub fn start(level: &str, format: Format) {
+/// Starts the log of this process, and its traces if there are any. `level` is a level or filter
+/// directives, checked with the configuration; it does not matter to traces. A second call has no effect.
+pub fn start(level: &str, format: Format, traces: Option<&Traces>) {
     let terminal = std::io::stderr().is_terminal();
     let json = match format {
         Format::Auto => !terminal,
@@ -25,13 +29,16 @@ pub fn start(level: &str, format: Format) {
         Format::Json => true,
     };
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let registry = tracing_subscriber::registry().with(EnvFilter::new(level));
-    let started = if json {
-        let layer = layer.json().flatten_event(true).with_current_span(false).with_span_list(false);
-        registry.with(layer).try_init()
+    let layer = if json {
+        layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
     } else {
-        registry.with(layer.with_ansi(terminal)).try_init()
+        layer.with_ansi(terminal).boxed()
     };
+    let spans = traces.map(|traces| {
+        let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), tracing::Level::DEBUG);
+        tracing_opentelemetry::layer().with_tracer(traces.tracer()).with_filter(ours)
+    });
+    let registry = tracing_subscriber::registry().with(layer.with_filter(EnvFilter::new(level)));
     // It fails only when a log was started before, as in tests.
-    drop(started);
+    drop(registry.with(spans).try_init());
 }

@@ -8,7 +8,7 @@ use finality_core::head::{Source, Status};
 use jiff::Timestamp;
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, histogram::Histogram, info::Info},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
 
@@ -86,7 +86,9 @@ pub enum Outcome {
 impl Outcome {
     const ALL: [Self; 4] = [Self::Ok, Self::NotYet, Self::Timeout, Self::Error];
 
-    const fn as_str(self) -> &'static str {
+    /// The name in metrics and traces.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::NotYet => "not_yet",
@@ -175,6 +177,7 @@ struct Inner {
     upstream_durations: Family<TargetLabel, Histogram>,
     query_faults: Family<QueryFaultLabels, Counter>,
     http_requests: Family<HttpLabels, Counter>,
+    long_polls: Gauge,
 }
 
 /// The sidecar's metrics. A clone is a handle to the same ones.
@@ -276,6 +279,11 @@ impl Metrics {
             "One for each answer of the HTTP API",
             Family::<HttpLabels, Counter>::default()
         );
+        let long_polls = registered!(
+            "http_long_polls",
+            "Requests for the head that wait for news now, one of each Envoy as a rule",
+            Gauge::default()
+        );
         // A series that is absent until the first event hides that event from rate().
         for result in BatchResult::ALL {
             drop(batches.get_or_create(&ResultLabel { result: result.as_str() }));
@@ -303,6 +311,7 @@ impl Metrics {
             upstream_durations,
             query_faults,
             http_requests,
+            long_polls,
         }))
     }
 
@@ -384,6 +393,13 @@ impl Metrics {
         self.0.http_requests.get_or_create(&HttpLabels { path, code }).inc();
     }
 
+    /// A request for the head waits, until the returned value is dropped.
+    #[must_use]
+    pub fn long_poll(&self) -> LongPoll {
+        self.0.long_polls.inc();
+        LongPoll(self.0.long_polls.clone())
+    }
+
     /// All metrics in OpenMetrics text.
     #[must_use]
     pub fn render(&self) -> String {
@@ -393,6 +409,16 @@ impl Metrics {
             // Writing to a String does not fail; a collector that does is a bug shown as no metrics.
             Err(fmt::Error) => String::from("# EOF\n"),
         }
+    }
+}
+
+/// A request for the head that waits.
+#[derive(Debug)]
+pub struct LongPoll(Gauge);
+
+impl Drop for LongPoll {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
@@ -411,9 +437,8 @@ mod tests {
         assert!(text.ends_with("# EOF\n"));
     }
 
-    #[test]
-    fn every_event_is_counted_under_its_documented_name() {
-        let metrics = Metrics::new();
+    /// The text of metrics that have seen every kind of event.
+    fn filled(metrics: &Metrics) -> String {
         let updated = Timestamp::from_millisecond(1_500).unwrap();
         metrics.head(u64::MAX, Source::Ethereum, Status::NodeBehind, updated);
         metrics.node_latest(u64::MAX - 3);
@@ -434,7 +459,42 @@ mod tests {
         metrics.upstream(Target::Query, Outcome::NotYet, Duration::from_millis(3));
         metrics.query_fault(1, QueryFault::Outvoted);
         metrics.http_request("/v1/head", 503);
-        let text = metrics.render();
+        metrics.render()
+    }
+
+    /// What a counter or a histogram counts is said in the words "one for each".
+    #[test]
+    fn every_metric_says_what_one_increment_means() {
+        let filled = filled(&Metrics::new());
+        let types: Vec<_> = filled
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+            .collect();
+        assert!(types.len() > 20, "{types:?}");
+        for (name, kind) in types {
+            let help = filled
+                .lines()
+                .find_map(|line| line.strip_prefix(&format!("# HELP {name} ")))
+                .unwrap_or_else(|| panic!("{name} has no help"));
+            assert!(name.starts_with("espresso_"), "{name}");
+            assert!(help.len() > 20, "{name}: {help}");
+            match kind {
+                "counter" => assert!(help.starts_with("One for each "), "{name}: {help}"),
+                "histogram" => {
+                    assert!(
+                        help.starts_with("One ") && name.ends_with("_seconds"),
+                        "{name}: {help}"
+                    );
+                }
+                "gauge" | "info" => assert!(!help.starts_with("One"), "{name}: {help}"),
+                other => panic!("{name} is a {other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn every_event_is_counted_under_its_documented_name() {
+        let text = filled(&Metrics::new());
         for line in [
             "espresso_head_block_number 18446744073709551615",
             "espresso_head_updated_timestamp_seconds 1.5",

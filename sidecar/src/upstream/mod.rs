@@ -15,13 +15,17 @@ use finality_core::headers;
 use jiff::Timestamp;
 use reqwest::{Response, StatusCode};
 use thiserror::Error;
+use tracing::{Instrument, field};
 
 pub use failover::Failover;
 pub use health::{DependencyReport, LastError};
 
 use crate::{
     config::SecretUrl,
-    telemetry::metrics::{Metrics, Outcome, Target},
+    telemetry::{
+        metrics::{Metrics, Outcome, Target},
+        traces,
+    },
 };
 use health::{Health, Pause};
 
@@ -240,7 +244,16 @@ impl Upstream {
             return Err(UpstreamError::BackingOff(last));
         }
         let started = Instant::now();
-        let result = match self.exchange(request, limit).await {
+        let dependency = self.inner.target.as_str();
+        let span = tracing::debug_span!(
+            "dependency",
+            otel.name = dependency,
+            otel.kind = "client",
+            otel.status_code = field::Empty,
+            outcome = field::Empty,
+        );
+        let exchanged = self.exchange(request, limit).instrument(span.clone()).await;
+        let result = match exchanged {
             Ok(body) => read(&body),
             Err(error) => Err(error),
         };
@@ -248,6 +261,10 @@ impl Upstream {
         let outcome = result.as_ref().err().map_or(Outcome::Ok, UpstreamError::outcome);
         let Inner { options, target, url, .. } = &*self.inner;
         options.metrics.upstream(*target, outcome, started.elapsed());
+        span.record("outcome", outcome.as_str());
+        if matches!(outcome, Outcome::Error | Outcome::Timeout) {
+            span.record("otel.status_code", "ERROR");
+        }
         let line = match &result {
             // Not there yet is an answer, and an ordinary one near the tip.
             Ok(_) | Err(UpstreamError::Status(404)) => self.health().succeeded(),
@@ -280,6 +297,7 @@ impl Upstream {
             }
         };
         let request = request.header(headers::SIDECAR, finality_core::build::VERSION);
+        let request = request.headers(traces::headers());
         let response = request.send().await.map_err(failed)?;
         if response.headers().contains_key(headers::FILTER) {
             return Err(UpstreamError::ThroughFilter { setting });
@@ -333,7 +351,7 @@ async fn read_bounded(
 }
 
 /// The innermost cause, which says most, without the URL, which may hold a secret.
-fn describe(error: &reqwest::Error) -> String {
+pub(crate) fn describe(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;

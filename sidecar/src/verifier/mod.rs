@@ -24,6 +24,7 @@ use std::{sync::Arc, time::Duration};
 use alloy_primitives::Address;
 use jiff::Timestamp;
 use tokio::{sync::watch, time::Instant};
+use tracing::Instrument as _;
 
 pub use candidates::{Budget, Candidates, Dropped, Position};
 pub use choice::{Choice, L1View, OriginVerdict, choose, is_possible_child};
@@ -167,7 +168,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             let round = tokio::select! {
                 biased;
                 () = &mut stopped => return Ok(()),
-                round = self.round() => round?,
+                round = self.round().instrument(tracing::debug_span!("round")) => round?,
             };
             self.metrics.tick(started.elapsed());
             if round == Round::Idle {
