@@ -139,10 +139,10 @@ pub fn read_answer(plugin: &Plugin, now: u64) -> Result<Answer, AskError> {
 }
 
 fn take_over(plugin: &Plugin, now: u64) -> Result<Answer, AskError> {
-    let status = Headers::CallResponse.get(":status").unwrap_or_default();
-    let status = String::from_utf8_lossy(&status).into_owned();
-    let from_sidecar = Headers::CallResponse.get(headers::SIDECAR).is_some();
-    match (status.as_str(), from_sidecar) {
+    let told = Headers::CallResponse.all();
+    let [status, marker] = told.get([":status", headers::SIDECAR]);
+    let status = String::from_utf8_lossy(status.unwrap_or_default()).into_owned();
+    match (status.as_str(), marker.is_some()) {
         ("200", true) => {
             let body = host::buffer(Buffer::CallResponseBody, MAX_ANSWER_BYTES)
                 .map_err(AskError::Unreadable)?;

@@ -17,7 +17,7 @@ const IMPORTS: &[&str] = &[
     "proxy_define_metric",
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",
-    "proxy_get_header_map_value",
+    "proxy_get_header_map_pairs",
     "proxy_get_shared_data",
     "proxy_http_call",
     "proxy_increment_metric",
