@@ -8,7 +8,7 @@ use crate::{
     plugin::Plugin,
 };
 use finality_core::{
-    head::{HeadQuery, HeadReport, HeadReportError},
+    head::{HeadQuery, HeadReportError, ReportedHead},
     headers,
 };
 use std::time::Duration;
@@ -146,7 +146,7 @@ fn take_over(plugin: &Plugin, now: u64) -> Result<Answer, AskError> {
         ("200", true) => {
             let body = host::buffer(Buffer::CallResponseBody, MAX_ANSWER_BYTES)
                 .map_err(AskError::Unreadable)?;
-            let report = HeadReport::parse(&body)?;
+            let report = ReportedHead::parse(&body)?;
             let update = plugin.head.update(&report, now)?;
             Ok(Answer::Head { reported: report.number, update })
         }
