@@ -311,7 +311,7 @@ impl Headers {
     }
 }
 
-/// Headers that the host has told, in the ABI's form (see [`pairs`]).
+/// Headers that the host has told, in the ABI's form (see `pairs`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderList(Vec<u8>);
 
@@ -320,13 +320,17 @@ impl HeaderList {
     #[must_use]
     pub fn get<const N: usize>(&self, names: [&str; N]) -> [Option<&[u8]>; N] {
         let mut found = [None; N];
+        self.find(&names, &mut found);
+        found
+    }
+
+    fn find<'a>(&'a self, names: &[&str], found: &mut [Option<&'a [u8]>]) {
         for (name, value) in self.iter().filter(|(_, value)| !value.is_empty()) {
-            let wanted = names.iter().zip(&mut found).find(|(wanted, _)| wanted.as_bytes() == name);
-            if let Some((_, found)) = wanted {
+            let mut wanted = names.iter().zip(found.iter_mut());
+            if let Some((_, found)) = wanted.find(|(wanted, _)| wanted.as_bytes() == name) {
                 found.get_or_insert(value);
             }
         }
-        found
     }
 
     /// Names and values; what does not keep to the form is left out.

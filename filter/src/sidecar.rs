@@ -52,6 +52,9 @@ pub enum AskError {
     /// The host does not hand the answer over.
     #[error("the answer cannot be read: {0}")]
     Unreadable(HostError),
+    /// The answer is not JSON.
+    #[error("not a head report: {0}")]
+    NotJson(#[from] serde_json::Error),
     /// The answer is no head report.
     #[error(transparent)]
     Malformed(#[from] HeadReportError),
@@ -67,7 +70,7 @@ impl AskError {
         match self {
             Self::NoMarker { .. } => Some(Counter::AnswersNoMarker),
             Self::HttpStatus { .. } => Some(Counter::AnswersHttpStatus),
-            Self::Malformed(_) => Some(Counter::AnswersMalformed),
+            Self::NotJson(_) | Self::Malformed(_) => Some(Counter::AnswersMalformed),
             Self::Update(UpdateError::OtherChain { .. }) => Some(Counter::AnswersChainId),
             Self::Dispatch { .. }
             | Self::Unreachable { .. }
@@ -146,7 +149,7 @@ fn take_over(plugin: &Plugin, now: u64) -> Result<Answer, AskError> {
         ("200", true) => {
             let body = host::buffer(Buffer::CallResponseBody, MAX_ANSWER_BYTES)
                 .map_err(AskError::Unreadable)?;
-            let report = ReportedHead::parse(&body)?;
+            let report = ReportedHead::read(&serde_json::from_slice(&body)?)?;
             let update = plugin.head.update(&report, now)?;
             Ok(Answer::Head { reported: report.number, update })
         }
