@@ -10,7 +10,6 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use finality_core::headers;
 use serde_json::{Value, json};
 
 use crate::client::hex;
@@ -41,8 +40,8 @@ pub struct Seen {
     pub body: Vec<u8>,
     /// The content-length header, if there was one.
     pub content_length: Option<usize>,
-    /// Whether it bore the filter's marker.
-    pub from_filter: bool,
+    /// Whether it came by way of Envoy, which gives every request an id.
+    pub through_envoy: bool,
 }
 
 #[derive(Debug, Default)]
@@ -167,7 +166,7 @@ async fn execution(State(context): State<Context>, headers: HeaderMap, body: Byt
         settings.seen.push_back(Seen {
             body: body.to_vec(),
             content_length: length.and_then(|text| text.parse().ok()),
-            from_filter: headers.contains_key(headers::FILTER),
+            through_envoy: headers.contains_key("x-request-id"),
         });
         (settings.execution_fault, settings.finalized, settings.safe)
     };

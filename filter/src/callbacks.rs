@@ -14,7 +14,7 @@ use crate::{
     request::{Action, Request},
 };
 use finality_core::build;
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, rc::Rc};
 
 thread_local! {
     static VM: RefCell<Vm> = RefCell::default();
@@ -28,7 +28,9 @@ struct Vm {
     metrics: Option<Rc<Metrics>>,
     /// The plugins by their root contexts: one, and more only while old configurations drain.
     pollers: Vec<(u32, Poller)>,
-    requests: BTreeMap<u32, Request>,
+    /// The requests by their contexts, in order. A new one has the highest, so that all but the oldest, of which
+    /// many may wait, stand near the end.
+    requests: Vec<(u32, Request)>,
 }
 
 impl Vm {
@@ -39,7 +41,16 @@ impl Vm {
     }
 
     fn with_request(context: u32, act: impl FnOnce(&mut Request) -> Action) -> u32 {
-        Self::with(|vm| vm.requests.get_mut(&context).map(act)).unwrap_or(Action::Continue) as u32
+        let act = |vm: &mut Self| {
+            let place = vm.place(context).ok()?;
+            vm.requests.get_mut(place).map(|(_, request)| act(request))
+        };
+        Self::with(act).unwrap_or(Action::Continue) as u32
+    }
+
+    /// Where the request of a context stands, or would stand.
+    fn place(&self, context: u32) -> Result<usize, usize> {
+        self.requests.binary_search_by_key(&context, |(context, _)| *context)
     }
 
     fn poller(&mut self, root: u32) -> Option<&mut Poller> {
@@ -109,7 +120,10 @@ pub extern "C" fn proxy_on_context_create(context: u32, root: u32) {
     Vm::with(|vm| {
         if let Some(poller) = vm.poller(root) {
             let request = Request::new(poller.plugin());
-            vm.requests.insert(context, request);
+            match vm.place(context) {
+                Ok(place) => drop(vm.requests.get_mut(place).map(|known| known.1 = request)),
+                Err(place) => vm.requests.insert(place, (context, request)),
+            }
         }
     });
 }
@@ -117,9 +131,9 @@ pub extern "C" fn proxy_on_context_create(context: u32, root: u32) {
 /// A context is gone.
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_delete(context: u32) {
-    Vm::with(|vm| {
-        vm.requests.remove(&context);
-        vm.pollers.retain(|(root, _)| *root != context);
+    Vm::with(|vm| match vm.place(context) {
+        Ok(place) => drop(vm.requests.remove(place)),
+        Err(_) => vm.pollers.retain(|(root, _)| *root != context),
     });
 }
 

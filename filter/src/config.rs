@@ -270,6 +270,10 @@ fn wrong(key: impl Into<String>, expected: impl Into<String>) -> ConfigError {
     ConfigError::WrongValue { key: key.into(), expected: expected.into() }
 }
 
+fn list(names: impl Iterator<Item = String>, separator: &str) -> String {
+    names.reduce(|all, name| all + separator + &name).unwrap_or_default()
+}
+
 /// The members of an object, read by type.
 struct Keys<'a> {
     object: &'a Map<String, Value>,
@@ -282,7 +286,7 @@ impl Keys<'_> {
         match object.keys().find(|key| !known.contains(&key.as_str())) {
             Some(key) => Err(ConfigError::UnknownKey {
                 key: format!("{parent}{key}"),
-                known: known.join(", "),
+                known: list(known.iter().map(ToString::to_string), ", "),
             }),
             None => Ok(()),
         }
@@ -343,8 +347,8 @@ impl Keys<'_> {
     }
 
     fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<Option<T>> {
-        let names: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
-        self.read(key, &names.join(" or "), |value| {
+        let names = list(choices.iter().map(|(name, _)| format!("{name:?}")), " or ");
+        self.read(key, &names, |value| {
             let text = value.as_str()?;
             choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice)
         })

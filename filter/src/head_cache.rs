@@ -9,7 +9,7 @@ use crate::{
     lease::ATTEMPTS,
 };
 use finality_core::{
-    head::{HeadReport, Status},
+    head::{ReportedHead, Status},
     refusal::NoHead,
 };
 use std::time::Duration;
@@ -68,7 +68,11 @@ impl Head {
     ///
     /// # Errors
     /// [`UpdateError::OtherChain`].
-    pub fn merge(before: Option<Self>, report: &HeadReport, now: u64) -> Result<Self, UpdateError> {
+    pub fn merge(
+        before: Option<Self>,
+        report: &ReportedHead,
+        now: u64,
+    ) -> Result<Self, UpdateError> {
         if let Some(Self { chain_id: expected, .. }) = before
             && expected != report.chain_id
         {
@@ -179,7 +183,7 @@ impl HeadCache {
     ///
     /// # Errors
     /// [`UpdateError`]; the entry is then as it was.
-    pub fn update(&self, report: &HeadReport, now: u64) -> Result<Update, UpdateError> {
+    pub fn update(&self, report: &ReportedHead, now: u64) -> Result<Update, UpdateError> {
         if let Some(expected) = self.chain_id
             && expected != report.chain_id
         {
@@ -222,21 +226,9 @@ impl HeadCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use finality_core::head::{Mode, Source, hex_number};
 
-    fn report(number: u64, status: Status, chain_id: u64) -> HeadReport {
-        HeadReport {
-            number,
-            hex: hex_number(number),
-            hash: None,
-            source: Source::Espresso,
-            mode: Mode::Espresso,
-            status,
-            espresso: None,
-            ethereum: None,
-            chain_id,
-            updated_at: String::new(),
-        }
+    fn report(number: u64, status: Status, chain_id: u64) -> ReportedHead {
+        ReportedHead { number, status, chain_id }
     }
 
     const HEAD: Head = Head { number: 10, status: Status::Ok, chain_id: 1, contact: 1_000_000 };

@@ -63,12 +63,10 @@ mod import {
             data: *const u8,
             data_size: usize,
         ) -> u32;
-        pub(super) fn proxy_get_header_map_value(
+        pub(super) fn proxy_get_header_map_pairs(
             map: u32,
-            key: *const u8,
-            key_size: usize,
-            value: *mut *mut u8,
-            value_size: *mut usize,
+            pairs: *mut *mut u8,
+            pairs_size: *mut usize,
         ) -> u32;
         pub(super) fn proxy_add_header_map_value(
             map: u32,
@@ -265,22 +263,18 @@ pub enum Headers {
 }
 
 impl Headers {
-    /// The (first) value of a header. None when it is absent or empty, or when the host does not tell.
+    /// All headers, by one call: each call costs more than a look at what it brings. Empty when the host does
+    /// not tell.
     #[must_use]
-    pub fn get(self, name: &str) -> Option<Vec<u8>> {
+    pub fn all(self) -> HeaderList {
         let (mut data, mut size) = (ptr::null_mut(), 0);
-        // SAFETY: name and locals outlive the call; the host fills memory that it got from `allocate`.
-        let (status, value) = unsafe {
-            let status = import::proxy_get_header_map_value(
-                self as u32,
-                name.as_ptr(),
-                name.len(),
-                &raw mut data,
-                &raw mut size,
-            );
+        // SAFETY: the locals outlive the call; the host fills memory that it got from `allocate`.
+        let (status, pairs) = unsafe {
+            let status =
+                import::proxy_get_header_map_pairs(self as u32, &raw mut data, &raw mut size);
             (status, take(data, size))
         };
-        (status == 0 && !value.is_empty()).then_some(value)
+        HeaderList(if status == 0 { pairs } else { Vec::new() })
     }
 
     /// Sets a header: whatever values it had are gone.
@@ -315,6 +309,48 @@ impl Headers {
             result => result,
         }
     }
+}
+
+/// Headers that the host has told, in the ABI's form (see `pairs`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderList(Vec<u8>);
+
+impl HeaderList {
+    /// The first values of these headers that are not empty.
+    #[must_use]
+    pub fn get<const N: usize>(&self, names: [&str; N]) -> [Option<&[u8]>; N] {
+        let mut found = [None; N];
+        self.find(&names, &mut found);
+        found
+    }
+
+    fn find<'a>(&'a self, names: &[&str], found: &mut [Option<&'a [u8]>]) {
+        for (name, value) in self.iter().filter(|(_, value)| !value.is_empty()) {
+            let mut wanted = names.iter().zip(found.iter_mut());
+            if let Some((_, found)) = wanted.find(|(wanted, _)| wanted.as_bytes() == name) {
+                found.get_or_insert(value);
+            }
+        }
+    }
+
+    /// Names and values; what does not keep to the form is left out.
+    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let (count, rest) = self.0.split_first_chunk::<4>().unwrap_or((&[0; 4], &[]));
+        let sizes = word(*count).saturating_mul(8);
+        let (sizes, mut texts) = rest.split_at_checked(sizes).unwrap_or_default();
+        let mut text = move |size: &[u8; 4]| {
+            let (text, rest) = texts.split_at_checked(word(*size))?;
+            texts = rest.get(1..)?;
+            Some(text)
+        };
+        let (sizes, _) = sizes.as_chunks::<4>();
+        let (sizes, _) = sizes.as_chunks::<2>();
+        sizes.iter().map_while(move |[name, value]| Some((text(name)?, text(value)?)))
+    }
+}
+
+fn word(bytes: [u8; 4]) -> usize {
+    usize::try_from(u32::from_le_bytes(bytes)).unwrap_or(usize::MAX)
 }
 
 /// The version of a value in shared data, for compare-and-swap.
@@ -497,6 +533,18 @@ mod tests {
             pairs(&[("a", "bc"), ("d", "")]),
             b"\x02\0\0\0\x01\0\0\0\x02\0\0\0\x01\0\0\0\0\0\0\0a\0bc\0d\0\0"
         );
+    }
+
+    #[test]
+    fn maps_are_read_as_the_abi_writes_them() {
+        let list = HeaderList(pairs(&[("a", ""), ("a", "bc"), ("b", "\0"), ("a", "d")]));
+        assert_eq!(list.get(["b", "a", "c", ""]), [Some(&b"\0"[..]), Some(b"bc"), None, None]);
+        assert_eq!(HeaderList(pairs(&[])).get(["a"]), [None]);
+        for end in 0..list.0.len() {
+            let cut = HeaderList(list.0[..end].to_vec());
+            assert!(cut.get(["d"]) == [None] && cut.iter().count() < 4, "{end}");
+        }
+        assert_eq!(HeaderList(vec![0xff; 40]).iter().count(), 0);
     }
 
     #[test]

@@ -77,9 +77,6 @@ impl Request {
     /// The headers have come.
     pub fn on_headers(&mut self, end: bool) -> Action {
         self.plugin.metrics.count(Counter::Requests);
-        self.from_sidecar = Headers::Request.get(headers::SIDECAR).is_some();
-        // Without the marker only the sidecar's warning about reading through the filter is lost.
-        let _ = Headers::Request.set(headers::FILTER, build::VERSION);
         match self.judge(end) {
             Verdict::Pass(reason) => {
                 self.plugin.metrics.count(reason);
@@ -93,10 +90,20 @@ impl Request {
 
     /// What to do with a request, by its headers. One that the host does not tell counts as absent, so
     /// that the body is inspected in doubt.
-    fn judge(&self, end: bool) -> Verdict {
-        let header = |name| Headers::Request.get(name);
+    fn judge(&mut self, end: bool) -> Verdict {
+        let told = Headers::Request.all();
+        let [method, upgrade, content_type, content_encoding, content_length, sidecar] =
+            told.get([
+                ":method",
+                "upgrade",
+                "content-type",
+                "content-encoding",
+                "content-length",
+                headers::SIDECAR,
+            ]);
+        self.from_sidecar = sidecar.is_some();
         // Envoy keeps this header only where it really upgrades; an upgrade over HTTP/2 bears it, too.
-        if let Some(protocol) = header("upgrade") {
+        if let Some(protocol) = upgrade {
             let is_websocket = protocol.trim_ascii().eq_ignore_ascii_case(b"websocket");
             return if is_websocket {
                 Verdict::WebSocket
@@ -104,23 +111,23 @@ impl Request {
                 Verdict::Pass(Counter::PassedUpgrade)
             };
         }
-        if header(":method").is_some_and(|method| method != b"POST") {
+        if method.is_some_and(|method| method != b"POST") {
             return Verdict::Pass(Counter::PassedMethod);
         }
         if end {
             return Verdict::Pass(Counter::PassedNoBody);
         }
-        if header("content-type").is_some_and(|value| !may_be_json_rpc(&value)) {
+        if content_type.is_some_and(|value| !may_be_json_rpc(value)) {
             return Verdict::Pass(Counter::PassedContentType);
         }
-        if let Some(encoding) = header("content-encoding").as_deref().and_then(encoding) {
+        if let Some(encoding) = content_encoding.and_then(encoding) {
             return match self.plugin.config.content_encoding {
                 ContentEncoding::Pass => Verdict::Pass(Counter::PassedEncoded),
                 ContentEncoding::Refuse => Verdict::Refuse(Refusal::Encoded { encoding }),
             };
         }
-        let length = header("content-length")
-            .and_then(|value| std::str::from_utf8(&value).ok()?.parse::<u64>().ok())
+        let length = content_length
+            .and_then(|value| std::str::from_utf8(value).ok()?.parse::<u64>().ok())
             .map(|length| usize::try_from(length).unwrap_or(usize::MAX));
         if let (Some(length), Some(limit)) = (length, self.plugin.config.max_body_bytes)
             && length > limit
@@ -133,7 +140,7 @@ impl Request {
     /// The headers of an upgrade are never held: nothing else would come.
     fn upgrade(&mut self) -> Action {
         // A client over HTTP/2 sends no key, and Envoy makes none up. Without one, a node over HTTP/1.1 refuses.
-        if Headers::Request.get("sec-websocket-key").is_none() {
+        if let [None] = Headers::Request.all().get(["sec-websocket-key"]) {
             let _ = Headers::Request.set("sec-websocket-key", WEBSOCKET_KEY);
         }
         // Compression must not be agreed on: what is compressed cannot be read.
@@ -400,9 +407,14 @@ fn may_be_json_rpc(content_type: &[u8]) -> bool {
 
 /// Whether Envoy's decompressor stands in front and had a body to read. It says how much in a trailer that it adds.
 fn was_compressed() -> bool {
-    ["x-envoy-decompressor-gzip-compressed-bytes", "x-envoy-decompressor-brotli-compressed-bytes"]
-        .into_iter()
-        .any(|name| Headers::RequestTrailers.get(name).is_some_and(|bytes| bytes != b"0"))
+    let told = Headers::RequestTrailers.all();
+    told.get([
+        "x-envoy-decompressor-gzip-compressed-bytes",
+        "x-envoy-decompressor-brotli-compressed-bytes",
+    ])
+    .into_iter()
+    .flatten()
+    .any(|bytes| bytes != b"0")
 }
 
 /// The first coding of a content-encoding that changes the body, as text short enough to echo.

@@ -8,7 +8,7 @@ use crate::{
     plugin::Plugin,
 };
 use finality_core::{
-    head::{HeadQuery, HeadReport, HeadReportError},
+    head::{HeadQuery, HeadReportError, ReportedHead},
     headers,
 };
 use std::time::Duration;
@@ -52,6 +52,9 @@ pub enum AskError {
     /// The host does not hand the answer over.
     #[error("the answer cannot be read: {0}")]
     Unreadable(HostError),
+    /// The answer is not JSON.
+    #[error("not a head report: {0}")]
+    NotJson(#[from] serde_json::Error),
     /// The answer is no head report.
     #[error(transparent)]
     Malformed(#[from] HeadReportError),
@@ -67,7 +70,7 @@ impl AskError {
         match self {
             Self::NoMarker { .. } => Some(Counter::AnswersNoMarker),
             Self::HttpStatus { .. } => Some(Counter::AnswersHttpStatus),
-            Self::Malformed(_) => Some(Counter::AnswersMalformed),
+            Self::NotJson(_) | Self::Malformed(_) => Some(Counter::AnswersMalformed),
             Self::Update(UpdateError::OtherChain { .. }) => Some(Counter::AnswersChainId),
             Self::Dispatch { .. }
             | Self::Unreachable { .. }
@@ -139,14 +142,14 @@ pub fn read_answer(plugin: &Plugin, now: u64) -> Result<Answer, AskError> {
 }
 
 fn take_over(plugin: &Plugin, now: u64) -> Result<Answer, AskError> {
-    let status = Headers::CallResponse.get(":status").unwrap_or_default();
-    let status = String::from_utf8_lossy(&status).into_owned();
-    let from_sidecar = Headers::CallResponse.get(headers::SIDECAR).is_some();
-    match (status.as_str(), from_sidecar) {
+    let told = Headers::CallResponse.all();
+    let [status, marker] = told.get([":status", headers::SIDECAR]);
+    let status = String::from_utf8_lossy(status.unwrap_or_default()).into_owned();
+    match (status.as_str(), marker.is_some()) {
         ("200", true) => {
             let body = host::buffer(Buffer::CallResponseBody, MAX_ANSWER_BYTES)
                 .map_err(AskError::Unreadable)?;
-            let report = HeadReport::parse(&body)?;
+            let report = ReportedHead::read(&serde_json::from_slice(&body)?)?;
             let update = plugin.head.update(&report, now)?;
             Ok(Answer::Head { reported: report.number, update })
         }

@@ -4,7 +4,7 @@ use thiserror::Error;
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 
 /// The size budget of the module in bytes.
-pub(crate) const MAX_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_BYTES: usize = 192 * 1024;
 
 /// The only module that Envoy is asked for.
 const HOST: &str = "env";
@@ -17,7 +17,7 @@ const IMPORTS: &[&str] = &[
     "proxy_define_metric",
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",
-    "proxy_get_header_map_value",
+    "proxy_get_header_map_pairs",
     "proxy_get_shared_data",
     "proxy_http_call",
     "proxy_increment_metric",

@@ -31,7 +31,7 @@ async fn tag_advances(framing: Framing, format: L1InfoFormat) {
     let seen = net.op_node.seen("as-it-reached-the-node");
     assert_eq!(seen.len(), 1);
     assert_eq!(String::from_utf8_lossy(&seen[0].body), expected);
-    assert!(seen[0].from_filter);
+    assert!(seen[0].through_envoy);
     let length = (framing == Framing::Exact).then_some(expected.len());
     assert_eq!(seen[0].content_length, length);
 

@@ -100,7 +100,7 @@ async fn compatible(framing: Framing) {
         assert_same(&through, &direct, method);
         assert_eq!(through.head(), None, "{method}");
         let seen = net.op_node.seen(&format!("compare {method}\""));
-        assert!(seen[0].from_filter && !seen[1].from_filter);
+        assert!(seen[0].through_envoy && !seen[1].through_envoy);
         assert_eq!(String::from_utf8_lossy(&seen[0].body), body);
         results += usize::from(direct.result().is_ok());
     }

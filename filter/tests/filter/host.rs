@@ -238,24 +238,18 @@ host_functions! {
         0
     }
 
-    fn proxy_get_header_map_value(
-        map: u32,
-        key: *const u8,
-        key_size: usize,
-        value: *mut *mut u8,
-        value_size: *mut usize,
-    ) {
-        let key = text(key, key_size);
-        let found = host(|host| {
-            host.map(map).iter().find(|(name, _)| *name == key).map(|(_, value)| value.clone())
-        });
-        match found {
-            Some(found) => {
-                give(&found, value, value_size);
-                0
-            }
-            None => 1,
+    fn proxy_get_header_map_pairs(map: u32, pairs: *mut *mut u8, pairs_size: *mut usize) {
+        let map = host(|host| host.map(map).clone());
+        let word = |size: usize| u32::try_from(size).expect("short").to_le_bytes();
+        let mut bytes = word(map.len()).to_vec();
+        for (name, value) in &map {
+            bytes.extend([word(name.len()), word(value.len())].concat());
         }
+        for (name, value) in &map {
+            bytes.extend([name.as_bytes(), b"\0", value, b"\0"].concat());
+        }
+        give(&bytes, pairs, pairs_size);
+        0
     }
 
     fn proxy_add_header_map_value(

@@ -107,16 +107,15 @@ fn the_response_header_can_be_renamed_or_switched_off() {
 }
 
 #[test]
-fn every_request_to_the_node_bears_the_marker_once() {
+fn no_header_is_added_for_the_node() {
     start_with_head(CONFIG, 100);
     let get = Request { chunks: vec![], ..post("").with(":method", "GET") };
-    for request in [post(TAGGED), post(UNTAGGED), get, post(UNTAGGED).with("upgrade", "websocket")]
-    {
-        let mut forged = request.with(headers::FILTER, "9.9.9");
-        forged.headers.push((headers::FILTER.to_owned(), b"8.8.8".to_vec()));
-        let outcome = send(&forged);
-        assert_eq!(outcome.header(headers::FILTER), [build::VERSION]);
+    for request in [post(TAGGED), post(UNTAGGED), get] {
+        let outcome = send(&request.clone().with("x-other", "1"));
         assert!(outcome.response_header(headers::FILTER).is_empty());
+        let headers = outcome.headers.expect("headers that were forwarded");
+        let sent = |name: &String| request.headers.iter().any(|(other, _)| other == name);
+        assert!(headers.iter().all(|(name, _)| sent(name) || name == "x-other"), "{headers:?}");
     }
 }
 
@@ -127,6 +126,35 @@ fn the_sidecar_is_told_that_it_reads_through_the_filter() {
         let outcome = send(&request.with(headers::SIDECAR, "0.1.0"));
         assert_eq!(outcome.complete, forwarded);
         assert_eq!(outcome.response_header(headers::FILTER), [build::VERSION]);
+    }
+}
+
+#[test]
+fn the_host_is_called_no_more_than_needed() {
+    const BYTES: [(&str, u32); 2] =
+        [("proxy_get_buffer_bytes", 1), ("proxy_get_header_map_pairs", 1)];
+    let no_length = ("proxy_remove_header_map_value", 1);
+    for (framing, request, calls) in [
+        ("exact", post(UNTAGGED), vec![]),
+        ("chunked", post(UNTAGGED), vec![no_length]),
+        (
+            "exact",
+            post(TAGGED),
+            vec![
+                ("proxy_add_header_map_value", 2),
+                ("proxy_get_current_time_nanoseconds", 1),
+                ("proxy_get_shared_data", 1),
+                ("proxy_remove_header_map_value", 2),
+                ("proxy_set_buffer_bytes", 1),
+            ],
+        ),
+    ] {
+        start_with_head(&config(&format!(r#""framing":"{framing}""#)), 100);
+        host(|host| host.count.clear());
+        assert!(send(&request).complete);
+        let mut count = host(|host| std::mem::take(&mut host.count));
+        assert!(count.remove("proxy_increment_metric").is_some_and(|count| count <= 3));
+        assert_eq!(count, BYTES.into_iter().chain(calls).collect(), "{framing}");
     }
 }
 

@@ -12,15 +12,18 @@ use super::text::code_unit;
 #[derive(Debug, Clone)]
 pub(super) struct Prefilter {
     plain: Vec<Finder<'static>>,
-    /// UTF-16 code units of all tags.
+    /// UTF-16 code units of all tags, in order.
     code_units: Vec<u16>,
 }
 
 impl Prefilter {
     pub(super) fn new(tags: &[String]) -> Self {
-        let mut code_units: Vec<u16> = tags.iter().flat_map(|tag| tag.encode_utf16()).collect();
-        code_units.sort_unstable();
-        code_units.dedup();
+        let mut code_units = Vec::new();
+        for unit in tags.iter().flat_map(|tag| tag.encode_utf16()) {
+            if let Err(place) = code_units.binary_search(&unit) {
+                code_units.insert(place, unit);
+            }
+        }
         let plain = tags.iter().map(|tag| Finder::new(tag).into_owned()).collect();
         Self { plain, code_units }
     }
