@@ -38,10 +38,11 @@ impl Sidecar {
             .args(["--l1-rpc", down, "--query-service-url", down])
             .args(["--batcher-addresses", "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"])
             .args(["--store-path", "store.json", "--listen-addr", "127.0.0.1:0"])
-            .args(["--log-format", "json", "--log-level", "debug"])
+            .args(["--log-format", "json"])
             .args(arguments)
             .current_dir(folder)
             .env_clear()
+            .env("FINALITY_LOG_LEVEL", "debug")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -57,14 +58,19 @@ impl Sidecar {
     /// The next log line with that message.
     fn wait_for(&mut self, message: &str) -> Value {
         loop {
-            let mut line = String::new();
-            assert_ne!(self.log.read_line(&mut line).unwrap(), 0, "{:?}", self.lines);
-            let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
-            self.lines.push(line.clone());
+            let line = self.next_line();
             if line["message"] == message {
                 return line;
             }
         }
+    }
+
+    fn next_line(&mut self) -> Value {
+        let mut line = String::new();
+        assert_ne!(self.log.read_line(&mut line).unwrap(), 0, "{:?}", self.lines);
+        let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+        self.lines.push(line.clone());
+        line
     }
 
     fn get(&self, path: &str) -> (u16, String) {
@@ -175,5 +181,29 @@ fn a_long_poll_is_answered_when_it_ends() {
     let mut answer = String::new();
     waiting.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert_eq!(sidecar.end().0, Some(0));
+}
+
+#[test]
+fn signals_raise_the_log_level_and_restore_it() {
+    let folder = folder();
+    let mut sidecar =
+        Sidecar::start(folder.path(), &["--log-level", "info", "--verification-interval", "1ms"]);
+    assert!(sidecar.lines.iter().all(|line| line["level"] != "DEBUG"), "{:?}", sidecar.lines);
+    sidecar.signal("USR1");
+    assert_eq!(sidecar.wait_for("log level changed")["log_level"], "debug");
+    let before = sidecar.lines.len();
+    while sidecar.lines[before..].iter().all(|line| line["level"] != "DEBUG") {
+        sidecar.next_line();
+    }
+    sidecar.signal("USR2");
+    assert_eq!(sidecar.wait_for("log level changed")["log_level"], "info");
+    assert_eq!(sidecar.get("/v1/head").0, 503);
+    let shown = sidecar.lines.len();
+    sidecar.signal("TERM");
+    sidecar.wait_for("shutting down");
+    // One that was under way with the signal may still come.
+    let late = sidecar.lines[shown..].iter().filter(|line| line["level"] == "DEBUG").count();
+    assert!(late <= 10, "{:?}", sidecar.lines);
     assert_eq!(sidecar.end().0, Some(0));
 }

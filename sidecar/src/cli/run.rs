@@ -40,7 +40,11 @@ pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
     let variable = |name: &str| std::env::var(name).ok();
     let traces = Traces::from_environment(variable, runtime.handle().clone());
-    log::start(&config.log_level, config.log_format, traces.as_ref().ok().and_then(Option::as_ref));
+    let level = log::start(
+        &config.log_level,
+        config.log_format,
+        traces.as_ref().ok().and_then(Option::as_ref),
+    );
     tracing::info!(
         version = build::VERSION,
         commit = build::COMMIT,
@@ -60,7 +64,7 @@ pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
     let store = FileStore::open(&config.store_path)?;
     config.check_start_position(store.record())?;
     let limit = config.shutdown_limit;
-    let ended = runtime.block_on(serve(config, store));
+    let ended = runtime.block_on(serve(config, store, level));
     if let Some(traces) = traces {
         traces.shut_down(limit);
     }
@@ -80,8 +84,9 @@ struct Verifier {
     task: JoinHandle<anyhow::Result<()>>,
 }
 
-async fn serve(config: Config, store: FileStore) -> anyhow::Result<()> {
+async fn serve(config: Config, store: FileStore, level: log::Level) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
+    change_level_on_signal(level)?;
     let listener = TcpListener::bind(config.listen_addr)
         .await
         .with_context(|| format!("cannot listen on {} (listen_addr)", config.listen_addr))?;
@@ -144,6 +149,23 @@ async fn wait_for_end(
     tracing::warn!("the verifier did not end within shutdown_limit");
     task.abort();
     Ok(Ok(Ok(())))
+}
+
+/// SIGUSR1 raises the log's level, SIGUSR2 restores it. A signal and not a path of the API, since anybody who
+/// reaches the port could fill the disk or silence the log.
+fn change_level_on_signal(level: log::Level) -> std::io::Result<()> {
+    let mut raise = signal(SignalKind::user_defined1())?;
+    let mut restore = signal(SignalKind::user_defined2())?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                Some(()) = raise.recv() => level.raise(),
+                Some(()) = restore.recv() => level.restore(),
+                else => return,
+            }
+        }
+    });
+    Ok(())
 }
 
 /// The signals that ask the process to end.

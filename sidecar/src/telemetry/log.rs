@@ -3,7 +3,8 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt,
+    EnvFilter, Layer, Registry, filter::Targets, layer::SubscriberExt, reload,
+    util::SubscriberInitExt,
 };
 
 use super::Traces;
@@ -19,9 +20,38 @@ pub enum Format {
     Json,
 }
 
+/// The level of a running log.
+#[derive(Debug)]
+pub struct Level {
+    filter: reload::Handle<EnvFilter, Registry>,
+    configured: String,
+}
+
+impl Level {
+    /// What SIGUSR1 asks for: everything but single steps.
+    const VERBOSE: &str = "debug";
+
+    /// Logs more, until [`Self::restore`].
+    pub fn raise(&self) {
+        self.set(Self::VERBOSE);
+        tracing::info!(log_level = Self::VERBOSE, "log level changed");
+    }
+
+    /// Logs as configured.
+    pub fn restore(&self) {
+        tracing::info!(log_level = self.configured, "log level changed");
+        self.set(&self.configured);
+    }
+
+    fn set(&self, level: &str) {
+        // It fails only when there is no log any more.
+        drop(self.filter.reload(EnvFilter::new(level)));
+    }
+}
+
 /// Starts the log of this process, and its traces if there are any. `level` is a level or filter
 /// directives, checked with the configuration; it does not matter to traces. A second call has no effect.
-pub fn start(level: &str, format: Format, traces: Option<&Traces>) {
+pub fn start(level: &str, format: Format, traces: Option<&Traces>) -> Level {
     let terminal = std::io::stderr().is_terminal();
     let json = match format {
         Format::Auto => !terminal,
@@ -38,7 +68,9 @@ pub fn start(level: &str, format: Format, traces: Option<&Traces>) {
         let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), tracing::Level::DEBUG);
         tracing_opentelemetry::layer().with_tracer(traces.tracer()).with_filter(ours)
     });
-    let registry = tracing_subscriber::registry().with(layer.with_filter(EnvFilter::new(level)));
+    let (filter, handle) = reload::Layer::new(EnvFilter::new(level));
+    let registry = tracing_subscriber::registry().with(layer.with_filter(filter));
     // It fails only when a log was started before, as in tests.
     drop(registry.with(spans).try_init());
+    Level { filter: handle, configured: level.to_owned() }
 }
