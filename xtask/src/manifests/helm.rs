@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::{Places, RENDERED, files_in, node::Node};
+use super::{Places, files_in, node::Node};
 use crate::{
     process,
     tools::{Version, cache::Cache, wheel},
@@ -40,7 +40,7 @@ fn refused() -> [(Value, &'static str); 6] {
     ]
 }
 
-/// Renders every test case: where each belongs, and its text. None where there is no library.
+/// Renders every test case: its folder, and the text. None where there is no library.
 ///
 /// # Errors
 /// A case is not rendered, or wrong values are not refused.
@@ -77,7 +77,7 @@ pub(super) fn render(
         let Some(text) = answer.get("manifest").and_then(Value::as_str) else {
             bail!("{} is not rendered: {}", case.display(), error(&answer));
         };
-        rendered.push((case.join(RENDERED), text.to_owned()));
+        rendered.push((case, text.to_owned()));
     }
     for (values, why) in refused() {
         let answer = answers.next().unwrap_or_default();

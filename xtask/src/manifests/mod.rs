@@ -38,19 +38,24 @@ pub(crate) fn run(workspace: &Workspace, cache: &Cache, parts: &Parts, write: bo
     let places = Places::new(workspace);
     let node = Node::set_up(workspace, cache)?;
 
-    let charts = helm::render(&places, &node, cache)?;
-    for (path, text) in &charts {
-        keep(path, text, write)?;
+    let out = workspace.target.join("manifests/out");
+    if out.exists() {
+        fs::remove_dir_all(&out)?;
+    }
+    fs::create_dir_all(&out)?;
+    for (case, text) in helm::render(&places, &node, cache)? {
+        if case.ends_with(MONITORING) {
+            fs::write(out.join(RENDERED), text)?;
+        } else {
+            keep(&case.join(RENDERED), &text, write)?;
+        }
     }
     if let Some(text) = kustomize::render(&places)? {
         keep(&places.example.join(RENDERED), &text, write)?;
     }
 
-    let out = workspace.target.join("manifests/out");
-    if out.exists() {
-        fs::remove_dir_all(&out)?;
-    }
     let mut files = files(&places.cases, RENDERED)?;
+    files.extend(self::files(&out, RENDERED)?);
     files.push(places.example.join(RENDERED));
     for folder in ["istio", "envoy-gateway"] {
         files.extend(self::files(&places.envoy.join(folder), ".yaml")?);
@@ -65,6 +70,8 @@ pub(crate) fn run(workspace: &Workspace, cache: &Cache, parts: &Parts, write: bo
 
 /// What rendered manifests are called.
 const RENDERED: &str = "rendered.yaml";
+/// The case that is checked and not kept: the chart's dashboard and alerts are in the repository already.
+const MONITORING: &str = "monitoring";
 
 /// Folders of the checkout.
 struct Places {
@@ -177,6 +184,6 @@ mod tests {
         let places = Places::new(&Workspace::find().unwrap());
         let readme = fs::read_to_string(places.chart.join("README.md")).unwrap();
         let values = fs::read_to_string(places.cases.join("stand-alone/values.yaml")).unwrap();
-        assert!(readme.contains(&format!("<<'END'\n{values}END\n")));
+        assert!(readme.contains(&format!("```yaml\n{values}```\n")));
     }
 }
