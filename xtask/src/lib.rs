@@ -4,12 +4,14 @@
 //! first use, so that each command works from a fresh clone without another step before it.
 
 mod bench;
+mod compile;
 mod filter;
 mod fuzz;
 mod gate;
 mod lint;
 mod module;
 mod package;
+mod page;
 mod process;
 mod scenarios;
 mod tools;
@@ -61,7 +63,11 @@ enum Task {
     },
     /// Build and check the module: target/filter/finality_filter.wasm
     Filter,
-    /// Set up Envoy, Anvil and the wasm compiler, and print what will be used
+    /// Build what the status page runs in the browser; a sidecar that is built later embeds it
+    Page,
+    /// Take the pictures of the status page in docs/images from a running devnet
+    Pictures,
+    /// Set up Envoy, Anvil, Chromium and the wasm compiler, and print what will be used
     Tools,
     /// Format the code
     Fmt {
@@ -124,6 +130,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         Task::E2e { scenarios, .. } => scenarios::run(&workspace, &cache, forced, scenarios),
         Task::Demo { check } => scenarios::demo(&workspace, &cache, forced, *check),
         Task::Filter => filter::build(&workspace, forced).map(|_| ()),
+        Task::Page => page::build(&workspace, forced),
+        Task::Pictures => scenarios::pictures(&workspace, &cache, forced),
         Task::Tools => tools::report(&workspace, &cache, forced),
         Task::Fmt { check } => lint::format(&workspace, *check),
         Task::Lint => lint::lint(&workspace, &cache),
