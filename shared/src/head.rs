@@ -115,9 +115,9 @@ pub struct EthereumPosition {
 /// let body = br#"{"number":12345,"hex":"0x3039","hash":null,"source":"espresso","mode":"espresso","status":"ok",
 ///     "espresso":{"number":12345,"hotshot_height":991},"ethereum":null,"chain_id":22266222,
 ///     "updated_at":"2026-01-01T00:00:00.123Z","a member of a later version":1}"#;
-/// let report = HeadReport::parse(body)?;
+/// let report: HeadReport = serde_json::from_slice(body)?;
 /// assert_eq!((report.number, report.source, report.status), (12345, Source::Espresso, Status::Ok));
-/// # Ok::<(), finality_core::head::HeadReportError>(())
+/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeadReport {
@@ -145,6 +145,14 @@ pub struct HeadReport {
 
 /// What the filter reads of a [`HeadReport`]. The other members are for people, and a later sidecar may say what
 /// this filter does not know.
+///
+/// ```
+/// use finality_core::head::{ReportedHead, Status};
+///
+/// let report = serde_json::json!({"number": 12345, "hex": "0x3039", "status": "ok", "chain_id": 22266222});
+/// assert_eq!(ReportedHead::read(&report)?, ReportedHead { number: 12345, status: Status::Ok, chain_id: 22266222 });
+/// # Ok::<(), finality_core::head::HeadReportError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReportedHead {
     /// The block number that tags become.
