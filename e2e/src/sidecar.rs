@@ -146,7 +146,7 @@ impl Sidecar {
     /// When the answer is no head report.
     pub async fn head(&self) -> Option<HeadReport> {
         let answer = self.get(HEAD_PATH).await.ok()?;
-        (answer.status == 200).then(|| serde_json::from_slice(&answer.body).unwrap())
+        (answer.status == 200).then(|| HeadReport::parse(&answer.body).unwrap())
     }
 
     /// `/v1/status`.

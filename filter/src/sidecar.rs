@@ -52,9 +52,6 @@ pub enum AskError {
     /// The host does not hand the answer over.
     #[error("the answer cannot be read: {0}")]
     Unreadable(HostError),
-    /// The answer is not JSON.
-    #[error("not a head report: {0}")]
-    NotJson(#[from] serde_json::Error),
     /// The answer is no head report.
     #[error(transparent)]
     Malformed(#[from] HeadReportError),
@@ -70,7 +67,7 @@ impl AskError {
         match self {
             Self::NoMarker { .. } => Some(Counter::AnswersNoMarker),
             Self::HttpStatus { .. } => Some(Counter::AnswersHttpStatus),
-            Self::NotJson(_) | Self::Malformed(_) => Some(Counter::AnswersMalformed),
+            Self::Malformed(_) => Some(Counter::AnswersMalformed),
             Self::Update(UpdateError::OtherChain { .. }) => Some(Counter::AnswersChainId),
             Self::Dispatch { .. }
             | Self::Unreachable { .. }
@@ -149,7 +146,8 @@ fn take_over(plugin: &Plugin, now: u64) -> Result<Answer, AskError> {
         ("200", true) => {
             let body = host::buffer(Buffer::CallResponseBody, MAX_ANSWER_BYTES)
                 .map_err(AskError::Unreadable)?;
-            let report = ReportedHead::read(&serde_json::from_slice(&body)?)?;
+            let report = serde_json::from_slice(&body).map_err(HeadReportError::from)?;
+            let report = ReportedHead::read(&report)?;
             let update = plugin.head.update(&report, now)?;
             Ok(Answer::Head { reported: report.number, update })
         }
