@@ -36,6 +36,14 @@ package *arguments:
 filter:
     cargo xtask filter
 
+# Build the page that the sidecar serves
+page:
+    cargo xtask page
+
+# Take the pictures of the status page in docs/images
+pictures:
+    cargo xtask pictures
+
 # Check gateways, chart, images and workflows; `just manifests --write` renders anew
 manifests *arguments:
     cargo xtask manifests {{ arguments }}

@@ -1,0 +1,113 @@
+//! The sidecar behind an Envoy of its own, which lets in by mutual TLS: both files of `envoy/mtls`, of which only addresses, ports and the
+//! folder of the certificates are replaced.
+
+use std::path::Path;
+
+use finality_e2e::client::Client;
+use finality_e2e::echo::Echo;
+use finality_e2e::edge::resolve;
+use finality_e2e::envoy::{Envoy, Framing, Settings};
+use finality_e2e::fake_sidecar::{FakeSidecar, Says};
+use finality_e2e::ports::free_port;
+use finality_e2e::process::{self, Process};
+use finality_e2e::tools::Tools;
+use finality_e2e::wait::{PATIENCE, until};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tokio::net::TcpStream;
+
+/// An authority, and certificates by it for these names under `.example`.
+fn certificates(folder: &Path, names: &[&str]) {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // Another name than the certificates have, which would seem to have signed themselves.
+    authority.distinguished_name.push(DnType::CommonName, "authority");
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    std::fs::write(folder.join("ca.crt"), authority.pem()).unwrap();
+    for name in names {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![format!("{name}.example")]).unwrap();
+        let certificate = params.signed_by(&key, &authority).unwrap();
+        std::fs::write(folder.join(format!("{name}.crt")), certificate.pem()).unwrap();
+        std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+}
+
+/// An edge that shows the certificate of that name.
+fn edge(tools: &Tools, folder: &Path, name: &str, node: u16, port: u16) -> Envoy {
+    let shipped = std::fs::read_to_string(&tools.envoy_yaml).unwrap();
+    let (_, plain) = shipped.split_once("  - name: finality_sidecar\n").unwrap();
+    let (plain, _) = plain.split_once("\n\n").unwrap();
+    let plain = format!("  - name: finality_sidecar\n{plain}\n");
+    let mtls = tools.envoy_yaml.with_file_name("mtls/cluster.yaml");
+    let mtls = std::fs::read_to_string(mtls)
+        .unwrap()
+        .replace("address: sidecar.example", "address: 127.0.0.1")
+        .replace("port_value: 8443", "port_value: 8090")
+        .replace("/etc/envoy/tls/edge", &format!("/etc/envoy/tls/{name}"))
+        .replace("/etc/envoy/tls", &folder.to_string_lossy());
+    let own = folder.join(format!("{name}-envoy"));
+    std::fs::create_dir(&own).unwrap();
+    Envoy::new(
+        &Settings {
+            program: tools.envoy.clone(),
+            configuration: tools.envoy_yaml.clone(),
+            filter: tools.filter.clone(),
+            framing: Framing::Exact,
+            tags: Vec::new(),
+            node_port: node,
+            sidecar_port: port,
+            edits: vec![(plain, mtls)],
+            arguments: Vec::new(),
+            dynamic: false,
+        },
+        &own,
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_over_mutual_tls_only_who_is_named_gets_the_head() {
+    let tools = Tools::from_env().unwrap();
+    let folder = process::folder();
+    certificates(folder.path(), &["edge", "sidecar", "stranger"]);
+    let node = Echo::start().await;
+    let sidecar = FakeSidecar::start(Says::head(100)).await;
+    let port = free_port();
+    let beside = tools.envoy_yaml.with_file_name("mtls/sidecar.yaml");
+    let beside = std::fs::read_to_string(beside)
+        .unwrap()
+        .replace("0.0.0.0", "127.0.0.1")
+        .replace("port_value: 8443", &format!("port_value: @{port}"))
+        .replace("port_value: 8090", &format!("port_value: {}", sidecar.port()))
+        .replace("port_value: @", "port_value: ")
+        .replace("/etc/envoy/tls", &folder.path().to_string_lossy());
+    let path = folder.path().join("sidecar.yaml");
+    std::fs::write(&path, beside).unwrap();
+    let arguments = ["--disable-hot-restart", "--log-level", "warning", "--config-path"];
+    let arguments = arguments.into_iter().chain([path.to_str().unwrap()]);
+    let _beside = Process::start("envoy-beside", &tools.envoy, arguments, folder.path());
+    until("the Envoy beside the sidecar", PATIENCE, async || {
+        TcpStream::connect(("127.0.0.1", port)).await.ok().map(|_| ())
+    })
+    .await;
+
+    let named = edge(&tools, folder.path(), "edge", node.port(), port);
+    named.start().await;
+    let client = Client::new(named.url());
+    until("the head over TLS", PATIENCE, async || {
+        (resolve(&client).await == Ok(100)).then_some(())
+    })
+    .await;
+    // Long polls go through as well.
+    sidecar.say(Says::head(101));
+    until("the next head", PATIENCE, async || (resolve(&client).await == Ok(101)).then_some(()))
+        .await;
+
+    // Signed by the same authority, but of another name.
+    let stranger = edge(&tools, folder.path(), "stranger", node.port(), port);
+    stranger.start().await;
+    until("a poll that failed", PATIENCE, async || {
+        (stranger.stat("wasmcustom.finality_filter_polls_failed_total").await > 0).then_some(())
+    })
+    .await;
+    assert_eq!(resolve(&Client::new(stranger.url())).await, Err("no_head".into()));
+}
