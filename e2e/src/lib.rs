@@ -26,6 +26,7 @@
 pub mod anvil;
 pub mod batch;
 pub mod batcher;
+pub mod browser;
 pub mod client;
 pub mod contracts;
 pub mod demo;

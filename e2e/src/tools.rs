@@ -38,6 +38,14 @@ pub fn anvil() -> Result<PathBuf, String> {
     file("FINALITY_E2E_ANVIL")
 }
 
+/// Chromium, which looks at the status page.
+///
+/// # Errors
+/// One line when `FINALITY_E2E_CHROMIUM` is missing or names no file.
+pub fn chromium() -> Result<PathBuf, String> {
+    file("FINALITY_E2E_CHROMIUM")
+}
+
 fn file(variable: &str) -> Result<PathBuf, String> {
     let advice = "run `cargo xtask e2e` or `cargo xtask demo`";
     let path = std::env::var_os(variable)

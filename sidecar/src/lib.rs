@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod espresso;
 pub mod head;
+pub mod history;
 pub mod l1;
 pub mod node;
 pub mod rollup;

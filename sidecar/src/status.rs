@@ -13,7 +13,9 @@ use crate::{
     api::StatusSource,
     block::BlockId,
     head::PublishedHead,
+    history::Positions,
     rollup::Term,
+    telemetry::{Metrics, metrics::BatchResult},
     upstream::DependencyReport,
     verifier::{CatchUp, Waiting},
 };
@@ -175,6 +177,26 @@ pub struct Contradiction {
     pub at: Timestamp,
 }
 
+/// What became of batches since the start, as in `espresso_verifier_batches_total`.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct BatchCounts {
+    confirmed: u64,
+    mismatch: u64,
+    undecided: u64,
+    skipped: u64,
+}
+
+impl BatchCounts {
+    fn read(metrics: &Metrics) -> Self {
+        Self {
+            confirmed: metrics.batches(BatchResult::Confirmed),
+            mismatch: metrics.batches(BatchResult::Mismatch),
+            undecided: metrics.batches(BatchResult::Undecided),
+            skipped: metrics.batches(BatchResult::Skipped),
+        }
+    }
+}
+
 type Dependencies = Box<dyn Fn() -> Vec<DependencyReport> + Send + Sync>;
 
 /// Where the verifier writes its findings and the API reads them.
@@ -183,6 +205,8 @@ pub struct StatusBoard {
     waiting: Mutex<Waiting>,
     head: PublishedHead,
     dependencies: Dependencies,
+    metrics: Metrics,
+    started_at: Timestamp,
     alive: AtomicBool,
 }
 
@@ -194,18 +218,23 @@ impl std::fmt::Debug for StatusBoard {
 
 #[derive(Serialize)]
 struct Report<'a> {
+    /// When this was said, and when the process began.
+    at: Timestamp,
+    started_at: Timestamp,
     reason: String,
     head: Option<&'a finality_core::head::HeadReport>,
     #[serde(flatten)]
     findings: &'a Findings,
+    batches: BatchCounts,
     dependencies: Vec<DependencyReport>,
     build: &'a str,
 }
 
 impl StatusBoard {
-    /// A board for a head, and how to ask the dependencies how they are.
+    /// A board for a head, the metrics that are shown too, and how to ask the dependencies how they are.
     pub fn new(
         head: PublishedHead,
+        metrics: Metrics,
         dependencies: impl Fn() -> Vec<DependencyReport> + Send + Sync + 'static,
     ) -> Self {
         Self {
@@ -213,6 +242,8 @@ impl StatusBoard {
             waiting: Mutex::new(Waiting::Starting),
             head,
             dependencies: Box::new(dependencies),
+            metrics,
+            started_at: Timestamp::now(),
             alive: AtomicBool::new(true),
         }
     }
@@ -226,6 +257,14 @@ impl StatusBoard {
     #[must_use]
     pub fn snapshot(&self) -> Findings {
         self.findings().clone()
+    }
+
+    /// Where head and node stand.
+    #[must_use]
+    pub fn positions(&self) -> Positions {
+        let head = self.head.borrow().as_ref().map(|head| head.number);
+        let node = &self.findings().node;
+        Positions { head, latest: node.latest, finalized: node.finalized.map(|block| block.number) }
     }
 
     /// Says what the verifier waits for.
@@ -248,9 +287,12 @@ impl StatusSource for StatusBoard {
         let head = self.head.borrow().clone();
         let findings = self.snapshot();
         let report = Report {
+            at: Timestamp::now(),
+            started_at: self.started_at,
             reason: self.reason(),
             head: head.as_deref(),
             findings: &findings,
+            batches: BatchCounts::read(&self.metrics),
             dependencies: (self.dependencies)(),
             build: finality_core::build::LINE,
         };

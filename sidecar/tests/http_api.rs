@@ -18,7 +18,7 @@ use std::{
 
 use finality_core::head::{HeadQuery, HeadReport, Mode, Source, Status, hex_number};
 use finality_sidecar::{
-    api::{self, ApiState, Phase, StatusSource, server},
+    api::{self, ApiState, Phase, StatusSource, events::Streams, server},
     telemetry::Metrics,
 };
 use serde_json::Value;
@@ -110,6 +110,8 @@ impl Sidecar {
         let mut state = ApiState {
             head: heads,
             status: facts.clone(),
+            history: Arc::default(),
+            streams: Streams::new(max_connections),
             metrics: Metrics::new(),
             phase: phases.clone(),
             long_poll_limit: FOR_EVER,

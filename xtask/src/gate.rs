@@ -80,6 +80,13 @@ pub(crate) fn run(workspace: &Workspace, cache: &Cache, force_fallback: bool) ->
         run_tests(cargo.args(["test", "--workspace", "--no-fail-fast"]), counts)
     });
     gate.step("finality-core for others", |_| package::check(workspace, force_fallback, false));
+    // Where nothing may be installed, only the page goes unseen.
+    if let Some(parts) = &mut parts
+        && let Err(error) = parts.find_chromium()
+    {
+        process::step(format_args!("{error:#}"));
+        gate.skip("page in Chromium", "there is none");
+    }
     match &parts {
         Some(parts) => {
             gate.step("reproducible module", |_| {

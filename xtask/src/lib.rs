@@ -4,6 +4,7 @@
 //! first use, so that each command works from a fresh clone without another step before it.
 
 mod bench;
+mod compile;
 mod filter;
 mod fuzz;
 mod gate;
@@ -11,6 +12,7 @@ mod lint;
 mod manifests;
 mod module;
 mod package;
+mod page;
 mod process;
 mod reproduce;
 mod scenarios;
@@ -71,7 +73,11 @@ enum Task {
         #[arg(long)]
         write: bool,
     },
-    /// Set up Envoy, Anvil and the wasm compiler, and print what will be used
+    /// Build what the status page runs in the browser; a sidecar that is built later embeds it
+    Page,
+    /// Take the pictures of the status page in docs/images from a running devnet
+    Pictures,
+    /// Set up Envoy, Anvil, Chromium and the wasm compiler, and print what will be used
     Tools,
     /// Format the code
     Fmt {
@@ -139,6 +145,8 @@ fn run(arguments: &Arguments) -> Result<()> {
             let parts = Parts::prepare(&workspace, &cache, forced)?;
             manifests::run(&workspace, &cache, &parts, *write)
         }
+        Task::Page => page::build(&workspace, forced),
+        Task::Pictures => scenarios::pictures(&workspace, &cache, forced),
         Task::Tools => tools::report(&workspace, &cache, forced),
         Task::Fmt { check } => lint::format(&workspace, *check),
         Task::Lint => lint::lint(&workspace, &cache),

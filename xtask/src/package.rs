@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    filter, process,
+    compile, process,
     tools::wasm::{self, Compiler},
     workspace::Workspace,
 };
@@ -75,7 +75,7 @@ fn build(workspace: &Workspace, compiler: &Compiler, packed: &Path, targets: &[&
             cargo
         }
         Compiler::Debian { linker, .. } => {
-            let mut cargo = filter::debian_cargo(workspace, linker);
+            let mut cargo = compile::debian_cargo(workspace, linker);
             // The C library of the target is missing there. A check does without, and would find what a
             // build of a library finds.
             cargo.args(["check", "-Zbuild-std=std,panic_abort"]);

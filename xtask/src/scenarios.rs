@@ -2,7 +2,7 @@
 //! same tools.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -11,8 +11,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    filter, process,
-    tools::{anvil::ANVIL, cache::Cache, envoy::ENVOY},
+    filter, page, process,
+    tools::{anvil::ANVIL, cache::Cache, chromium, envoy::ENVOY},
     workspace::{self, Artifact, Workspace},
 };
 
@@ -30,7 +30,12 @@ pub(crate) struct Parts {
     devnet: PathBuf,
     /// The test program that holds the scenarios.
     scenarios: PathBuf,
+    /// Looks at the status page; only some scenarios need it.
+    chromium: Option<PathBuf>,
 }
+
+/// What the names of the scenarios that need Chromium begin with.
+const PAGE: &str = "page::";
 
 impl Parts {
     /// Fetches and builds all parts.
@@ -45,6 +50,7 @@ impl Parts {
         let envoy = ENVOY.find(cache)?.path;
         let anvil = ANVIL.find(cache)?.path;
         let filter = filter::build(workspace, force_fallback)?;
+        page::build(workspace, force_fallback)?;
         let built = build(workspace)?;
         Ok(Self {
             sidecar: workspace::executable(&built, "finality-sidecar")?,
@@ -54,7 +60,17 @@ impl Parts {
             envoy_yaml: workspace.root.join("envoy/envoy.yaml"),
             devnet: workspace::executable(&built, "finality-devnet")?,
             scenarios: workspace::executable(&built, "scenarios")?,
+            chromium: None,
         })
+    }
+
+    /// Adds Chromium, without which the scenarios of the page are left out.
+    ///
+    /// # Errors
+    /// There is none, and none can be installed.
+    pub(crate) fn find_chromium(&mut self) -> Result<()> {
+        self.chromium = Some(chromium::find()?);
+        Ok(())
     }
 
     /// Tells a program where the parts are.
@@ -71,6 +87,10 @@ impl Parts {
     pub(crate) fn scenarios(&self, workspace: &Workspace) -> Command {
         let mut command = test_program(workspace, &self.scenarios);
         self.tell(&mut command);
+        match &self.chromium {
+            Some(chromium) => command.env("FINALITY_E2E_CHROMIUM", chromium),
+            None => command.args(["--skip", PAGE]),
+        };
         // Processes of a scenario mostly wait, but each runs some ten of them.
         let cores = thread::available_parallelism().map_or(2, usize::from);
         if env::var_os("RUST_TEST_THREADS").is_none() {
@@ -115,13 +135,39 @@ pub(crate) fn run(
     force_fallback: bool,
     wanted: &[String],
 ) -> Result<()> {
-    let parts = Parts::prepare(workspace, cache, force_fallback)?;
+    let mut parts = Parts::prepare(workspace, cache, force_fallback)?;
     let known = names(workspace, &parts.scenarios)?;
     if let Some(name) = unknown(wanted, &known) {
         bail!("no scenario has `{name}` in its name; there are: {}", known.join(", "));
     }
+    if needs_chromium(wanted, &known) {
+        parts.find_chromium()?;
+    }
     process::step("scenarios on a real Envoy");
     process::become_program(parts.scenarios(workspace).args(wanted))
+}
+
+/// Takes the pictures of the status page that the README shows: `docs/images/`.
+///
+/// # Errors
+/// A part cannot be had, the scenario fails, or the pictures cannot be written.
+pub(crate) fn pictures(workspace: &Workspace, cache: &Cache, force_fallback: bool) -> Result<()> {
+    let mut parts = Parts::prepare(workspace, cache, force_fallback)?;
+    parts.find_chromium()?;
+    process::step("taking pictures of the status page");
+    let folder = workspace.target.join("pictures");
+    let mut scenario = parts.scenarios(workspace);
+    process::run(
+        scenario.arg("s12_page_has_its_picture_taken").env("FINALITY_E2E_PICTURES", &folder),
+    )?;
+    let images = workspace.root.join("docs/images");
+    fs::create_dir_all(&images)?;
+    for name in ["status-page-light.png", "status-page-dark.png"] {
+        fs::copy(folder.join(name), images.join(name)).with_context(|| name.to_owned())?;
+        println!("docs/images/{name}");
+    }
+    println!("others are in {}", folder.display());
+    Ok(())
 }
 
 /// Prints the names of the scenarios.
@@ -170,6 +216,13 @@ fn unknown<'a>(wanted: &'a [String], known: &[String]) -> Option<&'a String> {
     wanted.iter().find(|name| !known.iter().any(|known| known.contains(name.as_str())))
 }
 
+/// Whether one of the wanted scenarios is of the page; all are wanted if none is named.
+fn needs_chromium(wanted: &[String], known: &[String]) -> bool {
+    known.iter().filter(|known| known.starts_with(PAGE)).any(|known| {
+        wanted.is_empty() || wanted.iter().any(|wanted| known.contains(wanted.as_str()))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,5 +235,13 @@ mod tests {
         let wanted = ["s01", "s99"].map(str::to_owned);
         assert_eq!(unknown(&wanted, &known), Some(&wanted[1]));
         assert_eq!(unknown(&[], &known), None);
+    }
+
+    #[test]
+    fn chromium_is_set_up_only_where_the_page_is_wanted() {
+        let known = ["advance::s01_tag", "page::s12_page_box"].map(str::to_owned);
+        assert!(needs_chromium(&[], &known));
+        assert!(needs_chromium(&["box".to_owned()], &known));
+        assert!(!needs_chromium(&["s01".to_owned()], &known));
     }
 }

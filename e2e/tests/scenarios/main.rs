@@ -24,6 +24,7 @@ mod fixtures;
 mod kill;
 mod l1_reorg;
 mod malicious_feed;
+mod page;
 mod rotation;
 mod sequencer_reorg;
 mod stall;

@@ -31,7 +31,7 @@ use crate::refusal::Refusal;
 pub use rules::{DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_HELD_BYTES, Rules, RulesError, Scope};
 pub use stream::{Passage, Stream};
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use prefilter::Prefilter;
 use scan::{Fault, Scanner, Span, Window};
@@ -195,6 +195,11 @@ impl Tagged {
     #[must_use]
     pub const fn tags(&self) -> usize {
         self.tags.len()
+    }
+
+    /// Where the tags stand in the body, in bytes, quotes included, in order.
+    pub fn places(&self) -> impl Iterator<Item = Range<usize>> {
+        self.tags.iter().map(|tag| tag.start..tag.end)
     }
 
     /// The body with every tag replaced by the number, as minimal lower-case hex. `body` is the one that was

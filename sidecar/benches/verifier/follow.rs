@@ -81,7 +81,7 @@ pub(crate) async fn run(url: &str, target: u64, steady: u64, interval: Duration)
     let metrics = Metrics::new();
     let store = FileStore::open(&folder.path().join("store.json")).unwrap();
     let (keeper, mut head) = HeadKeeper::new(store, metrics.clone());
-    let board = Arc::new(StatusBoard::new(head.clone(), Vec::new));
+    let board = Arc::new(StatusBoard::new(head.clone(), metrics.clone(), Vec::new));
     let upstream = |target, path| upstream(url, target, path, &metrics);
     let query = QueryServices::new(vec![upstream(Target::Query, "hotshot")], 0, metrics.clone());
     let verifier = Verifier::new(

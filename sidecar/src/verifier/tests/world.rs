@@ -247,7 +247,7 @@ impl World {
         change(&mut options);
         let metrics = Metrics::new();
         let (keeper, head) = HeadKeeper::new(store.reopen(), metrics.clone());
-        let board = Arc::new(StatusBoard::new(head.clone(), Vec::new));
+        let board = Arc::new(StatusBoard::new(head.clone(), metrics.clone(), Vec::new));
         let world = self.clone();
         let verifier = Verifier::new(
             TestRollup::default(),

@@ -1,0 +1,284 @@
+//! Scenario 12: the status page of a running devnet in Chromium. Its pictures are those of the README:
+//! `cargo xtask pictures`.
+
+use finality_e2e::browser::{Browser, Key, Scheme, pictures};
+use finality_e2e::devnet::Devnet;
+use finality_e2e::edge::Edge;
+use finality_e2e::fake_sidecar::Says;
+use finality_e2e::hotshot::Fault;
+use finality_e2e::{process, tools};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A width of a desk and of a telephone.
+const WIDE: (u32, u32) = (1100, 900);
+const NARROW: (u32, u32) = (400, 800);
+/// Blocks before a picture is taken: few, or enough for a chart when the picture is for the README.
+const FEW: u64 = 6;
+const MANY: u64 = 150;
+
+/// The page of this devnet, with figures in it.
+async fn page(net: &Devnet) -> (Browser, TempDir) {
+    let folder = process::folder();
+    let program = tools::chromium().unwrap_or_else(|error| panic!("{error}"));
+    let mut browser = Browser::start(&program, folder.path()).await;
+    browser.show_as(WIDE.0, WIDE.1, Scheme::Light).await;
+    browser.open(&net.sidecar.url("/")).await;
+    browser.until("document.getElementById('connection').textContent === 'Live'").await;
+    (browser, folder)
+}
+
+fn shown(number: u64) -> String {
+    // No devnet gets so far that a number needs a separator.
+    assert!(number < 1000);
+    format!("document.getElementById('number').textContent === '{number}'")
+}
+
+/// The page complains about nothing and asks nobody but the sidecar.
+fn assert_quiet(browser: &Browser, net: &Devnet) {
+    assert_eq!(browser.complaints(), [""; 0]);
+    let own = net.sidecar.url("/");
+    for url in browser.requests() {
+        assert!(url.starts_with(&own), "{url}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s12_page_shows_the_head_as_it_advances() {
+    let net = Devnet::builder().start().await;
+    let (mut browser, _folder) = page(&net).await;
+    for _ in 0..3 {
+        net.produce(1).await;
+        let head = net.head_reaches(net.height().await).await;
+        browser.until(&shown(head)).await;
+    }
+    assert_eq!(browser.text("state").await, "Serving tagged requests");
+    assert_eq!(browser.text("mode").await, "Espresso");
+    browser.until("document.getElementById('lag').textContent === '0 blocks'").await;
+    assert_eq!(browser.text("mismatches").await, "0");
+    let hash = net.sidecar.head().await.unwrap().hash.unwrap();
+    assert_eq!(browser.text("hash").await, hash);
+    browser.until("document.querySelectorAll('#dependencies [data-level=ok]').length === 4").await;
+    browser.until("document.querySelector('#plot .head')?.getAttribute('d').includes('L')").await;
+
+    // L2 goes on and HotShot does not: the reason and the distance are told.
+    net.build(2).await;
+    browser.until("document.getElementById('lag').textContent === '2 blocks'").await;
+    let reason = format!("HotShot has no batch for block {} yet", net.height().await - 1);
+    browser.until(&format!("document.getElementById('reason').textContent === '{reason}'")).await;
+
+    // What fails is named, with its words as text.
+    net.hotshot.set_fault(Some(Fault::Status(500)));
+    browser.until("document.querySelectorAll('#dependencies [data-level=bad]').length === 1").await;
+    let failing = "document.querySelector('#dependencies li:has([data-level=bad])').textContent";
+    let failing = browser.value(failing).await;
+    assert!(failing.as_str().unwrap().contains("500"), "{failing}");
+    net.hotshot.set_fault(None);
+    browser.until("document.querySelectorAll('#dependencies [data-level=bad]').length === 0").await;
+    assert_quiet(&browser, &net);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s12_page_box_shows_what_the_node_gets() {
+    let net = Devnet::builder().start().await;
+    let (mut browser, _folder) = page(&net).await;
+    let head = net.head_reaches(net.height().await).await;
+    browser.until(&shown(head)).await;
+    // A node that tells what it got, behind an Envoy with the same head.
+    let edge = Edge::builder().says(Says::head(head)).start().await;
+    edge.resolves_to(Ok(head)).await;
+
+    let batch = "[ {\"params\" : [\"é\", \"espresso\" ],\n\t\"method\":\"eth_call\",\"id\":1},\
+        {\"id\":\"2\",\"method\":\"eth_getLogs\",\"params\":[{\"fromBlock\":\"\\u0065spresso\",\"toBlock\":\"latest\"}]},\
+        {\"id\":3,\"method\":\"eth_sign\",\"params\":[\"espresso\"]}]";
+    browser.paste("body", batch).await;
+    browser.until("document.querySelectorAll('#result mark').length === 2").await;
+    let answer = edge.client().post(batch).await.unwrap();
+    assert_eq!(answer.head(), Some(head));
+    assert_eq!(browser.text("result").await, answer.text());
+    assert_eq!(browser.text("verdict").await, "Tags are replaced");
+
+    // Other tags, another scope.
+    browser.paste("tags", "latest").await;
+    let replaced = batch.replace("latest", &finality_e2e::client::hex(head));
+    browser.until("document.querySelectorAll('#result mark').length === 1").await;
+    assert_eq!(browser.text("result").await, replaced);
+    browser.paste("tags", "espresso").await;
+    let choose = "scope.value = 'block-parameters'; \
+        scope.dispatchEvent(new Event('input', { bubbles: true }))";
+    browser.value(&format!("const scope = document.getElementById('scope'); {choose}")).await;
+    let named = r#"{"id":1,"method":"eth_getBalance","params":["espresso","0x1"]}"#;
+    browser.paste("body", named).await;
+    browser.until("document.getElementById('verdict').textContent.startsWith('No tag')").await;
+    assert_eq!(browser.text("result").await, named);
+
+    // A body that the filter refuses, with its answer.
+    let cut = r#"{"id":1,"method":"eth_getBalance","params":["0x1","espresso""#;
+    browser.paste("body", cut).await;
+    browser.until("document.getElementById('verdict').textContent === 'Refused'").await;
+    let answer = edge.client().post(cut).await.unwrap();
+    assert_eq!(browser.text("result").await, answer.text());
+    assert!(browser.text("refusal").await.starts_with(&format!("HTTP {}", answer.status)));
+    assert_quiet(&browser, &net);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s12_page_notices_that_the_sidecar_goes_away_and_comes_back() {
+    let net = Devnet::builder().start().await;
+    let (mut browser, _folder) = page(&net).await;
+    let away = "document.getElementById('connection').textContent.startsWith('Away since')";
+    let live = "document.getElementById('connection').textContent === 'Live'";
+    // Asked to stop with a page open, and killed.
+    net.sidecar.stop().await;
+    browser.until(away).await;
+    let banner = browser.text("away").await;
+    assert!(banner.starts_with("The sidecar has not answered since "), "{banner}");
+    assert_eq!(browser.value("document.getElementById('away').hidden").await, json!(false));
+    net.sidecar.start().await;
+    browser.until(live).await;
+    assert_eq!(browser.value("document.getElementById('away').hidden").await, json!(true));
+    net.sidecar.kill();
+    browser.until(away).await;
+    net.sidecar.start().await;
+    browser.until(live).await;
+    net.produce(2).await;
+    let head = net.head_reaches(net.height().await).await;
+    browser.until(&shown(head)).await;
+    // The browser itself notes the requests that failed, and nothing else.
+    let own = net.sidecar.url("/v1/");
+    for complaint in browser.complaints() {
+        assert!(complaint.contains("net::ERR") && complaint.contains(&own), "{complaint}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s12_page_is_for_keyboards_screen_readers_and_small_screens() {
+    let net = Devnet::builder().start().await;
+    let (mut browser, _folder) = page(&net).await;
+    browser.until("document.querySelector('#plot .head') !== null").await;
+
+    // Every control is reached in order, and it shows that it is.
+    let focus = "(() => { const at = document.activeElement; \
+        const name = at.id || at.tagName + ' ' + at.textContent; \
+        return [name, getComputedStyle(at).outlineStyle]; })()";
+    let mut reached = Vec::new();
+    for _ in 0..30 {
+        browser.press(Key::Tab).await;
+        let focused = browser.value(focus).await;
+        let name = focused[0].as_str().unwrap().to_owned();
+        if reached.contains(&name) || name.starts_with("BODY") {
+            break;
+        }
+        assert_eq!(focused[1], "solid", "{name}");
+        if name.starts_with("SUMMARY") {
+            browser.press(Key::Enter).await;
+            browser.until("document.querySelectorAll('#chart-rows td').length >= 4").await;
+        }
+        reached.push(name);
+    }
+    let expected = [
+        "A Skip to the content",
+        "SUMMARY Show as a table",
+        "DIV ",
+        "body",
+        "tags",
+        "scope",
+        "result",
+        "A Status",
+        "A Head",
+        "A Metrics",
+    ];
+    assert_eq!(reached.len(), expected.len(), "{reached:?}");
+    for (reached, expected) in reached.iter().zip(expected) {
+        assert!(reached.starts_with(expected), "{reached} is not {expected}");
+    }
+
+    // Everything that takes input, moves or is a picture has a name.
+    let named = ["textbox", "combobox", "link", "image", "img", "region", "heading", "navigation"];
+    let accessible = browser.accessible().await;
+    for (role, name) in &accessible {
+        assert!(!named.contains(&role.as_str()) || !name.is_empty(), "{role}: {accessible:?}");
+    }
+    for wanted in ["JSON-RPC request body", "Tags, with commas between", "Where tags count"] {
+        assert!(accessible.iter().any(|(_, name)| name == wanted), "{wanted}: {accessible:?}");
+    }
+
+    // Contrast of all text is at least 4.5 to 1, in both schemes; nothing is wider than the screen.
+    for scheme in [Scheme::Light, Scheme::Dark] {
+        for (width, height) in [WIDE, NARROW] {
+            browser.show_as(width, height, scheme).await;
+            let overflow = browser.value("document.documentElement.scrollWidth - innerWidth").await;
+            assert!(overflow.as_i64().unwrap() <= 0, "{overflow} at {width}");
+            let poor = browser.value(POOR_CONTRAST).await;
+            assert_eq!(poor, Value::Array(Vec::new()), "{scheme:?}");
+        }
+    }
+    assert_quiet(&browser, &net);
+}
+
+/// Texts whose contrast to what stands behind them is below 4.5.
+const POOR_CONTRAST: &str = r#"(() => {
+    const rgb = (text) => (text.match(/[\d.]+/g) ?? []).map(Number);
+    const luminance = (color) => {
+        const [r, g, b] = color.map((part) => part / 255)
+            .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const ground = (element) => {
+        for (let at = element; at; at = at.parentElement) {
+            const color = rgb(getComputedStyle(at).backgroundColor);
+            if (color.length === 3 || color[3] === 1) return color.slice(0, 3);
+        }
+        return [255, 255, 255];
+    };
+    const texts = [...document.querySelectorAll('body *')].filter((element) =>
+        element.checkVisibility() && [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()));
+    return texts.flatMap((element) => {
+        const style = getComputedStyle(element);
+        const color = rgb(element instanceof SVGElement ? style.fill : style.color).slice(0, 3);
+        const [a, b] = [luminance(color), luminance(ground(element))];
+        const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        return contrast < 4.5 ? [`${contrast.toFixed(2)} ${element.textContent.slice(0, 40)}`] : [];
+    });
+})()"#;
+
+/// Pictures of a page with something to see, if a place for them is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn s12_page_has_its_picture_taken() {
+    let folder = pictures();
+    let net = Devnet::builder().start().await;
+    let (mut browser, own) = page(&net).await;
+    for block in 0..if folder.is_some() { MANY } else { FEW } {
+        net.mine_l1(1).await;
+        let blocks = net.build(1).await;
+        net.batcher.post(&blocks);
+        // HotShot pauses for a while, so that there is something to see.
+        if block % 3 == 2 && !(60..84).contains(&block) {
+            net.mine_hotshot(1).await;
+        }
+        let finalized = net.height().await.saturating_sub(40);
+        net.op_node.set_finalized(finalized.max(net.op_node.highest_finalized()));
+        // A step of the page is the clock of the picture.
+        let latest = net.height().await;
+        browser
+            .until(&format!("document.getElementById('chart-latest').textContent === '{latest}'"))
+            .await;
+    }
+    browser.until("document.querySelectorAll('#result mark').length === 2").await;
+    let folder = folder.unwrap_or_else(|| own.path().into());
+    for (scheme, name) in [(Scheme::Light, "light"), (Scheme::Dark, "dark")] {
+        browser.show_as(WIDE.0, WIDE.1, scheme).await;
+        // The upper part is what the README shows.
+        let end = "Math.ceil(document.querySelector('.card:has(#plot)').getBoundingClientRect().bottom) + 16";
+        let end = browser.value(end).await.as_u64().and_then(|end| u32::try_from(end).ok());
+        let file = folder.join(format!("status-page-{name}.png"));
+        browser.picture(&file, Some(end.unwrap())).await;
+        browser.picture(&folder.join(format!("status-page-{name}-whole.png")), None).await;
+        browser.show_as(NARROW.0, NARROW.1, scheme).await;
+        browser.picture(&folder.join(format!("status-page-{name}-narrow.png")), None).await;
+        // PNG, and not of one colour.
+        let bytes = std::fs::read(&file).unwrap();
+        assert!(bytes.starts_with(b"\x89PNG") && bytes.len() > 20_000, "{}", bytes.len());
+    }
+    assert_quiet(&browser, &net);
+}

@@ -1,0 +1,6 @@
+// Stands in for what `cargo xtask page` makes.
+export default async function init() {
+  throw new Error("This sidecar was built without the rewriter. Run `cargo xtask page`, then build the sidecar again.");
+}
+
+export function preview() {}

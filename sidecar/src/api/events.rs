@@ -1,0 +1,106 @@
+//! `/v1/events`: the status as server-sent events, for the status page.
+//!
+//! An event is made when the client has room for it, from what is then true: a slow client gets fewer events
+//! and holds nothing back.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    extract::State,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, Sse},
+    },
+};
+use finality_core::head::HeadReport;
+use futures::stream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::{ApiState, Phase, StatusSource, error};
+
+/// The longest pause between two events. A client that hears nothing for several of these has lost the sidecar.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The shortest pause, however fast the head moves.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
+/// The most streams at once, whatever the number of connections.
+const MOST_STREAMS: usize = 64;
+/// One connection in so many may be a stream: the others are for the filter and for probes.
+const SHARE: usize = 4;
+/// When a client that found no room may come again, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// Room for streams.
+#[derive(Debug, Clone)]
+pub struct Streams(Arc<Semaphore>);
+
+impl Streams {
+    /// Room for a part of `max_connections`, and for one stream at least.
+    #[must_use]
+    pub fn new(max_connections: usize) -> Self {
+        let most = (max_connections / SHARE).clamp(1, MOST_STREAMS);
+        Self(Arc::new(Semaphore::new(most)))
+    }
+}
+
+/// One client's stream.
+struct Subscription {
+    status: Arc<dyn StatusSource>,
+    head: watch::Receiver<Option<Arc<HeadReport>>>,
+    phase: watch::Receiver<Phase>,
+    /// Whether nothing was sent yet.
+    first: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Subscription {
+    /// The next event; none when the sidecar closes.
+    async fn next(&mut self) -> Option<Event> {
+        if !std::mem::take(&mut self.first) {
+            let head = &mut self.head;
+            let news = async {
+                tokio::time::sleep(SHORTEST_PAUSE).await;
+                let rest = LONGEST_PAUSE.saturating_sub(SHORTEST_PAUSE);
+                // Without a writer the head stays as it is.
+                let changed = async {
+                    if head.changed().await.is_err() {
+                        std::future::pending().await
+                    }
+                };
+                drop(tokio::time::timeout(rest, changed).await);
+            };
+            tokio::select! {
+                biased;
+                _ = self.phase.wait_for(|phase| *phase == Phase::Closing) => return None,
+                () = news => {}
+            }
+        }
+        if *self.phase.borrow() == Phase::Closing {
+            return None;
+        }
+        self.head.mark_unchanged();
+        Some(Event::default().event("status").data(self.status.status().to_string()))
+    }
+}
+
+pub(super) async fn events(State(state): State<ApiState>) -> Response {
+    let Ok(place) = Arc::clone(&state.streams.0).try_acquire_owned() else {
+        let reason = "all streams are taken: a part of max_connections is for them";
+        let answer = error(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", reason);
+        return ([(header::RETRY_AFTER, RETRY_AFTER)], answer).into_response();
+    };
+    let subscription = Subscription {
+        status: state.status,
+        head: state.head,
+        phase: state.phase,
+        first: true,
+        _place: place,
+    };
+    let events = stream::unfold(subscription, async |mut subscription| {
+        let event = subscription.next().await?;
+        Some((Ok::<_, Infallible>(event), subscription))
+    });
+    // A proxy that collects answers before it passes them on would hold the events back.
+    let unbuffered = (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    ([unbuffered], Sse::new(events)).into_response()
+}

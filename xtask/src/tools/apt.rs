@@ -1,0 +1,66 @@
+//! Debian packages, where we have the right to install them.
+
+use std::{os::unix::fs::MetadataExt, path::Path, process::Command};
+
+use anyhow::{Context, Result};
+
+use crate::process;
+
+/// How Debian packages can be installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Apt {
+    /// We are root.
+    Root,
+    /// `sudo` asks for no password.
+    Sudo,
+    /// There is no apt-get, or we have no right to it.
+    No,
+}
+
+/// The right that we have.
+pub(crate) fn right() -> Apt {
+    if process::find_in_path("apt-get").is_none() {
+        return Apt::No;
+    }
+    // The owner of our own entry is who we are.
+    let root = Path::new("/proc/self").metadata().is_ok_and(|owner| owner.uid() == 0);
+    match root {
+        true => Apt::Root,
+        false if process::output(Command::new("sudo").args(["-n", "true"])).is_ok() => Apt::Sudo,
+        false => Apt::No,
+    }
+}
+
+/// Installs packages; nothing that is installed goes.
+///
+/// # Errors
+/// apt-get fails: the error is its own.
+pub(crate) fn install(sudo: bool, packages: &[&str]) -> Result<()> {
+    process::step(format_args!("apt-get install {}", packages.join(" ")));
+    // A stale or missing index is renewed first. One broken source among many does not matter if
+    // the packages are found, so its error is shown only when they are not.
+    let update = process::output(apt_get(sudo).arg("update"));
+    // Nothing that is installed may go: then a human has to decide.
+    let install = ["install", "--yes", "--no-install-recommends", "--no-remove"];
+    let installed = process::output(apt_get(sudo).args(install).args(packages));
+    match (installed, update) {
+        (Ok(_), _) => Ok(()),
+        (Err(error), Ok(_)) => Err(error).context("apt-get install"),
+        (Err(error), Err(cause)) => {
+            Err(error).context(format!("apt-get update: {cause}: apt-get install"))
+        }
+    }
+}
+
+fn apt_get(sudo: bool) -> Command {
+    let mut command = match sudo {
+        true => {
+            let mut sudo = Command::new("sudo");
+            sudo.args(["-n", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+            sudo
+        }
+        false => Command::new("apt-get"),
+    };
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-o", "DPkg::Lock::Timeout=300"]);
+    command
+}
