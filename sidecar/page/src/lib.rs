@@ -4,7 +4,7 @@
 //! `cargo xtask page` compiles this for the browser; the sidecar embeds what comes of it.
 
 use finality_core::{
-    head::ReportedHead,
+    head::HeadReport,
     jsonrpc,
     refusal::{NoHead, Refusal},
     rewrite::{Inspection, Rewriter, Rules, Scope, Tagged},
@@ -41,14 +41,15 @@ pub fn preview(
     let scope = scope.parse::<Scope>().map_err(|error| error.to_string())?;
     let rules = Rules { tags, scope, ..Rules::default() };
     let rewriter = Rewriter::new(rules).map_err(|error| error.to_string())?;
-    let head = head.as_deref().map(read).transpose()?;
+    let head = head.map(|head| HeadReport::parse(head.as_bytes())).transpose();
+    let head = head.map_err(|error| error.to_string())?;
     let bytes = body.as_bytes();
     Ok(match rewriter.inspect(bytes) {
         Inspection::Untouched => Preview::of("untouched", vec![body.to_owned()]),
         Inspection::Refused(denied) => {
             Preview::refused(&denied.refusal, &jsonrpc::error_without_id(&denied.refusal))
         }
-        Inspection::Tagged(tagged) => match usable(head) {
+        Inspection::Tagged(tagged) => match usable(head.as_ref()) {
             Ok(number) => Preview::of("rewritten", pieces(&tagged, bytes, number)),
             Err(why) => {
                 let refusal = Refusal::NoHead(why);
@@ -58,13 +59,8 @@ pub fn preview(
     })
 }
 
-fn read(head: &str) -> Result<ReportedHead, String> {
-    let head = serde_json::from_str(head).map_err(|error| error.to_string())?;
-    ReportedHead::read(&head).map_err(|error| error.to_string())
-}
-
 /// The number that tags become, or why there is none.
-fn usable(head: Option<ReportedHead>) -> Result<u64, NoHead> {
+fn usable(head: Option<&HeadReport>) -> Result<u64, NoHead> {
     let head = head.ok_or(NoHead::Unknown)?;
     if head.status.is_usable() { Ok(head.number) } else { Err(NoHead::Status(head.status)) }
 }
