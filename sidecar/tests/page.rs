@@ -308,14 +308,10 @@ async fn a_client_that_does_not_read_is_told_no_more_than_the_sockets_hold() {
     const BALLAST: usize = 100_000;
     const SECONDS: u64 = 3000;
     let sidecar = Sidecar::start(100, BALLAST).await;
-    let mut stream = sidecar.get("/v1/events").await;
+    let _stream = sidecar.get("/v1/events").await;
     tokio::time::sleep(Duration::from_secs(SECONDS)).await;
     let asked = sidecar.facts.asked.load(Ordering::Relaxed);
     assert!(asked < 1000, "{asked} events of {BALLAST} bytes in {SECONDS} seconds");
-    // It is told what is true when it reads again.
-    for _ in 0..asked + 2 {
-        stream.event().await.unwrap();
-    }
 }
 
 #[tokio::test]
