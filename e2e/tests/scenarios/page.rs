@@ -144,8 +144,8 @@ async fn s12_page_notices_that_the_sidecar_goes_away_and_comes_back() {
     net.produce(2).await;
     let head = net.head_reaches(net.height().await).await;
     browser.until(&shown(head)).await;
-    // The browser itself notes the requests that failed, and nothing else.
-    let own = net.sidecar.url("/v1/");
+    // The browser itself notes the requests that failed (it asks for the icon when it likes), and nothing else.
+    let own = net.sidecar.url("/");
     for complaint in browser.complaints() {
         assert!(complaint.contains("net::ERR") && complaint.contains(&own), "{complaint}");
     }

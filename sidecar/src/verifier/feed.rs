@@ -6,7 +6,7 @@ use super::{
     FeedSource, L1Source, NodeSource, Verifier, Waiting,
     intake::{self, Intake},
     progress::Progress,
-    read_ahead::ReadAhead,
+    read_ahead::{Range, ReadAhead},
 };
 use crate::{rollup::Rollup, status::NewestBlock, upstream::UpstreamError};
 
@@ -79,6 +79,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// Asks how far HotShot is.
     pub(super) async fn look_at_feed(&mut self) -> Result<(), Waiting> {
         let Some(feed) = &mut self.feed else { return Ok(()) };
+        feed.ahead.begin_round();
         let broken = |error: UpstreamError| Waiting::Feed(error.to_string());
         let height = feed.source.height().await.map_err(broken)?;
         if feed.range_limit.is_none() {
@@ -123,7 +124,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         loop {
             feed.fetch_ahead();
             let Some(range) = feed.ahead.pop() else { return Ok(false) };
-            let (from, until) = (range.from, range.until);
+            let Range { from, until, is_new, .. } = range;
             match range.answer().await {
                 Ok(blocks) => {
                     feed.ahead.succeeded(until - from, &blocks);
@@ -143,6 +144,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     feed.fetch_ahead();
                     return Ok(true);
                 }
+                Err(_) if !is_new => feed.ahead.forget(),
                 // Not there yet, too much at once, or a changed limit: try less, down to one block, which
                 // also tells the block that the services contradict each other in.
                 Err(

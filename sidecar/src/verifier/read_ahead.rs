@@ -23,6 +23,8 @@ const MAX_UNDER_WAY: usize = 8;
 pub(super) struct Range {
     pub(super) from: u64,
     pub(super) until: u64,
+    /// Whether it was asked for in this round: what went wrong before tells nothing of now.
+    pub(super) is_new: bool,
     task: JoinHandle<Result<Vec<NamespaceBlock>, UpstreamError>>,
 }
 
@@ -75,9 +77,21 @@ impl ReadAhead {
             let until = from.saturating_add(self.range.min(limit).max(1)).min(height);
             let source = Arc::clone(source);
             let task = tokio::spawn(async move { source.range(from, until).await });
-            self.under_way.push_back(Range { from, until, task });
+            self.under_way.push_back(Range { from, until, is_new: true, task });
             from = until;
         }
+    }
+
+    /// A round begins.
+    pub(super) fn begin_round(&mut self) {
+        for range in &mut self.under_way {
+            range.is_new = false;
+        }
+    }
+
+    /// What is under way is of no use.
+    pub(super) fn forget(&mut self) {
+        self.under_way.clear();
     }
 
     /// Whether the range from `cursor` on was answered already.

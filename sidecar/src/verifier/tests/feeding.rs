@@ -7,7 +7,7 @@ use crate::{
     espresso::commitment,
     rollup::{Batch, Facts},
     store::memory::MemoryStore,
-    verifier::{Candidates, Dropped, Position},
+    verifier::{Budget, Candidates, Dropped, Position},
 };
 
 const OTHER: Fork = Fork { name: 1, at: 5 };
@@ -24,6 +24,29 @@ async fn a_block_whose_payload_is_missing_is_waited_for() {
     world.change().hotshot_missing.clear();
     runner.settle().await;
     assert_eq!(runner.number(), 40);
+}
+
+#[tokio::test]
+async fn what_went_wrong_before_this_round_is_asked_for_again() {
+    let world = World::new(3);
+    world.post_all(MAIN, 1..=2);
+    world.post_all(Fork { name: 1, at: 1 }, 3..=8);
+    world.change().hotshot.extend([Vec::new(), Vec::new()]);
+    world.post_all(MAIN, [3]);
+    // Ten blocks are read at once. Their batches fill the room, so that the eleventh is asked for and not
+    // read, and the service does not have it yet.
+    (world.change().node_latest, world.change().hotshot_missing) = (0, [10].into());
+    let budget = Budget { count: 8, bytes: usize::MAX };
+    let mut runner =
+        world.verifier_with(&MemoryStore::default(), |options| options.budget = budget);
+    runner.settle().await;
+    assert_eq!(runner.verifier.candidates.len(), 8);
+    while world.calls("feed range") < 2 {
+        tokio::task::yield_now().await;
+    }
+    (world.change().node_latest, world.change().hotshot_missing) = (3, [].into());
+    runner.round().await;
+    assert_eq!(runner.number(), 3, "in one round");
 }
 
 #[tokio::test]
