@@ -13,6 +13,7 @@ mod commands;
 mod links;
 mod metrics;
 mod page;
+mod twice;
 mod watching;
 
 /// Fails with all that is wrong, not only the first.

@@ -23,7 +23,7 @@ const SCRIPT: &str = include_str!("helm.py");
 const VERSION: Version = Version(0, 1, 32);
 
 /// Values that must be refused, and what the refusal must say.
-fn refused() -> [(Value, &'static str); 6] {
+fn refused() -> [(Value, &'static str); 8] {
     [
         (json!({}), "node_execution_rpc is not set"),
         (json!({"settings": {"l1rpc": "http://l1.example"}}), "'l1rpc' not allowed"),
@@ -33,6 +33,14 @@ fn refused() -> [(Value, &'static str); 6] {
             "/filter/istio/failStrategy",
         ),
         (json!({"placement": "none", "filter": {"istio": {"enabled": true}}}), "filter.istio.url"),
+        (
+            json!({"placement": "none", "filter": {"config": {"tag": ["espresso"]}}}),
+            "'tag' not allowed",
+        ),
+        (
+            json!({"placement": "none", "filter": {"config": {"framing": "exact"}}}),
+            "/filter/config/framing",
+        ),
         (
             json!({"placement": "beside-node", "existingSecret": "urls"}),
             "besideNode.podLabels: give the labels of the node's pods",
