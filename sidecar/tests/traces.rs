@@ -173,16 +173,20 @@ fn a_collector_that_fails_is_said_once_and_disturbs_nothing() {
     let variables = [
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", secret.as_str()),
         ("OTEL_BSP_SCHEDULE_DELAY", "10"),
+        ("FINALITY_LOG_LEVEL", "trace"),
     ];
     let mut sidecar = Sidecar::start("http://127.0.0.1:9", &variables);
     sidecar.wait_for("serving");
     for _ in 0..5 {
-        exports.recv_timeout(PATIENCE).expect("it goes on trying");
+        let (head, _) = exports.recv_timeout(PATIENCE).expect("it goes on trying");
+        // `user:hush`.
+        assert!(head.contains("authorization: Basic dXNlcjpodXNo\r\n"), "{head}");
     }
     let (code, log) = sidecar.stop();
     assert_eq!(code, Some(0), "{log}");
     assert_eq!(log.matches("traces cannot be sent").count(), 1, "{log}");
     assert!(log.contains("HTTP status 503") && !log.contains("hush"), "{log}");
+    assert!(!log.contains("dXNlcjpodXNo"), "{log}");
 }
 
 #[test]
