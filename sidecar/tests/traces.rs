@@ -141,12 +141,15 @@ fn spans_reach_the_collector_before_the_end_and_contexts_go_in_and_out() {
     let traceparent = request.lines().find_map(|line| line.strip_prefix("traceparent: 00-"));
     let (round, _) = traceparent.expect("a dependency gets the context").split_once('-').unwrap();
 
-    let mut stream = TcpStream::connect(address).unwrap();
     let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
-    let text =
-        format!("GET /v1/head HTTP/1.1\r\ntraceparent: {parent}\r\nconnection: close\r\n\r\n");
-    stream.write_all(text.as_bytes()).unwrap();
-    stream.read_to_string(&mut String::new()).unwrap();
+    for method in ["GET", "STRANGERS"] {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        let text = format!(
+            "{method} /v1/head HTTP/1.1\r\ntraceparent: {parent}\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(text.as_bytes()).unwrap();
+        stream.read_to_string(&mut String::new()).unwrap();
+    }
     let (code, log) = sidecar.stop();
     assert_eq!(code, Some(0), "{log}");
 
@@ -162,6 +165,7 @@ fn spans_reach_the_collector_before_the_end_and_contexts_go_in_and_out() {
     for part in ["finality-sidecar", "test-bed", "GET /v1/head", "round", "node", "outcome"] {
         assert!(has(&all, part.as_bytes()), "{part}");
     }
+    assert!(!has(&all, b"STRANGERS"), "a method is a name that anybody may make up");
     assert!(has(&all, &trace_id(TRACE)), "the client's trace goes on");
     assert!(has(&all, &trace_id(round)), "the round that the node was told of");
 }
