@@ -162,6 +162,24 @@ fn flags_of_that_program_count_above_its_file() {
     assert!(ended.notes().contains(&"batch_authenticator_address"), "{}", ended.out);
 }
 
+/// That program's reader takes names without case, and null and zero for nothing given.
+#[test]
+fn a_file_is_read_as_that_program_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"{"Full_Node_Execution_RPC":"http://node","OP":{"full_node_consensus_rpc":"http://op",
+        "verification_interval":0,"batcher_address":"0x0000000000000000000000000000000000000000"},
+        "l1_rpc":"http://l1","query_service_url":"http://query","initial_hotshot_height":7,"nitro":null}"#;
+    fs::write(folder.path().join("old.json"), text).unwrap();
+    let ended = run_in(folder.path(), &["print-config", "--config", "old.json"]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{}", ended.out);
+    ended.has(&[
+        "node_execution_rpc = [\"http://node/\"] # file old.json, full_node_execution_rpc",
+        "node_consensus_rpc = [\"http://op/\"] # file old.json, op.full_node_consensus_rpc",
+        "verification_interval = \"1s\" # default",
+        "# batcher_addresses is not set",
+    ]);
+}
+
 #[test]
 fn what_cannot_be_taken_over_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
@@ -191,6 +209,8 @@ fn what_cannot_be_taken_over_is_refused_by_name() {
         (r#"{"l1_rpc":"http://a","eth_rpc":"http://b"}"#, &[], "another value is given by file"),
         (r#"{"l1_rpc":{}}"#, &[], "l1_rpc (file old.json): must not be an object"),
         (r#"{"verification_interval":1.5}"#, &[], "must be a whole number of nanoseconds"),
+        (r#"{"op":"secret"}"#, &[], "op (file old.json): must be an object"),
+        (r#"{"Verification_Interval":-1}"#, &[], "must be a whole number of nanoseconds"),
         (r#"{"verification_interval":"5"}"#, &[], "\"5\" is not a duration"),
         (r#"{"l1_rpc":"ws://secret"}"#, &[], "l1_rpc (file old.json, l1_rpc): the scheme must be"),
         (

@@ -101,8 +101,12 @@ impl Sidecar {
 
     /// Asks for a path, and reads as far as the head of the answer goes.
     async fn get(&self, path: &str) -> Answer {
+        self.ask(path, "close").await
+    }
+
+    async fn ask(&self, path: &str, connection: &str) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let text = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        let text = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: {connection}\r\n\r\n");
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut rest = BufReader::new(stream);
         let mut head = String::new();
@@ -300,6 +304,17 @@ async fn streams_are_a_part_of_the_connections_and_give_their_place_back() {
         if sidecar.get("/v1/events").await.code() == 200 {
             break;
         }
+    }
+}
+
+/// The limits for a request's head, for idle time and for writing are all much shorter.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_read_lives_for_hours() {
+    let sidecar = Sidecar::start(100, 0).await;
+    let began = tokio::time::Instant::now();
+    let mut stream = sidecar.ask("/v1/events", "keep-alive").await;
+    while began.elapsed() < Duration::from_secs(2 * 3600) {
+        stream.event().await.expect("the stream goes on");
     }
 }
 

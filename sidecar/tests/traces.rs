@@ -141,12 +141,15 @@ fn spans_reach_the_collector_before_the_end_and_contexts_go_in_and_out() {
     let traceparent = request.lines().find_map(|line| line.strip_prefix("traceparent: 00-"));
     let (round, _) = traceparent.expect("a dependency gets the context").split_once('-').unwrap();
 
-    let mut stream = TcpStream::connect(address).unwrap();
     let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
-    let text =
-        format!("GET /v1/head HTTP/1.1\r\ntraceparent: {parent}\r\nconnection: close\r\n\r\n");
-    stream.write_all(text.as_bytes()).unwrap();
-    stream.read_to_string(&mut String::new()).unwrap();
+    for method in ["GET", "STRANGERS"] {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        let text = format!(
+            "{method} /v1/head HTTP/1.1\r\ntraceparent: {parent}\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(text.as_bytes()).unwrap();
+        stream.read_to_string(&mut String::new()).unwrap();
+    }
     let (code, log) = sidecar.stop();
     assert_eq!(code, Some(0), "{log}");
 
@@ -162,6 +165,7 @@ fn spans_reach_the_collector_before_the_end_and_contexts_go_in_and_out() {
     for part in ["finality-sidecar", "test-bed", "GET /v1/head", "round", "node", "outcome"] {
         assert!(has(&all, part.as_bytes()), "{part}");
     }
+    assert!(!has(&all, b"STRANGERS"), "a method is a name that anybody may make up");
     assert!(has(&all, &trace_id(TRACE)), "the client's trace goes on");
     assert!(has(&all, &trace_id(round)), "the round that the node was told of");
 }
@@ -173,16 +177,20 @@ fn a_collector_that_fails_is_said_once_and_disturbs_nothing() {
     let variables = [
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", secret.as_str()),
         ("OTEL_BSP_SCHEDULE_DELAY", "10"),
+        ("FINALITY_LOG_LEVEL", "trace"),
     ];
     let mut sidecar = Sidecar::start("http://127.0.0.1:9", &variables);
     sidecar.wait_for("serving");
     for _ in 0..5 {
-        exports.recv_timeout(PATIENCE).expect("it goes on trying");
+        let (head, _) = exports.recv_timeout(PATIENCE).expect("it goes on trying");
+        // `user:hush`.
+        assert!(head.contains("authorization: Basic dXNlcjpodXNo\r\n"), "{head}");
     }
     let (code, log) = sidecar.stop();
     assert_eq!(code, Some(0), "{log}");
     assert_eq!(log.matches("traces cannot be sent").count(), 1, "{log}");
     assert!(log.contains("HTTP status 503") && !log.contains("hush"), "{log}");
+    assert!(!log.contains("dXNlcjpodXNo"), "{log}");
 }
 
 #[test]

@@ -37,6 +37,8 @@ fn sidecar(exported: &mut Exported) {
     let metrics = Metrics::new();
     metrics.head(2, Source::Espresso, Status::Ok, jiff::Timestamp::UNIX_EPOCH);
     metrics.node_latest(3);
+    metrics.node_finalized(Some(2));
+    metrics.l1_finalized(1);
     metrics.hotshot_heights(4, 5);
     metrics.catch_up(Some(CatchUp {
         blocks_left: 1,

@@ -84,7 +84,8 @@ export class Chart {
     const values = this.#points.flatMap((point) => LINES.map((line) => point[line])).filter((value) => value !== null);
     let low = values.reduce((a, b) => Math.min(a, b));
     let high = values.reduce((a, b) => Math.max(a, b));
-    const room = Math.max((high - low) * 0.05, 1);
+    // Beyond 2^53 one more may be the same number: the range must never be empty, whatever a node says.
+    const room = Math.max((high - low) * 0.05, 1, high * 1e-12);
     [low, high] = [Math.max(low - room, 0), high + room];
     const right = width - MARGIN.right;
     const bottom = height - MARGIN.bottom;

@@ -25,7 +25,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -167,9 +167,15 @@ async fn mark_and_count(State(metrics): State<Metrics>, request: Request, next: 
     let mut answer = match path {
         path if !path.starts_with("/v1/") => next.run(request).await,
         path => {
+            // Anybody may make up a method, so only those that there are become names.
+            let method = match *request.method() {
+                Method::GET => "GET",
+                Method::HEAD => "HEAD",
+                _ => "HTTP",
+            };
             let span = tracing::debug_span!(
                 "request",
-                otel.name = format!("{} {path}", request.method()),
+                otel.name = format!("{method} {path}"),
                 otel.kind = "server",
                 http.response.status_code = field::Empty,
             );

@@ -175,15 +175,22 @@ impl Taken {
         };
         let mut members = Vec::new();
         for (name, value) in object {
-            match value {
-                Value::Object(inner) if name == "op" || name == "nitro" => members.extend(
-                    inner.into_iter().map(|(inner, value)| (format!("{name}.{inner}"), value)),
+            let group = ["op", "nitro"].into_iter().find(|group| name.eq_ignore_ascii_case(group));
+            match (group, value) {
+                (Some(group), Value::Object(inner)) => members.extend(
+                    inner.into_iter().map(|(inner, value)| (format!("{group}.{inner}"), value)),
                 ),
-                value => members.push((name, value)),
+                (Some(_), Value::Null) => {}
+                (Some(group), _) => {
+                    taken.problems.push(problem(group, "must be an object".into()));
+                }
+                (None, value) => members.push((name, value)),
             }
         }
         for (member, value) in members {
-            let Some(name) = NAMES.iter().find(|name| name.member == member) else {
+            // That program's reader does not look at case.
+            let known = NAMES.iter().find(|name| name.member.eq_ignore_ascii_case(&member));
+            let Some(name) = known else {
                 // What belongs to a rollup kind that is off does not matter.
                 if !member.starts_with("nitro.") {
                     let text = if Setting::named(&member).is_some() {
@@ -242,6 +249,9 @@ impl Name {
             Value::Bool(on) => on.to_string(),
             Value::Number(number) if is_interval => {
                 let nanoseconds = number.as_u64().ok_or("must be a whole number of nanoseconds")?;
+                if nanoseconds == 0 {
+                    return Ok(None);
+                }
                 humantime::format_duration(Duration::from_nanos(nanoseconds)).to_string()
             }
             Value::Number(number) => number.to_string(),

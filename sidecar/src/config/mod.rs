@@ -174,10 +174,12 @@ pub fn describe(values: &Values) -> String {
             None if setting.required => format!("# {} is missing", setting.name),
             None => format!("# {} is not set", setting.name),
             Some(value) => {
+                let all_urls = parse::list(&value.text).all(|text| SecretUrl::parse(text).is_ok());
                 let shown = |text: &str| match SecretUrl::parse(text) {
                     _ if !setting.secret => toml_string(text),
-                    Ok(url) => toml_string(&url.to_string()),
-                    Err(_) => toml_string("…"),
+                    // A comma in user info may have made a host of what stands before it.
+                    Ok(url) if all_urls => toml_string(&url.to_string()),
+                    _ => toml_string("…"),
                 };
                 let shown = if setting.list {
                     let elements: Vec<_> = parse::list(&value.text).map(shown).collect();

@@ -224,6 +224,15 @@ fn secrets_may_be_references_and_are_never_shown() {
 }
 
 #[test]
+fn a_comma_in_a_secret_does_not_make_a_host_of_it() {
+    let mut given = Given::complete();
+    given.variable("l1_rpc", "https://secret,name:pass@host/");
+    let shown = describe(&given.values());
+    assert!(shown.contains(r#"l1_rpc = ["…", "…"]"#) && !shown.contains("secret,"), "{shown}");
+    assert!(!shown.contains("https://secret"), "{shown}");
+}
+
+#[test]
 fn what_is_described_can_be_read_as_a_file() {
     let mut given = Given::complete();
     given.variable("log_level", "info,\"odd\"=debug");

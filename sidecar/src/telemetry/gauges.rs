@@ -30,6 +30,8 @@ pub(super) struct HeadFacts {
 pub(super) struct Facts {
     pub(super) head: Option<HeadFacts>,
     pub(super) node_latest: Option<u64>,
+    pub(super) node_finalized: Option<u64>,
+    pub(super) l1_finalized: Option<u64>,
     pub(super) hotshot: Option<(u64, u64)>,
     pub(super) catch_up: Option<CatchUp>,
 }
@@ -96,6 +98,22 @@ impl Collector for Gauges {
                 latest,
             )?;
         }
+        if let Some(finalized) = facts.node_finalized {
+            gauge(
+                &mut encoder,
+                "node_finalized_block_number",
+                "The block that the full node calls finalized, admitted or not",
+                finalized,
+            )?;
+        }
+        if let Some(finalized) = facts.l1_finalized {
+            gauge(
+                &mut encoder,
+                "l1_finalized_block_number",
+                "The newest L1 block that Ethereum has finalized",
+                finalized,
+            )?;
+        }
         if let (Some(head), Some(latest)) = (facts.head, facts.node_latest) {
             gauge(
                 &mut encoder,
@@ -137,7 +155,12 @@ impl Collector for Gauges {
     }
 }
 
-fn gauge<N>(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: N) -> fmt::Result
+pub(super) fn gauge<N>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: N,
+) -> fmt::Result
 where
     ConstGauge<N>: EncodeMetric,
 {
@@ -145,7 +168,7 @@ where
     ConstGauge::new(value).encode(encoder)
 }
 
-fn gauge_with_unit<N>(
+pub(super) fn gauge_with_unit<N>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,

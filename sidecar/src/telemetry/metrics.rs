@@ -12,7 +12,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::gauges::{Gauges, HeadFacts};
+use super::{
+    gauges::{Gauges, HeadFacts},
+    process::Process,
+};
 use crate::verifier::CatchUp;
 
 /// What became of a batch that was looked at.
@@ -200,7 +203,9 @@ impl Metrics {
     /// All metrics at zero. What is not known yet, such as the head, is not exported at all.
     #[must_use]
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("espresso");
+        let mut all = Registry::default();
+        all.register_collector(Box::new(Process::new()));
+        let registry = all.sub_registry_with_prefix("espresso");
         let gauges = Gauges::default();
         registry.register_collector(Box::new(gauges.clone()));
         registry.register(
@@ -298,7 +303,7 @@ impl Metrics {
             }
         }
         Self(Arc::new(Inner {
-            registry,
+            registry: all,
             gauges,
             batches,
             rejected,
@@ -323,6 +328,16 @@ impl Metrics {
     /// The full node's latest block.
     pub fn node_latest(&self, number: u64) {
         self.0.gauges.facts().node_latest = Some(number);
+    }
+
+    /// The block that the full node calls finalized, if there is one.
+    pub fn node_finalized(&self, number: Option<u64>) {
+        self.0.gauges.facts().node_finalized = number;
+    }
+
+    /// L1's newest final block.
+    pub fn l1_finalized(&self, number: u64) {
+        self.0.gauges.facts().l1_finalized = Some(number);
     }
 
     /// HotShot heights: read up to `seen`; the query service has reached `latest`.
@@ -435,7 +450,8 @@ mod tests {
     #[test]
     fn what_is_not_known_is_not_exported() {
         let text = Metrics::new().render();
-        for name in ["espresso_head_", "espresso_node_latest", "espresso_hotshot_height"] {
+        for name in ["espresso_head_", "espresso_node_", "espresso_l1_", "espresso_hotshot_height"]
+        {
             assert!(!text.contains(name), "{name}");
         }
         assert!(text.contains("espresso_verifier_batches_total{result=\"confirmed\"} 0"));
@@ -448,6 +464,8 @@ mod tests {
         let updated = Timestamp::from_millisecond(1_500).unwrap();
         metrics.head(u64::MAX, Source::Ethereum, Status::NodeBehind, updated);
         metrics.node_latest(u64::MAX - 3);
+        metrics.node_finalized(Some(5));
+        metrics.l1_finalized(6);
         metrics.hotshot_heights(7, 9);
         metrics.batch(BatchResult::Mismatch);
         metrics.rejected("signature", 1);
@@ -482,7 +500,8 @@ mod tests {
                 .lines()
                 .find_map(|line| line.strip_prefix(&format!("# HELP {name} ")))
                 .unwrap_or_else(|| panic!("{name} has no help"));
-            assert!(name.starts_with("espresso_"), "{name}");
+            let ours = name.starts_with("espresso_") || name.starts_with("process_");
+            assert!(ours, "{name}");
             assert!(help.len() > 20, "{name}: {help}");
             match kind {
                 "counter" => assert!(help.starts_with("One for each "), "{name}: {help}"),
@@ -509,6 +528,8 @@ mod tests {
             "espresso_head_status{status=\"node_behind\"} 1",
             "espresso_head_status{status=\"ok\"} 0",
             "espresso_node_latest_block_number 18446744073709551612",
+            "espresso_node_finalized_block_number 5",
+            "espresso_l1_finalized_block_number 6",
             "espresso_head_lag_blocks -3",
             "espresso_hotshot_height{kind=\"seen\"} 7",
             "espresso_hotshot_height{kind=\"latest\"} 9",

@@ -3,6 +3,7 @@
 mod gauges;
 pub mod log;
 pub mod metrics;
+mod process;
 pub mod quiet;
 pub mod traces;
 

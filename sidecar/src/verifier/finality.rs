@@ -53,7 +53,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// What L1 says of finality in this round; an L1 that is down says nothing.
     pub(super) async fn look_at_l1(&self) -> L1View {
         let finalized = self.l1.finalized().await.ok().flatten();
-        if finalized.is_some() {
+        if let Some(block) = finalized {
+            self.metrics.l1_finalized(block.number);
             self.board.update(|findings| findings.l1_finalized = finalized);
         }
         L1View::new(finalized)
@@ -71,6 +72,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             return Ok(());
         };
         let block = block.filter(|block| block.number > genesis);
+        self.metrics.node_finalized(block.map(|block| block.number));
         let verdict = match block {
             None => None,
             Some(block) => Some(self.judge_finality(block, chain, l1).await),
