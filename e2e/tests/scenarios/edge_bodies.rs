@@ -79,8 +79,9 @@ async fn edge_compressed_requests_behind_a_decompressor() {
             let answer = post(&edge, encoding, tagged().into_bytes()).await;
             assert_eq!(answer.status, 415, "{encoding}");
         }
-        // Cut, emptied, garbage: a tag that is left is a reason to refuse; never does one reach the node, nor a
-        // body that is whole JSON and not what the client sent.
+        // Cut, emptied, garbage: a tag that is left, or nothing, is a reason to refuse; never does a tag reach
+        // the node, nor a body that is whole JSON and not what the client sent. What is left of a body that was
+        // cut may hang on how its bytes came in.
         let batch = format!("[{}]", vec![tagged(); 500].join(","));
         let (long, short) = (gzip(batch.as_bytes()), gzip(tagged().as_bytes()));
         let padded = format!("{}{}", tagged(), " ".repeat(900_000));
@@ -97,12 +98,15 @@ async fn edge_compressed_requests_behind_a_decompressor() {
             ("gzip, br", short, false),
         ];
         edge.node.take_seen();
+        let mut was_refused = Vec::new();
         for (case, (encoding, body, refused)) in cases.iter().enumerate() {
             let request = json_post(&edge, encoding, body.clone()).header(CASE, case);
             let answer = send(request).await.unwrap();
-            if *refused {
-                let error = answer.result().unwrap_err();
-                assert_eq!((answer.status, error.code()), (400, Some(-32700)), "{error}");
+            was_refused.push(answer.status == 400);
+            if was_refused[case] {
+                assert_eq!(answer.result().unwrap_err().code(), Some(-32700), "{case}");
+            } else {
+                assert_eq!((answer.status, *refused), (200, false), "{case}: {}", answer.text());
             }
             // The node may notice a request that was cut only after the client has its refusal, so that
             // each request bears its case.
@@ -110,8 +114,8 @@ async fn edge_compressed_requests_behind_a_decompressor() {
                 let text = String::from_utf8_lossy(&seen.body).into_owned();
                 assert!(!text.contains("espresso"), "{text}");
                 assert!(serde_json::from_slice::<Value>(&seen.body).is_err(), "{text}");
-                let (_, _, refused) = cases[number(&seen.headers[CASE])];
-                assert_eq!(seen.complete, !refused, "{text}");
+                let case = number(&seen.headers[CASE]);
+                assert_eq!(seen.complete, !was_refused[case], "{case}: {text}");
             }
         }
         let answer = post(&edge, "gzip", gzip(padded.as_bytes())).await;
