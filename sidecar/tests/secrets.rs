@@ -8,6 +8,8 @@
     reason = "a failing test may panic"
 )]
 
+mod request;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -90,31 +92,13 @@ fn serve(requests: mpsc::Sender<String>, behave: impl Fn(&str) -> String + Send 
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            drop(stream.set_read_timeout(Some(PATIENCE)));
-            let request = read_request(&mut stream).unwrap_or_default();
+            let (head, body) = request::read(&mut stream, PATIENCE).unwrap_or_default();
+            let request = head + &String::from_utf8_lossy(&body);
             drop(stream.write_all(behave(&request).as_bytes()));
             drop(requests.send(request));
         }
     });
     port
-}
-
-fn read_request(stream: &mut TcpStream) -> std::io::Result<String> {
-    let mut reader = BufReader::new(stream);
-    let mut request = String::new();
-    let mut length = 0;
-    loop {
-        let start = request.len();
-        if reader.read_line(&mut request)? <= 2 {
-            break;
-        }
-        if let Some(text) = request[start..].to_lowercase().strip_prefix("content-length:") {
-            length = text.trim().parse().unwrap();
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    Ok(request + &String::from_utf8_lossy(&body))
 }
 
 struct Sidecar {

@@ -7,6 +7,8 @@
     reason = "a failing test may panic"
 )]
 
+mod request;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
@@ -33,7 +35,7 @@ fn serve(status: &'static str) -> (String, mpsc::Receiver<Got>) {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            if let Ok(got) = receive(&mut stream) {
+            if let Ok(got) = request::read(&mut stream, PATIENCE) {
                 let answer =
                     format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
                 drop(stream.write_all(answer.as_bytes()));
@@ -42,24 +44,6 @@ fn serve(status: &'static str) -> (String, mpsc::Receiver<Got>) {
         }
     });
     (url, requests)
-}
-
-fn receive(stream: &mut TcpStream) -> std::io::Result<Got> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut reader = BufReader::new(stream);
-    let (mut head, mut length) = (String::new(), 0);
-    loop {
-        let start = head.len();
-        if reader.read_line(&mut head)? <= 2 {
-            break;
-        }
-        if let Some(text) = head[start..].to_lowercase().strip_prefix("content-length:") {
-            length = text.trim().parse().unwrap();
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    Ok((head, body))
 }
 
 struct Sidecar {

