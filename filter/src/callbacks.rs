@@ -57,6 +57,13 @@ impl Vm {
         self.pollers.iter_mut().find(|(context, _)| *context == root).map(|(_, poller)| poller)
     }
 
+    /// What was counted becomes visible. There are no ticks after the last poller is gone.
+    fn tell(&self) {
+        if let Some(metrics) = &self.metrics {
+            metrics.tell();
+        }
+    }
+
     fn configure(&mut self, root: u32) -> bool {
         let configuration = match host::buffer(Buffer::PluginConfiguration, usize::MAX) {
             Ok(configuration) => configuration,
@@ -133,7 +140,10 @@ pub extern "C" fn proxy_on_context_create(context: u32, root: u32) {
 pub extern "C" fn proxy_on_delete(context: u32) {
     Vm::with(|vm| match vm.place(context) {
         Ok(place) => drop(vm.requests.remove(place)),
-        Err(_) => vm.pollers.retain(|(root, _)| *root != context),
+        Err(_) => {
+            vm.pollers.retain(|(root, _)| *root != context);
+            vm.tell();
+        }
     });
 }
 
@@ -144,6 +154,7 @@ pub extern "C" fn proxy_on_tick(root: u32) {
         if let Some(poller) = vm.poller(root) {
             poller.on_tick();
         }
+        vm.tell();
     });
 }
 

@@ -68,17 +68,17 @@ mod import {
             pairs: *mut *mut u8,
             pairs_size: *mut usize,
         ) -> u32;
-        pub(super) fn proxy_add_header_map_value(
+        pub(super) fn proxy_remove_header_map_value(
+            map: u32,
+            key: *const u8,
+            key_size: usize,
+        ) -> u32;
+        pub(super) fn proxy_replace_header_map_value(
             map: u32,
             key: *const u8,
             key_size: usize,
             value: *const u8,
             value_size: usize,
-        ) -> u32;
-        pub(super) fn proxy_remove_header_map_value(
-            map: u32,
-            key: *const u8,
-            key_size: usize,
         ) -> u32;
         pub(super) fn proxy_get_shared_data(
             key: *const u8,
@@ -282,10 +282,9 @@ impl Headers {
     /// # Errors
     /// What the host answers.
     pub fn set(self, name: &str, value: &str) -> Result<()> {
-        self.remove(name)?;
         // SAFETY: name and value outlive the call.
         check(unsafe {
-            import::proxy_add_header_map_value(
+            import::proxy_replace_header_map_value(
                 self as u32,
                 name.as_ptr(),
                 name.len(),

@@ -2,9 +2,12 @@
 //!
 //! Metrics of proxy-wasm have no labels, so a reason is part of the name; `envoy/envoy.yaml` shows how
 //! Envoy turns it into one. All names begin with `finality_filter_`.
+//!
+//! Each word with the host is dear, so what is counted is told by [`Metrics::tell`] at the next tick.
 
 use crate::host::{Metric, MetricKind};
 use finality_core::{build, refusal::Refusal};
+use std::cell::Cell;
 
 /// A counter. What one increment is, is said by the name of its variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,11 +84,39 @@ pub fn names() -> Vec<String> {
     counters.chain(refusals).chain(gauges).chain([build_info_name()]).collect()
 }
 
-/// The metrics of one plugin on one worker. A metric that the host refuses is not kept; nothing else hangs on it.
+/// A counter of the host, and what it was not told yet. Nothing else hangs on one that the host refuses.
+#[derive(Debug)]
+struct Count {
+    metric: Option<Metric>,
+    untold: Cell<u64>,
+}
+
+impl Count {
+    fn define(name: &str) -> Self {
+        let metric = Metric::define(MetricKind::Counter, name).ok();
+        Self { metric, untold: Cell::new(0) }
+    }
+
+    fn add(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.untold.set(self.untold.get().saturating_add(count));
+    }
+
+    fn tell(&self) {
+        let untold = self.untold.take();
+        if let Some(metric) = self.metric
+            && untold > 0
+        {
+            metric.add(untold);
+        }
+    }
+}
+
+/// The metrics of one VM.
 #[derive(Debug)]
 pub struct Metrics {
-    counters: Vec<Option<Metric>>,
-    refusals: Vec<(&'static str, Option<Metric>)>,
+    counters: Vec<Count>,
+    refusals: Vec<(&'static str, Count)>,
     head_number: Option<Metric>,
     head_contact: Option<Metric>,
 }
@@ -94,16 +125,15 @@ impl Metrics {
     /// Defines all metrics with the host.
     #[must_use]
     pub fn define() -> Self {
-        let counter = |name: String| Metric::define(MetricKind::Counter, &name).ok();
         let gauge = |name: String| Metric::define(MetricKind::Gauge, &name).ok();
         if let Some(info) = gauge(build_info_name()) {
             info.set(1);
         }
         Self {
-            counters: NAMES.iter().map(|(_, name)| counter(counter_name(name))).collect(),
+            counters: NAMES.iter().map(|(_, name)| Count::define(&counter_name(name))).collect(),
             refusals: Refusal::REASONS
                 .into_iter()
-                .map(|reason| (reason, counter(refusal_name(reason))))
+                .map(|reason| (reason, Count::define(&refusal_name(reason))))
                 .collect(),
             head_number: gauge(gauge_name(HEAD_NUMBER)),
             head_contact: gauge(gauge_name(HEAD_CONTACT)),
@@ -117,16 +147,24 @@ impl Metrics {
 
     /// Counts several.
     pub fn add(&self, counter: Counter, count: usize) {
-        if let Some(Some(metric)) = self.counters.get(counter as usize) {
-            metric.add(u64::try_from(count).unwrap_or(u64::MAX));
+        if let Some(counter) = self.counters.get(counter as usize) {
+            counter.add(count);
         }
     }
 
     /// Counts a refused request.
     pub fn refused(&self, reason: &str) {
-        if let Some((_, Some(metric))) = self.refusals.iter().find(|(name, _)| *name == reason) {
-            metric.add(1);
+        if let Some((_, counter)) = self.refusals.iter().find(|(name, _)| *name == reason) {
+            counter.add(1);
         }
+    }
+
+    /// Tells the host what was counted since the last time.
+    pub fn tell(&self) {
+        self.counters
+            .iter()
+            .chain(self.refusals.iter().map(|(_, counter)| counter))
+            .for_each(Count::tell);
     }
 
     /// Shows the head and the time of the last contact, in milliseconds since 1970.

@@ -31,7 +31,10 @@ impl Plugin {
     /// [`ConfigError`].
     pub fn new(configuration: &[u8], metrics: Rc<Metrics>) -> Result<Self, ConfigError> {
         let (config, rewriter) = Config::parse(configuration)?;
-        let head = HeadCache::new(shared_key("head", &config), config.chain_id);
+        let key = shared_key("head", &config);
+        // As long as the host keeps it without asking for memory.
+        let mark = format!("finality {:012x}", fnv1a(key.as_bytes()) >> 16);
+        let head = HeadCache::new(key, mark, config.chain_id);
         Ok(Self { config, rewriter, head, metrics, websocket_held: Cell::new(0) })
     }
 

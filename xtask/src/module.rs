@@ -12,7 +12,6 @@ const HOST: &str = "env";
 /// Host functions of proxy-wasm ABI 0.2.1 that the module may call. One more is a decision: the
 /// same list is what an operator must allow who restricts the capabilities of the module.
 const IMPORTS: &[&str] = &[
-    "proxy_add_header_map_value",
     "proxy_continue_stream",
     "proxy_define_metric",
     "proxy_get_buffer_bytes",
@@ -24,6 +23,7 @@ const IMPORTS: &[&str] = &[
     "proxy_log",
     "proxy_record_metric",
     "proxy_remove_header_map_value",
+    "proxy_replace_header_map_value",
     "proxy_send_local_response",
     "proxy_set_buffer_bytes",
     "proxy_set_effective_context",

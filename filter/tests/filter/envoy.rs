@@ -52,6 +52,14 @@ pub fn next_tick(root: u32) {
     tick(root);
 }
 
+/// The value of a metric, by its name without prefix.
+pub fn metric(name: &str) -> u64 {
+    // The end of any root context makes the filter tell what it has counted.
+    const GONE: u32 = 999;
+    filter::proxy_on_delete(GONE);
+    host(|host| host.metric(name))
+}
+
 /// How many polls were sent so far.
 pub fn polls() -> usize {
     host(|host| host.calls.len())

@@ -122,11 +122,22 @@ impl Host {
         }
     }
 
-    /// The value of a metric, by its name without prefix.
+    /// The value of a metric as far as it was told, by its name without prefix.
     pub fn metric(&self, name: &str) -> u64 {
         let name = format!("finality_filter_{name}");
         let found = self.metrics.iter().find(|(_, defined, _)| *defined == name);
         found.unwrap_or_else(|| panic!("no metric {name}")).2
+    }
+
+    /// Another worker sets the values of these keys, and all others to what they are.
+    pub fn set_shared(&mut self, key: &str, value: &[u8]) {
+        for (name, (found, version)) in &mut self.shared {
+            self.last_cas += 1;
+            *version = self.last_cas;
+            if name.contains(key) {
+                *found = value.to_vec();
+            }
+        }
     }
 }
 
@@ -252,7 +263,13 @@ host_functions! {
         0
     }
 
-    fn proxy_add_header_map_value(
+    fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) {
+        let key = text(key, key_size);
+        host(|host| host.map(map).retain(|(name, _)| *name != key));
+        0
+    }
+
+    fn proxy_replace_header_map_value(
         map: u32,
         key: *const u8,
         key_size: usize,
@@ -260,13 +277,11 @@ host_functions! {
         value_size: usize,
     ) {
         let header = (text(key, key_size), bytes(value, value_size).to_vec());
-        host(|host| host.map(map).push(header));
-        0
-    }
-
-    fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) {
-        let key = text(key, key_size);
-        host(|host| host.map(map).retain(|(name, _)| *name != key));
+        host(|host| {
+            let map = host.map(map);
+            map.retain(|(name, _)| *name != header.0);
+            map.push(header);
+        });
         0
     }
 
@@ -296,7 +311,7 @@ host_functions! {
     ) {
         host(|host| {
             let key = text(key, key_size);
-            if key.contains("head") && let Some(other) = host.overtaken_by.take() {
+            if key.contains(" head ") && let Some(other) = host.overtaken_by.take() {
                 host.last_cas += 1;
                 host.shared.insert(key.clone(), (other, host.last_cas));
             }

@@ -20,10 +20,6 @@ fn resolve() -> String {
     resolve_on(ROOT)
 }
 
-fn metric(name: &str) -> u64 {
-    host(|host| host.metric(name))
-}
-
 fn lines(level: u32) -> Vec<String> {
     host(|host| {
         host.log.iter().filter(|(of, _)| *of == level).map(|(_, line)| line.clone()).collect()
@@ -350,15 +346,14 @@ fn writers_that_are_faster_are_outlasted() {
 #[test]
 fn a_higher_head_that_another_worker_writes_in_between_stays() {
     let head = || {
-        host(|host| host.shared.iter().find(|(key, _)| key.contains("head")).unwrap().1.0.clone())
+        host(|host| host.shared.iter().find(|(key, _)| key.contains(" head ")).unwrap().1.0.clone())
     };
     start_with_head(CONFIG, 100);
     let hundred = head();
     answer(ROOT, &report(200));
     let two_hundred = head();
     host(|host| {
-        let (_, (value, _)) = host.shared.iter_mut().find(|(key, _)| key.contains("head")).unwrap();
-        *value = hundred;
+        host.set_shared(" head ", &hundred);
         host.overtaken_by = Some(two_hundred);
     });
     assert_eq!(resolve(), "100");
@@ -368,12 +363,38 @@ fn a_higher_head_that_another_worker_writes_in_between_stays() {
 }
 
 #[test]
+fn a_worker_sees_at_once_what_another_one_has_learned() {
+    start_with_head(CONFIG, 100);
+    assert!(configure(2, CONFIG));
+    for number in 101..110 {
+        assert_eq!(resolve_on(2), (number - 1).to_string());
+        answer(ROOT, &report(number));
+        assert_eq!((resolve_on(2), resolve()), (number.to_string(), number.to_string()));
+    }
+}
+
+#[test]
+fn without_its_mark_the_head_is_read_each_time() {
+    start_with_head(CONFIG, 100);
+    host(|host| host.shared.retain(|key, _| key.contains(" head ")));
+    assert_eq!(resolve(), "100");
+    let (key, value) = host(|host| {
+        let (key, (value, _)) = host.shared.first_key_value().unwrap();
+        (key.clone(), value.clone())
+    });
+    host(|host| host.shared.clear());
+    assert_eq!(resolve(), "no_head");
+    host(|host| host.shared.insert(key, (value, 1)));
+    assert_eq!(resolve(), "100");
+}
+
+#[test]
 fn shared_data_that_is_gone_or_garbled_is_made_anew() {
     start_with_head(CONFIG, 100);
     for garbled in [false, true] {
         host(|host| {
             if garbled {
-                host.shared.values_mut().for_each(|(value, _)| *value = b"garbage".to_vec());
+                host.set_shared("", b"garbage");
             } else {
                 host.shared.clear();
             }

@@ -29,10 +29,6 @@ fn shapes(body: &str) -> Vec<Request> {
     shapes
 }
 
-fn metric(name: &str) -> u64 {
-    host(|host| host.metric(name))
-}
-
 #[test]
 fn every_cut_of_a_body_gives_the_same_bytes() {
     start_with_head(CHUNKED, 100);

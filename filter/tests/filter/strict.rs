@@ -11,10 +11,6 @@ const CHUNKED: &str = r#"{"sidecar_cluster":"s","freshness":"strict","freshness_
 const TAGGED: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["espresso"]}"#;
 const UNTAGGED: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["latest"]}"#;
 
-fn metric(name: &str) -> u64 {
-    host(|host| host.metric(name))
-}
-
 fn ask(answer: &Answer) -> Outcome {
     send_and_answer(ROOT, &post(TAGGED), answer, &[])
 }

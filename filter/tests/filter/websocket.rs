@@ -113,7 +113,7 @@ fn without_a_head_the_node_is_made_to_refuse_what_has_a_tag() {
         let expected = expected.map_or(Vec::new(), |text| frame(TEXT, text.as_bytes()));
         assert_eq!(outcome.body, [expected, frame(PING, b"x")].concat(), "{sent}");
     }
-    assert_eq!(host(|host| host.metric("refused_no_head_total")), 4);
+    assert_eq!(metric("refused_no_head_total"), 4);
 }
 
 #[test]
