@@ -20,6 +20,9 @@ pub const METHOD: &str = "x-echo-method";
 /// Response header: the trailers of the request, as text; absent without any.
 pub const TRAILERS: &str = "x-echo-trailers";
 
+/// Request header: a header that the answer shall bear, as `name: value`; as often as there are some.
+pub const ANSWER: &str = "x-echo-answer";
+
 /// A request as it reached the node, complete or not.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -109,6 +112,10 @@ async fn answer(State(log): State<Log>, request: Request) -> Response {
     let none = header::HeaderValue::from_static("none");
     answer.insert(LENGTH, head.headers.get(header::CONTENT_LENGTH).cloned().unwrap_or(none));
     answer.insert(METHOD, head.method.as_str().parse().unwrap());
+    for wanted in head.headers.get_all(ANSWER) {
+        let (name, value) = wanted.to_str().unwrap().split_once(": ").unwrap();
+        answer.append(name.parse::<header::HeaderName>().unwrap(), value.parse().unwrap());
+    }
     if let Some(kind) = head.headers.get(header::CONTENT_TYPE) {
         answer.insert(header::CONTENT_TYPE, kind.clone());
     }

@@ -209,8 +209,11 @@ impl Request {
         match &mut self.phase {
             Phase::Passing | Phase::WebSocket(_) => Action::Continue,
             Phase::Replied | Phase::Asking(_) => Action::Pause,
-            Phase::Streaming(_) => self.stream(Streaming::end_by_trailers, true),
-            Phase::Collecting if was_compressed() => self.inspect_decompressed(),
+            Phase::Streaming(_) => self.stream(
+                |streaming, plugin| streaming.end_by_trailers(plugin, was_compressed()),
+                true,
+            ),
+            Phase::Collecting if was_compressed() => self.settle_decompressed(),
             Phase::Collecting => self.settle(),
         }
     }
@@ -251,13 +254,16 @@ impl Request {
         Action::Continue
     }
 
-    /// The body went through a decompressor, which lets nothing pass of one that it cannot read.
-    fn inspect_decompressed(&mut self) -> Action {
-        match host::buffer(Buffer::RequestBody, 1) {
-            Ok(body) if body.is_empty() => {
-                self.refuse(&Refusal::Unparsable, &jsonrpc::error_without_id(&Refusal::Unparsable))
-            }
-            _ => self.settle(),
+    /// The body went through a decompressor, which lets pass what it could read of one that is broken.
+    fn settle_decompressed(&mut self) -> Action {
+        let body = match host::buffer(Buffer::RequestBody, usize::MAX) {
+            Ok(body) => body,
+            Err(error) => return self.fail("body cannot be read", error),
+        };
+        if self.plugin.rewriter.is_json(&body) {
+            self.settle()
+        } else {
+            self.refuse(&Refusal::Unparsable, &jsonrpc::error_without_id(&Refusal::Unparsable))
         }
     }
 

@@ -104,16 +104,17 @@ impl Streaming {
         Ok(chunk.len())
     }
 
-    /// The trailers have come: the body has ended, and nothing can be added to it.
+    /// The trailers have come: the body has ended, and nothing can be added to it. One that was compressed may
+    /// have been cut: it must be JSON.
     ///
     /// # Errors
     /// [`Stop::Refused`].
-    pub fn end_by_trailers(&mut self, plugin: &Plugin) -> Result<(), Stop> {
+    pub fn end_by_trailers(&mut self, plugin: &Plugin, compressed: bool) -> Result<(), Stop> {
         let rest = match self.stream.finish() {
             Ok(rest) => rest.len(),
             Err(refusal) => return Err(self.refused(refusal)),
         };
-        if rest > 0 {
+        if rest > 0 || (compressed && !self.stream.is_json()) {
             return Err(self.refused(Refusal::Unparsable));
         }
         self.count(plugin);

@@ -40,14 +40,19 @@ async fn edge_access_log_shows_the_number_that_tags_became() {
 async fn edge_metrics_are_those_that_dashboard_and_alerts_ask_for() {
     let edge = Edge::builder().says(Says::NoHead).start().await;
     edge.resolves_to(Err("no_head")).await;
-    let text = edge.envoy.prometheus().await;
-    let value = |series: &str| -> Option<f64> {
+    let value_in = |text: &str, series: &str| -> Option<f64> {
         text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
     };
+    // What was counted is told at the next tick.
+    let text = until("the refusal in the metrics", PATIENCE, async || {
+        let text = edge.envoy.prometheus().await;
+        let series = r#"finality_filter_refused_total{finality_reason="no_head"}"#;
+        value_in(&text, series).is_some_and(|count| count >= 1.0).then_some(text)
+    })
+    .await;
+    let value = |series: &str| value_in(&text, series);
     // No contact yet is 0, so that the alert sees it.
     assert_eq!(value("finality_filter_head_contact_timestamp_seconds{}"), Some(0.0), "{text}");
-    let refused = value(r#"finality_filter_refused_total{finality_reason="no_head"}"#);
-    assert!(refused.is_some_and(|count| count >= 1.0), "{text}");
     for name in finality_filter::metrics::names() {
         // The reason is a label, and version and commit are two.
         let reason = ["passed", "answers_refused", "refused"].iter().find_map(|kind| {

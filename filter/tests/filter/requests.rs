@@ -365,7 +365,7 @@ fn a_request_without_body_bytes_but_with_trailers_passes() {
 }
 
 #[test]
-fn a_body_that_a_decompressor_emptied_is_refused() {
+fn a_body_that_a_decompressor_cut_or_emptied_is_refused() {
     for configuration in [CONFIG, CHUNKED] {
         for library in ["gzip", "brotli"] {
             start_with_head(configuration, 100);
@@ -374,16 +374,35 @@ fn a_body_that_a_decompressor_emptied_is_refused() {
                 host(|host| host.request_trailers = vec![(name, bytes.into())]);
             };
             let empty = Request { trailers: true, ..post("").without_body() };
+            let long = format!("[{}\"latest\"]", " ".repeat(100_000));
+            let with_trailers = |body: &str| {
+                // Two parts: a held one, and one that is too long for that.
+                let chunks = [&body[..body.len() / 3], &body[body.len() / 3..]];
+                let chunks = chunks.iter().map(|chunk| chunk.as_bytes().to_vec()).collect();
+                Request { trailers: true, chunks, ..post("").without("content-length") }
+            };
+            let cut = |body: &str| with_trailers(&body[..body.len() - 1]);
+            let broken =
+                [empty.clone(), cut(TAGGED), cut(UNTAGGED), cut(&long), with_trailers("hello")];
             read("20");
-            let before = refused("unparsable");
-            let outcome = send(&empty);
-            assert_eq!(outcome.replied().0, 400);
-            assert!(outcome.replied().1.contains("-32700"), "{outcome:?}");
-            assert_eq!(refused("unparsable"), before + 1);
-            let tagged = Request { trailers: true, ..post(TAGGED) };
-            assert_eq!(send(&tagged).body(), TAGGED.replace("espresso", "0x64"));
+            for request in &broken {
+                let before = refused("unparsable");
+                let outcome = send(request);
+                assert_eq!(outcome.replied().0, 400);
+                assert!(outcome.replied().1.contains("-32700"), "{outcome:?}");
+                assert_eq!(refused("unparsable"), before + 1);
+            }
+            assert_eq!(send(&with_trailers(TAGGED)).body(), REWRITTEN);
+            for body in [UNTAGGED, &long, &"[".repeat(100_000)] {
+                assert_eq!(send(&with_trailers(body)).body(), body);
+            }
             read("0");
-            assert_eq!(send(&empty).body(), "");
+            for request in [&empty, &cut(UNTAGGED), &cut(&long)] {
+                assert_eq!(
+                    send(request).body(),
+                    String::from_utf8(request.chunks.concat()).unwrap()
+                );
+            }
         }
     }
 }

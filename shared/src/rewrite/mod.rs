@@ -117,14 +117,10 @@ impl Rewriter {
         if !prefilter.may_hold_tag(body) {
             return Inspection::Untouched;
         }
-        let mut scanner = Scanner::new(rules.max_depth);
-        let mut walk = Walk::default();
-        let window = Window { bytes: body, start: 0 };
-        let mut reading = Reading { walk: &mut walk, rules, window };
-        let scanned = scanner.feed(body, &mut reading).and_then(|()| scanner.finish(&mut reading));
-        if let Err(fault) = scanned {
-            return Denied::because(fault.refusal(rules));
-        }
+        let mut walk = match self.walk(body) {
+            Ok(walk) => walk,
+            Err(fault) => return Denied::because(fault.refusal(rules)),
+        };
         if walk.ambiguous {
             return Denied::because(Refusal::AmbiguousMethod);
         }
@@ -136,6 +132,23 @@ impl Rewriter {
         }
         let ids = if walk.is_batch() { Ids::Batch(walk.ids) } else { Ids::One(walk.ids.pop()) };
         Inspection::Tagged(Tagged { tags: walk.tags, ids })
+    }
+
+    /// Whether a body is one JSON value, with or without tags; one that is nested too deeply to tell counts as such.
+    #[must_use]
+    pub fn is_json(&self, body: &[u8]) -> bool {
+        !matches!(self.walk(body), Err(Fault::Syntax))
+    }
+
+    fn walk(&self, body: &[u8]) -> Result<Walk, Fault> {
+        let rules = self.rules();
+        let mut scanner = Scanner::new(rules.max_depth);
+        let mut walk = Walk::default();
+        let window = Window { bytes: body, start: 0 };
+        let mut reading = Reading { walk: &mut walk, rules, window };
+        scanner.feed(body, &mut reading)?;
+        scanner.finish(&mut reading)?;
+        Ok(walk)
     }
 
     /// Begins to rewrite a body while it passes, by the same rules.

@@ -244,6 +244,12 @@ impl Stream {
         Ok(self.tail.get(self.tail.len() - self.held..).unwrap_or_default())
     }
 
+    /// Whether what was read until it was [finished](Self::finish) is one JSON value, as far as the limits let that be told.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.fault != Some(Refusal::Unparsable)
+    }
+
     /// The answer to a body that is refused: one error object. It has the id of the request if the body is a single
     /// one and has shown its id (of at most 256 bytes) already, else `null`: the ids of a batch are not kept.
     #[must_use]
