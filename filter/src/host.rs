@@ -333,7 +333,7 @@ impl HeaderList {
     }
 
     /// Names and values; what does not keep to the form is left out.
-    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let (count, rest) = self.0.split_first_chunk::<4>().unwrap_or((&[0; 4], &[]));
         let sizes = word(*count).saturating_mul(8);
         let (sizes, mut texts) = rest.split_at_checked(sizes).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use crate::{
     config::{ContentEncoding, Framing, Freshness},
-    host::{self, Buffer, Headers, HostError, Level},
+    host::{self, Buffer, HeaderList, Headers, HostError, Level},
     metrics::Counter,
     plugin::Plugin,
     sidecar::{self, Answer},
@@ -56,6 +56,39 @@ enum Verdict {
     Refuse(Refusal),
 }
 
+/// The headers that decide, each by its first value that is not empty.
+#[derive(Debug, Default)]
+struct Told<'a> {
+    method: Option<&'a [u8]>,
+    upgrade: Option<&'a [u8]>,
+    content_type: Option<&'a [u8]>,
+    content_encoding: Option<&'a [u8]>,
+    content_length: Option<&'a [u8]>,
+    sidecar: Option<&'a [u8]>,
+}
+
+impl<'a> Told<'a> {
+    /// Each request passes here: one look at each header.
+    fn read(list: &'a HeaderList) -> Self {
+        let mut told = Self::default();
+        for (name, value) in list.iter() {
+            let header = match name {
+                b":method" => &mut told.method,
+                b"upgrade" => &mut told.upgrade,
+                b"content-type" => &mut told.content_type,
+                b"content-length" => &mut told.content_length,
+                b"content-encoding" => &mut told.content_encoding,
+                _ if name == headers::SIDECAR.as_bytes() => &mut told.sidecar,
+                _ => continue,
+            };
+            if !value.is_empty() {
+                header.get_or_insert(value);
+            }
+        }
+        told
+    }
+}
+
 /// One request.
 #[derive(Debug)]
 pub struct Request {
@@ -92,15 +125,8 @@ impl Request {
     /// that the body is inspected in doubt.
     fn judge(&mut self, end: bool) -> Verdict {
         let told = Headers::Request.all();
-        let [method, upgrade, content_type, content_encoding, content_length, sidecar] =
-            told.get([
-                ":method",
-                "upgrade",
-                "content-type",
-                "content-encoding",
-                "content-length",
-                headers::SIDECAR,
-            ]);
+        let Told { method, upgrade, content_type, content_encoding, content_length, sidecar } =
+            Told::read(&told);
         self.from_sidecar = sidecar.is_some();
         // Envoy keeps this header only where it really upgrades; an upgrade over HTTP/2 bears it, too.
         if let Some(protocol) = upgrade {
@@ -396,6 +422,9 @@ impl Request {
 
 /// Whether a body of this content-type may be JSON-RPC that a node reads.
 fn may_be_json_rpc(content_type: &[u8]) -> bool {
+    if content_type == b"application/json" {
+        return true;
+    }
     let end = content_type.iter().position(|byte| matches!(byte, b';' | b','));
     let media_type = content_type.get(..end.unwrap_or(content_type.len())).unwrap_or_default();
     let media_type = media_type.trim_ascii().to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! The filter in Envoy beside a bare Envoy: CPU per request, throughput and latency.
+//! The filter in Envoy beside a bare Envoy, and beside one with a module that only reads: CPU per request, throughput and latency.
 
 use std::{fs, path::Path, thread, time::Duration};
 
@@ -12,11 +12,14 @@ use super::{
 };
 use crate::{filter, process, tools::cache::Cache, tools::envoy::ENVOY, workspace::Workspace};
 
-/// Both Envoys take the same load in turn, in many short rounds, so that what else the machine does
-/// meets both alike; the medians over the rounds count.
+/// The Envoys take the same load in turn, in many short rounds, so that what else the machine does
+/// meets all alike; the medians over the rounds count.
 const ROUNDS: usize = 15;
 const ROUND: Duration = Duration::from_millis(400);
 const CONNECTIONS: usize = 2;
+
+/// What any filter costs that reads headers and bodies.
+const READER: &str = include_str!("reader.wat");
 
 /// A kind of request.
 struct Shape {
@@ -34,6 +37,13 @@ struct Sample {
     p99: f64,
 }
 
+/// What one round has shown of all Envoys.
+struct Round {
+    bare: Sample,
+    reader: Sample,
+    filter: Sample,
+}
+
 /// Runs the benchmark and writes `bench/filter.json` in the target folder.
 ///
 /// # Errors
@@ -46,42 +56,49 @@ pub(super) fn run(workspace: &Workspace, cache: &Cache, force_fallback: bool) ->
     let start = |name: &str, module: Option<&Path>| {
         Envoy::start(&program, name, folder.path(), module, upstream.port, sidecar.port, 1)
     };
-    let (bare, filtered) = (start("bare", None)?, start("filter", Some(&module))?);
+    let reader = folder.path().join("reader.wasm");
+    fs::write(&reader, wat::parse_str(READER)?)?;
+    let bare = start("bare", None)?;
+    let reader = start("reader", Some(&reader))?;
+    let filter = start("filter", Some(&module))?;
     let shapes = shapes();
-    wait_for_head(&filtered)?;
+    wait_for_head(&filter)?;
     for shape in &shapes {
-        check(shape, &filtered, &upstream)?;
+        check(shape, &filter, &upstream)?;
     }
 
     process::step(format_args!("{ROUNDS} rounds of {} kinds of requests", shapes.len()));
-    let mut samples: Vec<Vec<(Sample, Sample)>> = shapes.iter().map(|_| Vec::new()).collect();
+    let mut rounds: Vec<Vec<Round>> = shapes.iter().map(|_| Vec::new()).collect();
     for round in 0..ROUNDS {
-        for (shape, samples) in shapes.iter().zip(&mut samples) {
+        for (shape, rounds) in shapes.iter().zip(&mut rounds) {
             let request = client::post(&shape.body);
-            // Neither always goes first.
-            samples.push(if round % 2 == 0 {
+            // None always goes first.
+            rounds.push(if round % 2 == 0 {
                 let bare = measure(&bare, &request)?;
-                (bare, measure(&filtered, &request)?)
+                let reader = measure(&reader, &request)?;
+                Round { bare, reader, filter: measure(&filter, &request)? }
             } else {
-                let filtered = measure(&filtered, &request)?;
-                (measure(&bare, &request)?, filtered)
+                let filter = measure(&filter, &request)?;
+                let reader = measure(&reader, &request)?;
+                Round { filter, reader, bare: measure(&bare, &request)? }
             });
         }
     }
 
     let mut results = Map::new();
-    println!("                bytes  bare µs  filter µs  added µs  throughput  p50   p99");
-    for (shape, samples) in shapes.iter().zip(&samples) {
-        let bare_cpu = median(samples.iter().map(|(bare, _)| bare.cpu));
-        let filter_cpu = median(samples.iter().map(|(_, filter)| filter.cpu));
-        let added_cpu = median(samples.iter().map(|(bare, filter)| filter.cpu - bare.cpu));
-        let ratio = |figure: fn(&Sample) -> f64| {
-            median(samples.iter().map(|(bare, filter)| figure(filter) / figure(bare)))
-        };
-        let throughput = ratio(|sample| sample.throughput);
-        let (p50, p99) = (ratio(|sample| sample.p50), ratio(|sample| sample.p99));
+    println!("                        CPU µs           added µs");
+    println!("                bytes     bare    filter   filter  reader  throughput  p50   p99");
+    for (shape, rounds) in shapes.iter().zip(&rounds) {
+        let middle = |figure: fn(&Round) -> f64| median(rounds.iter().map(figure));
+        let bare_cpu = middle(|round| round.bare.cpu);
+        let filter_cpu = middle(|round| round.filter.cpu);
+        let added_cpu = middle(|round| round.filter.cpu - round.bare.cpu);
+        let reader_added_cpu = middle(|round| round.reader.cpu - round.bare.cpu);
+        let throughput = middle(|round| round.filter.throughput / round.bare.throughput);
+        let p50 = middle(|round| round.filter.p50 / round.bare.p50);
+        let p99 = middle(|round| round.filter.p99 / round.bare.p99);
         println!(
-            "{:15} {:7} {bare_cpu:8.1} {filter_cpu:10.1} {added_cpu:9.1} {throughput:11.2} {p50:5.2} {p99:5.2}",
+            "{:15} {:7} {bare_cpu:7.1} {filter_cpu:9.1} {added_cpu:8.1} {reader_added_cpu:7.1} {throughput:11.2} {p50:5.2} {p99:5.2}",
             shape.name,
             shape.body.len(),
         );
@@ -90,6 +107,7 @@ pub(super) fn run(workspace: &Workspace, cache: &Cache, force_fallback: bool) ->
             json!({
                 "bytes": shape.body.len(), "tags": shape.tags,
                 "bare_cpu_us": bare_cpu, "filter_cpu_us": filter_cpu, "added_cpu_us": added_cpu,
+                "reader_added_cpu_us": reader_added_cpu,
                 "throughput_ratio": throughput, "p50_ratio": p50, "p99_ratio": p99,
             }),
         );
