@@ -297,12 +297,37 @@ impl HeadQuery {
 /// ```
 #[must_use]
 pub fn hex_number(number: u64) -> String {
-    format!("0x{number:x}")
+    let mut text = String::with_capacity("0x".len() + 16);
+    push_hex_number(&mut text, number);
+    text
+}
+
+/// [`hex_number`] at the end of a text. By hand, since each tagged request passes here: `format!` takes as long as
+/// the search for the tag.
+pub(crate) fn push_hex_number(text: &mut String, number: u64) {
+    let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(1);
+    let digit = |place: u32| {
+        let value = u32::try_from(number >> (4 * place) & 15).unwrap_or_default();
+        char::from_digit(value, 16).unwrap_or_default()
+    };
+    text.push_str("0x");
+    text.extend((0..digits).rev().map(digit));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_written_as_the_standard_library_does() {
+        for shift in 0..64 {
+            for number in
+                [1 << shift, (1 << shift) - 1, u64::MAX >> shift, 0x0123_4567_89ab_cdef >> shift]
+            {
+                assert_eq!(hex_number(number), format!("{number:#x}"));
+            }
+        }
+    }
 
     const REPORT: &str = r#"{ "number": 12345, "hex": "0x3039", "hash": null, "source": "espresso",
         "mode": "espresso", "status": "ok", "espresso": {"number": 12345, "hotshot_height": 991},

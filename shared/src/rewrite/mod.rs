@@ -24,7 +24,7 @@ mod stream;
 mod text;
 mod walk;
 
-use crate::head::hex_number;
+use crate::head::push_hex_number;
 use crate::jsonrpc;
 use crate::refusal::Refusal;
 
@@ -219,7 +219,7 @@ impl Tagged {
     /// inspected.
     #[must_use]
     pub fn splice(&self, body: &[u8], number: u64) -> Vec<u8> {
-        let value = format!("\"{}\"", hex_number(number));
+        let value = token(number);
         let mut spliced = Vec::with_capacity(body.len() + self.tags.len() * value.len());
         let mut from = 0;
         for tag in &self.tags {
@@ -253,6 +253,15 @@ impl Tagged {
             Ids::Batch(ids) => jsonrpc::unknown_calls(ids.iter().map(|id| id.bytes(body)), refusal),
         }
     }
+}
+
+/// What takes the place of a tag, quotes included.
+fn token(number: u64) -> String {
+    let mut token = String::with_capacity("\"0x\"".len() + 16);
+    token.push('"');
+    push_hex_number(&mut token, number);
+    token.push('"');
+    token
 }
 
 /// A body that is refused whatever the head.

@@ -18,8 +18,7 @@ use super::Prepared;
 use super::prefilter::Search;
 use super::scan::{CutToken, Scanner, Span, Window};
 use super::walk::{LONGEST_METHOD, Reading, Walk};
-use super::{Id, Refusal, jsonrpc};
-use crate::head::hex_number;
+use super::{Id, Refusal, jsonrpc, token};
 
 /// How many bytes at a time follow a token that was cut, until it and what hangs on it are decided.
 const PIECE: usize = 4096;
@@ -128,7 +127,7 @@ impl Passage {
     ) -> Result<usize, E> {
         let value = match self.tags.as_slice() {
             [] => String::new(),
-            _ => format!("\"{}\"", hex_number(number()?)),
+            _ => token(number()?),
         };
         let mut from = 0;
         for tag in &self.tags {

@@ -211,6 +211,9 @@ impl Reading<'_> {
         } else {
             Treatment::of(raw, self.rules)
         };
+        if !self.walk.batch {
+            return treatment;
+        }
         let (last, known) = self.walk.last_method.get_or_insert_with(|| (Vec::new(), treatment));
         last.clear();
         last.extend_from_slice(raw);
