@@ -4,7 +4,7 @@ use thiserror::Error;
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 
 /// The size budget of the module in bytes.
-pub(crate) const MAX_BYTES: usize = 192 * 1024;
+pub(crate) const MAX_BYTES: usize = 200 * 1024;
 
 /// The only module that Envoy is asked for.
 const HOST: &str = "env";

@@ -42,6 +42,8 @@ impl Envoy {
     ) -> Result<Self> {
         let configuration = folder.join(format!("{name}.json"));
         let admin = folder.join(format!("{name}.admin"));
+        // One of that name may have been there before.
+        let _ = fs::remove_file(&admin);
         fs::write(&configuration, configure(filter, upstream, sidecar).to_string())?;
         let log = fs::File::create(folder.join(format!("{name}.log")))?;
         // Killed with us, also when we are killed.
