@@ -71,7 +71,7 @@ pub struct Config {
     /// How long a head may be used after the sidecar's last answer; zero: for ever. Longer than
     /// `poll_timeout`, since a sidecar without news is silent for `long_poll`.
     pub max_contact_age: Duration,
-    /// Time between two looks at whether a poll is due.
+    /// Time between two looks at whether a poll is due. As often, counters are told to the host.
     pub poll_tick: Duration,
     /// How long the sidecar may hold a poll back until there is news; whole seconds, zero: not at all.
     pub long_poll: Duration,

@@ -70,7 +70,11 @@ pub const KEYS: [Key; 21] = [
         "`\"5m\"`",
         "how long a head is used without an answer of the sidecar; `\"0s\"`: for ever",
     ),
-    key("poll_tick", "`\"1s\"`", "time between two looks at whether a poll is due"),
+    key(
+        "poll_tick",
+        "`\"1s\"`",
+        "time between two looks at whether a poll is due; as often, counters are told to Envoy",
+    ),
     key(
         "long_poll",
         "`\"25s\"`",
