@@ -147,17 +147,19 @@ impl Head {
     }
 }
 
-/// The entry of shared data that holds the head, and a mark beside it: an empty entry that is written anew
-/// after each change of the head.
+/// The entry of shared data that holds the head, and a mark beside it, by which a worker knows whether what it has
+/// read last still holds.
 ///
-/// The host counts the writes of an entry, and an empty one is told without asking the module for memory. So
-/// whether the head has changed is known for a quarter of what reading it costs.
+/// The mark counts the writers that are at it. While there is one the head is read each time, so that no worker
+/// goes back to what it knows after another has seen something newer. While there is none the mark is empty, and each change
+/// gives it another version. The host tells an empty entry without asking the module for memory, so that looking at it costs a
+/// quarter of reading the head.
 #[derive(Debug)]
 pub struct HeadCache {
     key: String,
     mark: String,
     chain_id: Option<u64>,
-    /// What this worker has read last, and the mark's version before that.
+    /// What this worker has read last, and the version of the empty mark before that.
     read: Cell<Option<(Version, Option<Head>)>>,
 }
 
@@ -171,27 +173,32 @@ impl HeadCache {
         Self { key, mark, chain_id, read: Cell::new(None) }
     }
 
-    /// Makes the entry if there is none. To be called while the plugin is configured: Envoy does that on
+    /// Makes entry and mark if there are none. To be called while the plugin is configured: Envoy does that on
     /// its main thread before any worker, so that this write cannot undo another one.
     pub fn seed(&self) {
-        if matches!(host::shared_data(&self.key), Ok(None)) {
-            let _ = host::set_shared_data(&self.key, UNKNOWN, None);
+        for (key, value) in [(&self.key, UNKNOWN), (&self.mark, &[])] {
+            if matches!(host::shared_data(key), Ok(None)) {
+                let _ = host::set_shared_data(key, value, None);
+            }
         }
     }
 
     /// The head, if one was ever reported.
     #[must_use]
     pub fn get(&self) -> Option<Head> {
-        // Asked for first: a change between the two questions shows at the next look.
-        let version = host::shared_data(&self.mark).ok().flatten().map(|(_, version)| version);
-        if let (Some(version), Some((then, head))) = (version, self.read.get())
+        // Asked for before the head: a change between the two questions shows at the next look.
+        let unchanging = host::shared_data(&self.mark)
+            .ok()
+            .flatten()
+            .and_then(|(writers, version)| writers.is_empty().then_some(version));
+        if let (Some(version), Some((then, head))) = (unchanging, self.read.get())
             && version == then
         {
             return head;
         }
         let (bytes, _) = host::shared_data(&self.key).ok()??;
         let head = Head::decode(&bytes);
-        self.read.set(version.map(|version| (version, head)));
+        self.read.set(unchanging.map(|version| (version, head)));
         head
     }
 
@@ -217,29 +224,58 @@ impl HeadCache {
         self.change(|before| Ok(Head { contact: now, ..before.unwrap_or(head) })).map(drop)
     }
 
-    /// Compare-and-swap until it holds.
+    /// Changes the head by a rule, and tells the other workers that it does.
     fn change(
         &self,
         rule: impl Fn(Option<Head>) -> Result<Head, UpdateError>,
     ) -> Result<Update, UpdateError> {
-        for _ in 0..ATTEMPTS {
-            let Some((bytes, version)) = host::shared_data(&self.key)? else {
-                self.seed();
-                continue;
-            };
-            let before = Head::decode(&bytes);
-            let after = rule(before)?;
-            match host::set_shared_data(&self.key, &after.encode(), Some(version)) {
-                Ok(()) => {
-                    host::set_shared_data(&self.mark, &[], None)?;
-                    return Ok(Update { before, after });
-                }
-                Err(HostError::CAS_MISMATCH) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(HostError::CAS_MISMATCH.into())
+        self.count_writers(|writers| writers.saturating_add(1))?;
+        let changed = compare_and_swap(
+            &self.key,
+            || self.seed(),
+            |bytes| {
+                let before = Head::decode(bytes);
+                let after = rule(before)?;
+                Ok((after.encode().to_vec(), Update { before, after }))
+            },
+        );
+        // A writer that is counted for ever makes reading dearer, not wrong.
+        let _ = self.count_writers(|writers| writers.saturating_sub(1));
+        changed
     }
+
+    fn count_writers(&self, change: impl Fn(u32) -> u32) -> Result<(), UpdateError> {
+        compare_and_swap(
+            &self.mark,
+            || self.seed(),
+            |bytes| {
+                let writers = change(bytes.try_into().map_or(0, u32::from_le_bytes));
+                let value = if writers == 0 { Vec::new() } else { writers.to_le_bytes().to_vec() };
+                Ok((value, ()))
+            },
+        )
+    }
+}
+
+/// Changes an entry by a rule, which says what it becomes and what to return; anew when another writer was faster.
+fn compare_and_swap<R>(
+    key: &str,
+    seed: impl Fn(),
+    rule: impl Fn(&[u8]) -> Result<(Vec<u8>, R), UpdateError>,
+) -> Result<R, UpdateError> {
+    for _ in 0..ATTEMPTS {
+        let Some((before, version)) = host::shared_data(key)? else {
+            seed();
+            continue;
+        };
+        let (after, result) = rule(&before)?;
+        match host::set_shared_data(key, &after, Some(version)) {
+            Ok(()) => return Ok(result),
+            Err(HostError::CAS_MISMATCH) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(HostError::CAS_MISMATCH.into())
 }
 
 #[cfg(test)]

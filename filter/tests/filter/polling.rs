@@ -1,6 +1,9 @@
 //! How the head is learned and shared: polls, lease, back-off, compare-and-swap, clocks.
 
-use crate::{envoy::*, host::host};
+use crate::{
+    envoy::*,
+    host::{Host, host},
+};
 
 const TAGGED: &str =
     r#"{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["0xabc","espresso"]}"#;
@@ -371,6 +374,51 @@ fn a_worker_sees_at_once_what_another_one_has_learned() {
         answer(ROOT, &report(number));
         assert_eq!((resolve_on(2), resolve()), (number.to_string(), number.to_string()));
     }
+}
+
+/// The entry beside the head that tells of changes.
+fn mark(host: &mut Host) -> &mut (Vec<u8>, u32) {
+    host.shared.iter_mut().find(|(key, _)| !key.contains('"')).expect("a mark").1
+}
+
+fn head(host: &mut Host) -> &mut (Vec<u8>, u32) {
+    host.shared.iter_mut().find(|(key, _)| key.contains(" head ")).expect("a head").1
+}
+
+#[test]
+fn a_worker_does_not_go_back_while_another_one_writes() {
+    start_with_head(CONFIG, 100);
+    assert!(configure(2, CONFIG));
+    let hundred = host(|host| head(host).0.clone());
+    answer(ROOT, &report(200));
+    assert_eq!((resolve(), resolve_on(2)), ("200".to_owned(), "200".to_owned()));
+    // As a third one does it: it says that it writes, then writes, then says that it has written.
+    let two_hundred = host(|host| head(host).0.clone());
+    host(|host| head(host).0 = hundred);
+    host(|host| (mark(host).0, mark(host).1) = (vec![1, 0, 0, 0], 1000));
+    assert_eq!((resolve(), resolve_on(2)), ("100".to_owned(), "100".to_owned()));
+    host(|host| head(host).0 = two_hundred);
+    for _ in 0..2 {
+        assert_eq!((resolve(), resolve_on(2)), ("200".to_owned(), "200".to_owned()));
+    }
+    // Another writer in the meantime does not end the first one's writing.
+    answer(ROOT, &report(300));
+    assert_eq!(host(|host| mark(host).0.clone()), [1, 0, 0, 0]);
+    host(|host| (mark(host).0, mark(host).1) = (vec![], 1001));
+    assert_eq!((resolve(), resolve_on(2)), ("300".to_owned(), "300".to_owned()));
+}
+
+#[test]
+fn a_head_that_cannot_be_announced_is_not_written() {
+    start_with_head(CONFIG, 100);
+    host(|host| host.mismatches = 16);
+    answer(ROOT, &report(200));
+    assert_eq!(host(|host| host.mismatches), 0);
+    assert_eq!((resolve(), metric("polls_failed_total")), ("100".to_owned(), 1));
+    next_tick(ROOT);
+    answer(ROOT, &report(200));
+    assert_eq!(resolve(), "200");
+    assert_eq!(host(|host| mark(host).0.len()), 0);
 }
 
 #[test]
