@@ -3,7 +3,8 @@
 //! Metrics of proxy-wasm have no labels, so a reason is part of the name; `envoy/envoy.yaml` shows how
 //! Envoy turns it into one. All names begin with `finality_filter_`.
 //!
-//! Each word with the host is dear, so what is counted is told by [`Metrics::tell`] at the next tick.
+//! Each word with the host is dear, so what is counted is told by [`Metrics::tell`] at the next tick. A VM that
+//! traps loses what it had not told.
 
 use crate::host::{Metric, MetricKind};
 use finality_core::{build, refusal::Refusal};

@@ -32,7 +32,7 @@ impl Plugin {
     pub fn new(configuration: &[u8], metrics: Rc<Metrics>) -> Result<Self, ConfigError> {
         let (config, rewriter) = Config::parse(configuration)?;
         let key = shared_key("head", &config);
-        // As long as the host keeps it without asking for memory.
+        // 21 bytes: the host, which copies each key, keeps up to 22 in place.
         let mark = format!("finality {:012x}", fnv1a(key.as_bytes()) >> 16);
         let head = HeadCache::new(key, mark, config.chain_id);
         Ok(Self { config, rewriter, head, metrics, websocket_held: Cell::new(0) })
@@ -60,7 +60,7 @@ impl Plugin {
 fn shared_key(what: &str, config: &Config) -> String {
     let Config { cache_key, sidecar_cluster, sidecar_authority, chain_id, .. } = config;
     format!(
-        "finality {what} 1 {cache_key:?} {sidecar_cluster:?} {sidecar_authority:?} {chain_id:?}"
+        "finality {what} 2 {cache_key:?} {sidecar_cluster:?} {sidecar_authority:?} {chain_id:?}"
     )
 }
 

@@ -282,14 +282,13 @@ impl Request {
 
     /// The body went through a decompressor, which lets pass what it could read of one that is broken.
     fn settle_decompressed(&mut self) -> Action {
-        let body = match host::buffer(Buffer::RequestBody, usize::MAX) {
-            Ok(body) => body,
-            Err(error) => return self.fail("body cannot be read", error),
-        };
-        if self.plugin.rewriter.is_json(&body) {
-            self.settle()
-        } else {
-            self.refuse(&Refusal::Unparsable, &jsonrpc::error_without_id(&Refusal::Unparsable))
+        let read = host::buffer(Buffer::RequestBody, usize::MAX);
+        match read.map(|body| self.plugin.rewriter.is_json(&body)) {
+            Ok(true) => self.settle(),
+            Ok(false) => {
+                self.refuse(&Refusal::Unparsable, &jsonrpc::error_without_id(&Refusal::Unparsable))
+            }
+            Err(error) => self.fail("body cannot be read", error),
         }
     }
 
@@ -440,16 +439,14 @@ fn may_be_json_rpc(content_type: &[u8]) -> bool {
         .contains(&media_type.as_slice())
 }
 
-/// Whether Envoy's decompressor stands in front and had a body to read. It says how much in a trailer that it adds.
+/// Whether Envoy's decompressor stands in front and had a body to read. It says how much in a trailer that it adds, whose
+/// name bears that of its library as the configuration calls it.
 fn was_compressed() -> bool {
-    let told = Headers::RequestTrailers.all();
-    told.get([
-        "x-envoy-decompressor-gzip-compressed-bytes",
-        "x-envoy-decompressor-brotli-compressed-bytes",
-    ])
-    .into_iter()
-    .flatten()
-    .any(|bytes| bytes != b"0")
+    Headers::RequestTrailers.all().iter().any(|(name, bytes)| {
+        name.starts_with(b"x-envoy-decompressor-")
+            && name.ends_with(b"-compressed-bytes")
+            && bytes != b"0"
+    })
 }
 
 /// The first coding of a content-encoding that changes the body, as text short enough to echo.

@@ -367,7 +367,7 @@ fn a_request_without_body_bytes_but_with_trailers_passes() {
 #[test]
 fn a_body_that_a_decompressor_cut_or_emptied_is_refused() {
     for configuration in [CONFIG, CHUNKED] {
-        for library in ["gzip", "brotli"] {
+        for library in ["gzip", "brotli", "as-an-operator-calls-it"] {
             start_with_head(configuration, 100);
             let read = |bytes: &str| {
                 let name = format!("x-envoy-decompressor-{library}-compressed-bytes");

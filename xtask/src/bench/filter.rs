@@ -16,7 +16,7 @@ use crate::{filter, process, tools::cache::Cache, tools::envoy::ENVOY, workspace
 /// meets all alike; the medians over the rounds count. They are started anew now and then, since where a process
 /// comes to lie in memory makes a difference of microseconds for as long as it lives.
 const STARTS: usize = 5;
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_millis(400);
 const CONNECTIONS: usize = 2;
 
