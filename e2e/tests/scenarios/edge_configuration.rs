@@ -9,6 +9,7 @@ use finality_e2e::fake_sidecar::{FakeSidecar, Says};
 use finality_e2e::ports::free_port;
 use finality_e2e::tools::Tools;
 use finality_e2e::wait::{PATIENCE, until};
+use tokio::sync::watch;
 
 /// What differs between one pushed configuration and the next.
 const DEPTH: &str = r#""max_depth": 128"#;
@@ -47,6 +48,46 @@ async fn edge_two_listeners_with_two_sidecars_do_not_mix_heads() {
     both(Ok(100), Ok(9)).await;
     other.say(Says::Head { number: 9, status: "diverged", chain_id: 22_266_222 });
     both(Ok(100), Err("diverged".into())).await;
+}
+
+/// Asks with tags on a connection of its own, so by one worker, until somebody has seen the last head. No answer may
+/// be below what anybody had seen when it was asked.
+async fn watch_heads(url: String, seen: Arc<watch::Sender<u64>>, last: u64) {
+    let client = reqwest::Client::new();
+    while *seen.borrow() < last {
+        let floor = *seen.borrow();
+        let request = client.post(&url).header("content-type", "application/json");
+        let number = outcome(&send(request.body(tagged())).await.unwrap()).unwrap();
+        assert!(number >= floor, "{number} after {floor}");
+        seen.send_if_modified(|seen| {
+            let newer = number > *seen;
+            *seen = number.max(*seen);
+            newer
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_no_worker_goes_back_behind_another() {
+    const LAST: u64 = 1_100;
+    let edge = Edge::builder().start().await;
+    edge.resolves_to(Ok(100)).await;
+    let (sender, mut seen) = watch::channel(100);
+    let sender = Arc::new(sender);
+    let clients: Vec<_> = (0..6)
+        .map(|_| tokio::spawn(watch_heads(edge.envoy.url(), Arc::clone(&sender), LAST)))
+        .collect();
+    drop(sender);
+    for number in 101..=LAST {
+        edge.sidecar.say(Says::head(number));
+        // An error: every client has ended, and says below why.
+        if seen.wait_for(|seen| *seen >= number).await.is_err() {
+            break;
+        }
+    }
+    for client in clients {
+        client.await.unwrap();
+    }
 }
 
 /// Asks with tags until it is told to stop. The head must never fall, and every request be answered.
