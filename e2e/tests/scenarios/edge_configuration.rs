@@ -10,6 +10,7 @@ use finality_e2e::ports::free_port;
 use finality_e2e::tools::Tools;
 use finality_e2e::wait::{PATIENCE, until};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// What differs between one pushed configuration and the next.
 const DEPTH: &str = r#""max_depth": 128"#;
@@ -80,8 +81,9 @@ async fn edge_no_worker_goes_back_behind_another() {
     drop(sender);
     for number in 101..=LAST {
         edge.sidecar.say(Says::head(number));
+        let told = timeout(PATIENCE, seen.wait_for(|seen| *seen >= number)).await;
         // An error: every client has ended, and says below why.
-        if seen.wait_for(|seen| *seen >= number).await.is_err() {
+        if told.expect("a client sees each head in time").is_err() {
             break;
         }
     }
