@@ -10,6 +10,7 @@ use finality_e2e::ports::free_port;
 use finality_e2e::tools::Tools;
 use finality_e2e::wait::{PATIENCE, until};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// What differs between one pushed configuration and the next.
@@ -75,20 +76,22 @@ async fn edge_no_worker_goes_back_behind_another() {
     edge.resolves_to(Ok(100)).await;
     let (sender, mut seen) = watch::channel(100);
     let sender = Arc::new(sender);
-    let clients: Vec<_> = (0..6)
-        .map(|_| tokio::spawn(watch_heads(edge.envoy.url(), Arc::clone(&sender), LAST)))
-        .collect();
-    drop(sender);
+    let mut clients = JoinSet::new();
+    for _ in 0..6 {
+        clients.spawn(watch_heads(edge.envoy.url(), Arc::clone(&sender), LAST));
+    }
     for number in 101..=LAST {
         edge.sidecar.say(Says::head(number));
-        let told = timeout(PATIENCE, seen.wait_for(|seen| *seen >= number)).await;
-        // An error: every client has ended, and says below why.
-        if told.expect("a client sees each head in time").is_err() {
-            break;
+        tokio::select! {
+            told = timeout(PATIENCE, seen.wait_for(|seen| *seen >= number)) => {
+                told.expect("a client sees each head in time").unwrap();
+            }
+            // Before the last head only by a panic.
+            Some(ended) = clients.join_next() => ended.unwrap(),
         }
     }
-    for client in clients {
-        client.await.unwrap();
+    while let Some(ended) = clients.join_next().await {
+        ended.unwrap();
     }
 }
 
