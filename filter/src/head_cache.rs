@@ -4,10 +4,7 @@
 //! what was written last. The entry remembers the chain it is about, and reports about another chain
 //! are refused. It outlives configurations: only another `cache_key` or a restart of Envoy begins anew.
 
-use crate::{
-    host::{self, HostError, Version},
-    lease::ATTEMPTS,
-};
+use crate::host::{self, HostError, Version};
 use finality_core::{
     head::{ReportedHead, Status},
     refusal::NoHead,
@@ -166,6 +163,9 @@ pub struct HeadCache {
 /// The entry before the first report.
 const UNKNOWN: &[u8] = b"-";
 
+/// The mark while nobody writes.
+const NO_WRITERS: &[u8] = &[];
+
 impl HeadCache {
     /// The entry under `key` with its mark, for one chain if it is known beforehand.
     #[must_use]
@@ -173,14 +173,10 @@ impl HeadCache {
         Self { key, mark, chain_id, read: Cell::new(None) }
     }
 
-    /// Makes entry and mark if there are none. To be called while the plugin is configured: Envoy does that on
-    /// its main thread before any worker, so that this write cannot undo another one.
+    /// Makes entry and mark if there are none; see [`host::seed_shared_data`].
     pub fn seed(&self) {
-        for (key, value) in [(&self.key, UNKNOWN), (&self.mark, &[])] {
-            if matches!(host::shared_data(key), Ok(None)) {
-                let _ = host::set_shared_data(key, value, None);
-            }
-        }
+        host::seed_shared_data(&self.key, UNKNOWN);
+        host::seed_shared_data(&self.mark, NO_WRITERS);
     }
 
     /// The head, if one was ever reported.
@@ -230,52 +226,24 @@ impl HeadCache {
         rule: impl Fn(Option<Head>) -> Result<Head, UpdateError>,
     ) -> Result<Update, UpdateError> {
         self.count_writers(|writers| writers.saturating_add(1))?;
-        let changed = compare_and_swap(
-            &self.key,
-            || self.seed(),
-            |bytes| {
-                let before = Head::decode(bytes);
-                let after = rule(before)?;
-                Ok((after.encode().to_vec(), Update { before, after }))
-            },
-        );
+        let changed = host::compare_and_swap(&self.key, UNKNOWN, |bytes| {
+            let before = Head::decode(bytes);
+            let after = rule(before)?;
+            Ok((after.encode().to_vec(), Update { before, after }))
+        });
         // A writer that is counted for ever makes reading dearer, not wrong.
         let _ = self.count_writers(|writers| writers.saturating_sub(1));
         changed
     }
 
     fn count_writers(&self, change: impl Fn(u32) -> u32) -> Result<(), UpdateError> {
-        compare_and_swap(
-            &self.mark,
-            || self.seed(),
-            |bytes| {
-                let writers = change(bytes.try_into().map_or(0, u32::from_le_bytes));
-                let value = if writers == 0 { Vec::new() } else { writers.to_le_bytes().to_vec() };
-                Ok((value, ()))
-            },
-        )
+        host::compare_and_swap(&self.mark, NO_WRITERS, |bytes| {
+            let writers = change(bytes.try_into().map_or(0, u32::from_le_bytes));
+            let value =
+                if writers == 0 { NO_WRITERS.to_vec() } else { writers.to_le_bytes().to_vec() };
+            Ok((value, ()))
+        })
     }
-}
-
-/// Changes an entry by a rule, which says what it becomes and what to return; anew when another writer was faster.
-fn compare_and_swap<R>(
-    key: &str,
-    seed: impl Fn(),
-    rule: impl Fn(&[u8]) -> Result<(Vec<u8>, R), UpdateError>,
-) -> Result<R, UpdateError> {
-    for _ in 0..ATTEMPTS {
-        let Some((before, version)) = host::shared_data(key)? else {
-            seed();
-            continue;
-        };
-        let (after, result) = rule(&before)?;
-        match host::set_shared_data(key, &after, Some(version)) {
-            Ok(()) => return Ok(result),
-            Err(HostError::CAS_MISMATCH) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(HostError::CAS_MISMATCH.into())
 }
 
 #[cfg(test)]

@@ -399,6 +399,41 @@ pub fn set_shared_data(key: &str, value: &[u8], version: Option<Version>) -> Res
     })
 }
 
+/// Puts a first value into shared data where there is none. To be called while a plugin is configured: Envoy does that on
+/// its main thread before any worker, so that this write cannot undo another one.
+pub fn seed_shared_data(key: &str, first: &[u8]) {
+    if matches!(shared_data(key), Ok(None)) {
+        let _ = set_shared_data(key, first, None);
+    }
+}
+
+/// Changes shared data by a rule, which says what the value becomes and what to return; anew when another writer
+/// was faster, up to 16 times. Where there is no value, `first` is put there.
+///
+/// # Errors
+/// Those of the rule; [`HostError::CAS_MISMATCH`] when the others were always faster, or what else the host answers.
+/// The value is then as it was.
+pub fn compare_and_swap<R, E: From<HostError>>(
+    key: &str,
+    first: &[u8],
+    rule: impl Fn(&[u8]) -> std::result::Result<(Vec<u8>, R), E>,
+) -> std::result::Result<R, E> {
+    const ATTEMPTS: usize = 16;
+    for _ in 0..ATTEMPTS {
+        let Some((before, version)) = shared_data(key)? else {
+            seed_shared_data(key, first);
+            continue;
+        };
+        let (after, result) = rule(&before)?;
+        match set_shared_data(key, &after, Some(version)) {
+            Ok(()) => return Ok(result),
+            Err(HostError::CAS_MISMATCH) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(HostError::CAS_MISMATCH.into())
+}
+
 /// Sends a request without a body to a cluster. The answer comes by the callback for HTTP calls with the
 /// token returned here, always: after `timeout` as an answer with status 504 that the host makes up. It comes
 /// to the root context, also where a request has asked, and even if that request is gone by then.

@@ -8,9 +8,6 @@
 use crate::host::{self, HostError};
 use std::time::Duration;
 
-/// Attempts at a compare-and-swap before a worker leaves it to the next tick.
-pub(crate) const ATTEMPTS: usize = 16;
-
 /// The lease as it stands in shared data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lease {
@@ -123,12 +120,9 @@ impl SharedLease {
         Self { key, me: me.max(1), terms }
     }
 
-    /// Puts a free lease there if there is none. To be called while the plugin is configured: Envoy
-    /// does that on its main thread before any worker, so that nobody else can be seeding it.
+    /// Puts a free lease there if there is none; see [`host::seed_shared_data`].
     pub fn seed(&self) {
-        if matches!(host::shared_data(&self.key), Ok(None)) {
-            let _ = host::set_shared_data(&self.key, &Lease::default().encode(), None);
-        }
+        host::seed_shared_data(&self.key, &Lease::default().encode());
     }
 
     /// Takes or renews the lease: whether this worker may poll, and after how many failures.
@@ -147,22 +141,16 @@ impl SharedLease {
         self.change(Lease::forget_failures).is_some()
     }
 
-    /// Compare-and-swap until it holds. None when the rule wants no change or the host refuses.
+    /// None when the rule wants no change or the host refuses.
     fn change(&self, rule: impl Fn(Lease) -> Option<Lease>) -> Option<Lease> {
-        for _ in 0..ATTEMPTS {
-            let Some((bytes, version)) = host::shared_data(&self.key).ok()? else {
-                self.seed();
-                continue;
-            };
-            // What cannot be read is no lease.
-            let lease = rule(Lease::decode(&bytes).unwrap_or_default())?;
-            match host::set_shared_data(&self.key, &lease.encode(), Some(version)) {
-                Ok(()) => return Some(lease),
-                Err(HostError::CAS_MISMATCH) => {}
-                Err(_) => return None,
-            }
-        }
-        None
+        let changed: Result<_, Option<HostError>> =
+            host::compare_and_swap(&self.key, &Lease::default().encode(), |bytes| {
+                // What cannot be read is no lease.
+                let lease = Lease::decode(bytes).unwrap_or_default();
+                let lease = rule(lease).ok_or(None)?;
+                Ok((lease.encode().to_vec(), lease))
+            });
+        changed.ok()
     }
 }
 
