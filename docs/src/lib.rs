@@ -1,7 +1,7 @@
 //! The tables of `docs/configuration.md`, written from the tables of settings in the code.
 //!
-//! The tests of this crate hold the documents true: links, commands, configuration in code blocks, metric
-//! names, and the queries of dashboard and alert rules.
+//! The tests of this crate hold the documents true: links, commands, configuration in code blocks,
+//! metric names, and the queries of dashboard and alert rules.
 
 use anyhow::{Context, Result};
 use finality_filter::config::reference::KEYS;

@@ -4,10 +4,12 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::client::Client;
-use crate::process::Process;
-use crate::tools;
-use crate::wait::{PATIENCE, until};
+use crate::{
+    client::Client,
+    process::Process,
+    tools,
+    wait::{PATIENCE, until},
+};
 
 /// A running Anvil that mines only when told.
 #[derive(Debug)]

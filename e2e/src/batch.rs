@@ -1,11 +1,11 @@
-//! The bytes that a batcher posts to HotShot: `signature(65) || rlp([header, batch, info deposit])`.
+//! The bytes that a batcher posts to HotShot: `signature(65) || rlp([header, batch, info
+//! deposit])`.
 
 use alloy_consensus::{Header, TxEnvelope};
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_rlp::{Encodable, RlpEncodable};
-use secp256k1::ecdsa::RecoverableSignature;
-use secp256k1::{Message, SecretKey};
+use secp256k1::{Message, SecretKey, ecdsa::RecoverableSignature};
 use serde_json::Value;
 
 use crate::client::{hash, quantity};
@@ -105,7 +105,8 @@ fn network_form(transaction: &Value) -> Bytes {
     bytes
 }
 
-/// A deposit in network form, rebuilt since no node offers its raw bytes reliably (Anvil aborts on it).
+/// A deposit in network form, rebuilt since no node offers its raw bytes reliably (Anvil aborts on
+/// it).
 fn deposit(transaction: &Value) -> Bytes {
     let text = |name: &str| transaction[name].as_str().unwrap_or_default();
     let number = |name: &str| match text(name) {

@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::batch::{Batch, Shape, Signer};
-use crate::hotshot::{Hotshot, Transaction};
-use crate::l2::{self, Block};
+use crate::{
+    batch::{Batch, Shape, Signer},
+    hotshot::{Hotshot, Transaction},
+    l2::{self, Block},
+};
 
 /// The namespace of our rollup: its chain id.
 #[must_use]

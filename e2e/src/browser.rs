@@ -2,17 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
 
-use crate::process::Process;
-use crate::wait::{PATIENCE, until};
+use crate::{
+    process::Process,
+    wait::{PATIENCE, until},
+};
 
 /// Nothing but the page under test is loaded, and nothing outside of this machine is reached.
 const FLAGS: [&str; 14] = [

@@ -1,8 +1,6 @@
 //! A JSON-RPC client that shows an answer as it came: status, headers, bytes.
 
-use std::fmt;
-use std::sync::LazyLock;
-use std::time::Duration;
+use std::{fmt, sync::LazyLock, time::Duration};
 
 use axum::body::Bytes;
 use finality_core::headers;
@@ -13,7 +11,8 @@ use serde_json::{Value, json};
 
 /// One HTTP client for the whole process, without proxy and with a limit for each request.
 static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
-    // The workspace builds reqwest without a default for TLS; building a client needs one nevertheless.
+    // The workspace builds reqwest without a default for TLS; building a client needs one
+    // nevertheless.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .no_proxy()

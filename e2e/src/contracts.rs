@@ -13,8 +13,8 @@ pub const LIGHT_CLIENT: &str = "
     5f54 5f52  600154 602052  600254 604052  6060 5f f3
     :set 5f35 5f55  602035 600155  604035 600255  00";
 
-/// The BatchAuthenticator's history of batchers: calldata of exactly 32 bytes adds that batcher as of
-/// this block, of 64 bytes sets whether the fallback batcher is at work (first word).
+/// The BatchAuthenticator's history of batchers: calldata of exactly 32 bytes adds that batcher as
+/// of this block, of 64 bytes sets whether the fallback batcher is at work (first word).
 ///
 /// ```text
 ///       if CALLDATASIZE == 32 goto add
@@ -40,7 +40,8 @@ pub const BATCH_AUTHENTICATOR: &str = "
     :add 5f54  80 6001 01 5f55  6001 1b 6002 01  5f35 81 55  43 90 6001 01 55  00
     :fallback 5f35 600155 00";
 
-/// The deployment code of a runtime in hex, in which `:name` is a jump destination and `@name` pushes it.
+/// The deployment code of a runtime in hex, in which `:name` is a jump destination and `@name`
+/// pushes it.
 ///
 /// # Panics
 /// When the runtime is no such text or longer than 255 bytes.

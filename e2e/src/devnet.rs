@@ -1,27 +1,31 @@
 //! Everything together.
 
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use finality_core::head::HeadReport;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::batch::Signer;
-use crate::batcher::Batcher;
-use crate::client::{Answer, Client, hex};
-use crate::envoy::{self, Envoy, Framing};
-use crate::hotshot::Hotshot;
-use crate::invariants::{DevnetTruth, Watch};
-use crate::l1::L1;
-use crate::l1_info::L1InfoFormat;
-use crate::l2::{Block, L2Node};
-use crate::op_node::OpNode;
-use crate::process;
-use crate::sequencer::{OriginPolicy, Sequencer};
-use crate::sidecar::{self, Sidecar};
-use crate::tools::Tools;
-use crate::wait::{PATIENCE, until};
+use crate::{
+    batch::Signer,
+    batcher::Batcher,
+    client::{Answer, Client, hex},
+    envoy::{self, Envoy, Framing},
+    hotshot::Hotshot,
+    invariants::{DevnetTruth, Watch},
+    l1::L1,
+    l1_info::L1InfoFormat,
+    l2::{Block, L2Node},
+    op_node::OpNode,
+    process,
+    sequencer::{OriginPolicy, Sequencer},
+    sidecar::{self, Sidecar},
+    tools::Tools,
+    wait::{PATIENCE, until},
+};
 
 /// L1 blocks before L2 begins: enough for finality to move.
 const L1_BEFORE: u64 = 8;
@@ -214,8 +218,8 @@ impl Devnet {
         Client::new(self.op_node.execution().url())
     }
 
-    /// The whole life of `count` L2 blocks: L1 moves on, the sequencer builds, the node follows, the
-    /// batcher posts, HotShot includes.
+    /// The whole life of `count` L2 blocks: L1 moves on, the sequencer builds, the node follows,
+    /// the batcher posts, HotShot includes.
     pub async fn produce(&self, count: u64) {
         for _ in 0..count {
             self.mine_l1(1).await;
@@ -225,8 +229,8 @@ impl Devnet {
         }
     }
 
-    /// An L1 block that gives the batcher another key; answers its number. Batches built on it or later
-    /// are signed with that key.
+    /// An L1 block that gives the batcher another key; answers its number. Batches built on it or
+    /// later are signed with that key.
     pub async fn rotate_batcher(&self, signer: Signer) -> u64 {
         let from = self.l1.latest().await.number + 1;
         self.l1.set_batcher(signer.address()).await;
@@ -299,8 +303,8 @@ impl Devnet {
         .await
     }
 
-    /// Asserts that nothing moves the head: the verifier looks at everything once more, and a client
-    /// still sees the head at `number`.
+    /// Asserts that nothing moves the head: the verifier looks at everything once more, and a
+    /// client still sees the head at `number`.
     ///
     /// # Panics
     /// When it moved.

@@ -1,17 +1,22 @@
-//! A node that answers with what it got: the body as it came, its framing as headers; over WebSocket, the message.
+//! A node that answers with what it got: the body as it came, its framing as headers; over
+//! WebSocket, the message.
 
 use std::sync::{Arc, Mutex};
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
 use http_body_util::BodyExt;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::ports::Server;
-use crate::websocket::{self, Messages};
+use crate::{
+    ports::Server,
+    websocket::{self, Messages},
+};
 
 /// Response header: the content-length of the request, or `none`.
 pub const LENGTH: &str = "x-echo-length";
@@ -20,7 +25,8 @@ pub const METHOD: &str = "x-echo-method";
 /// Response header: the trailers of the request, as text; absent without any.
 pub const TRAILERS: &str = "x-echo-trailers";
 
-/// Request header: a header that the answer shall bear, as `name: value`; as often as there are some.
+/// Request header: a header that the answer shall bear, as `name: value`; as often as there are
+/// some.
 pub const ANSWER: &str = "x-echo-answer";
 
 /// A request as it reached the node, complete or not.

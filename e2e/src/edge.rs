@@ -1,18 +1,20 @@
-//! The real Envoy with the filter, between a node that tells what it got and a sidecar that says what a
-//! test wants.
+//! The real Envoy with the filter, between a node that tells what it got and a sidecar that says
+//! what a test wants.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::client::{Answer, CallError, Client};
-use crate::echo::Echo;
-use crate::envoy::{self, Envoy, Framing};
-use crate::fake_sidecar::{FakeSidecar, Says};
-use crate::process;
-use crate::tools::Tools;
-use crate::wait::{PATIENCE, until};
+use crate::{
+    client::{Answer, CallError, Client},
+    echo::Echo,
+    envoy::{self, Envoy, Framing},
+    fake_sidecar::{FakeSidecar, Says},
+    process,
+    tools::Tools,
+    wait::{PATIENCE, until},
+};
 
 /// Envoy, the node behind it and the sidecar beside it.
 #[derive(Debug)]

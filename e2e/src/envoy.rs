@@ -1,13 +1,17 @@
-//! The real Envoy with the shipped configuration, of which only addresses, ports and the module's path
-//! are replaced.
+//! The real Envoy with the shipped configuration, of which only addresses, ports and the module's
+//! path are replaced.
 
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::{
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
 
-use crate::client::{http, send};
-use crate::ports::free_port;
-use crate::process::Process;
-use crate::wait::{PATIENCE, until};
+use crate::{
+    client::{http, send},
+    ports::free_port,
+    process::Process,
+    wait::{PATIENCE, until},
+};
 
 /// How the filter keeps the length of a changed body right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,12 +40,13 @@ pub struct Settings {
     pub node_port: u16,
     /// Port of the sidecar.
     pub sidecar_port: u16,
-    /// Texts of the shipped configuration, and what stands there instead. A port that must not be replaced
-    /// any more is written `@12345`.
+    /// Texts of the shipped configuration, and what stands there instead. A port that must not be
+    /// replaced any more is written `@12345`.
     pub edits: Vec<(String, String)>,
     /// More arguments for the program.
     pub arguments: Vec<String>,
-    /// Whether the listener comes from a file of its own, so that it can be changed while Envoy runs.
+    /// Whether the listener comes from a file of its own, so that it can be changed while Envoy
+    /// runs.
     pub dynamic: bool,
 }
 
@@ -126,8 +131,8 @@ impl Envoy {
         .await;
     }
 
-    /// Changes the listener of an Envoy with `dynamic` settings: `from` becomes `to`. Waits until Envoy has taken
-    /// or refused it. True when it was taken.
+    /// Changes the listener of an Envoy with `dynamic` settings: `from` becomes `to`. Waits until
+    /// Envoy has taken or refused it. True when it was taken.
     ///
     /// # Panics
     /// When the listener has no such text.

@@ -1,16 +1,24 @@
 //! A sidecar that says what a test wants, right or wrong.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use axum::Router;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use finality_core::head::{HEAD_PATH, hex_number};
-use finality_core::headers;
+use axum::{
+    Router,
+    extract::{Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use finality_core::{
+    head::{HEAD_PATH, hex_number},
+    headers,
+};
 use serde_json::json;
 use tokio::sync::watch;
 

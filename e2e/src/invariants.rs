@@ -1,21 +1,27 @@
-//! The two promises, watched through Envoy during a whole scenario: the head never moves backwards; it
-//! advances only to blocks where the node equals what Espresso confirmed or, with source `ethereum`, up
-//! to the node's admitted `finalized`.
+//! The two promises, watched through Envoy during a whole scenario: the head never moves backwards;
+//! it advances only to blocks where the node equals what Espresso confirmed or, with source
+//! `ethereum`, up to the node's admitted `finalized`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use alloy_primitives::B256;
 use finality_core::head::{HeadReport, Source};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::client::{Answer, CallError, Client, hash, quantity};
-use crate::hotshot::Hotshot;
-use crate::l2::L2Node;
-use crate::op_node::OpNode;
-use crate::sidecar::Sidecar;
+use crate::{
+    client::{Answer, CallError, Client, hash, quantity},
+    hotshot::Hotshot,
+    l2::L2Node,
+    op_node::OpNode,
+    sidecar::Sidecar,
+};
 
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(10);

@@ -5,10 +5,12 @@ use std::path::Path;
 use alloy_primitives::{Address, B256};
 use serde_json::{Value, json};
 
-use crate::anvil::Anvil;
-use crate::client::{Client, hash, hex, quantity};
-use crate::contracts::{self, BATCH_AUTHENTICATOR, LIGHT_CLIENT};
-use crate::ports::free_port;
+use crate::{
+    anvil::Anvil,
+    client::{Client, hash, hex, quantity},
+    contracts::{self, BATCH_AUTHENTICATOR, LIGHT_CLIENT},
+    ports::free_port,
+};
 
 /// The chain id of L1.
 pub const CHAIN_ID: u64 = 900;

@@ -1,20 +1,23 @@
-//! L2: Anvil in OP mode, as sequencer and as full node. The same inputs give the same hashes, so a node
-//! follows a chain by executing its inputs again.
+//! L2: Anvil in OP mode, as sequencer and as full node. The same inputs give the same hashes, so a
+//! node follows a chain by executing its inputs again.
 
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::Mutex as StdMutex;
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex as StdMutex},
+};
 
 use alloy_primitives::B256;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::anvil::Anvil;
-use crate::client::{Client, hash, hex, quantity};
-use crate::l1::L1Block;
-use crate::l1_info::{DEPOSITOR, L1_BLOCK_CONTRACT, L1InfoFormat, info_source_hash};
-use crate::ports::free_port;
+use crate::{
+    anvil::Anvil,
+    client::{Client, hash, hex, quantity},
+    l1::L1Block,
+    l1_info::{DEPOSITOR, L1_BLOCK_CONTRACT, L1InfoFormat, info_source_hash},
+    ports::free_port,
+};
 
 /// The chain id of L2, which is its namespace on HotShot too.
 pub const CHAIN_ID: u64 = 22_266_222;
@@ -171,7 +174,8 @@ impl L2Node {
         self.execute(&mut state, inputs, None).await
     }
 
-    /// Makes this node's chain exactly `target`: rolls back to the common part and executes the rest.
+    /// Makes this node's chain exactly `target`: rolls back to the common part and executes the
+    /// rest.
     ///
     /// # Panics
     /// When a block comes out with another hash.

@@ -1,5 +1,5 @@
-//! A devnet as a library: a real Envoy with the filter, the real sidecar, Anvil as L1, as sequencer and
-//! as full node, and fixtures for op-node, HotShot's query service and the batcher.
+//! A devnet as a library: a real Envoy with the filter, the real sidecar, Anvil as L1, as sequencer
+//! and as full node, and fixtures for op-node, HotShot's query service and the batcher.
 //!
 //! ```text
 //! client ─▶ Envoy ─▶ op_node (execution port) ─▶ full node (Anvil)
@@ -8,12 +8,12 @@
 //!          sidecar ─────────┴─▶ hotshot ◀─ batcher ◀─ sequencer (Anvil) ─▶ L1 (Anvil)
 //! ```
 //!
-//! Where only the filter matters, [`edge::Edge`] has the same Envoy between a node that tells what it got and a
-//! sidecar that says what the test wants.
+//! Where only the filter matters, [`edge::Edge`] has the same Envoy between a node that tells what
+//! it got and a sidecar that says what the test wants.
 //!
-//! Nothing happens by itself: a test produces blocks and waits for what must follow. Only the demo has
-//! tickers. Everything listens on 127.0.0.1 and stops with the [`devnet::Devnet`], also when the process
-//! is killed.
+//! Nothing happens by itself: a test produces blocks and waits for what must follow. Only the demo
+//! has tickers. Everything listens on 127.0.0.1 and stops with the [`devnet::Devnet`], also when
+//! the process is killed.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,7 +1,7 @@
-//! `finality-devnet`: the devnet by the clock, to look at and to play with. Started by `cargo xtask demo`.
+//! `finality-devnet`: the devnet by the clock, to look at and to play with. Started by `cargo xtask
+//! demo`.
 
-use std::panic::AssertUnwindSafe;
-use std::process::ExitCode;
+use std::{panic::AssertUnwindSafe, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use finality_e2e::{demo, tools};
@@ -18,8 +18,8 @@ struct Arguments {
 enum Command {
     /// Starts everything on free ports of 127.0.0.1 and shows what happens, until Ctrl-C.
     Demo {
-        /// Instead runs until the head has advanced through Envoy by ten blocks, compares tagged with
-        /// direct answers, and exits 0 or 1.
+        /// Instead runs until the head has advanced through Envoy by ten blocks, compares tagged
+        /// with direct answers, and exits 0 or 1.
         #[arg(long)]
         check: bool,
     },

@@ -1,21 +1,27 @@
-//! What stands in front of the full node: its execution RPC, where `finalized` and `safe` can be set,
-//! and the RPC of its op-node.
+//! What stands in front of the full node: its execution RPC, where `finalized` and `safe` can be
+//! set, and the RPC of its op-node.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 use alloy_primitives::B256;
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
 use serde_json::{Value, json};
 
-use crate::client::hex;
-use crate::l1::{self, L1, L1Block};
-use crate::l2::{self, L2Node};
-use crate::ports::Server;
+use crate::{
+    client::hex,
+    l1::{self, L1, L1Block},
+    l2::{self, L2Node},
+    ports::Server,
+};
 
 /// How many request bodies the execution port remembers.
 const REMEMBERED: usize = 4096;

@@ -1,8 +1,10 @@
 //! Free ports on 127.0.0.1, and servers on them.
 
-use std::collections::HashSet;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::{LazyLock, Mutex};
+use std::{
+    collections::HashSet,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::{LazyLock, Mutex},
+};
 
 use axum::Router;
 use tokio::task::JoinHandle;

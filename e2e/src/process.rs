@@ -1,13 +1,15 @@
 //! Child processes that never outlive us, not even when we are killed, and their folder.
 
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{LazyLock, mpsc};
-use std::time::Duration;
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{LazyLock, mpsc},
+    time::Duration,
+};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -131,7 +133,8 @@ impl Drop for Process {
     }
 }
 
-/// A new folder for one devnet, removed when dropped. Folders that a killed devnet left are removed too.
+/// A new folder for one devnet, removed when dropped. Folders that a killed devnet left are removed
+/// too.
 ///
 /// # Panics
 /// When the folder cannot be made.

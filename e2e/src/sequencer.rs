@@ -1,16 +1,22 @@
 //! The sequencer: decides L1 origins and transactions, and can fork.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use alloy_primitives::Address;
 use serde_json::{Value, json};
 
-use crate::client::{hex, quantity};
-use crate::l1::{L1, L1Block};
-use crate::l1_info::{L1InfoFormat, user_source_hash};
-use crate::l2::{BLOCK_TIME, Block, Chain, Inputs, L2Node};
+use crate::{
+    client::{hex, quantity},
+    l1::{L1, L1Block},
+    l1_info::{L1InfoFormat, user_source_hash},
+    l2::{BLOCK_TIME, Block, Chain, Inputs, L2Node},
+};
 
 /// Which L1 blocks may be origins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,7 +44,8 @@ const RECEIVER: &str = "0x000000000000000000000000000000000000dead";
 const GAS: u64 = 200_000;
 const GAS_PRICE: u64 = 2_000_000_000;
 
-/// A contract that counts: any calldata adds one to slot 0 and logs the new value, no calldata returns it.
+/// A contract that counts: any calldata adds one to slot 0 and logs the new value, no calldata
+/// returns it.
 ///
 /// ```text
 /// CALLDATASIZE ISZERO PUSH1 22 JUMPI
@@ -147,7 +154,8 @@ impl Sequencer {
         }
     }
 
-    /// Every kind of block: with a deployment, without transactions, and with transactions of each type.
+    /// Every kind of block: with a deployment, without transactions, and with transactions of each
+    /// type.
     async fn transactions(&self, number: u64) -> Vec<Value> {
         if number == 1 {
             let deployment = format!("0x60{:02x}8060095f395ff3{COUNTER}", COUNTER.len() / 2);

@@ -1,16 +1,20 @@
 //! The real sidecar as a process that can be killed and started again.
 
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::{
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
 
 use alloy_primitives::Address;
 use finality_core::head::{HEAD_PATH, HeadReport};
 use serde_json::Value;
 
-use crate::client::{Answer, CallError, http, send};
-use crate::ports::free_port;
-use crate::process::Process;
-use crate::wait::{PATIENCE, until};
+use crate::{
+    client::{Answer, CallError, http, send},
+    ports::free_port,
+    process::Process,
+    wait::{PATIENCE, until},
+};
 
 /// Pause between two rounds of the verifier; short, since scenarios wait for rounds.
 const VERIFICATION_INTERVAL: &str = "100ms";
@@ -157,8 +161,9 @@ impl Sidecar {
         self.get("/v1/status").await.unwrap().json()
     }
 
-    /// The value of a series of `/metrics`, such as `espresso_verifier_batches_total{result="mismatch"}`;
-    /// None while it is not exported or nobody answers.
+    /// The value of a series of `/metrics`, such as
+    /// `espresso_verifier_batches_total{result="mismatch"}`; None while it is not exported or
+    /// nobody answers.
     pub async fn metric(&self, series: &str) -> Option<f64> {
         let answer = self.get("/metrics").await.ok()?;
         let text = answer.text();

@@ -1,4 +1,5 @@
-//! Where the programs are that the devnet runs. `cargo xtask e2e` and `cargo xtask demo` set these variables.
+//! Where the programs are that the devnet runs. `cargo xtask e2e` and `cargo xtask demo` set these
+//! variables.
 
 use std::path::PathBuf;
 

@@ -1,23 +1,29 @@
-//! WebSocket connections: the client's end, over HTTP/1.1 and over HTTP/2 (RFC 8441), and a node's end, which
-//! sends every message back.
+//! WebSocket connections: the client's end, over HTTP/1.1 and over HTTP/2 (RFC 8441), and a node's
+//! end, which sends every message back.
 
-use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
 
-use axum::body::{Body, Bytes};
-use axum::extract::Request;
-use axum::http::{Method, StatusCode, Version, header};
-use axum::response::{IntoResponse, Response};
+use axum::{
+    body::{Body, Bytes},
+    extract::Request,
+    http::{Method, StatusCode, Version, header},
+    response::{IntoResponse, Response},
+};
 use futures::{SinkExt, StreamExt};
 use http_body_util::Empty;
 use hyper::ext::Protocol;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::Role;
-use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{WebSocketStream, client_async};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{Error, Message, handshake::derive_accept_key, protocol::Role},
+};
 
 use crate::wait::{PATIENCE, until};
 
@@ -136,8 +142,9 @@ pub fn is_upgrade(request: &Request) -> bool {
             && protocol.is_some_and(|name| name.as_str() == "websocket")
 }
 
-/// Takes a connection of a client. Over HTTP/1.1 it must have a key, as with any node; over HTTP/2 one is answered if
-/// it came, as by another Envoy between this one and a node. Each message is noted and sent back.
+/// Takes a connection of a client. Over HTTP/1.1 it must have a key, as with any node; over HTTP/2
+/// one is answered if it came, as by another Envoy between this one and a node. Each message is
+/// noted and sent back.
 pub fn echo(mut request: Request, messages: Messages) -> Response {
     let mut answer = Response::builder();
     if let Some(key) = request.headers().get(header::SEC_WEBSOCKET_KEY) {

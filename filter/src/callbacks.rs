@@ -1,10 +1,14 @@
 //! What the host calls: the exports of the module, and the contexts that they are routed to.
 //!
-//! Only the callbacks that this filter needs are exported, since Envoy enters the VM for each one that
-//! exists. A call for a context that is gone does nothing.
+//! Only the callbacks that this filter needs are exported, since Envoy enters the VM for each one
+//! that exists. A call for a context that is gone does nothing.
 
 // An export needs an attribute that counts as unsafe; there is no other unsafe code here.
 #![allow(unsafe_code)]
+
+use std::{cell::RefCell, rc::Rc};
+
+use finality_core::build;
 
 use crate::{
     host::{self, Buffer, Level},
@@ -13,8 +17,6 @@ use crate::{
     poller::Poller,
     request::{Action, Request},
 };
-use finality_core::build;
-use std::{cell::RefCell, rc::Rc};
 
 thread_local! {
     static VM: RefCell<Vm> = RefCell::default();
@@ -23,13 +25,13 @@ thread_local! {
 /// The contexts of this VM.
 #[derive(Debug, Default)]
 struct Vm {
-    /// Defined once: a VM takes many configurations in turn, and the host keeps what each definition takes as
-    /// long as the VM.
+    /// Defined once: a VM takes many configurations in turn, and the host keeps what each
+    /// definition takes as long as the VM.
     metrics: Option<Rc<Metrics>>,
     /// The plugins by their root contexts: one, and more only while old configurations drain.
     pollers: Vec<(u32, Poller)>,
-    /// The requests by their contexts, in order. A new one has the highest, so that all but the oldest, of which
-    /// many may wait, stand near the end.
+    /// The requests by their contexts, in order. A new one has the highest, so that all but the
+    /// oldest, of which many may wait, stand near the end.
     requests: Vec<(u32, Request)>,
 }
 
@@ -97,7 +99,8 @@ pub extern "C" fn proxy_abi_version_0_2_1() {}
 pub extern "C" fn _initialize() {
     // A host in a native test begins with this again.
     Vm::with(|vm| *vm = Vm::default());
-    // Nothing here should panic. If something does, the log tells where. Native tests keep their own hook.
+    // Nothing here should panic. If something does, the log tells where. Native tests keep their
+    // own hook.
     #[cfg(target_arch = "wasm32")]
     std::panic::set_hook(Box::new(|panic| host::log(Level::Critical, &panic.to_string())));
 }

@@ -1,16 +1,19 @@
 //! The head as all workers of one Envoy share it: one entry of shared data.
 //!
 //! The number only takes the maximum, by compare-and-swap; status and time of the last contact are
-//! what was written last. The entry remembers the chain it is about, and reports about another chain
-//! are refused. It outlives configurations: only another `cache_key` or a restart of Envoy begins anew.
+//! what was written last. The entry remembers the chain it is about, and reports about another
+//! chain are refused. It outlives configurations: only another `cache_key` or a restart of Envoy
+//! begins anew.
 
-use crate::host::{self, HostError, Version};
+use std::{cell::Cell, time::Duration};
+
 use finality_core::{
     head::{ReportedHead, Status},
     refusal::NoHead,
 };
-use std::{cell::Cell, time::Duration};
 use thiserror::Error;
+
+use crate::host::{self, HostError, Version};
 
 /// What is known about the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,8 +90,8 @@ impl Head {
     /// The number that tags become now.
     ///
     /// # Errors
-    /// Why there is none: the status forbids it, or the last contact is more than `max_contact_age` away (zero:
-    /// any age will do). "Away" and not "ago", since the clock may have been set back.
+    /// Why there is none: the status forbids it, or the last contact is more than `max_contact_age`
+    /// away (zero: any age will do). "Away" and not "ago", since the clock may have been set back.
     pub fn usable(self, now: u64, max_contact_age: Duration) -> Result<u64, NoHead> {
         let age = u128::from(now.abs_diff(self.contact));
         if !max_contact_age.is_zero() && age > max_contact_age.as_millis() {
@@ -144,13 +147,13 @@ impl Head {
     }
 }
 
-/// The entry of shared data that holds the head, and a mark beside it, by which a worker knows whether what it has
-/// read last still holds.
+/// The entry of shared data that holds the head, and a mark beside it, by which a worker knows
+/// whether what it has read last still holds.
 ///
-/// The mark counts the writers that are at it. While there is one the head is read each time, so that no worker
-/// goes back to what it knows after another has seen something newer. While there is none the mark is empty, and each change
-/// gives it another version. The host tells an empty entry without asking the module for memory, so that looking at it costs a
-/// quarter of reading the head.
+/// The mark counts the writers that are at it. While there is one the head is read each time, so
+/// that no worker goes back to what it knows after another has seen something newer. While there is
+/// none the mark is empty, and each change gives it another version. The host tells an empty entry
+/// without asking the module for memory, so that looking at it costs a quarter of reading the head.
 #[derive(Debug)]
 pub struct HeadCache {
     key: String,

@@ -1,8 +1,9 @@
-//! Calls to the host: proxy-wasm ABI 0.2.1, each as a safe function that returns the host's refusal.
+//! Calls to the host: proxy-wasm ABI 0.2.1, each as a safe function that returns the host's
+//! refusal.
 //!
-//! The public SDK panics on every host status that it does not expect, and a panic kills the worker's
-//! VM. Here no status can do harm: whatever the host answers becomes a [`HostError`]. Only what this
-//! filter needs is declared, so the module imports nothing else.
+//! The public SDK panics on every host status that it does not expect, and a panic kills the
+//! worker's VM. Here no status can do harm: whatever the host answers becomes a [`HostError`]. Only
+//! what this filter needs is declared, so the module imports nothing else.
 
 // Host calls pass pointers into this module's memory: the one place where that is done.
 #![allow(unsafe_code)]
@@ -167,7 +168,8 @@ pub enum Level {
 
 /// Writes a line to the host's log.
 pub fn log(level: Level, message: &str) {
-    // SAFETY: the message outlives the call. A log line that the host refuses is lost: nowhere to say so.
+    // SAFETY: the message outlives the call. A log line that the host refuses is lost: nowhere to
+    // say so.
     let _ = unsafe { import::proxy_log(level as u32, message.as_ptr(), message.len()) };
 }
 
@@ -232,7 +234,8 @@ pub fn buffer(buffer: Buffer, max_size: usize) -> Result<Vec<u8>> {
     }
 }
 
-/// Replaces the first `front` bytes of the buffered body of the current request; all of it where it has no more.
+/// Replaces the first `front` bytes of the buffered body of the current request; all of it where it
+/// has no more.
 ///
 /// # Errors
 /// What the host answers; the body is then as it was.
@@ -263,8 +266,8 @@ pub enum Headers {
 }
 
 impl Headers {
-    /// All headers, by one call: each call costs more than a look at what it brings. Empty when the host does
-    /// not tell.
+    /// All headers, by one call: each call costs more than a look at what it brings. Empty when the
+    /// host does not tell.
     #[must_use]
     pub fn all(self) -> HeaderList {
         let (mut data, mut size) = (ptr::null_mut(), 0);
@@ -399,20 +402,21 @@ pub fn set_shared_data(key: &str, value: &[u8], version: Option<Version>) -> Res
     })
 }
 
-/// Puts a first value into shared data where there is none. To be called while a plugin is configured: Envoy does that on
-/// its main thread before any worker, so that this write cannot undo another one.
+/// Puts a first value into shared data where there is none. To be called while a plugin is
+/// configured: Envoy does that on its main thread before any worker, so that this write cannot undo
+/// another one.
 pub fn seed_shared_data(key: &str, first: &[u8]) {
     if matches!(shared_data(key), Ok(None)) {
         let _ = set_shared_data(key, first, None);
     }
 }
 
-/// Changes shared data by a rule, which says what the value becomes and what to return; anew when another writer
-/// was faster, up to 16 times. Where there is no value, `first` is put there.
+/// Changes shared data by a rule, which says what the value becomes and what to return; anew when
+/// another writer was faster, up to 16 times. Where there is no value, `first` is put there.
 ///
 /// # Errors
-/// Those of the rule; [`HostError::CAS_MISMATCH`] when the others were always faster, or what else the host answers.
-/// The value is then as it was.
+/// Those of the rule; [`HostError::CAS_MISMATCH`] when the others were always faster, or what else
+/// the host answers. The value is then as it was.
 pub fn compare_and_swap<R, E: From<HostError>>(
     key: &str,
     first: &[u8],
@@ -434,9 +438,10 @@ pub fn compare_and_swap<R, E: From<HostError>>(
     Err(HostError::CAS_MISMATCH.into())
 }
 
-/// Sends a request without a body to a cluster. The answer comes by the callback for HTTP calls with the
-/// token returned here, always: after `timeout` as an answer with status 504 that the host makes up. It comes
-/// to the root context, also where a request has asked, and even if that request is gone by then.
+/// Sends a request without a body to a cluster. The answer comes by the callback for HTTP calls
+/// with the token returned here, always: after `timeout` as an answer with status 504 that the host
+/// makes up. It comes to the root context, also where a request has asked, and even if that request
+/// is gone by then.
 ///
 /// # Errors
 /// What the host answers, for instance "bad argument" for a cluster that it does not know.

@@ -1,12 +1,13 @@
 //! Who polls the sidecar: one worker at a time, by a lease in shared data.
 //!
-//! Every worker and the main thread of Envoy tick, so without it N workers would mean N+1 pollers. The
-//! lease also carries the back-off after failed polls, so that the workers share it instead of
+//! Every worker and the main thread of Envoy tick, so without it N workers would mean N+1 pollers.
+//! The lease also carries the back-off after failed polls, so that the workers share it instead of
 //! each finding out on its own that the sidecar is down. Two holders at once are possible for a
 //! moment and harmless: what they write takes the maximum.
 
-use crate::host::{self, HostError};
 use std::time::Duration;
+
+use crate::host::{self, HostError};
 
 /// The lease as it stands in shared data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,8 +64,8 @@ impl Lease {
         })
     }
 
-    /// The lease after a poll by `me` has failed: given up, and nobody polls before the pause is over. None
-    /// when it is another worker's by now.
+    /// The lease after a poll by `me` has failed: given up, and nobody polls before the pause is
+    /// over. None when it is another worker's by now.
     #[must_use]
     pub fn give_up(self, me: u64, now: u64, terms: Terms) -> Option<Self> {
         let failures = self.failures.saturating_add(1);
@@ -131,7 +132,8 @@ impl SharedLease {
         self.change(|lease| lease.claim(self.me, now, self.terms)).map(|lease| lease.failures)
     }
 
-    /// Gives the lease up after a failed poll. Returns the number of failures in a row, if it was held.
+    /// Gives the lease up after a failed poll. Returns the number of failures in a row, if it was
+    /// held.
     pub fn give_up(&self, now: u64) -> Option<u32> {
         self.change(|lease| lease.give_up(self.me, now, self.terms)).map(|lease| lease.failures)
     }

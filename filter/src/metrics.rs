@@ -1,14 +1,16 @@
 //! Metrics, kept by Envoy and summed over its workers.
 //!
-//! Metrics of proxy-wasm have no labels, so a reason is part of the name; `envoy/envoy.yaml` shows how
-//! Envoy turns it into one. All names begin with `finality_filter_`.
+//! Metrics of proxy-wasm have no labels, so a reason is part of the name; `envoy/envoy.yaml` shows
+//! how Envoy turns it into one. All names begin with `finality_filter_`.
 //!
-//! Each word with the host is dear, so what is counted is told by [`Metrics::tell`] at the next tick. A VM that
-//! traps loses what it had not told.
+//! Each word with the host is dear, so what is counted is told by [`Metrics::tell`] at the next
+//! tick. A VM that traps loses what it had not told.
+
+use std::cell::Cell;
+
+use finality_core::{build, refusal::Refusal};
 
 use crate::host::{Metric, MetricKind};
-use finality_core::{build, refusal::Refusal};
-use std::cell::Cell;
 
 /// A counter. What one increment is, is said by the name of its variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +87,8 @@ pub fn names() -> Vec<String> {
     counters.chain(refusals).chain(gauges).chain([build_info_name()]).collect()
 }
 
-/// A counter of the host, and what it was not told yet. Nothing else hangs on one that the host refuses.
+/// A counter of the host, and what it was not told yet. Nothing else hangs on one that the host
+/// refuses.
 #[derive(Debug)]
 struct Count {
     metric: Option<Metric>,

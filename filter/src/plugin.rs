@@ -1,13 +1,15 @@
 //! One configured plugin on one worker: what its requests and its poller have in common.
 
+use std::{cell::Cell, rc::Rc};
+
+use finality_core::{refusal::NoHead, rewrite::Rewriter};
+
 use crate::{
     config::{Config, ConfigError},
     head_cache::HeadCache,
     host,
     metrics::Metrics,
 };
-use finality_core::{refusal::NoHead, rewrite::Rewriter};
-use std::{cell::Cell, rc::Rc};
 
 /// One configured plugin on one worker.
 #[derive(Debug)]
@@ -47,16 +49,16 @@ impl Plugin {
         head.usable(host::now(), self.config.max_contact_age)
     }
 
-    /// Where this configuration keeps its lease. Another configuration has another lease, so that an
-    /// instance that only drains its last connections does not hold it.
+    /// Where this configuration keeps its lease. Another configuration has another lease, so that
+    /// an instance that only drains its last connections does not hold it.
     #[must_use]
     pub fn lease_key(&self, configuration: &[u8]) -> String {
         format!("{} {:016x}", shared_key("lease", &self.config), fnv1a(configuration))
     }
 }
 
-/// A key of shared data. The digit is the version of what is stored there: during an upgrade, modules
-/// of two versions may share the data.
+/// A key of shared data. The digit is the version of what is stored there: during an upgrade,
+/// modules of two versions may share the data.
 fn shared_key(what: &str, config: &Config) -> String {
     let Config { cache_key, sidecar_cluster, sidecar_authority, chain_id, .. } = config;
     format!(

@@ -1,5 +1,9 @@
 //! Keeps the head current: long polls to the sidecar, by the worker that holds the lease.
 
+use std::{rc::Rc, time::Duration};
+
+use finality_core::head::HeadQuery;
+
 use crate::{
     head_cache::{Head, Update},
     host::{self, Level},
@@ -8,10 +12,9 @@ use crate::{
     plugin::Plugin,
     sidecar::{self, Answer, AskError},
 };
-use finality_core::head::HeadQuery;
-use std::{rc::Rc, time::Duration};
 
-/// The first tick comes early, so that a start does not leave tagged requests without a head for long.
+/// The first tick comes early, so that a start does not leave tagged requests without a head for
+/// long.
 const FIRST_TICK: Duration = Duration::from_millis(10);
 
 /// A poll that waits for its answer.
@@ -41,7 +44,8 @@ impl Poller {
     pub fn start(plugin: Rc<Plugin>, root: u32, configuration: &[u8]) -> Self {
         let terms =
             Terms { tick: plugin.config.poll_tick, backoff_max: plugin.config.poll_backoff_max };
-        // Context ids repeat from worker to worker, and one worker may have several: the two together differ.
+        // Context ids repeat from worker to worker, and one worker may have several: the two
+        // together differ.
         let me = host::now_nanoseconds().wrapping_add(u64::from(root));
         let lease = SharedLease::new(plugin.lease_key(configuration), me, terms);
         lease.seed();
@@ -77,7 +81,8 @@ impl Poller {
     fn poll(&mut self, now: u64) {
         let Some(failures) = self.lease.claim(now) else { return };
         let config = &self.plugin.config;
-        // The host answers every poll in time. One that it forgot must not stop the polling for ever.
+        // The host answers every poll in time. One that it forgot must not stop the polling for
+        // ever.
         let lost = milliseconds(config.poll_timeout.saturating_add(config.poll_tick));
         if self.poll.as_ref().is_some_and(|poll| now.saturating_sub(poll.since) <= lost) {
             return;
@@ -107,7 +112,8 @@ impl Poller {
         match sidecar::read_answer(&self.plugin, now) {
             Ok(answer) => {
                 self.on_success(&answer);
-                // At once only where that cannot become a busy loop: numbers end, and so does patience.
+                // At once only where that cannot become a busy loop: numbers end, and so does
+                // patience.
                 let tick = milliseconds(self.plugin.config.poll_tick);
                 let waited = now.saturating_sub(poll.since) >= tick;
                 if matches!(answer, Answer::Head { update, .. } if update.is_raised() || waited) {
@@ -165,7 +171,8 @@ impl Poller {
         self.last_line = line;
     }
 
-    /// The sidecar reports less than what is shared: a replica that lags, or a store that was reset.
+    /// The sidecar reports less than what is shared: a replica that lags, or a store that was
+    /// reset.
     fn on_lower(&mut self, reported: u64, number: u64) {
         if !self.lower_told {
             self.lower_told = true;

@@ -1,4 +1,15 @@
-//! The life of one request: which bodies are inspected, how they are held, and what becomes of them.
+//! The life of one request: which bodies are inspected, how they are held, and what becomes of
+//! them.
+
+use std::rc::Rc;
+
+use finality_core::{
+    build,
+    head::HeadQuery,
+    headers, jsonrpc,
+    refusal::{NoHead, Refusal},
+    rewrite::{Inspection, Tagged},
+};
 
 use crate::{
     config::{ContentEncoding, Framing, Freshness},
@@ -9,16 +20,9 @@ use crate::{
     streaming::{LONGEST_HELD_BODY, Stop, Streaming},
     websocket::WebSocket,
 };
-use finality_core::{
-    build,
-    head::HeadQuery,
-    headers, jsonrpc,
-    refusal::{NoHead, Refusal},
-    rewrite::{Inspection, Tagged},
-};
-use std::rc::Rc;
 
-/// The key of a WebSocket client that has none: 16 bytes in base64. Nobody looks at what the node makes of it.
+/// The key of a WebSocket client that has none: 16 bytes in base64. Nobody looks at what the node
+/// makes of it.
 const WEBSOCKET_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 
 /// What the host shall do with what it has of a request.
@@ -41,7 +45,8 @@ enum Phase {
     Streaming(Box<Streaming>),
     /// It became a WebSocket connection.
     WebSocket(WebSocket),
-    /// Its body is complete and has a tag; the sidecar was asked for the head by the call with this token.
+    /// Its body is complete and has a tag; the sidecar was asked for the head by the call with this
+    /// token.
     Asking(u32),
     /// It was answered here.
     Replied,
@@ -121,14 +126,15 @@ impl Request {
         }
     }
 
-    /// What to do with a request, by its headers. One that the host does not tell counts as absent, so
-    /// that the body is inspected in doubt.
+    /// What to do with a request, by its headers. One that the host does not tell counts as absent,
+    /// so that the body is inspected in doubt.
     fn judge(&mut self, end: bool) -> Verdict {
         let told = Headers::Request.all();
         let Told { method, upgrade, content_type, content_encoding, content_length, sidecar } =
             Told::read(&told);
         self.from_sidecar = sidecar.is_some();
-        // Envoy keeps this header only where it really upgrades; an upgrade over HTTP/2 bears it, too.
+        // Envoy keeps this header only where it really upgrades; an upgrade over HTTP/2 bears it,
+        // too.
         if let Some(protocol) = upgrade {
             let is_websocket = protocol.trim_ascii().eq_ignore_ascii_case(b"websocket");
             return if is_websocket {
@@ -165,7 +171,8 @@ impl Request {
 
     /// The headers of an upgrade are never held: nothing else would come.
     fn upgrade(&mut self) -> Action {
-        // A client over HTTP/2 sends no key, and Envoy makes none up. Without one, a node over HTTP/1.1 refuses.
+        // A client over HTTP/2 sends no key, and Envoy makes none up. Without one, a node over
+        // HTTP/1.1 refuses.
         if let [None] = Headers::Request.all().get(["sec-websocket-key"]) {
             let _ = Headers::Request.set("sec-websocket-key", WEBSOCKET_KEY);
         }
@@ -180,8 +187,8 @@ impl Request {
     }
 
     fn collect(&mut self, length: Option<usize>) -> Action {
-        // A body that will not be held to its end is not held at all: a part that comes upon held ones must
-        // not take the host beyond its buffer, and may be as long as that alone.
+        // A body that will not be held to its end is not held at all: a part that comes upon held
+        // ones must not take the host beyond its buffer, and may be as long as that alone.
         self.phase = if length.is_some_and(|length| self.streams(length)) {
             Phase::Streaming(Box::new(Streaming::new(&self.plugin.rewriter)))
         } else {
@@ -280,7 +287,8 @@ impl Request {
         Action::Continue
     }
 
-    /// The body went through a decompressor, which lets pass what it could read of one that is broken.
+    /// The body went through a decompressor, which lets pass what it could read of one that is
+    /// broken.
     fn settle_decompressed(&mut self) -> Action {
         let read = host::buffer(Buffer::RequestBody, usize::MAX);
         match read.map(|body| self.plugin.rewriter.is_json(&body)) {
@@ -320,8 +328,8 @@ impl Request {
         }
     }
 
-    /// Asks the sidecar. The body is left to the host meanwhile: memory of this module would never be given
-    /// back, and many bodies may wait.
+    /// Asks the sidecar. The body is left to the host meanwhile: memory of this module would never
+    /// be given back, and many bodies may wait.
     fn ask(&mut self, body: &[u8], tagged: &Tagged) -> Action {
         let timeout = self.plugin.config.freshness_timeout;
         match sidecar::ask(&self.plugin, &HeadQuery::default(), timeout) {
@@ -439,8 +447,8 @@ fn may_be_json_rpc(content_type: &[u8]) -> bool {
         .contains(&media_type.as_slice())
 }
 
-/// Whether Envoy's decompressor stands in front and had a body to read. It says how much in a trailer that it adds, whose
-/// name bears that of its library as the configuration calls it.
+/// Whether Envoy's decompressor stands in front and had a body to read. It says how much in a
+/// trailer that it adds, whose name bears that of its library as the configuration calls it.
 fn was_compressed() -> bool {
     Headers::RequestTrailers.all().iter().any(|(name, bytes)| {
         name.starts_with(b"x-envoy-decompressor-")

@@ -1,5 +1,13 @@
-//! One question to the sidecar, `GET /v1/head`, and what its answer does to the shared head. Asked by the
-//! poller, and for single requests where `freshness` is `strict`.
+//! One question to the sidecar, `GET /v1/head`, and what its answer does to the shared head. Asked
+//! by the poller, and for single requests where `freshness` is `strict`.
+
+use std::time::Duration;
+
+use finality_core::{
+    head::{HeadQuery, HeadReportError, ReportedHead},
+    headers,
+};
+use thiserror::Error;
 
 use crate::{
     head_cache::{Update, UpdateError},
@@ -7,12 +15,6 @@ use crate::{
     metrics::Counter,
     plugin::Plugin,
 };
-use finality_core::{
-    head::{HeadQuery, HeadReportError, ReportedHead},
-    headers,
-};
-use std::time::Duration;
-use thiserror::Error;
 
 /// The longest answer that is read; a head report has about 400 bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;

@@ -1,17 +1,18 @@
 //! A body that is rewritten while it passes, since it is too long to be held.
 
-use crate::{
-    host::{self, Buffer, HostError},
-    metrics::Counter,
-    plugin::Plugin,
-};
 use finality_core::{
     refusal::Refusal,
     rewrite::{Rewriter, Stream},
 };
 
-/// The longest body, in bytes, that is held to its end although it could be streamed: its verdict is known before
-/// the node gets a byte of it.
+use crate::{
+    host::{self, Buffer, HostError},
+    metrics::Counter,
+    plugin::Plugin,
+};
+
+/// The longest body, in bytes, that is held to its end although it could be streamed: its verdict
+/// is known before the node gets a byte of it.
 pub const LONGEST_HELD_BODY: usize = 64 * 1024;
 
 /// Why a body does not go on.
@@ -104,8 +105,8 @@ impl Streaming {
         Ok(chunk.len())
     }
 
-    /// The trailers have come: the body has ended, and nothing can be added to it. One that was compressed may
-    /// have been cut: it must be JSON.
+    /// The trailers have come: the body has ended, and nothing can be added to it. One that was
+    /// compressed may have been cut: it must be JSON.
     ///
     /// # Errors
     /// [`Stop::Refused`].

@@ -1,24 +1,27 @@
 //! JSON-RPC over WebSocket: what a client sends is rewritten message by message.
 //!
-//! Only the client's side is read; answers and subscriptions pass as they come. A message that is refused cannot be
-//! answered from here, since what the filter writes goes to the node. Where there is no usable head, the node gets calls of an
-//! unknown method in its place, so that its errors bear the ids. What is refused whatever the head closes the connection: the node gets a
-//! close frame in place of the message, and the client sees the connection end.
+//! Only the client's side is read; answers and subscriptions pass as they come. A message that is
+//! refused cannot be answered from here, since what the filter writes goes to the node. Where there
+//! is no usable head, the node gets calls of an unknown method in its place, so that its errors
+//! bear the ids. What is refused whatever the head closes the connection: the node gets a close
+//! frame in place of the message, and the client sees the connection end.
+
+use std::rc::Rc;
+
+use finality_core::{
+    refusal::Refusal,
+    rewrite::{DEFAULT_MAX_BODY_BYTES, Inspection},
+    websocket::{self, Fault, Relay},
+};
 
 use crate::{
     host::{self, Buffer, HostError},
     metrics::Counter,
     plugin::Plugin,
 };
-use finality_core::{
-    refusal::Refusal,
-    rewrite::{DEFAULT_MAX_BODY_BYTES, Inspection},
-    websocket::{self, Fault, Relay},
-};
-use std::rc::Rc;
 
-/// The most that incomplete messages of all connections of a worker may hold together, in bytes: a module has at most
-/// 1 GiB of memory, and strangers may open many connections.
+/// The most that incomplete messages of all connections of a worker may hold together, in bytes: a
+/// module has at most 1 GiB of memory, and strangers may open many connections.
 const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
 
 /// The close code of a connection for whose messages there is no room now.

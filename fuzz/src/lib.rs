@@ -1,7 +1,8 @@
-//! What is fed with arbitrary bytes: every decoder, and the rewriter. A target panics when a promise is broken.
+//! What is fed with arbitrary bytes: every decoder, and the rewriter. A target panics when a
+//! promise is broken.
 //!
-//! `cargo xtask fuzz` runs them under libFuzzer; the sidecar's tests include this file and run the corpus
-//! and its mutations.
+//! `cargo xtask fuzz` runs them under libFuzzer; the sidecar's tests include this file and run the
+//! corpus and its mutations.
 
 use std::{cell::RefCell, collections::BTreeMap, io::Write};
 

@@ -1,10 +1,10 @@
-//! What the rewriter costs by the shape of the body, beside a `serde_json` round trip of the same body.
+//! What the rewriter costs by the shape of the body, beside a `serde_json` round trip of the same
+//! body.
 //!
 //! `cargo bench -p finality-core`
 #![allow(missing_docs, clippy::panic, reason = "criterion's macros write undocumented items")]
 
-use std::convert::Infallible;
-use std::hint::black_box;
+use std::{convert::Infallible, hint::black_box};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use finality_core::rewrite::{Inspection, Rewriter, Rules, Scope};

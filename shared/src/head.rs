@@ -1,10 +1,11 @@
 //! The head: the block number that finality tags become, and how it travels from sidecar to filter.
 //!
-//! Everything that carries a head takes the maximum; nothing assigns. [`HeadReport`] is the answer of
-//! `GET /v1/head`, [`HeadQuery`] its query. The wire is stable: members may be added, never changed.
+//! Everything that carries a head takes the maximum; nothing assigns. [`HeadReport`] is the answer
+//! of `GET /v1/head`, [`HeadQuery`] its query. The wire is stable: members may be added, never
+//! changed.
 //!
-//! A number and a status travel together but follow different rules: the number takes the maximum of all that was
-//! heard, the status is what was heard last.
+//! A number and a status travel together but follow different rules: the number takes the maximum
+//! of all that was heard, the status is what was heard last.
 //!
 //! ```
 //! use finality_core::head::Status;
@@ -41,7 +42,8 @@ pub enum Mode {
     Espresso,
 }
 
-/// Whether the node still has the head's block. A second fact beside the number: it may change either way.
+/// Whether the node still has the head's block. A second fact beside the number: it may change
+/// either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -143,8 +145,8 @@ pub struct HeadReport {
     pub updated_at: String,
 }
 
-/// What the filter reads of a [`HeadReport`]. The other members are for people, and a later sidecar may say what
-/// this filter does not know.
+/// What the filter reads of a [`HeadReport`]. The other members are for people, and a later sidecar
+/// may say what this filter does not know.
 ///
 /// ```
 /// use finality_core::head::{ReportedHead, Status};
@@ -198,8 +200,8 @@ impl HeadReport {
 }
 
 impl ReportedHead {
-    /// Reads an answer of `GET /v1/head`. By hand and not by a derived deserializer, which would take a sixth of
-    /// the module's size.
+    /// Reads an answer of `GET /v1/head`. By hand and not by a derived deserializer, which would
+    /// take a sixth of the module's size.
     ///
     /// # Errors
     /// [`HeadReportError`] when the report is malformed or disagrees with itself.
@@ -302,8 +304,8 @@ pub fn hex_number(number: u64) -> String {
     text
 }
 
-/// [`hex_number`] at the end of a text. By hand, since each tagged request passes here: `format!` takes as long as
-/// the search for the tag.
+/// [`hex_number`] at the end of a text. By hand, since each tagged request passes here: `format!`
+/// takes as long as the search for the tag.
 pub(crate) fn push_hex_number(text: &mut String, number: u64) {
     let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(1);
     let digit = |place: u32| {

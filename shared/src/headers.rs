@@ -1,7 +1,7 @@
 //! HTTP header names that filter and sidecar exchange. All lower case, as HTTP/2 wants them.
 
-/// Set by the filter on the answers to requests that bear [`SIDECAR`]: a sidecar that sees it is reading its
-/// node through the filter.
+/// Set by the filter on the answers to requests that bear [`SIDECAR`]: a sidecar that sees it is
+/// reading its node through the filter.
 pub const FILTER: &str = "x-finality-filter";
 
 /// Set by the sidecar on every answer of its HTTP API, so that a client can tell the sidecar's own

@@ -1,5 +1,5 @@
-//! Writing a [`Refusal`] as the JSON-RPC answer that a client gets, or, where only the node can answer, as what makes the node
-//! refuse.
+//! Writing a [`Refusal`] as the JSON-RPC answer that a client gets, or, where only the node can
+//! answer, as what makes the node refuse.
 //!
 //! Ids are echoed as the bytes that came, so that big numbers and escapes survive.
 
@@ -24,8 +24,8 @@ pub fn error(id: &[u8], refusal: &Refusal) -> Vec<u8> {
     one(id, &error_member(refusal))
 }
 
-/// One error object with the id `null`: for a body whose ids cannot be told, since it was not read, is
-/// not JSON or is beyond a limit.
+/// One error object with the id `null`: for a body whose ids cannot be told, since it was not read,
+/// is not JSON or is beyond a limit.
 ///
 /// ```
 /// use finality_core::{jsonrpc, refusal::Refusal};
@@ -45,9 +45,9 @@ pub fn errors<'a>(ids: impl IntoIterator<Item = &'a [u8]>, refusal: &Refusal) ->
     many(ids, &error_member(refusal))
 }
 
-/// What goes to the node in place of the refused request with this id, where the client cannot be answered from here: a
-/// call of a method that no node has, so that the node's own error (-32601) bears the id. The name of the method
-/// ends in the reason, since some nodes repeat it.
+/// What goes to the node in place of the refused request with this id, where the client cannot be
+/// answered from here: a call of a method that no node has, so that the node's own error (-32601)
+/// bears the id. The name of the method ends in the reason, since some nodes repeat it.
 ///
 /// ```
 /// use finality_core::{jsonrpc, refusal::{NoHead, Refusal}};
@@ -60,7 +60,8 @@ pub fn unknown_call(id: &[u8], refusal: &Refusal) -> Vec<u8> {
     one(id, &method_member(refusal))
 }
 
-/// An array of such calls, one for each id, in order. No ids: empty, since nobody waits for an answer.
+/// An array of such calls, one for each id, in order. No ids: empty, since nobody waits for an
+/// answer.
 #[must_use]
 pub fn unknown_calls<'a>(ids: impl IntoIterator<Item = &'a [u8]>, refusal: &Refusal) -> Vec<u8> {
     many(ids, &method_member(refusal))
@@ -71,7 +72,8 @@ fn method_member(refusal: &Refusal) -> String {
 }
 
 fn error_member(refusal: &Refusal) -> String {
-    // A map of serde_json may be sorted or not, by features that others choose; the order here is fixed.
+    // A map of serde_json may be sorted or not, by features that others choose; the order here is
+    // fixed.
     format!(
         r#""error":{{"code":{},"message":{},"data":{{"reason":{}}}}}"#,
         refusal.code(),

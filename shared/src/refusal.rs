@@ -1,5 +1,5 @@
-//! Every reason for which a request is refused, and the one mapping to JSON-RPC code, HTTP status and
-//! metric name.
+//! Every reason for which a request is refused, and the one mapping to JSON-RPC code, HTTP status
+//! and metric name.
 
 use crate::head::Status;
 
@@ -32,14 +32,14 @@ pub enum Refusal {
         /// The limit, in levels.
         limit: usize,
     },
-    /// More than `max_held_bytes` stand between a tag and the `method` of its request, in a body that is
-    /// rewritten while it passes.
+    /// More than `max_held_bytes` stand between a tag and the `method` of its request, in a body
+    /// that is rewritten while it passes.
     HeldTooLong {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// A request with a tag has several `method` members that the rewriting rules treat differently, so that
-    /// it hangs on the node's choice whether the tag counts.
+    /// A request with a tag has several `method` members that the rewriting rules treat
+    /// differently, so that it hangs on the node's choice whether the tag counts.
     AmbiguousMethod,
     /// The body is encoded (gzip, br, …), so that a tag could hide in it.
     Encoded {
@@ -61,7 +61,8 @@ pub enum NoHead {
     Status(Status),
     /// The sidecar has not answered for longer than `max_contact_age`.
     NoContact,
-    /// The sidecar was asked for this very request, as `freshness` `strict` wants it, and did not say.
+    /// The sidecar was asked for this very request, as `freshness` `strict` wants it, and did not
+    /// say.
     Unconfirmed,
 }
 
@@ -114,7 +115,8 @@ impl Refusal {
         "host_failure",
     ];
 
-    /// A short name from a closed set, [`Refusal::REASONS`], for metrics and for `data.reason` of the error.
+    /// A short name from a closed set, [`Refusal::REASONS`], for metrics and for `data.reason` of
+    /// the error.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {

@@ -1,9 +1,12 @@
-//! Verdicts on bodies written by hand: what counts as a tag, what is refused, and how it is answered.
+//! Verdicts on bodies written by hand: what counts as a tag, what is refused, and how it is
+//! answered.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use finality_core::methods::NeverList;
-use finality_core::refusal::{NoHead, Refusal};
-use finality_core::rewrite::{Inspection, Rewriter, Rules, Scope};
+use finality_core::{
+    methods::NeverList,
+    refusal::{NoHead, Refusal},
+    rewrite::{Inspection, Rewriter, Rules, Scope},
+};
 
 const NO_HEAD: Refusal = Refusal::NoHead(NoHead::Unknown);
 

@@ -1,5 +1,5 @@
-//! The WebSocket relay against tungstenite: what a client of that library sends is read, and what is written
-//! is read by a server of that library; under any cut of the bytes.
+//! The WebSocket relay against tungstenite: what a client of that library sends is read, and what
+//! is written is read by a server of that library; under any cut of the bytes.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -10,12 +10,18 @@
 use std::io::{self, Cursor, Read, Write};
 
 use finality_core::websocket::{Fault, Relay, write_close};
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::sample::{Index, select};
-use tungstenite::protocol::frame::Frame;
-use tungstenite::protocol::frame::coding::{Data, OpCode};
-use tungstenite::protocol::{Message, Role, WebSocket};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::{Index, select},
+};
+use tungstenite::protocol::{
+    Message, Role, WebSocket,
+    frame::{
+        Frame,
+        coding::{Data, OpCode},
+    },
+};
 
 const LIMIT: usize = 200_000;
 

@@ -28,7 +28,8 @@ pub struct Positions {
     pub finalized: Option<u64>,
 }
 
-/// The positions at a time. In JSON `[unix seconds, head, latest, finalized]`, since there are many.
+/// The positions at a time. In JSON `[unix seconds, head, latest, finalized]`, since there are
+/// many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
     /// When.
@@ -54,8 +55,9 @@ impl Serialize for Sample {
 pub struct History(Mutex<VecDeque<Sample>>);
 
 impl History {
-    /// Adds a sample; the oldest one makes room. After a clock that stepped back, what would lie in the future
-    /// is forgotten, so that times always rise. A sample that knows nothing is not worth its place.
+    /// Adds a sample; the oldest one makes room. After a clock that stepped back, what would lie in
+    /// the future is forgotten, so that times always rise. A sample that knows nothing is not worth
+    /// its place.
     pub fn push(&self, sample: Sample) {
         if sample.positions == Positions::default() {
             return;

@@ -1,5 +1,5 @@
-//! The finality sidecar: it earns the head by checking a rollup's full node, block by block, against
-//! what Espresso's HotShot confirmed, and serves it to the filter.
+//! The finality sidecar: it earns the head by checking a rollup's full node, block by block,
+//! against what Espresso's HotShot confirmed, and serves it to the filter.
 //!
 //! One folder per concern:
 //!

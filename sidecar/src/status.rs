@@ -73,8 +73,8 @@ pub struct NewestBlock {
     pub height: u64,
     /// Block time, seconds since the epoch.
     pub timestamp: u64,
-    /// The block's commitment, recomputed from the header, by which explorers find it; none for versions
-    /// whose headers are not known here.
+    /// The block's commitment, recomputed from the header, by which explorers find it; none for
+    /// versions whose headers are not known here.
     pub commitment: Option<String>,
 }
 
@@ -154,7 +154,8 @@ pub struct Mismatch {
     pub hotshot_height: u64,
     /// Index of the batch among the namespace's transactions there.
     pub hotshot_index: usize,
-    /// Commitment of the transaction that holds the batch, to look it up by; null until it was read again.
+    /// Commitment of the transaction that holds the batch, to look it up by; null until it was read
+    /// again.
     pub transaction: Option<String>,
     /// What differs first.
     pub difference: String,
@@ -231,7 +232,8 @@ struct Report<'a> {
 }
 
 impl StatusBoard {
-    /// A board for a head, the metrics that are shown too, and how to ask the dependencies how they are.
+    /// A board for a head, the metrics that are shown too, and how to ask the dependencies how they
+    /// are.
     pub fn new(
         head: PublishedHead,
         metrics: Metrics,

@@ -1,5 +1,5 @@
-//! Findings of the audits of Espresso's streamer at the level of the clients, and that every test named
-//! in `docs/audit.md` exists.
+//! Findings of the audits of Espresso's streamer at the level of the clients, and that every test
+//! named in `docs/audit.md` exists.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,5 @@
-//! The commands through the real binary: exit codes, standard output to the byte, one line per mistake.
+//! The commands through the real binary: exit codes, standard output to the byte, one line per
+//! mistake.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,6 @@
-//! The fuzz targets over their corpus and mutations of it, without libFuzzer. `FINALITY_FUZZ_TARGETS`
-//! (names, by commas) and `FINALITY_FUZZ_MUTATIONS` (for each file) change what is run.
+//! The fuzz targets over their corpus and mutations of it, without libFuzzer.
+//! `FINALITY_FUZZ_TARGETS` (names, by commas) and `FINALITY_FUZZ_MUTATIONS` (for each file) change
+//! what is run.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

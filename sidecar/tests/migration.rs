@@ -1,5 +1,5 @@
-//! From Espresso's Go proxy to the sidecar and back: its configuration files and flags through the real
-//! binary, its state file, and the tables of `docs/migration.md`.
+//! From Espresso's Go proxy to the sidecar and back: its configuration files and flags through the
+//! real binary, its state file, and the tables of `docs/migration.md`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

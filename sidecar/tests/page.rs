@@ -213,7 +213,8 @@ async fn every_part_bears_its_type_and_the_policy() {
     assert!(metrics.contains(counted), "{metrics}");
 }
 
-/// What the policy would refuse, and what would fail behind a proxy that serves the page in a folder.
+/// What the policy would refuse, and what would fail behind a proxy that serves the page in a
+/// folder.
 #[tokio::test]
 async fn the_page_holds_no_script_and_names_its_parts_relatively() {
     let sidecar = Sidecar::start(100, 0).await;

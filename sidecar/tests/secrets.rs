@@ -1,5 +1,5 @@
-//! No secret of a URL comes out anywhere, whatever the dependencies do, and every log line is one JSON
-//! object of the documented shape.
+//! No secret of a URL comes out anywhere, whatever the dependencies do, and every log line is one
+//! JSON object of the documented shape.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -62,7 +62,8 @@ const WAYS: [(&str, Behaviour); 6] = [
     }),
 ];
 
-/// What is asked first, answered so that the sidecar goes on to the next dependency; all else is an error.
+/// What is asked first, answered so that the sidecar goes on to the next dependency; all else is an
+/// error.
 fn first_steps(request: &str) -> String {
     let vectors: Value =
         serde_json::from_str(include_str!("../testdata/op_node_rpc.json")).unwrap();

@@ -1,4 +1,5 @@
-//! Compiles a package of the workspace to WebAssembly: the module that Envoy loads, and that of the page.
+//! Compiles a package of the workspace to WebAssembly: the module that Envoy loads, and that of the
+//! page.
 
 use std::{
     ffi::OsString,

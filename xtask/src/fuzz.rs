@@ -80,8 +80,9 @@ fn cargo_fuzz(workspace: &Workspace, cache: &Cache) -> Result<PathBuf> {
     })
 }
 
-/// Runs one target under libFuzzer. The code is safe Rust, so that no sanitizer, and with it no nightly
-/// compiler, is needed. What libFuzzer learns stays under `target`; the corpus of the repository only grows by hand.
+/// Runs one target under libFuzzer. The code is safe Rust, so that no sanitizer, and with it no
+/// nightly compiler, is needed. What libFuzzer learns stays under `target`; the corpus of the
+/// repository only grows by hand.
 fn fuzz(workspace: &Workspace, cargo_fuzz: &PathBuf, name: &str, seconds: u64) -> Result<()> {
     let target = workspace.target.join("fuzz");
     let learned = target.join("corpus").join(name);

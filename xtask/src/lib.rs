@@ -89,7 +89,8 @@ enum Task {
     Lint,
     /// Write the tables of docs/configuration.md anew, from the code
     Docs,
-    /// Pack finality-core, build that for every target, and compare its public interface with the recorded one
+    /// Pack finality-core, build that for every target, and compare its public interface with the
+    /// recorded one
     Package {
         /// Record the public interface anew
         #[arg(long)]
@@ -103,10 +104,12 @@ enum Task {
         /// Names of targets; none means all
         targets: Vec<String>,
     },
-    /// Run benchmarks: `filter` measures the filter in Envoy beside a bare Envoy, `propagation` how fast a new head
-    /// reaches requests, `verifier` the verifier against canned services, all else goes to those of the core
+    /// Run benchmarks: `filter` measures the filter in Envoy beside a bare Envoy, `propagation` how
+    /// fast a new head reaches requests, `verifier` the verifier against canned services, all else
+    /// goes to those of the core
     Bench {
-        /// `filter`, `propagation`, or `verifier` and arguments, or arguments for the benchmark program of the core
+        /// `filter`, `propagation`, or `verifier` and arguments, or arguments for the benchmark
+        /// program of the core
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

@@ -1,5 +1,5 @@
-//! `finality-core` as others get it: packed, built for each target that it promises, its public interface as
-//! recorded.
+//! `finality-core` as others get it: packed, built for each target that it promises, its public
+//! interface as recorded.
 
 use std::{
     fs,
@@ -42,7 +42,8 @@ pub(crate) fn check(workspace: &Workspace, force_fallback: bool, write: bool) ->
     public_interface(workspace, write)
 }
 
-/// The folder of the packed crate. It is unpacked outside of the checkout, whose workspace would claim it.
+/// The folder of the packed crate. It is unpacked outside of the checkout, whose workspace would
+/// claim it.
 fn unpack(workspace: &Workspace, folder: &Path) -> Result<PathBuf> {
     let name = format!("{CRATE}-{}", env!("CARGO_PKG_VERSION"));
     let archive = workspace.target.join("package").join(format!("{name}.crate"));
@@ -76,8 +77,8 @@ fn build(workspace: &Workspace, compiler: &Compiler, packed: &Path, targets: &[&
         }
         Compiler::Debian { linker, .. } => {
             let mut cargo = compile::debian_cargo(workspace, linker);
-            // The C library of the target is missing there. A check does without, and would find what a
-            // build of a library finds.
+            // The C library of the target is missing there. A check does without, and would find
+            // what a build of a library finds.
             cargo.args(["check", "-Zbuild-std=std,panic_abort"]);
             cargo
         }
@@ -94,13 +95,15 @@ fn build(workspace: &Workspace, compiler: &Compiler, packed: &Path, targets: &[&
 
 /// Compares the public interface with the record.
 fn public_interface(workspace: &Workspace, write: bool) -> Result<()> {
-    // A folder of its own, since the setting below would have the dependencies built anew for everybody.
+    // A folder of its own, since the setting below would have the dependencies built anew for
+    // everybody.
     let target = workspace.target.join("public-api");
     let mut cargo = workspace.cargo();
     cargo.args(["rustdoc", "--quiet", "--lib", "--package", CRATE]);
     cargo.arg("--target-dir").arg(&target);
     cargo.args(["--", "-Zunstable-options", "--output-format", "json"]);
-    // The form of this output is not stable, but the compiler is pinned, and so is the reader of the form.
+    // The form of this output is not stable, but the compiler is pinned, and so is the reader of
+    // the form.
     process::run(cargo.env("RUSTC_BOOTSTRAP", "1"))?;
     let json = target.join("doc").join(CRATE.replace('-', "_")).with_extension("json");
     let found = public_api::Builder::from_rustdoc_json(json)

@@ -14,8 +14,8 @@ const FILES: [&str; 2] = ["finality_page_bg.wasm", "finality_page.js"];
 /// The size budget of the module in bytes: it is a part of every sidecar.
 const MAX_BYTES: u64 = 256 * 1024;
 
-/// Builds the module and its JavaScript. Files that come out as they were are not touched, so that cargo does not
-/// build the sidecar again for them.
+/// Builds the module and its JavaScript. Files that come out as they were are not touched, so that
+/// cargo does not build the sidecar again for them.
 ///
 /// # Errors
 /// There is no compiler for it, the build fails, or the module is too large.

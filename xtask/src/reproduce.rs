@@ -13,8 +13,9 @@ use crate::{
     workspace::{self, Workspace},
 };
 
-/// Builds the module here, and again from a copy in another folder, with another home of cargo, so that no path of this
-/// machine can have gone into it unnoticed. What the second build needs is kept in the target folder, and made once.
+/// Builds the module here, and again from a copy in another folder, with another home of cargo, so
+/// that no path of this machine can have gone into it unnoticed. What the second build needs is
+/// kept in the target folder, and made once.
 ///
 /// # Errors
 /// The two differ, or one cannot be built.

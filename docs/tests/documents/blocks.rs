@@ -32,8 +32,8 @@ fn problems(block: &Block) -> Vec<String> {
     }
 }
 
-/// What is wrong with the configurations in a document: those of the filter, as an object or as its text; settings
-/// of the sidecar in values of the chart; the filter's block of an Envoy.
+/// What is wrong with the configurations in a document: those of the filter, as an object or as its
+/// text; settings of the sidecar in values of the chart; the filter's block of an Envoy.
 fn configurations(value: &Value) -> Vec<String> {
     let parsed = |text: &str| Config::parse(text.as_bytes()).err().map(|error| error.to_string());
     match value {
@@ -76,8 +76,8 @@ fn shipped_filter() -> &'static Value {
     &SHIPPED
 }
 
-/// Where a block shows what the shipped one does not have. The filter's own configuration and the place of the
-/// module are the reader's.
+/// Where a block shows what the shipped one does not have. The filter's own configuration and the
+/// place of the module are the reader's.
 fn unlike_the_shipped(shown: &Value, shipped: &Value, place: &str) -> Vec<String> {
     let Value::Object(members) = shown else {
         let same = shown == shipped;

@@ -1,5 +1,5 @@
-//! Commands in the documents: what is ours is tried against its own command line, and all else must be a
-//! program that is known.
+//! Commands in the documents: what is ours is tried against its own command line, and all else must
+//! be a program that is known.
 
 use clap::FromArgMatches;
 use finality_sidecar::{cli::flags::SettingFlags, config::Config};
@@ -102,8 +102,8 @@ fn words(block: &str) -> Result<Vec<Vec<String>>, String> {
     if open.is_empty() { Ok(lines) } else { Err(format!("it does not end: {open}")) }
 }
 
-/// What is wrong with a command inside text. It may lack arguments; words in capitals and an ellipsis stand for
-/// any.
+/// What is wrong with a command inside text. It may lack arguments; words in capitals and an
+/// ellipsis stand for any.
 pub(crate) fn problem_of_mention(text: &str) -> Option<String> {
     let mut words: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -131,7 +131,8 @@ fn problem(words: &[String]) -> Option<String> {
     let words: Vec<&str> = words[start..]
         .iter()
         .map(String::as_str)
-        // Redirections have the file in the next word or the same one; both end what the program sees.
+        // Redirections have the file in the next word or the same one; both end what the program
+        // sees.
         .take_while(|word| !word.starts_with(['>', '<']) && !word.starts_with("2>") && *word != "#")
         .collect();
     let (program, arguments) = words.split_first()?;

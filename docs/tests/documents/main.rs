@@ -1,4 +1,5 @@
-//! What the documents say is so: every Markdown file of the checkout, the dashboard and the alert rules.
+//! What the documents say is so: every Markdown file of the checkout, the dashboard and the alert
+//! rules.
 
 #![allow(
     clippy::unwrap_used,

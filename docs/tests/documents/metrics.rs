@@ -73,7 +73,8 @@ fn sidecar(exported: &mut Exported) {
     assert!(samples > 50, "only {samples} samples in\n{text}");
 }
 
-/// The filter's metrics after Envoy has made labels of them, by the rules of the shipped configuration.
+/// The filter's metrics after Envoy has made labels of them, by the rules of the shipped
+/// configuration.
 fn filter(exported: &mut Exported) {
     let shipped = fs::read_to_string(root().join("envoy/envoy.yaml")).unwrap();
     let shipped: Value = serde_saphyr::from_str(&shipped).unwrap();
@@ -110,8 +111,8 @@ fn filter(exported: &mut Exported) {
     }
 }
 
-/// What is wrong with a word that looks like a metric, if anything. A word may be cut off by an ellipsis or by
-/// something in angle brackets, and may bear labels.
+/// What is wrong with a word that looks like a metric, if anything. A word may be cut off by an
+/// ellipsis or by something in angle brackets, and may bear labels.
 pub(crate) fn problem_of_name(word: &str) -> Option<String> {
     // A member of the Go proxy's configuration, and the names of files.
     let other = word == "espresso_tag" || word.contains('.');

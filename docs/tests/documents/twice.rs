@@ -1,4 +1,5 @@
-//! No paragraph and no row of a table stands twice in a page: what two changes have both brought is easily merged so.
+//! No paragraph and no row of a table stands twice in a page: what two changes have both brought is
+//! easily merged so.
 
 use std::{collections::BTreeMap, fs};
 

@@ -6,9 +6,11 @@ use alloy_primitives::B256;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::client::hex;
-use crate::devnet::Devnet;
-use crate::sequencer::{SENDER, Sequencer};
+use crate::{
+    client::hex,
+    devnet::Devnet,
+    sequencer::{SENDER, Sequencer},
+};
 
 /// How far the head must advance.
 const BLOCKS: u64 = 10;

@@ -3,12 +3,13 @@
 mod check;
 mod view;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+    time::{Interval, MissedTickBehavior, interval},
+};
 
 use crate::devnet::Devnet;
 
@@ -17,8 +18,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// How far the node's `finalized` is behind its latest block.
 const FINALIZED_LAG: u64 = 20;
 
-/// Runs the demo until Ctrl-C, or the check until it has passed or failed. Everything has stopped when
-/// this returns. True means success.
+/// Runs the demo until Ctrl-C, or the check until it has passed or failed. Everything has stopped
+/// when this returns. True means success.
 ///
 /// # Panics
 /// When a part does not start.

@@ -1,16 +1,17 @@
 //! The live view of a devnet, and the commands to try on it.
 
-use std::collections::VecDeque;
-use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _, stdout};
-use std::time::Duration;
+use std::{
+    collections::VecDeque,
+    fmt::Write as _,
+    io::{IsTerminal, Write as _, stdout},
+    time::Duration,
+};
 
 use finality_core::head::HeadReport;
 use serde_json::Value;
 use tokio::time::{Instant, interval};
 
-use crate::devnet::Devnet;
-use crate::l2;
+use crate::{devnet::Devnet, l2};
 
 const REFRESH: Duration = Duration::from_secs(1);
 /// Confirmations per second are counted over this many refreshes.

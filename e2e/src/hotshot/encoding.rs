@@ -1,7 +1,9 @@
 //! How the query service writes things down: namespace payloads and tables, and tagged base64.
 
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 
 /// Standard base64 with padding.
 #[must_use]

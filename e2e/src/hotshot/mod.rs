@@ -4,17 +4,18 @@ mod encoding;
 mod faults;
 mod routes;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 use alloy_primitives::B256;
 use serde_json::{Value, json};
 
-pub use faults::Fault;
-
-use crate::l1::L1Block;
-use crate::ports::Server;
+use crate::{l1::L1Block, ports::Server};
 use encoding::{base64, namespace_payload, namespace_table, tagged_base64};
+
+pub use faults::Fault;
 
 /// How many blocks one range request may ask for; the real service's default.
 pub const RANGE_LIMIT: u64 = 100;

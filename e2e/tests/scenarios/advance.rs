@@ -1,9 +1,7 @@
 //! Scenario 1: the tag advances, and answers equal the direct answer.
 
 use finality_core::head::{Mode, Source, Status};
-use finality_e2e::devnet::Devnet;
-use finality_e2e::envoy::Framing;
-use finality_e2e::l1_info::L1InfoFormat;
+use finality_e2e::{devnet::Devnet, envoy::Framing, l1_info::L1InfoFormat};
 
 async fn tag_advances(framing: Framing, format: L1InfoFormat) {
     let net = Devnet::builder().framing(framing).l1_info(format).start().await;

@@ -1,11 +1,13 @@
 //! Scenario 10: JSON-RPC through Envoy is JSON-RPC of the node, with L2 production paused.
 
 use alloy_primitives::{Address, B256};
-use finality_e2e::client::{Answer, hex};
-use finality_e2e::devnet::Devnet;
-use finality_e2e::envoy::Framing;
-use finality_e2e::l2::{Block, block};
-use finality_e2e::sequencer::{SENDER, Sequencer};
+use finality_e2e::{
+    client::{Answer, hex},
+    devnet::Devnet,
+    envoy::Framing,
+    l2::{Block, block},
+    sequencer::{SENDER, Sequencer},
+};
 use serde_json::{Value, json};
 
 /// A block with user transactions, to ask about.

@@ -1,10 +1,12 @@
 //! Scenario 9: the node leaves the chain below the head.
 
 use finality_core::head::{Source, Status};
-use finality_e2e::devnet::Devnet;
-use finality_e2e::invariants::Watch;
-use finality_e2e::l2::Chain;
-use finality_e2e::wait::{PATIENCE, until};
+use finality_e2e::{
+    devnet::Devnet,
+    invariants::Watch,
+    l2::Chain,
+    wait::{PATIENCE, until},
+};
 use serde_json::json;
 
 /// How far below the head the node's fork begins.
@@ -27,7 +29,8 @@ async fn tagged_is_refused(net: &Devnet, reason: &str) {
     assert_eq!((through.status, through.text()), (200, direct.text()));
 }
 
-/// Confirms some blocks, then lets the node follow a fork that begins below the head and ends above it.
+/// Confirms some blocks, then lets the node follow a fork that begins below the head and ends above
+/// it.
 async fn diverge(net: &Devnet, watch: &Watch) -> (u64, Chain) {
     net.produce(4).await;
     let head = net.head_reaches(net.height().await).await;

@@ -3,11 +3,13 @@
 use std::io::Write;
 
 use finality_core::headers;
-use finality_e2e::client::{Answer, http, http2, pieces, send};
-use finality_e2e::echo::{ANSWER, LENGTH, METHOD, TRAILERS};
-use finality_e2e::edge::{Builder, Edge, tagged, untagged};
-use finality_e2e::envoy::Framing;
-use finality_e2e::tools::Tools;
+use finality_e2e::{
+    client::{Answer, http, http2, pieces, send},
+    echo::{ANSWER, LENGTH, METHOD, TRAILERS},
+    edge::{Builder, Edge, tagged, untagged},
+    envoy::Framing,
+    tools::Tools,
+};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -73,8 +75,8 @@ async fn edge_compressed_requests_behind_a_decompressor() {
             let answer = post(&edge, encoding, tagged().into_bytes()).await;
             assert_eq!(answer.status, 415, "{encoding}");
         }
-        // Cut, emptied, garbage: refused, with and without a tag. What goes on of a long one before that is
-        // never a tag, nor whole JSON.
+        // Cut, emptied, garbage: refused, with and without a tag. What goes on of a long one before
+        // that is never a tag, nor whole JSON.
         let batch = |request: String| format!("[{}]", vec![request; 500].join(","));
         let (long, plain) = (gzip(batch(tagged()).as_bytes()), gzip(batch(untagged()).as_bytes()));
         let short = gzip(tagged().as_bytes());
@@ -157,7 +159,8 @@ async fn edge_what_is_not_json_rpc_passes_byte_by_byte() {
                 if method != Method::HEAD {
                     assert_eq!(answer.body, body);
                 }
-                // Only a body that is inspected loses its length, and only where framing is chunked.
+                // Only a body that is inspected loses its length, and only where framing is
+                // chunked.
                 let inspected = method == Method::POST && kind == "application/json";
                 if framing == Framing::Exact || !inspected {
                     let length = if body.is_empty() { None } else { Some(body.len().to_string()) };

@@ -1,17 +1,20 @@
-//! The filter on a real Envoy: several sidecars, configurations that change, restricted capabilities.
+//! The filter on a real Envoy: several sidecars, configurations that change, restricted
+//! capabilities.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
-use finality_e2e::client::{Client, http, send};
-use finality_e2e::edge::{Edge, outcome, resolve, tagged};
-use finality_e2e::fake_sidecar::{FakeSidecar, Says};
-use finality_e2e::ports::free_port;
-use finality_e2e::tools::Tools;
-use finality_e2e::wait::{PATIENCE, until};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use finality_e2e::{
+    client::{Client, http, send},
+    edge::{Edge, outcome, resolve, tagged},
+    fake_sidecar::{FakeSidecar, Says},
+    ports::free_port,
+    tools::Tools,
+    wait::{PATIENCE, until},
+};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 /// What differs between one pushed configuration and the next.
 const DEPTH: &str = r#""max_depth": 128"#;
@@ -52,8 +55,8 @@ async fn edge_two_listeners_with_two_sidecars_do_not_mix_heads() {
     both(Ok(100), Err("diverged".into())).await;
 }
 
-/// Asks with tags on a connection of its own, so by one worker, until somebody has seen the last head. No answer may
-/// be below what anybody had seen when it was asked.
+/// Asks with tags on a connection of its own, so by one worker, until somebody has seen the last
+/// head. No answer may be below what anybody had seen when it was asked.
 async fn watch_heads(url: String, seen: Arc<watch::Sender<u64>>, last: u64) {
     let client = reqwest::Client::new();
     while *seen.borrow() < last {
@@ -95,7 +98,8 @@ async fn edge_no_worker_goes_back_behind_another() {
     }
 }
 
-/// Asks with tags until it is told to stop. The head must never fall, and every request be answered.
+/// Asks with tags until it is told to stop. The head must never fall, and every request be
+/// answered.
 async fn load(url: String, stop: Arc<AtomicBool>) -> (u64, u64) {
     let (mut head, mut requests) = (0, 0);
     while !stop.load(Ordering::SeqCst) {
@@ -142,8 +146,8 @@ async fn edge_configurations_change_under_load() {
     edge.resolves_to(Ok(122)).await;
 }
 
-/// How many configurations [`edge_memory_is_back_after_many_configurations`] pushes. 1,000 take half a minute:
-/// `FINALITY_E2E_PUSHES=1000`.
+/// How many configurations [`edge_memory_is_back_after_many_configurations`] pushes. 1,000 take
+/// half a minute: `FINALITY_E2E_PUSHES=1000`.
 fn pushes() -> u64 {
     std::env::var("FINALITY_E2E_PUSHES").map_or(60, |count| count.parse().unwrap())
 }

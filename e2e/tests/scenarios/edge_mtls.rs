@@ -1,17 +1,19 @@
-//! The sidecar behind an Envoy of its own, which lets in by mutual TLS: both files of `envoy/mtls`, of which only addresses, ports and the
-//! folder of the certificates are replaced.
+//! The sidecar behind an Envoy of its own, which lets in by mutual TLS: both files of `envoy/mtls`,
+//! of which only addresses, ports and the folder of the certificates are replaced.
 
 use std::path::Path;
 
-use finality_e2e::client::Client;
-use finality_e2e::echo::Echo;
-use finality_e2e::edge::resolve;
-use finality_e2e::envoy::{Envoy, Framing, Settings};
-use finality_e2e::fake_sidecar::{FakeSidecar, Says};
-use finality_e2e::ports::free_port;
-use finality_e2e::process::{self, Process};
-use finality_e2e::tools::Tools;
-use finality_e2e::wait::{PATIENCE, until};
+use finality_e2e::{
+    client::Client,
+    echo::Echo,
+    edge::resolve,
+    envoy::{Envoy, Framing, Settings},
+    fake_sidecar::{FakeSidecar, Says},
+    ports::free_port,
+    process::{self, Process},
+    tools::Tools,
+    wait::{PATIENCE, until},
+};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::net::TcpStream;
 

@@ -1,11 +1,13 @@
 //! The filter on a real Envoy, and a sidecar that fails in every way.
 
-use finality_e2e::client::{http, http2, pieces, send};
-use finality_e2e::edge::{Edge, outcome, tagged, untagged};
-use finality_e2e::envoy::Framing;
-use finality_e2e::fake_sidecar::{CHAIN_ID, Says};
-use finality_e2e::ports::free_port;
-use finality_e2e::wait::{PATIENCE, until};
+use finality_e2e::{
+    client::{http, http2, pieces, send},
+    edge::{Edge, outcome, tagged, untagged},
+    envoy::Framing,
+    fake_sidecar::{CHAIN_ID, Says},
+    ports::free_port,
+    wait::{PATIENCE, until},
+};
 
 /// Polls follow one another fast, so that a scenario sees several.
 const FAST: &str = r#""poll_tick": "20ms", "long_poll": "1s", "poll_timeout": "1100ms", "poll_backoff_max": "20ms""#;

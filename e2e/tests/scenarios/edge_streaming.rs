@@ -1,10 +1,12 @@
 //! Long bodies through a real Envoy with a listener of the default buffer, 1 MiB.
 
-use finality_e2e::client::{Answer, http, http2, pieces, send};
-use finality_e2e::echo::{LENGTH, TRAILERS};
-use finality_e2e::edge::Edge;
-use finality_e2e::envoy::Framing;
-use finality_e2e::fake_sidecar::Says;
+use finality_e2e::{
+    client::{Answer, http, http2, pieces, send},
+    echo::{LENGTH, TRAILERS},
+    edge::Edge,
+    envoy::Framing,
+    fake_sidecar::Says,
+};
 
 const MIB: usize = 1024 * 1024;
 
@@ -42,7 +44,8 @@ async fn edge_64_mib_pass_in_constant_memory() {
     assert!(grown < 32, "Envoy has grown by {grown} MiB");
 }
 
-/// A short part of a body followed by one that alone fills the host's buffer, as a busy Envoy reads them.
+/// A short part of a body followed by one that alone fills the host's buffer, as a busy Envoy reads
+/// them.
 #[tokio::test(flavor = "multi_thread")]
 async fn edge_parts_as_long_as_the_buffer() {
     const WIDER: &str = "              request_body_buffer_limit: 2097152\n";

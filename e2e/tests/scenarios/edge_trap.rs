@@ -1,19 +1,22 @@
 //! A module that fails in a real Envoy.
 //!
-//! The shipped module has no way to fail on purpose. So it is the same module, to the last instruction, that is
-//! allowed less memory than a long body takes: there it ends in a trap, as any program without memory.
+//! The shipped module has no way to fail on purpose. So it is the same module, to the last
+//! instruction, that is allowed less memory than a long body takes: there it ends in a trap, as any
+//! program without memory.
 
-use finality_e2e::client::{Answer, CallError, http, send};
-use finality_e2e::edge::{Edge, outcome, tagged, untagged};
-use finality_e2e::fake_sidecar::Says;
-use finality_e2e::process;
-use finality_e2e::tools::Tools;
-use finality_e2e::wait::{PATIENCE, until};
+use finality_e2e::{
+    client::{Answer, CallError, http, send},
+    edge::{Edge, outcome, tagged, untagged},
+    fake_sidecar::Says,
+    process,
+    tools::Tools,
+    wait::{PATIENCE, until},
+};
 use wasm_encoder::{MemorySection, MemoryType, Module, RawSection};
 use wasmparser::{Parser, Payload};
 
-/// Memory beyond what the module begins with, in pages of 64 KiB: more than small requests take and one copy of
-/// [`long`], less than two.
+/// Memory beyond what the module begins with, in pages of 64 KiB: more than small requests take and
+/// one copy of [`long`], less than two.
 const MORE_PAGES: u64 = 20;
 
 /// A tagged request that takes nearly what the shipped listener allows.

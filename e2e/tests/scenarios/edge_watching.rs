@@ -1,9 +1,11 @@
-//! What operators see of the filter: the access log, and the metrics that the shipped dashboard and alerts ask
-//! for.
+//! What operators see of the filter: the access log, and the metrics that the shipped dashboard and
+//! alerts ask for.
 
-use finality_e2e::edge::{Edge, tagged, untagged};
-use finality_e2e::fake_sidecar::Says;
-use finality_e2e::wait::{PATIENCE, until};
+use finality_e2e::{
+    edge::{Edge, tagged, untagged},
+    fake_sidecar::Says,
+    wait::{PATIENCE, until},
+};
 use serde_json::{Value, json};
 
 /// The lines of the access log so far.

@@ -1,17 +1,23 @@
 //! JSON-RPC over WebSocket through a real Envoy, to Anvil and to a node that tells what it got.
 
-use finality_e2e::anvil::Anvil;
-use finality_e2e::client::{hex, quantity};
-use finality_e2e::edge::{Edge, tagged};
-use finality_e2e::fake_sidecar::{CHAIN_ID, Says};
-use finality_e2e::ports::free_port;
-use finality_e2e::process;
-use finality_e2e::wait::{PATIENCE, until};
-use finality_e2e::websocket::{Connection, Http};
+use finality_e2e::{
+    anvil::Anvil,
+    client::{hex, quantity},
+    edge::{Edge, tagged},
+    fake_sidecar::{CHAIN_ID, Says},
+    ports::free_port,
+    process,
+    wait::{PATIENCE, until},
+    websocket::{Connection, Http},
+};
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::frame::{
+        Frame,
+        coding::{CloseCode, Data, OpCode},
+    },
+};
 
 const DIVERGED: Says = Says::Head { number: 3, status: "diverged", chain_id: CHAIN_ID };
 
@@ -60,8 +66,9 @@ async fn conversation(edge: &Edge, anvil: &Anvil, http: Http) {
     connection.send(Message::Ping(b"x".as_slice().into())).await;
     assert_eq!(connection.message().await, Message::Pong(b"x".as_slice().into()));
 
-    // Without a usable head the node refuses, by the same id; all else goes on. Anvil says over WebSocket that it
-    // cannot read what it does not know; other nodes say -32601, as Anvil does over HTTP.
+    // Without a usable head the node refuses, by the same id; all else goes on. Anvil says over
+    // WebSocket that it cannot read what it does not know; other nodes say -32601, as Anvil does
+    // over HTTP.
     edge.sidecar.say(DIVERGED);
     reason(edge, Some("diverged")).await;
     connection.send(Message::text(tagged())).await;

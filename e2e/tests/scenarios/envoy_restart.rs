@@ -1,7 +1,6 @@
 //! Scenario 6: Envoy restarts while the sidecar is down.
 
-use finality_e2e::client::CallError;
-use finality_e2e::devnet::Devnet;
+use finality_e2e::{client::CallError, devnet::Devnet};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]

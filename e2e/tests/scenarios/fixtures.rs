@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use alloy_primitives::{Address, U256};
-use finality_e2e::batch::{Batch, Signer};
-use finality_e2e::batcher::{Batcher, namespace};
-use finality_e2e::client::{Client, hex, http, send};
-use finality_e2e::hotshot::{Fault, Hotshot, RANGE_LIMIT};
-use finality_e2e::l1::{BLOCK_TIME, FINALITY_DEPTH, L1, L1Block};
-use finality_e2e::l1_info::L1InfoFormat;
-use finality_e2e::l2::{L2Node, block};
-use finality_e2e::op_node::OpNode;
-use finality_e2e::process;
-use finality_e2e::sequencer::{OriginPolicy, Sequencer};
+use finality_e2e::{
+    batch::{Batch, Signer},
+    batcher::{Batcher, namespace},
+    client::{Client, hex, http, send},
+    hotshot::{Fault, Hotshot, RANGE_LIMIT},
+    l1::{BLOCK_TIME, FINALITY_DEPTH, L1, L1Block},
+    l1_info::L1InfoFormat,
+    l2::{L2Node, block},
+    op_node::OpNode,
+    process,
+    sequencer::{OriginPolicy, Sequencer},
+};
 use serde_json::{Value, json};
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! Scenario 5: the sidecar is killed again and again during progress.
 
-use finality_e2e::devnet::Devnet;
-use finality_e2e::wait::{PATIENCE, until};
+use finality_e2e::{
+    devnet::Devnet,
+    wait::{PATIENCE, until},
+};
 
 const ROUNDS: u64 = 8;
 

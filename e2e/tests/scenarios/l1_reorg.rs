@@ -1,9 +1,6 @@
 //! Scenario 2: L1 reorgs.
 
-use finality_e2e::devnet::Devnet;
-use finality_e2e::l1::FINALITY_DEPTH;
-use finality_e2e::l2::block;
-use finality_e2e::sequencer::OriginPolicy;
+use finality_e2e::{devnet::Devnet, l1::FINALITY_DEPTH, l2::block, sequencer::OriginPolicy};
 
 /// The sequencer builds on L1 blocks that are not final; L1 drops them, and so must everybody.
 #[tokio::test(flavor = "multi_thread")]

@@ -2,12 +2,14 @@
 
 use alloy_primitives::{B256, Bytes};
 use finality_core::head::Source;
-use finality_e2e::batch::{Batch, Shape, Signer, high_s_twin};
-use finality_e2e::batcher::namespace;
-use finality_e2e::devnet::Devnet;
-use finality_e2e::hotshot::Transaction;
-use finality_e2e::l2;
-use finality_e2e::wait::{PATIENCE, until};
+use finality_e2e::{
+    batch::{Batch, Shape, Signer, high_s_twin},
+    batcher::namespace,
+    devnet::Devnet,
+    hotshot::Transaction,
+    l2,
+    wait::{PATIENCE, until},
+};
 
 /// The batch of the next block, which is built but not posted.
 async fn next_batch(net: &Devnet) -> Batch {

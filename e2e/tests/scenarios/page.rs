@@ -1,12 +1,14 @@
-//! Scenario 12: the status page of a running devnet in Chromium. Its pictures are those of the README:
-//! `cargo xtask pictures`.
+//! Scenario 12: the status page of a running devnet in Chromium. Its pictures are those of the
+//! README: `cargo xtask pictures`.
 
-use finality_e2e::browser::{Browser, Key, Scheme, pictures};
-use finality_e2e::devnet::Devnet;
-use finality_e2e::edge::Edge;
-use finality_e2e::fake_sidecar::Says;
-use finality_e2e::hotshot::Fault;
-use finality_e2e::{process, tools};
+use finality_e2e::{
+    browser::{Browser, Key, Scheme, pictures},
+    devnet::Devnet,
+    edge::Edge,
+    fake_sidecar::Says,
+    hotshot::Fault,
+    process, tools,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -144,7 +146,8 @@ async fn s12_page_notices_that_the_sidecar_goes_away_and_comes_back() {
     net.produce(2).await;
     let head = net.head_reaches(net.height().await).await;
     browser.until(&shown(head)).await;
-    // The browser itself notes the requests that failed (it asks for the icon when it likes), and nothing else.
+    // The browser itself notes the requests that failed (it asks for the icon when it likes), and
+    // nothing else.
     let own = net.sidecar.url("/");
     for complaint in browser.complaints() {
         assert!(complaint.contains("net::ERR") && complaint.contains(&own), "{complaint}");

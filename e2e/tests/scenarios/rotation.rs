@@ -1,10 +1,12 @@
 //! Scenario 11: the batcher's key changes while batches flow.
 
-use finality_e2e::batch::{Batch, Shape, Signer};
-use finality_e2e::devnet::Devnet;
-use finality_e2e::l1::FINALITY_DEPTH;
-use finality_e2e::sequencer::OriginPolicy;
-use finality_e2e::wait::{PATIENCE, until};
+use finality_e2e::{
+    batch::{Batch, Shape, Signer},
+    devnet::Devnet,
+    l1::FINALITY_DEPTH,
+    sequencer::OriginPolicy,
+    wait::{PATIENCE, until},
+};
 use serde_json::json;
 
 /// The sequencer follows the L1 tip, so that batches of both keys are on HotShot long before the
@@ -26,7 +28,8 @@ async fn s11_the_batchers_key_changes() {
     net.head_reaches(confirmed).await;
     net.head_stays_at(confirmed).await;
 
-    // The last batches of the old key and the first ones of the new key, as their origins become final.
+    // The last batches of the old key and the first ones of the new key, as their origins become
+    // final.
     let tip = net.height().await;
     assert!(built_up_to(rotation - 1).await > 0 && built_up_to(rotation).await < tip);
     net.mine_l1(FINALITY_DEPTH).await;

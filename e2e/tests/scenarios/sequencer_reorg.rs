@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use finality_e2e::devnet::Devnet;
-use finality_e2e::l2::{Block, Chain};
-use finality_e2e::wait::{PATIENCE, until};
+use finality_e2e::{
+    devnet::Devnet,
+    l2::{Block, Chain},
+    wait::{PATIENCE, until},
+};
 
 /// Blocks by which the forks differ.
 const FORKED: u64 = 3;

@@ -1,10 +1,12 @@
 //! Scenario 7: HotShot stalls, lies or fails, then resumes; the node's `finalized` overtakes.
 
 use finality_core::head::{Mode, Source, Status};
-use finality_e2e::devnet::Devnet;
-use finality_e2e::hotshot::Fault;
-use finality_e2e::op_node;
-use finality_e2e::wait::{PATIENCE, until};
+use finality_e2e::{
+    devnet::Devnet,
+    hotshot::Fault,
+    op_node,
+    wait::{PATIENCE, until},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s07_finalized_overtakes_while_hotshot_stalls() {

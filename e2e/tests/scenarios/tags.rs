@@ -1,7 +1,6 @@
 //! Scenario 8: `finalized` as a tag, alone and beside `espresso`.
 
-use finality_e2e::client::hex;
-use finality_e2e::devnet::Devnet;
+use finality_e2e::{client::hex, devnet::Devnet};
 use serde_json::{Value, json};
 
 const ACCOUNT: &str = "0x3c44cdddb6a900fa2b585dd299e03d12fa4293bc";

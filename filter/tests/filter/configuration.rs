@@ -1,10 +1,11 @@
 //! What is taken as a configuration, and what a refused one says.
 
+use finality_core::build;
+
 use crate::{
     envoy::{CONFIG, ROOT, configure, start},
     host::host,
 };
-use finality_core::build;
 
 #[test]
 fn a_good_configuration_starts_the_ticks_and_defines_the_metrics() {

@@ -1,8 +1,10 @@
-//! Envoy's side of the callbacks, as far as the filter can tell: contexts, held headers, buffered bodies, answers to polls.
+//! Envoy's side of the callbacks, as far as the filter can tell: contexts, held headers, buffered
+//! bodies, answers to polls.
 
-use crate::host::{Call, Map, Reply, host};
 use finality_core::headers;
 use finality_filter::callbacks as filter;
+
+use crate::host::{Call, Map, Reply, host};
 
 pub const CONTINUE: u32 = 0;
 pub const PAUSE: u32 = 1;

@@ -1,5 +1,5 @@
-//! The host refuses: each function in turn, with each status, once or always. Nothing may panic (which would
-//! abort this test), and no tag may slip through to the node.
+//! The host refuses: each function in turn, with each status, once or always. Nothing may panic
+//! (which would abort this test), and no tag may slip through to the node.
 
 use crate::{
     envoy::*,

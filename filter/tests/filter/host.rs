@@ -1,10 +1,12 @@
-//! A fake of the host: every function of the ABI that the filter imports, over state of the test's own thread.
+//! A fake of the host: every function of the ABI that the filter imports, over state of the test's
+//! own thread.
 //!
-//! A test's thread is one VM. Several root contexts in it are what several workers are to the filter: each
-//! has its own poller, all share the data.
+//! A test's thread is one VM. Several root contexts in it are what several workers are to the
+//! filter: each has its own poller, all share the data.
+
+use std::{cell::RefCell, collections::BTreeMap, slice};
 
 use finality_filter::callbacks::proxy_on_memory_allocate;
-use std::{cell::RefCell, collections::BTreeMap, slice};
 
 /// A call to a cluster that the filter has sent.
 #[derive(Debug, Clone)]
@@ -57,7 +59,8 @@ pub struct Host {
     pub last_cas: u32,
     /// So many compare-and-swaps fail as if another worker had been faster.
     pub mismatches: u32,
-    /// What another worker writes to the key of the head just before the next compare-and-swap there.
+    /// What another worker writes to the key of the head just before the next compare-and-swap
+    /// there.
     pub overtaken_by: Option<Vec<u8>>,
     /// The polls.
     pub calls: Vec<Call>,
@@ -185,7 +188,8 @@ fn pairs(data: *const u8, size: usize) -> Vec<(String, String)> {
     pairs
 }
 
-/// Defines functions of the ABI: each is counted, fails where the test wants it to, or does its work.
+/// Defines functions of the ABI: each is counted, fails where the test wants it to, or does its
+/// work.
 macro_rules! host_functions {
     ($(fn $name:ident($($argument:ident: $type:ty),* $(,)?) $work:block)*) => {
         /// Names of all functions that the filter imports.

@@ -1,11 +1,12 @@
 //! Which requests are inspected, what reaches the node, and what a client is told.
 
+use finality_core::{build, headers};
+use finality_filter::callbacks as filter;
+
 use crate::{
     envoy::*,
     host::{Reply, host},
 };
-use finality_core::{build, headers};
-use finality_filter::callbacks as filter;
 
 const TAGGED: &str =
     r#"{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["0xabc", "espresso"]}"#;

@@ -1,10 +1,11 @@
 //! `freshness: strict`: each body with a tag asks the sidecar.
 
+use finality_filter::callbacks as filter;
+
 use crate::{
     envoy::*,
     host::{Failure, host},
 };
-use finality_filter::callbacks as filter;
 
 const EXACT: &str = r#"{"sidecar_cluster":"s","framing":"exact","freshness":"strict"}"#;
 const CHUNKED: &str = r#"{"sidecar_cluster":"s","freshness":"strict","freshness_timeout":"750ms"}"#;

@@ -30,7 +30,8 @@ pub enum Position {
     },
 }
 
-/// The positions of a method where a block may stand; empty for methods that the table does not hold.
+/// The positions of a method where a block may stand; empty for methods that the table does not
+/// hold.
 ///
 /// ```
 /// use finality_core::methods::{Position, positions};

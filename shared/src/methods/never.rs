@@ -2,11 +2,11 @@
 
 use super::table::{OPT_IN, TABLE};
 
-/// Methods whose parameters are never rewritten: they sign, hash, store or send opaque data, or control
-/// the node, so that a changed string would corrupt something.
+/// Methods whose parameters are never rewritten: they sign, hash, store or send opaque data, or
+/// control the node, so that a changed string would corrupt something.
 ///
-/// The default list holds the methods of `data/block-tag-methods.csv` that have a `never` row and no
-/// `yes` or `opt-in` row. Names are compared case-sensitively, as nodes do.
+/// The default list holds the methods of `data/block-tag-methods.csv` that have a `never` row and
+/// no `yes` or `opt-in` row. Names are compared case-sensitively, as nodes do.
 ///
 /// ```
 /// use finality_core::methods::NeverList;
@@ -34,8 +34,8 @@ impl Default for NeverList {
 }
 
 impl NeverList {
-    /// The default list if `defaults`, and the methods in `extra`. In `extra` a `*` stands for any run of
-    /// characters.
+    /// The default list if `defaults`, and the methods in `extra`. In `extra` a `*` stands for any
+    /// run of characters.
     #[must_use]
     pub fn new(defaults: bool, extra: impl IntoIterator<Item = String>) -> Self {
         Self { defaults, extra: extra.into_iter().collect() }

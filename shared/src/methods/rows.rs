@@ -1,10 +1,12 @@
-//! One test per row of `data/block-tag-methods.csv`: a request is derived from each, and must be rewritten
-//! or left alone as the row says, in both scopes.
+//! One test per row of `data/block-tag-methods.csv`: a request is derived from each, and must be
+//! rewritten or left alone as the row says, in both scopes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::table::{BLOCK_NUMBER, MEMBERS, OPT_IN, TABLE};
-use super::{NeverList, Position, positions};
+use super::{
+    NeverList, Position, positions,
+    table::{BLOCK_NUMBER, MEMBERS, OPT_IN, TABLE},
+};
 use crate::rewrite::{Inspection, Rewriter, Rules, Scope};
 
 const CSV: &str = include_str!("../../data/block-tag-methods.csv");

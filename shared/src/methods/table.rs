@@ -128,8 +128,9 @@ pub(super) const TABLE: &[(&str, &[Position])] = &[
     ("trace_simulateV1", &[block(1)]),
 ];
 
-/// Methods with an `opt-in` row, in byte order: a block may stand there, but on some nodes only, or with
-/// effects of its own. Their positions are not in the table; they keep a method out of the never-list.
+/// Methods with an `opt-in` row, in byte order: a block may stand there, but on some nodes only, or
+/// with effects of its own. Their positions are not in the table; they keep a method out of the
+/// never-list.
 pub(super) const OPT_IN: &[&str] = &[
     "debug_getModifiedAccountsByNumber",
     "debug_standardTraceBadBlockToFile",

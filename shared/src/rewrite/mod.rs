@@ -1,21 +1,24 @@
 //! Finding finality tags in a JSON-RPC request body and splicing a block number in their place.
 //!
-//! A [`Rewriter`] is prepared once from [`Rules`]; [`Rewriter::inspect`] says of a body whether it goes to
-//! the node untouched, holds tags, or must be refused. Only the matched string tokens ever change. A body too
-//! long to be held is rewritten while it passes, by the same rules: [`Rewriter::stream`].
+//! A [`Rewriter`] is prepared once from [`Rules`]; [`Rewriter::inspect`] says of a body whether it
+//! goes to the node untouched, holds tags, or must be refused. Only the matched string tokens ever
+//! change. A body too long to be held is rewritten while it passes, by the same rules:
+//! [`Rewriter::stream`].
 //!
-//! A match is a JSON string *value* inside `params` of a request (the top-level object, or an object that
-//! is an element of the top-level array) that equals a tag after unescaping, exactly. How ambiguous
-//! bodies are read:
+//! A match is a JSON string *value* inside `params` of a request (the top-level object, or an
+//! object that is an element of the top-level array) that equals a tag after unescaping, exactly.
+//! How ambiguous bodies are read:
 //!
-//! - The names `params`, `method` and `id` are compared as Go's JSON does: after unescaping, without case,
-//!   U+017F as `s` and U+212A as `k`. Duplicate `params`: all of them count. Duplicate `id`: the last one.
-//! - Duplicate `method` members: nodes differ in which one they obey. If the rules treat the methods of a
-//!   request with a tag alike, nothing hangs on it; otherwise the body is refused. Methods that are not
-//!   strings count for nothing, and a request without a method is treated as one of an unknown method.
-//! - Strings may hold lone surrogates and bytes that are not UTF-8: the node judges them, they cannot
-//!   be part of a tag. Anything else that RFC 8259 forbids, a byte order mark included, makes a body that may
-//!   hold a tag unparsable; one that cannot hold a tag is not looked at.
+//! - The names `params`, `method` and `id` are compared as Go's JSON does: after unescaping,
+//!   without case, U+017F as `s` and U+212A as `k`. Duplicate `params`: all of them count.
+//!   Duplicate `id`: the last one.
+//! - Duplicate `method` members: nodes differ in which one they obey. If the rules treat the
+//!   methods of a request with a tag alike, nothing hangs on it; otherwise the body is refused.
+//!   Methods that are not strings count for nothing, and a request without a method is treated as
+//!   one of an unknown method.
+//! - Strings may hold lone surrogates and bytes that are not UTF-8: the node judges them, they
+//!   cannot be part of a tag. Anything else that RFC 8259 forbids, a byte order mark included,
+//!   makes a body that may hold a tag unparsable; one that cannot hold a tag is not looked at.
 
 mod prefilter;
 mod rules;
@@ -24,18 +27,15 @@ mod stream;
 mod text;
 mod walk;
 
-use crate::head::push_hex_number;
-use crate::jsonrpc;
-use crate::refusal::Refusal;
-
-pub use rules::{DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_HELD_BYTES, Rules, RulesError, Scope};
-pub use stream::{Passage, Stream};
-
 use std::{ops::Range, sync::Arc};
 
+use crate::{head::push_hex_number, jsonrpc, refusal::Refusal};
 use prefilter::Prefilter;
 use scan::{Fault, Scanner, Span, Window};
 use walk::{Reading, Walk};
+
+pub use rules::{DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_HELD_BYTES, Rules, RulesError, Scope};
+pub use stream::{Passage, Stream};
 
 /// Finds tags in bodies by the rules that it was prepared for.
 ///
@@ -134,7 +134,8 @@ impl Rewriter {
         Inspection::Tagged(Tagged { tags: walk.tags, ids })
     }
 
-    /// Whether a body is one JSON value, with or without tags; one that is nested too deeply to tell counts as such.
+    /// Whether a body is one JSON value, with or without tags; one that is nested too deeply to
+    /// tell counts as such.
     #[must_use]
     pub fn is_json(&self, body: &[u8]) -> bool {
         !matches!(self.walk(body), Err(Fault::Syntax))
@@ -215,8 +216,8 @@ impl Tagged {
         self.tags.iter().map(|tag| tag.start..tag.end)
     }
 
-    /// The body with every tag replaced by the number, as minimal lower-case hex. `body` is the one that was
-    /// inspected.
+    /// The body with every tag replaced by the number, as minimal lower-case hex. `body` is the one
+    /// that was inspected.
     #[must_use]
     pub fn splice(&self, body: &[u8], number: u64) -> Vec<u8> {
         let value = token(number);
@@ -231,9 +232,9 @@ impl Tagged {
         spliced
     }
 
-    /// The answer when the tags cannot be replaced: one error for each request that has an id, in order,
-    /// tagged or not, since the whole body is refused; in an array if the body is a batch. Empty when there are
-    /// only notifications. `body` is the one that was inspected.
+    /// The answer when the tags cannot be replaced: one error for each request that has an id, in
+    /// order, tagged or not, since the whole body is refused; in an array if the body is a batch.
+    /// Empty when there are only notifications. `body` is the one that was inspected.
     #[must_use]
     pub fn refuse(&self, body: &[u8], refusal: &Refusal) -> Vec<u8> {
         match &self.ids {
@@ -243,8 +244,8 @@ impl Tagged {
         }
     }
 
-    /// What goes to the node in place of this body, so that the node refuses it: [`jsonrpc::unknown_call`] for each
-    /// request that has an id, as in [`Self::refuse`].
+    /// What goes to the node in place of this body, so that the node refuses it:
+    /// [`jsonrpc::unknown_call`] for each request that has an id, as in [`Self::refuse`].
     #[must_use]
     pub fn unknown(&self, body: &[u8], refusal: &Refusal) -> Vec<u8> {
         match &self.ids {
@@ -276,8 +277,8 @@ impl Denied {
         Inspection::Refused(Self { refusal })
     }
 
-    /// The answer: one error object whose id is `null`, since the ids of a body that was not read to its
-    /// end cannot all be told. `body` is the one that was inspected.
+    /// The answer: one error object whose id is `null`, since the ids of a body that was not read
+    /// to its end cannot all be told. `body` is the one that was inspected.
     #[must_use]
     pub fn body(&self, _body: &[u8]) -> Vec<u8> {
         jsonrpc::error_without_id(&self.refusal)

@@ -6,9 +6,9 @@ use super::text::code_unit;
 
 /// Searches that were prepared once for the configured tags.
 ///
-/// A tag stands in a body either as its own bytes, or with at least one of its characters escaped. Of the
-/// escapes of JSON, `\u` can spell any character and `\/` a slash; the others spell characters that no tag
-/// may have.
+/// A tag stands in a body either as its own bytes, or with at least one of its characters escaped.
+/// Of the escapes of JSON, `\u` can spell any character and `\/` a slash; the others spell
+/// characters that no tag may have.
 #[derive(Debug, Clone)]
 pub(super) struct Prefilter {
     plain: Vec<Finder<'static>>,
@@ -28,8 +28,8 @@ impl Prefilter {
         Self { plain, code_units }
     }
 
-    /// Whether one of the tags can be a string of the body. A false yes costs a walk, a false no would
-    /// let a tag through.
+    /// Whether one of the tags can be a string of the body. A false yes costs a walk, a false no
+    /// would let a tag through.
     pub(super) fn may_hold_tag(&self, body: &[u8]) -> bool {
         self.holds_plain(body) || self.escapes(body) == Escapes::OfTag
     }

@@ -12,8 +12,9 @@ pub enum Scope {
     /// Any string value at any depth, in every method that is not in the never-list.
     #[default]
     Params,
-    /// Only positions where a block may stand, by the method table: see [`crate::methods::positions`].
-    /// Parameters given by name are not covered, nor are methods that the table does not hold.
+    /// Only positions where a block may stand, by the method table: see
+    /// [`crate::methods::positions`]. Parameters given by name are not covered, nor are methods
+    /// that the table does not hold.
     BlockParameters,
 }
 
@@ -50,12 +51,12 @@ impl std::str::FromStr for Scope {
     }
 }
 
-/// The longest body that is taken, in bytes, unless configured: below the 1 MiB that a listener of Envoy
-/// holds by default.
+/// The longest body that is taken, in bytes, unless configured: below the 1 MiB that a listener of
+/// Envoy holds by default.
 pub const DEFAULT_MAX_BODY_BYTES: usize = 1_000_000;
 
-/// The most bytes that a stream holds back, unless configured: well below the 1 MiB that a listener of Envoy
-/// holds by default.
+/// The most bytes that a stream holds back, unless configured: well below the 1 MiB that a listener
+/// of Envoy holds by default.
 pub const DEFAULT_MAX_HELD_BYTES: usize = 256 * 1024;
 
 /// What the rewriter looks for, and its limits. The limits concern only bodies that may hold a tag.
@@ -69,10 +70,11 @@ pub struct Rules {
     pub never: NeverList,
     /// The most elements that a batch with a tag may have.
     pub max_batch_length: usize,
-    /// The most objects and arrays, one inside the other, that a body may have; the outermost counts as one.
+    /// The most objects and arrays, one inside the other, that a body may have; the outermost
+    /// counts as one.
     pub max_depth: usize,
-    /// The most bytes from a tag to the `method` of its request, in a [stream](super::Stream): so much is held
-    /// back.
+    /// The most bytes from a tag to the `method` of its request, in a [stream](super::Stream): so
+    /// much is held back.
     pub max_held_bytes: usize,
 }
 

@@ -1,24 +1,27 @@
 //! Rewriting a body while it passes, chunk by chunk, in constant memory.
 //!
-//! The rules, and the machine that applies them, are those of [`Rewriter::inspect`](super::Rewriter::inspect).
-//! What is particular here:
+//! The rules, and the machine that applies them, are those of
+//! [`Rewriter::inspect`](super::Rewriter::inspect). What is particular here:
 //!
-//! - **Held bytes.** What may still become a tag is held back: a string that a chunk cuts and that is so far the
-//!   beginning of a tag, and everything from a tag on whose request has not shown its `method` yet, up to
-//!   [`Rules::max_held_bytes`](super::Rules::max_held_bytes). Nothing else is ever held.
-//! - **Late verdicts.** Bytes before a fault may have gone out when it is found. Every tag in them has been
-//!   replaced, and they are not a complete JSON value; whoever refuses then must also keep the node from
-//!   getting the rest. A body that may hold no tag is never refused.
-//! - **Duplicate `method` members.** A tag is decided by the first one. If a later one would be treated
-//!   differently the body is refused, then.
+//! - **Held bytes.** What may still become a tag is held back: a string that a chunk cuts and that
+//!   is so far the beginning of a tag, and everything from a tag on whose request has not shown its
+//!   `method` yet, up to [`Rules::max_held_bytes`](super::Rules::max_held_bytes). Nothing else is
+//!   ever held.
+//! - **Late verdicts.** Bytes before a fault may have gone out when it is found. Every tag in them
+//!   has been replaced, and they are not a complete JSON value; whoever refuses then must also keep
+//!   the node from getting the rest. A body that may hold no tag is never refused.
+//! - **Duplicate `method` members.** A tag is decided by the first one. If a later one would be
+//!   treated differently the body is refused, then.
 
 use std::sync::Arc;
 
-use super::Prepared;
-use super::prefilter::Search;
-use super::scan::{CutToken, Scanner, Span, Window};
-use super::walk::{LONGEST_METHOD, Reading, Walk};
-use super::{Id, Refusal, jsonrpc, token};
+use super::{
+    Id, Prepared, Refusal, jsonrpc,
+    prefilter::Search,
+    scan::{CutToken, Scanner, Span, Window},
+    token,
+    walk::{LONGEST_METHOD, Reading, Walk},
+};
 
 /// How many bytes at a time follow a token that was cut, until it and what hangs on it are decided.
 const PIECE: usize = 4096;
@@ -26,27 +29,30 @@ const PIECE: usize = 4096;
 /// The longest id that is remembered for an answer.
 const LONGEST_ID: usize = 256;
 
-/// The longest body in which places can be told on any machine, in bytes. Beyond it only the search goes on, and
-/// a body that may hold a tag is refused.
+/// The longest body in which places can be told on any machine, in bytes. Beyond it only the search
+/// goes on, and a body that may hold a tag is refused.
 const LONGEST_BODY: usize = 1 << 31;
 
 /// A body that is rewritten while it passes.
 ///
-/// Each chunk is [pushed](Self::push) once; the [`Passage`] says what becomes of it. Before the last one
-/// is let through, [`finish`](Self::finish) must have agreed.
+/// Each chunk is [pushed](Self::push) once; the [`Passage`] says what becomes of it. Before the
+/// last one is let through, [`finish`](Self::finish) must have agreed.
 ///
 /// # Use in a proxy that holds the chunk in a buffer of its own
 ///
-/// Read the new bytes, push them, [write](Passage::write) the passage, and replace as many bytes at the front of
-/// the buffer as it returned by what was written (0 and nothing written: leave the buffer alone); then let the buffer
-/// go on. Held bytes are *in the stream*, no longer in the buffer, so the buffer never grows and chunks of any
-/// size pass. They come out with the passage that decides them. At the end of the body they need no buffer to
-/// go to either: bytes are held only inside a JSON value that is not complete, so that at the end either
-/// none are held or the body is not JSON. What [`finish`](Self::finish) returns then goes after the last chunk; where
-/// nothing can be written any more (trailers have come), refuse as [`Refusal::Unparsable`] if it is not empty.
+/// Read the new bytes, push them, [write](Passage::write) the passage, and replace as many bytes at
+/// the front of the buffer as it returned by what was written (0 and nothing written: leave the
+/// buffer alone); then let the buffer go on. Held bytes are *in the stream*, no longer in the
+/// buffer, so the buffer never grows and chunks of any size pass. They come out with the passage
+/// that decides them. At the end of the body they need no buffer to go to either: bytes are held
+/// only inside a JSON value that is not complete, so that at the end either none are held or the
+/// body is not JSON. What [`finish`](Self::finish) returns then goes after the last chunk; where
+/// nothing can be written any more (trailers have come), refuse as [`Refusal::Unparsable`] if it is
+/// not empty.
 ///
-/// A body that is short enough to be held as a whole is better [inspected](super::Rewriter::inspect): its
-/// verdict is never late and it is refused with all its ids.
+/// A body that is short enough to be held as a whole is better
+/// [inspected](super::Rewriter::inspect): its verdict is never late and it is refused with all its
+/// ids.
 ///
 /// ```
 /// use finality_core::refusal::Refusal;
@@ -84,7 +90,8 @@ pub struct Stream {
     read: usize,
     /// How many may be.
     longest: usize,
-    /// The last bytes read, as far as they are still needed: they are held, or a token begins in them.
+    /// The last bytes read, as far as they are still needed: they are held, or a token begins in
+    /// them.
     tail: Vec<u8>,
     /// How many of the last bytes are held.
     held: usize,
@@ -113,9 +120,9 @@ impl Passage {
         self.tags.len()
     }
 
-    /// Writes what goes on: `out` is appended to, and takes the place of as many bytes at the front of the
-    /// chunk as are returned; the rest of the chunk goes on as it came. `chunk` is the one that was pushed. The number is
-    /// asked for only when there are tags.
+    /// Writes what goes on: `out` is appended to, and takes the place of as many bytes at the front
+    /// of the chunk as are returned; the rest of the chunk goes on as it came. `chunk` is the one
+    /// that was pushed. The number is asked for only when there are tags.
     ///
     /// # Errors
     /// Those of `number`; nothing has been written then.
@@ -226,8 +233,8 @@ impl Stream {
         Ok(Passage { before, tags, end: place(held_from), all: self.held == 0 })
     }
 
-    /// The body has ended. Returns what is still held, which goes on after everything else: nothing, unless the
-    /// body is not JSON and holds no tag.
+    /// The body has ended. Returns what is still held, which goes on after everything else:
+    /// nothing, unless the body is not JSON and holds no tag.
     ///
     /// # Errors
     /// The reason for which the body is refused.
@@ -243,14 +250,16 @@ impl Stream {
         Ok(self.tail.get(self.tail.len() - self.held..).unwrap_or_default())
     }
 
-    /// Whether what was read until it was [finished](Self::finish) is one JSON value, as far as the limits let that be told.
+    /// Whether what was read until it was [finished](Self::finish) is one JSON value, as far as the
+    /// limits let that be told.
     #[must_use]
     pub fn is_json(&self) -> bool {
         self.fault != Some(Refusal::Unparsable)
     }
 
-    /// The answer to a body that is refused: one error object. It has the id of the request if the body is a single
-    /// one and has shown its id (of at most 256 bytes) already, else `null`: the ids of a batch are not kept.
+    /// The answer to a body that is refused: one error object. It has the id of the request if the
+    /// body is a single one and has shown its id (of at most 256 bytes) already, else `null`: the
+    /// ids of a batch are not kept.
     #[must_use]
     pub fn refuse(&self, refusal: &Refusal) -> Vec<u8> {
         match &self.id {
@@ -259,8 +268,8 @@ impl Stream {
         }
     }
 
-    /// Scans a chunk. While something in the tail is undecided the tail takes the bytes up, in pieces, so that
-    /// no token is cut; the rest is scanned where it is.
+    /// Scans a chunk. While something in the tail is undecided the tail takes the bytes up, in
+    /// pieces, so that no token is cut; the rest is scanned where it is.
     fn scan(&mut self, chunk: &[u8], tail_start: usize) {
         let mut rest = chunk;
         while self.fault.is_none() && !rest.is_empty() {
@@ -316,11 +325,13 @@ impl Stream {
         self.walk.held_from().or(token.filter(|start| self.read - start <= longest))
     }
 
-    /// The first byte that must be held. `needed` are the last bytes, from the first that must be kept.
+    /// The first byte that must be held. `needed` are the last bytes, from the first that must be
+    /// kept.
     fn held_from(&self, needed: &[u8]) -> Option<usize> {
         let may_be_tag = |token: &CutToken| {
             let raw = needed.get(needed.len().checked_sub(self.read - token.start)? + 1..)?;
-            // Once it is no it stays no, however the string goes on: what was let go cannot be held again.
+            // Once it is no it stays no, however the string goes on: what was let go cannot be held
+            // again.
             let plain = raw.split(|byte| *byte == b'\\').next().unwrap_or_default();
             let spells = raw.len() <= self.prepared.longest_spelling
                 && self.prepared.rules.tags.iter().any(|tag| tag.as_bytes().starts_with(plain));

@@ -1,8 +1,8 @@
 //! Comparing raw JSON strings with plain text, after unescaping and without allocating.
 
 /// The bytes of a JSON string after unescaping. `raw` is what stands between the quotes of a string
-/// that the scanner has accepted. A lone surrogate becomes U+FFFD, as in Go; bytes that are not UTF-8
-/// stay what they are.
+/// that the scanner has accepted. A lone surrogate becomes U+FFFD, as in Go; bytes that are not
+/// UTF-8 stay what they are.
 #[derive(Debug)]
 pub(super) struct Unescaped<'a> {
     raw: &'a [u8],
@@ -87,8 +87,9 @@ pub(super) fn equals(raw: &[u8], escaped: bool, text: &str) -> bool {
     if escaped { Unescaped::new(raw).eq(text.bytes()) } else { raw == text.as_bytes() }
 }
 
-/// Whether a raw member name reaches a Go node as the field `name`: after unescaping, and folded as Go
-/// folds field names, without case and with U+017F as an `s` and U+212A as a `k`. `name` is ASCII.
+/// Whether a raw member name reaches a Go node as the field `name`: after unescaping, and folded as
+/// Go folds field names, without case and with U+017F as an `s` and U+212A as a `k`. `name` is
+/// ASCII.
 pub(super) fn names(raw: &[u8], name: &str) -> bool {
     if raw == name.as_bytes() {
         return true;

@@ -1,12 +1,14 @@
 //! From tokens to requests: which strings of a body are tags where it counts.
 //!
-//! Whether a string counts hangs on the request's method, which may stand after `params`; so candidates
-//! are held until the method is known, at the latest until their request ends. Nothing else is kept of the bytes,
-//! so that a body may be walked in parts.
+//! Whether a string counts hangs on the request's method, which may stand after `params`; so
+//! candidates are held until the method is known, at the latest until their request ends. Nothing
+//! else is kept of the bytes, so that a body may be walked in parts.
 
-use super::scan::{Container, Span, Text, Tokens, Window};
-use super::text::{Unescaped, equals, names};
-use super::{Id, Rules, Scope};
+use super::{
+    Id, Rules, Scope,
+    scan::{Container, Span, Text, Tokens, Window},
+    text::{Unescaped, equals, names},
+};
 use crate::methods::{BLOCK_NUMBER, MEMBERS, Position, positions};
 
 /// The longest method, in bytes as it stands in the body, that can be one that the rules know.
@@ -26,8 +28,8 @@ pub(super) struct Walk {
     pub(super) tags: Vec<Span>,
     /// Whether any was.
     tagged: bool,
-    /// Strings of the current request that are spelled like a tag and stand in `params`, while its method is
-    /// not known.
+    /// Strings of the current request that are spelled like a tag and stand in `params`, while its
+    /// method is not known.
     held: Vec<Candidate>,
     /// The most bytes from a candidate to the place where its method was known.
     pub(super) longest_hold: usize,
@@ -177,7 +179,8 @@ impl Walk {
         }
     }
 
-    /// A value that is no container begins outside of requests: an odd element of the batch, or the body.
+    /// A value that is no container begins outside of requests: an odd element of the batch, or the
+    /// body.
     const fn odd_value(&mut self) {
         if self.depth == 1 {
             self.elements += 1;

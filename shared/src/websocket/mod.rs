@@ -1,14 +1,18 @@
-//! The client's side of a WebSocket connection (RFC 6455), read and written again without any I/O: what a
-//! client sends is taken apart into messages, each of which may be changed before it goes on.
+//! The client's side of a WebSocket connection (RFC 6455), read and written again without any I/O:
+//! what a client sends is taken apart into messages, each of which may be changed before it goes
+//! on.
 //!
 //! [`Relay::read`] takes bytes as they come, cut anywhere. What it does:
 //!
-//! - Messages, text and binary alike since nodes read JSON from both, are unmasked and held until they are complete,
-//!   up to a limit. [`Message::write`] sends one on, changed or not, as a single frame under the mask of its first one:
-//!   a message that came in one frame and is not changed is the same bytes again; fragments become one frame.
-//! - Control frames pass as they came, also between the fragments of a message, which they then overtake.
-//! - What RFC 6455 forbids a client, and frames of an extension that was not agreed on (so that a payload could
-//!   not be read), are faults: the connection is to be closed, as [`Fault::close_code`] says.
+//! - Messages, text and binary alike since nodes read JSON from both, are unmasked and held until
+//!   they are complete, up to a limit. [`Message::write`] sends one on, changed or not, as a single
+//!   frame under the mask of its first one: a message that came in one frame and is not changed is
+//!   the same bytes again; fragments become one frame.
+//! - Control frames pass as they came, also between the fragments of a message, which they then
+//!   overtake.
+//! - What RFC 6455 forbids a client, and frames of an extension that was not agreed on (so that a
+//!   payload could not be read), are faults: the connection is to be closed, as
+//!   [`Fault::close_code`] says.
 
 mod frame;
 
@@ -124,8 +128,8 @@ pub fn write_close(code: u16, out: &mut Vec<u8>) {
 }
 
 impl Relay {
-    /// A connection on which nothing has been sent yet. `max_message_bytes` is the longest message, fragments
-    /// together.
+    /// A connection on which nothing has been sent yet. `max_message_bytes` is the longest message,
+    /// fragments together.
     #[must_use]
     pub const fn new(max_message_bytes: usize) -> Self {
         Self { max_message_bytes, state: State::Header(Vec::new()), message: None }
@@ -137,8 +141,9 @@ impl Relay {
         self.message.as_ref().map_or(0, |message| message.payload.len())
     }
 
-    /// Takes from the front of `bytes`, up to the end of the next message. Returns the message: it goes on
-    /// only if it is [written](Message::write). `None`: all bytes are taken. Control frames are appended to `out`.
+    /// Takes from the front of `bytes`, up to the end of the next message. Returns the message: it
+    /// goes on only if it is [written](Message::write). `None`: all bytes are taken. Control frames
+    /// are appended to `out`.
     ///
     /// # Errors
     /// [`Fault`]: nothing may be read after it.

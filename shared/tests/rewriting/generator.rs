@@ -1,10 +1,10 @@
 //! Generated bodies and rules.
 
-use finality_core::methods::NeverList;
-use finality_core::rewrite::{Rules, Scope};
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::sample::select;
+use finality_core::{
+    methods::NeverList,
+    rewrite::{Rules, Scope},
+};
+use proptest::{collection::vec, prelude::*, sample::select};
 
 use crate::reference::{self, Node};
 

@@ -1,14 +1,17 @@
-//! Properties of the rewriter over generated bodies, held against a reference written on `serde_json`.
+//! Properties of the rewriter over generated bodies, held against a reference written on
+//! `serde_json`.
 
-use finality_core::refusal::{NoHead, Refusal};
-use finality_core::rewrite::{Inspection, Rewriter, Rules};
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::sample::select;
+use finality_core::{
+    refusal::{NoHead, Refusal},
+    rewrite::{Inspection, Rewriter, Rules},
+};
+use proptest::{collection::vec, prelude::*, sample::select};
 use serde::de::IgnoredAny;
 
-use crate::generator::{TAGS, body, rules};
-use crate::reference::{self, Node, Verdict};
+use crate::{
+    generator::{TAGS, body, rules},
+    reference::{self, Node, Verdict},
+};
 
 fn inspect(rules: &Rules, body: &[u8]) -> Inspection {
     Rewriter::new(rules.clone()).unwrap().inspect(body)

@@ -1,19 +1,23 @@
-//! A second implementation of the rewriting rules, slow and plain, on values that `serde_json` has read;
-//! and the means to spell such values as JSON in odd ways.
+//! A second implementation of the rewriting rules, slow and plain, on values that `serde_json` has
+//! read; and the means to spell such values as JSON in odd ways.
 
-use std::fmt;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
-use finality_core::methods::{Position, positions};
-use finality_core::refusal::Refusal;
-use finality_core::rewrite::{Rules, Scope};
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use finality_core::{
+    methods::{Position, positions},
+    refusal::Refusal,
+    rewrite::{Rules, Scope},
+};
+use serde::{
+    Deserialize,
+    de::{Deserializer, MapAccess, SeqAccess, Visitor},
+};
 
 /// A JSON value that keeps order and duplicates of members.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Node {
-    /// A number, `true`, `false` or `null`. Read back, a number has the spelling that serde_json gives it.
+    /// A number, `true`, `false` or `null`. Read back, a number has the spelling that serde_json
+    /// gives it.
     Scalar(String),
     String(String),
     Array(Vec<Node>),

@@ -1,12 +1,16 @@
 //! Bodies rewritten while they pass: any way of cutting them gives what the body gives as a whole.
 use std::convert::Infallible;
 
-use finality_core::methods::NeverList;
-use finality_core::refusal::Refusal;
-use finality_core::rewrite::{Inspection, Rewriter, Rules, Scope, Stream};
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::sample::{Index, select};
+use finality_core::{
+    methods::NeverList,
+    refusal::Refusal,
+    rewrite::{Inspection, Rewriter, Rules, Scope, Stream},
+};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::{Index, select},
+};
 
 use crate::generator::{body, rules};
 
@@ -21,7 +25,8 @@ struct Outcome {
     most_held: usize,
 }
 
-/// Passes chunks through a stream as the filter does, with each in a buffer whose front is replaced.
+/// Passes chunks through a stream as the filter does, with each in a buffer whose front is
+/// replaced.
 fn pass<'a>(mut stream: Stream, chunks: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
     let mut outcome = Outcome { forwarded: Vec::new(), tags: 0, refusal: None, most_held: 0 };
     for chunk in chunks {

@@ -1,4 +1,5 @@
-//! The sidecar's verifier in a process of its own, so that its memory and processor time are its own.
+//! The sidecar's verifier in a process of its own, so that its memory and processor time are its
+//! own.
 
 use std::{
     process::Command,
@@ -37,7 +38,8 @@ pub(crate) struct Followed {
     pub(crate) visible_after_ms: Vec<f64>,
 }
 
-/// Follows the services to block `target` in another process; the last `steady` blocks appear one by one.
+/// Follows the services to block `target` in another process; the last `steady` blocks appear one
+/// by one.
 pub(crate) fn follow(services: &Services, target: u64, steady: u64, interval: &str) -> Followed {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["follow", &services.url, &target.to_string(), &steady.to_string(), interval])

@@ -1,8 +1,8 @@
-//! How fast the verifier catches up and how soon a head is visible, against canned services over HTTP on
-//! loopback: real batches, signed, and the blocks that they describe.
+//! How fast the verifier catches up and how soon a head is visible, against canned services over
+//! HTTP on loopback: real batches, signed, and the blocks that they describe.
 //!
-//! `cargo xtask bench verifier`; with `--quick` a tenth of the blocks. Services and verifier are processes
-//! of their own on the same machine, so that they share its processors.
+//! `cargo xtask bench verifier`; with `--quick` a tenth of the blocks. Services and verifier are
+//! processes of their own on the same machine, so that they share its processors.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,5 +1,5 @@
-//! The box of the status page: what the filter would make of a request body, computed in the browser by
-//! `finality-core` itself.
+//! The box of the status page: what the filter would make of a request body, computed in the
+//! browser by `finality-core` itself.
 //!
 //! `cargo xtask page` compiles this for the browser; the sidecar embeds what comes of it.
 
@@ -15,8 +15,8 @@ use wasm_bindgen::prelude::wasm_bindgen;
 #[wasm_bindgen(getter_with_clone)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preview {
-    /// `untouched`: the node gets these very bytes; `rewritten`: it gets the body with every tag replaced;
-    /// `refused`: it gets nothing, and the body is the client's answer.
+    /// `untouched`: the node gets these very bytes; `rewritten`: it gets the body with every tag
+    /// replaced; `refused`: it gets nothing, and the body is the client's answer.
     pub verdict: String,
     /// The body, in pieces: those with an odd index are what tags became.
     pub pieces: Vec<String>,
@@ -26,8 +26,9 @@ pub struct Preview {
     pub http_status: u16,
 }
 
-/// What the filter would make of a body with these tags and this scope (`params` or `block-parameters`). `head` is
-/// the head as `/v1/status` gives it, in JSON; none while there is no head.
+/// What the filter would make of a body with these tags and this scope (`params` or
+/// `block-parameters`). `head` is the head as `/v1/status` gives it, in JSON; none while there is
+/// no head.
 ///
 /// # Errors
 /// Tags or a scope that the filter would not take, or something else than a head.

@@ -1,7 +1,7 @@
 //! `/v1/events`: the status as server-sent events, for the status page.
 //!
-//! An event is made when the client has room for it, from what is then true: a slow client gets fewer events
-//! and holds nothing back.
+//! An event is made when the client has room for it, from what is then true: a slow client gets
+//! fewer events and holds nothing back.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -19,7 +19,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{ApiState, Phase, StatusSource, error};
 
-/// The longest pause between two events. A client that hears nothing for several of these has lost the sidecar.
+/// The longest pause between two events. A client that hears nothing for several of these has lost
+/// the sidecar.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The shortest pause, however fast the head moves.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);

@@ -1,8 +1,9 @@
 //! Liveness and readiness.
 //!
-//! Liveness asks for the process and its verifier only: a probe that failed on a head that stands still
-//! would restart the sidecar in a loop while HotShot is down. Age counts for readiness only when asked,
-//! since an unready sidecar takes its whole pod out of service, requests without a tag included.
+//! Liveness asks for the process and its verifier only: a probe that failed on a head that stands
+//! still would restart the sidecar in a loop while HotShot is down. Age counts for readiness only
+//! when asked, since an unready sidecar takes its whole pod out of service, requests without a tag
+//! included.
 
 use axum::{
     Json,

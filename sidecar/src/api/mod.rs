@@ -11,7 +11,8 @@
 //! | `/readyz`, `/healthz` | there is a head, the store is writable, not shutting down; `?verbose` lists each check |
 //! | `/metrics` | metrics in OpenMetrics text |
 //!
-//! Every answer bears the marker header [`headers::SIDECAR`]; every error is a JSON object with `error`.
+//! Every answer bears the marker header [`headers::SIDECAR`]; every error is a JSON object with
+//! `error`.
 
 pub mod events;
 mod head;

@@ -1,7 +1,7 @@
 //! The status page at `/`, and what it is made of.
 //!
-//! Everything it needs comes from here; the browser is told to load nothing from anywhere else, to run no
-//! script that stands in the page, and to let no other site frame it.
+//! Everything it needs comes from here; the browser is told to load nothing from anywhere else, to
+//! run no script that stands in the page, and to let no other site frame it.
 
 use axum::{
     Router,
@@ -12,8 +12,9 @@ use axum::{
 
 use super::ApiState;
 
-/// `wasm-unsafe-eval` lets WebAssembly be compiled, nothing else. Trusted types: the browser refuses a script
-/// that would make markup out of text, so that no error message of a dependency can become any.
+/// `wasm-unsafe-eval` lets WebAssembly be compiled, nothing else. Trusted types: the browser
+/// refuses a script that would make markup out of text, so that no error message of a dependency
+/// can become any.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
     img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";

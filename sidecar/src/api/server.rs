@@ -27,8 +27,8 @@ const HEADER_BYTES: usize = 16 * 1024;
 /// Pause after a failure to accept, for instance when file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until the phase is [`Phase::Closing`] (or nobody is left to change it), then finishes what is
-/// in flight, for `limit` at most.
+/// Serves until the phase is [`Phase::Closing`] (or nobody is left to change it), then finishes
+/// what is in flight, for `limit` at most.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -65,7 +65,8 @@ pub async fn serve(
                 continue;
             }
         };
-        // Small answers that somebody waits for; that it cannot be set is no reason to drop the client.
+        // Small answers that somebody waits for; that it cannot be set is no reason to drop the
+        // client.
         drop(stream.set_nodelay(true));
         let mut stream = TimeoutWriter::new(stream);
         stream.set_timeout(Some(WRITE_TIMEOUT));

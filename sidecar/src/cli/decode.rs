@@ -46,7 +46,8 @@ struct Decoded {
     info_deposit: Bytes,
 }
 
-/// Runs the command: one JSON object and exit code 0, or one line that names the check and exit code 2.
+/// Runs the command: one JSON object and exit code 0, or one line that names the check and exit
+/// code 2.
 ///
 /// # Errors
 /// When standard input cannot be read or standard output cannot be written.

@@ -17,8 +17,8 @@ pub const REQUEST_REFUSED: u8 = 3;
 /// Bad configuration or usage, as in `sysexits.h`: starting again does not help.
 pub const USAGE: u8 = 64;
 
-/// The end of a command that did not succeed: what is printed on standard error, line by line, and the
-/// exit code.
+/// The end of a command that did not succeed: what is printed on standard error, line by line, and
+/// the exit code.
 #[derive(Debug)]
 pub struct Failure {
     code: u8,

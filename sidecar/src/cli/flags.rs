@@ -8,8 +8,8 @@ use crate::config::{GoProxyName, SETTINGS, Setting, Values, old_flags};
 
 const CONFIG: &str = "config";
 
-/// What was given on the command line, as text; the configuration judges it. `Debug` shows the names alone,
-/// since a value may be a secret.
+/// What was given on the command line, as text; the configuration judges it. `Debug` shows the
+/// names alone, since a value may be a secret.
 #[derive(Clone, Default)]
 pub struct SettingFlags {
     config: Option<PathBuf>,

@@ -39,9 +39,11 @@ enum Command {
     /// Shows or lowers the stored head
     #[command(subcommand)]
     Store(store::Command),
-    /// Reads a JSON-RPC body from standard input and writes what would go to the node, or the refusal
+    /// Reads a JSON-RPC body from standard input and writes what would go to the node, or the
+    /// refusal
     Rewrite(rewrite::Arguments),
-    /// Reads a payload of the namespace from standard input and prints the batch, or the check that refuses it
+    /// Reads a payload of the namespace from standard input and prints the batch, or the check that
+    /// refuses it
     #[command(subcommand)]
     Decode(decode::Command),
 }

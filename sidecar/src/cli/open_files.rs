@@ -5,8 +5,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// What the sidecar needs beside its clients' connections: state file, dependencies, runtime.
 const RESERVE: u64 = 128;
 
-/// Raises the limit as far as this user may, and says so when it is still too low: connections that take
-/// the last file would keep the state file from being written.
+/// Raises the limit as far as this user may, and says so when it is still too low: connections that
+/// take the last file would keep the state file from being written.
 pub(super) fn raise_limit(max_connections: usize) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     // An unlimited number is none.

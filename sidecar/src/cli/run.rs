@@ -31,8 +31,8 @@ use crate::{
 /// Runs the command until a signal comes or the verifier ends.
 ///
 /// # Errors
-/// Bad configuration, a store that cannot be opened, an address that cannot be listened on, or a verifier
-/// that gave up.
+/// Bad configuration, a store that cannot be opened, an address that cannot be listened on, or a
+/// verifier that gave up.
 pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
     let values = flags.gather();
     let config = Config::from_values(&values)?;
@@ -142,8 +142,8 @@ async fn serve(config: Config, store: FileStore, level: log::Level) -> anyhow::R
     Ok(())
 }
 
-/// The end of the verifier. What it has published is on the disk already, so that ending it by force
-/// loses nothing.
+/// The end of the verifier. What it has published is on the disk already, so that ending it by
+/// force loses nothing.
 async fn wait_for_end(
     task: &mut JoinHandle<anyhow::Result<()>>,
     limit: Duration,
@@ -156,8 +156,8 @@ async fn wait_for_end(
     Ok(Ok(Ok(())))
 }
 
-/// SIGUSR1 raises the log's level, SIGUSR2 restores it. A signal and not a path of the API, since anybody who
-/// reaches the port could fill the disk or silence the log.
+/// SIGUSR1 raises the log's level, SIGUSR2 restores it. A signal and not a path of the API, since
+/// anybody who reaches the port could fill the disk or silence the log.
 fn change_level_on_signal(level: log::Level) -> std::io::Result<()> {
     let mut raise = signal(SignalKind::user_defined1())?;
     let mut restore = signal(SignalKind::user_defined2())?;

@@ -42,8 +42,8 @@ pub struct Reset {
     /// The new head, an L2 block number
     #[arg(long, value_name = "NUMBER")]
     to: u64,
-    /// HotShot height from which to read on; it must not be above the batch that follows the new head.
-    /// Without it the light client or initial_hotshot_height tells
+    /// HotShot height from which to read on; it must not be above the batch that follows the new
+    /// head. Without it the light client or initial_hotshot_height tells
     #[arg(long, value_name = "HEIGHT")]
     restart_height: Option<u64>,
     /// Does not ask
@@ -54,7 +54,8 @@ pub struct Reset {
 /// Runs the command.
 ///
 /// # Errors
-/// Bad configuration, a state file that is missing, in use or not usable, or a reset that was not confirmed.
+/// Bad configuration, a state file that is missing, in use or not usable, or a reset that was not
+/// confirmed.
 pub fn run(command: &Command) -> Result<ExitCode, Failure> {
     let out = &mut io::stdout().lock();
     match command {

@@ -1,7 +1,9 @@
-//! The names of Espresso's Go proxy, so that its flags and its JSON file start the sidecar as they are.
+//! The names of Espresso's Go proxy, so that its flags and its JSON file start the sidecar as they
+//! are.
 //!
-//! All of its versions are known, also where a later one renamed a member. What it has and the sidecar has
-//! not becomes a note that says where it went, or a problem when nothing takes its place.
+//! All of its versions are known, also where a later one renamed a member. What it has and the
+//! sidecar has not becomes a note that says where it went, or a problem when nothing takes its
+//! place.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 

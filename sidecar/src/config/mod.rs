@@ -1,5 +1,5 @@
-//! Every setting of the sidecar: what it is ([`SETTINGS`]), where its value comes from ([`Values`]) and
-//! what it must look like ([`Config`]).
+//! Every setting of the sidecar: what it is ([`SETTINGS`]), where its value comes from ([`Values`])
+//! and what it must look like ([`Config`]).
 
 mod file;
 mod go_proxy;
@@ -14,6 +14,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use alloy_primitives::Address;
 
 use self::parse::Reader;
+use crate::{rollup::BatcherSource, store::Record, telemetry::log::Format};
+
 pub use self::{
     go_proxy::{NAMES as GO_PROXY_NAMES, Name as GoProxyName, old_flags},
     problem::{Problem, Problems},
@@ -21,7 +23,6 @@ pub use self::{
     source::{CONFIG_VARIABLE, Source, Value, Values},
     url::SecretUrl,
 };
-use crate::{rollup::BatcherSource, store::Record, telemetry::log::Format};
 
 /// The effective settings of `run`.
 #[derive(Debug, Clone)]
@@ -131,8 +132,8 @@ impl Config {
 }
 
 impl Config {
-    /// Checks that something tells where reading HotShot begins: the stored record, the light client or
-    /// the configuration.
+    /// Checks that something tells where reading HotShot begins: the stored record, the light
+    /// client or the configuration.
     ///
     /// # Errors
     /// One problem that names the settings.
@@ -165,7 +166,8 @@ pub fn store_path(values: &Values) -> Result<PathBuf, Problems> {
     reader.finish(|| path)
 }
 
-/// All effective values as TOML, with the source of each, after the notes; what may hold a secret is masked.
+/// All effective values as TOML, with the source of each, after the notes; what may hold a secret
+/// is masked.
 #[must_use]
 pub fn describe(values: &Values) -> String {
     let mut text: String = values.notes().map(|note| format!("# Note: {note}\n")).collect();

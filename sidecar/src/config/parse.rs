@@ -1,4 +1,5 @@
-//! What a value must look like. Each function says what is wrong in words, without the setting's name.
+//! What a value must look like. Each function says what is wrong in words, without the setting's
+//! name.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

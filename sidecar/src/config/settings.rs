@@ -10,7 +10,8 @@ pub struct Setting {
     pub default: Option<&'static str>,
     /// Whether `run` cannot do without it.
     pub required: bool,
-    /// Whether the value may hold a secret: shown masked, and may be a reference (`env:NAME`, `file:/path`).
+    /// Whether the value may hold a secret: shown masked, and may be a reference (`env:NAME`,
+    /// `file:/path`).
     pub secret: bool,
     /// Whether it holds several values, separated by commas.
     pub list: bool,

@@ -1,4 +1,5 @@
-//! Where values come from: flags before environment before file before default, for each value alone.
+//! Where values come from: flags before environment before file before default, for each value
+//! alone.
 
 use std::{
     collections::BTreeMap,
@@ -62,9 +63,9 @@ pub struct Values {
 pub const CONFIG_VARIABLE: &str = "FINALITY_CONFIG";
 
 impl Values {
-    /// Gathers all values. `flags` are those that were given, by name: a setting's, or a member's of the Go
-    /// proxy. `config` is the file named by flag; else `FINALITY_CONFIG` may name one. An environment variable
-    /// that is empty counts as not set.
+    /// Gathers all values. `flags` are those that were given, by name: a setting's, or a member's
+    /// of the Go proxy. `config` is the file named by flag; else `FINALITY_CONFIG` may name one. An
+    /// environment variable that is empty counts as not set.
     #[must_use]
     pub fn gather(
         flags: &BTreeMap<&'static str, String>,
@@ -113,7 +114,8 @@ impl Values {
         gathered
     }
 
-    /// What the operator should know of values that were not used or are kept for the Go proxy's sake.
+    /// What the operator should know of values that were not used or are kept for the Go proxy's
+    /// sake.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
         self.notes.iter().map(String::as_str)
     }
@@ -124,8 +126,8 @@ impl Values {
         self.values.get(name)
     }
 
-    /// The Go proxy wants both a batcher and the contract, of which one counts here: what is given by a name of
-    /// ours, else the contract, which knows the whole history.
+    /// The Go proxy wants both a batcher and the contract, of which one counts here: what is given
+    /// by a name of ours, else the contract, which knows the whole history.
     fn settle_batchers(&mut self) {
         const LISTED: &str = "batcher_addresses";
         const CONTRACT: &str = "batch_authenticator_address";
@@ -145,7 +147,8 @@ impl Values {
     }
 }
 
-/// Replaces references to variables and files by what they name; the second list has the references.
+/// Replaces references to variables and files by what they name; the second list has the
+/// references.
 fn resolve(
     setting: &Setting,
     text: &str,

@@ -41,7 +41,8 @@ impl SecretUrl {
         self.secrets().iter().fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
     }
 
-    /// Everything that [`Display`](fmt::Display) leaves out, as it is spelt and as it is meant, longest first.
+    /// Everything that [`Display`](fmt::Display) leaves out, as it is spelt and as it is meant,
+    /// longest first.
     fn secrets(&self) -> Vec<String> {
         let url = &self.0;
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();

@@ -76,7 +76,8 @@ impl TryFrom<String> for Decimal {
 }
 
 impl HeaderParts {
-    /// The block's commitment (`BLOCK~…`). None for versions whose fields are not known here: 0.3 to 0.6 are.
+    /// The block's commitment (`BLOCK~…`). None for versions whose fields are not known here: 0.3
+    /// to 0.6 are.
     pub(super) fn commitment(
         &self,
         (major, minor): (u64, u64),

@@ -21,7 +21,8 @@ pub struct HotShotHeader {
     pub namespaces: NamespaceTable,
     /// Commitment to the block's payload; the tag names the dispersal scheme.
     pub payload_commitment: TaggedBase64,
-    /// The block's own commitment, recomputed from the header; none for versions before 0.3 and after 0.6.
+    /// The block's own commitment, recomputed from the header; none for versions before 0.3 and
+    /// after 0.6.
     pub commitment: Option<TaggedBase64>,
 }
 

@@ -1,6 +1,7 @@
 //! The HotShot query service: how far HotShot is, and what it confirmed in our namespace.
 //!
-//! Inclusion and order are what the service says; only the batcher's signature protects the content.
+//! Inclusion and order are what the service says; only the batcher's signature protects the
+//! content.
 
 pub mod commitment;
 mod header;
@@ -11,18 +12,18 @@ mod tagged_base64;
 use alloy_primitives::bytes::Bytes;
 use serde::{Deserialize, de::DeserializeOwned};
 
+use crate::upstream::{MAX_ANSWER_BYTES, Upstream, UpstreamError};
+
 pub use header::{HotShotHeader, L1Finalized};
 pub use majority::QueryServices;
 pub use namespace::{NamespaceBlock, NamespaceTable};
 pub use tagged_base64::{TaggedBase64, TaggedBase64Error};
 
-use crate::upstream::{MAX_ANSWER_BYTES, Upstream, UpstreamError};
-
 /// The range that every query service accepts by default, in blocks.
 const DEFAULT_RANGE_LIMIT: u64 = 100;
 
-/// The largest answer for several blocks, in bytes: several ranges are under way at once. A single block
-/// may fill [`MAX_ANSWER_BYTES`].
+/// The largest answer for several blocks, in bytes: several ranges are under way at once. A single
+/// block may fill [`MAX_ANSWER_BYTES`].
 const MAX_RANGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// One query service.
@@ -64,8 +65,8 @@ impl QueryService {
         }
     }
 
-    /// The payloads in our namespace, block by block, of the blocks `from..until`. There is no partial
-    /// answer: an array of another length is an error, since heights follow from positions.
+    /// The payloads in our namespace, block by block, of the blocks `from..until`. There is no
+    /// partial answer: an array of another length is an error, since heights follow from positions.
     ///
     /// # Errors
     /// [`UpstreamError`]; `Status(404)` when the service does not have one of the blocks yet.
@@ -101,8 +102,8 @@ impl QueryService {
         }
     }
 
-    /// Asks for the namespace in the block of a header: it must be there exactly when the header's table
-    /// has it.
+    /// Asks for the namespace in the block of a header: it must be there exactly when the header's
+    /// table has it.
     async fn namespace_agrees(&self, header: &HotShotHeader) -> Result<(), UpstreamError> {
         let (height, namespace) = (header.height, self.namespace);
         let until = height.saturating_add(1);

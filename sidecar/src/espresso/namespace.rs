@@ -102,9 +102,9 @@ fn read_element(element: Element, namespace: u32) -> Result<NamespaceBlock, Stri
     }
 }
 
-/// The transactions of a namespace payload: u32 count, as many u32 end offsets, then the bodies, all
-/// little endian. None for one that is not well formed: builders may write such, and how a service
-/// then splits it is its own affair.
+/// The transactions of a namespace payload: u32 count, as many u32 end offsets, then the bodies,
+/// all little endian. None for one that is not well formed: builders may write such, and how a
+/// service then splits it is its own affair.
 fn split_payload(payload: &[u8]) -> Option<Vec<&[u8]>> {
     let (count, rest) = payload.split_first_chunk::<4>()?;
     let table_length = usize::try_from(u32::from_le_bytes(*count)).ok()?.checked_mul(4)?;
@@ -127,8 +127,8 @@ pub struct NamespaceTable {
 }
 
 impl NamespaceTable {
-    /// Reads `u32 count`, then per namespace `u32 id, u32 end offset`, all little endian. None when the
-    /// length is not that of the count.
+    /// Reads `u32 count`, then per namespace `u32 id, u32 end offset`, all little endian. None when
+    /// the length is not that of the count.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (count, rest) = bytes.split_first_chunk::<4>()?;

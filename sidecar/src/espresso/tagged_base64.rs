@@ -70,7 +70,8 @@ impl<'de> Deserialize<'de> for TaggedBase64 {
     }
 }
 
-/// CRC-8 (polynomial 0x07, initial value 0) over tag and value, XOR the low byte of the value's length.
+/// CRC-8 (polynomial 0x07, initial value 0) over tag and value, XOR the low byte of the value's
+/// length.
 fn checksum(tag: &str, value: &[u8]) -> u8 {
     let crc = tag.bytes().chain(value.iter().copied()).fold(0_u8, |crc, byte| {
         (0..8).fold(crc ^ byte, |crc, _| if crc & 0x80 == 0 { crc << 1 } else { (crc << 1) ^ 0x07 })

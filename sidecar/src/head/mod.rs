@@ -1,7 +1,7 @@
 //! The one place where the head may change.
 //!
-//! A head is durable before it is visible: saved first, then published to everybody who watches. The
-//! number never falls; the status is a second fact beside it and may change either way.
+//! A head is durable before it is visible: saved first, then published to everybody who watches.
+//! The number never falls; the status is a second fact beside it and may change either way.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -129,7 +129,8 @@ impl HeadKeeper {
         self.bind_chain_id(identity.chain_id)
     }
 
-    /// Espresso confirmed a block above the head, or the head's own block, whose hash was not known.
+    /// Espresso confirmed a block above the head, or the head's own block, whose hash was not
+    /// known.
     ///
     /// # Errors
     /// What the store says; the head is then what it was.

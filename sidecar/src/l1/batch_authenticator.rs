@@ -47,8 +47,8 @@ pub enum BatchAuthenticatorError {
 }
 
 impl L1 {
-    /// Reads the whole history of the BatchAuthenticator at `contract`. Nothing is kept from an earlier
-    /// reading, so that a wrong answer does not outlive its own.
+    /// Reads the whole history of the BatchAuthenticator at `contract`. Nothing is kept from an
+    /// earlier reading, so that a wrong answer does not outlive its own.
     ///
     /// # Errors
     /// [`BatchAuthenticatorError`].

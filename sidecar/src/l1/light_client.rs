@@ -14,7 +14,8 @@ const FINALIZED_STATE: &str = "0x9fdb54a7";
 pub struct FinalizedState {
     /// HotShot view.
     pub view_number: u64,
-    /// HotShot height: every batch with an L1 origin at or after the block asked about is posted above it.
+    /// HotShot height: every batch with an L1 origin at or after the block asked about is posted
+    /// above it.
     pub block_height: u64,
 }
 

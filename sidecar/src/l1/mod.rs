@@ -13,15 +13,15 @@ use alloy_primitives::{Address, B256, Bytes};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-pub use batch_authenticator::{BatchAuthenticatorError, BatcherHistory};
-pub use light_client::{FinalizedState, LightClientError};
-
 use crate::{
     block::BlockId,
     node::{Quantity, block_id_call},
     upstream::{Failover, Upstream, UpstreamError},
 };
 use pin::{Distrust, Pin};
+
+pub use batch_authenticator::{BatchAuthenticatorError, BatcherHistory};
+pub use light_client::{FinalizedState, LightClientError};
 
 /// L1 behind one or more endpoints. A clone is a handle to the same.
 #[derive(Debug, Clone)]
@@ -55,8 +55,8 @@ impl L1 {
         Ok(id)
     }
 
-    /// The newest final block; none when no endpoint knows of one. It does not fall: a reading below the
-    /// pinned block comes from an endpoint that lags.
+    /// The newest final block; none when no endpoint knows of one. It does not fall: a reading
+    /// below the pinned block comes from an endpoint that lags.
     ///
     /// # Errors
     /// [`UpstreamError`].
@@ -90,8 +90,8 @@ impl L1 {
         failed.map_or(Ok(None), Err)
     }
 
-    /// The hash of the block with a number, by the `hash` member: recomputing it would fail with every
-    /// fork that adds a header field. None if no endpoint has the block.
+    /// The hash of the block with a number, by the `hash` member: recomputing it would fail with
+    /// every fork that adds a header field. None if no endpoint has the block.
     ///
     /// # Errors
     /// [`UpstreamError`].

@@ -32,8 +32,8 @@ pub struct Genesis {
 }
 
 impl RollupConfig {
-    /// The time that the block with a number has; none for numbers before the rollup began or beyond
-    /// what 64 bits can say.
+    /// The time that the block with a number has; none for numbers before the rollup began or
+    /// beyond what 64 bits can say.
     #[must_use]
     pub fn timestamp(&self, number: u64) -> Option<u64> {
         let blocks = number.checked_sub(self.genesis.l2.number)?;
@@ -41,7 +41,8 @@ impl RollupConfig {
     }
 }
 
-/// The part of `optimism_syncStatus` that is used. While op-node starts, everything may be zero or missing.
+/// The part of `optimism_syncStatus` that is used. While op-node starts, everything may be zero or
+/// missing.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SyncStatus {
     /// The newest final L1 block.

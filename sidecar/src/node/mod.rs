@@ -1,7 +1,7 @@
 //! The full node: its execution RPC, and the consensus RPC of its op-node.
 //!
-//! The node is the operator's own: what it says of its blocks is believed. What it says is final is not
-//! (see `verifier::admission`).
+//! The node is the operator's own: what it says of its blocks is believed. What it says is final is
+//! not (see `verifier::admission`).
 
 mod consensus;
 
@@ -17,12 +17,12 @@ use alloy_primitives::{B256, Bytes};
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::json;
 
-pub use consensus::{Genesis, L1Ref, L2Ref, RollupConfig, SyncStatus};
-
 use crate::{
     block::BlockId,
     upstream::{Failover, Upstream, UpstreamError},
 };
+
+pub use consensus::{Genesis, L1Ref, L2Ref, RollupConfig, SyncStatus};
 
 /// A block with its transactions, as far as the comparison with a batch needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -78,7 +78,8 @@ impl From<Header> for BlockId {
     }
 }
 
-/// The full node. Several endpoints may be given of each kind; one is asked until it gives no answer.
+/// The full node. Several endpoints may be given of each kind; one is asked until it gives no
+/// answer.
 #[derive(Debug, Clone)]
 pub struct Node {
     execution: Failover,
@@ -108,8 +109,8 @@ impl Node {
         Ok(id)
     }
 
-    /// The number of the latest block. A reading below the last one is believed only if no endpoint has
-    /// more; the one that has most is used from then on.
+    /// The number of the latest block. A reading below the last one is believed only if no endpoint
+    /// has more; the one that has most is used from then on.
     ///
     /// # Errors
     /// [`UpstreamError`].
@@ -159,8 +160,8 @@ impl Node {
         }
     }
 
-    /// The block that the node calls `finalized`; none when it knows of none. Nodes say so by null or
-    /// by an error object.
+    /// The block that the node calls `finalized`; none when it knows of none. Nodes say so by null
+    /// or by an error object.
     ///
     /// # Errors
     /// [`UpstreamError`].

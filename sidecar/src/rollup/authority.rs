@@ -1,4 +1,5 @@
-//! Who may sign batches: which signatures are worth reading, and whose batch counts at which L1 origin.
+//! Who may sign batches: which signatures are worth reading, and whose batch counts at which L1
+//! origin.
 
 use std::{
     collections::BTreeSet,
@@ -51,7 +52,8 @@ impl fmt::Display for Term {
 pub enum BatcherSource {
     /// A fixed list.
     Fixed(Vec<Term>),
-    /// The BatchAuthenticator contract on L1; without an address, the one that the rollup's configuration names.
+    /// The BatchAuthenticator contract on L1; without an address, the one that the rollup's
+    /// configuration names.
     Contract(Option<Address>),
 }
 
@@ -98,8 +100,8 @@ impl Authority {
     }
 }
 
-/// The addresses whose signatures are read at all. It only grows: a batch is judged by [`Authority`]
-/// in any case. A clone is a handle to the same set.
+/// The addresses whose signatures are read at all. It only grows: a batch is judged by
+/// [`Authority`] in any case. A clone is a handle to the same set.
 #[derive(Debug, Clone, Default)]
 pub struct KnownBatchers(Arc<RwLock<BTreeSet<Address>>>);
 

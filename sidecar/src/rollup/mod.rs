@@ -1,6 +1,7 @@
 //! Rollup kinds: how a payload of the namespace becomes a batch, and when a batch equals a block.
 //!
-//! The verifier knows no rollup kind; it works on the [`Facts`] of a batch and asks a [`Rollup`] for the rest.
+//! The verifier knows no rollup kind; it works on the [`Facts`] of a batch and asks a [`Rollup`]
+//! for the rest.
 
 mod authority;
 pub mod op;
@@ -8,9 +9,9 @@ pub mod op;
 use alloy_primitives::{Address, B256};
 use thiserror::Error;
 
-pub use authority::{Authority, BatcherSource, KnownBatchers, Standing, Term};
-
 use crate::{block::BlockId, node::Block};
+
+pub use authority::{Authority, BatcherSource, KnownBatchers, Standing, Term};
 
 /// What every batch says of the block that it describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,15 +41,17 @@ pub struct Batch<C> {
 
 /// A rollup kind.
 pub trait Rollup: Send + Sync + 'static {
-    /// What is kept of a batch, beside its facts, until its number is settled. Compact. Batches with equal
-    /// signers, facts and contents are one batch: every verdict on the one holds for the other.
+    /// What is kept of a batch, beside its facts, until its number is settled. Compact. Batches
+    /// with equal signers, facts and contents are one batch: every verdict on the one holds for the
+    /// other.
     type Content: PartialEq + Send + Sync + 'static;
 
     /// Whose signatures [`Self::admit`] takes; the verifier adds to it.
     fn batchers(&self) -> &KnownBatchers;
 
     /// Authenticates and decodes a payload found in the namespace, in this order. Anybody may post
-    /// there: no I/O, and no work beyond a hash and a signature recovery before the signer is known.
+    /// there: no I/O, and no work beyond a hash and a signature recovery before the signer is
+    /// known.
     ///
     /// # Errors
     /// The first check that the payload fails.

@@ -1,7 +1,8 @@
 //! The text of the state file.
 //!
-//! The first three members are those of the Go proxy's file, so that either program can start from what
-//! the other left; the rest is ours. A file with those three alone was written by the Go proxy.
+//! The first three members are those of the Go proxy's file, so that either program can start from
+//! what the other left; the rest is ours. A file with those three alone was written by the Go
+//! proxy.
 
 use alloy_primitives::{B256, keccak256};
 use finality_core::head::Source;
@@ -72,8 +73,8 @@ struct OurFile {
     chain_id: Option<u64>,
     genesis_hash: Option<B256>,
     namespace: Option<u32>,
-    /// Keccak-256 of the other members, against flipped bits and edits by hand: a number that is too
-    /// high would stay for ever.
+    /// Keccak-256 of the other members, against flipped bits and edits by hand: a number that is
+    /// too high would stay for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
     checksum: Option<B256>,
 }
@@ -96,7 +97,8 @@ impl OurFile {
         }
     }
 
-    /// The checksum of everything but the checksum. It is over values, so that white space does not matter.
+    /// The checksum of everything but the checksum. It is over values, so that white space does not
+    /// matter.
     fn sum(&mut self) -> Result<B256, serde_json::Error> {
         let given = self.checksum.take();
         let text = serde_json::to_vec(self);
@@ -105,7 +107,8 @@ impl OurFile {
     }
 }
 
-/// The `fallback_hotshot_height` for a record: the Go proxy resumes one above it. Zero when there is none.
+/// The `fallback_hotshot_height` for a record: the Go proxy resumes one above it. Zero when there
+/// is none.
 fn fallback_height(record: &Record) -> u64 {
     record.restart_height.unwrap_or(0).saturating_sub(1)
 }

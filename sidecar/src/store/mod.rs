@@ -1,7 +1,8 @@
 //! The durable head: one record that never falls.
 //!
-//! [`FileStore`] keeps it in a JSON file that the Go proxy's file can be taken over into, and handed back.
-//! Wrong layer? What may become a head is decided in `head`; the store only refuses to go down.
+//! [`FileStore`] keeps it in a JSON file that the Go proxy's file can be taken over into, and
+//! handed back. Wrong layer? What may become a head is decided in `head`; the store only refuses to
+//! go down.
 
 mod file;
 mod files;
@@ -22,12 +23,12 @@ use finality_core::head::Source;
 use jiff::Timestamp;
 use thiserror::Error;
 
+use crate::block::BlockId;
+
 pub use self::{
     file::FileStore,
     format::{FORMAT_VERSION, FormatError, StateFile},
 };
-
-use crate::block::BlockId;
 
 /// Which chain a record belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,11 +87,13 @@ pub trait Store: Send {
     /// The record as of the last successful save or of the start.
     fn record(&self) -> Option<&Record>;
 
-    /// Saves a record; it is durable when this returns. A stored identity is kept when the new record has none.
+    /// Saves a record; it is durable when this returns. A stored identity is kept when the new
+    /// record has none.
     ///
     /// # Errors
-    /// [`StoreError::Regression`] for a number below the stored one, [`StoreError::OtherChain`] for another
-    /// identity, and what the file system says. After an error [`Store::record`] is what it was.
+    /// [`StoreError::Regression`] for a number below the stored one, [`StoreError::OtherChain`] for
+    /// another identity, and what the file system says. After an error [`Store::record`] is what it
+    /// was.
     fn save(&mut self, record: Record) -> Result<(), StoreError>;
 }
 

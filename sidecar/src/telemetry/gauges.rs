@@ -1,12 +1,11 @@
-//! The gauges, computed when they are asked for: what is not known yet is not exported, and the lag follows
-//! from head and node.
+//! The gauges, computed when they are asked for: what is not known yet is not exported, and the lag
+//! follows from head and node.
 
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::verifier::CatchUp;
 use finality_core::head::{Source, Status};
 use jiff::Timestamp;
 use prometheus_client::{
@@ -15,6 +14,8 @@ use prometheus_client::{
     metrics::{MetricType, gauge::ConstGauge},
     registry::Unit,
 };
+
+use crate::verifier::CatchUp;
 
 /// The head as the gauges show it.
 #[derive(Debug, Clone, Copy)]

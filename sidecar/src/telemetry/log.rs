@@ -50,7 +50,8 @@ impl Level {
 }
 
 /// Starts the log of this process, and its traces if there are any. `level` is a level or filter
-/// directives, checked with the configuration; it does not matter to traces. A second call has no effect.
+/// directives, checked with the configuration; it does not matter to traces. A second call has no
+/// effect.
 pub fn start(level: &str, format: Format, traces: Option<&Traces>) -> Level {
     let terminal = std::io::stderr().is_terminal();
     let json = match format {

@@ -397,7 +397,8 @@ impl Metrics {
             .observe(duration.as_secs_f64());
     }
 
-    /// A query service failed, was outvoted, late or behind; `index` is its place in the setting, from 0.
+    /// A query service failed, was outvoted, late or behind; `index` is its place in the setting,
+    /// from 0.
     pub fn query_fault(&self, index: usize, fault: QueryFault) {
         let service = index as u64 + 1;
         let fault = fault.as_str();
@@ -427,7 +428,8 @@ impl Metrics {
         let mut text = String::new();
         match prometheus_client::encoding::text::encode(&mut text, &self.0.registry) {
             Ok(()) => text,
-            // Writing to a String does not fail; a collector that does is a bug shown as no metrics.
+            // Writing to a String does not fail; a collector that does is a bug shown as no
+            // metrics.
             Err(fmt::Error) => String::from("# EOF\n"),
         }
     }

@@ -1,5 +1,5 @@
-//! The process itself, under the names that Prometheus's own clients use. What the system does not tell (there is a
-//! `/proc` on Linux alone) is not exported.
+//! The process itself, under the names that Prometheus's own clients use. What the system does not
+//! tell (there is a `/proc` on Linux alone) is not exported.
 
 use std::{fmt, fs};
 

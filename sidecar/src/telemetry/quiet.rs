@@ -1,7 +1,7 @@
 //! One log line for each change of state.
 //!
-//! A dependency that is down fails on every tick; an operator wants to read it once, then now and then
-//! with a count, then that it is back.
+//! A dependency that is down fails on every tick; an operator wants to read it once, then now and
+//! then with a count, then that it is back.
 
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,8 @@ impl Quiet {
         Self { interval, failure: None }
     }
 
-    /// A failure at `now`; the text should name the kind of failure and hold nothing that changes each time.
+    /// A failure at `now`; the text should name the kind of failure and hold nothing that changes
+    /// each time.
     pub fn failed(&mut self, text: &str, now: Instant) -> Line {
         match &mut self.failure {
             Some(failure) if failure.text == text => {

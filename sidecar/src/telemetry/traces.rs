@@ -1,8 +1,8 @@
 //! Traces by OTLP over HTTP, off unless the standard `OTEL_…` variables name an endpoint.
 //!
-//! Spans stand for rounds of the verifier, requests to dependencies and requests to `/v1/…`. The context of
-//! a trace comes in and goes out as W3C `traceparent`. An exporter that fails is said in the log and
-//! disturbs nothing else.
+//! Spans stand for rounds of the verifier, requests to dependencies and requests to `/v1/…`. The
+//! context of a trace comes in and goes out as W3C `traceparent`. An exporter that fails is said in
+//! the log and disturbs nothing else.
 
 use std::{
     fmt,
@@ -169,7 +169,8 @@ impl fmt::Debug for Client {
 async fn send(http: reqwest::Client, request: Request<Bytes>) -> Result<u16, String> {
     // No error's own text: the endpoint and its headers may hold secrets.
     let (parts, body) = request.into_parts();
-    // From a text: user info becomes a header only then, else the collector misses it and the log has it.
+    // From a text: user info becomes a header only then, else the collector misses it and the log
+    // has it.
     let request = http.request(parts.method, parts.uri.to_string());
     let sent = request.headers(parts.headers).body(body).send().await;
     let answer = sent.map_err(|error| crate::upstream::describe(&error))?;

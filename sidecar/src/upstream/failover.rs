@@ -1,4 +1,5 @@
-//! Several endpoints of one dependency: the first one is asked until it gives no answer, then the next.
+//! Several endpoints of one dependency: the first one is asked until it gives no answer, then the
+//! next.
 
 use std::sync::{
     Arc,
@@ -51,7 +52,8 @@ impl Failover {
         self.current.store(index, Ordering::Relaxed);
     }
 
-    /// Calls a JSON-RPC method of the first endpoint in turn that answers. An error object is an answer.
+    /// Calls a JSON-RPC method of the first endpoint in turn that answers. An error object is an
+    /// answer.
     ///
     /// # Errors
     /// That of the endpoint asked first, when none answers.

@@ -17,8 +17,8 @@ use crate::{
 /// The longest pause after repeated outages, in units of the first one.
 const LONGEST_PAUSE: u32 = 10;
 
-/// A dependency counts as back when it worked this long: one that fails every other request must not
-/// fill the log.
+/// A dependency counts as back when it worked this long: one that fails every other request must
+/// not fill the log.
 const SETTLED: Duration = Duration::from_secs(10);
 
 /// A dependency in `/v1/status`.

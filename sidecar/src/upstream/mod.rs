@@ -1,5 +1,5 @@
-//! A dependency of the sidecar that is reached over HTTP: bounded answers, a time limit, back-off, and
-//! a memory of how it is.
+//! A dependency of the sidecar that is reached over HTTP: bounded answers, a time limit, back-off,
+//! and a memory of how it is.
 
 mod failover;
 mod health;
@@ -17,9 +17,6 @@ use reqwest::{Response, StatusCode};
 use thiserror::Error;
 use tracing::{Instrument, field};
 
-pub use failover::Failover;
-pub use health::{DependencyReport, LastError};
-
 use crate::{
     config::SecretUrl,
     telemetry::{
@@ -28,6 +25,9 @@ use crate::{
     },
 };
 use health::{Health, Pause};
+
+pub use failover::Failover;
+pub use health::{DependencyReport, LastError};
 
 /// The largest answer that is read at all, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
@@ -129,8 +129,8 @@ impl UpstreamError {
         }
     }
 
-    /// The same without secrets of the URL, and not longer than a line of the log should be: the text may
-    /// come from the server, which may repeat anything.
+    /// The same without secrets of the URL, and not longer than a line of the log should be: the
+    /// text may come from the server, which may repeat anything.
     fn presentable(self, url: &SecretUrl) -> Self {
         let shorten = |text: String| url.mask(&text).chars().take(TEXT_LIMIT).collect();
         match self {

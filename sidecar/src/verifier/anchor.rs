@@ -37,8 +37,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(())
     }
 
-    /// Where reading begins: the stored position, unless batches before it may be signed by a key that is
-    /// new; without one, where the batches above the block begin.
+    /// Where reading begins: the stored position, unless batches before it may be signed by a key
+    /// that is new; without one, where the batches above the block begin.
     async fn start_height(&self, tip: &Settled) -> Result<u64, Waiting> {
         match self.keeper.restart_height() {
             Some(height) if self.batchers.newer_than(tip) => self.lower_start(height, tip).await,
@@ -59,8 +59,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
     }
 
-    /// Where the batches above a block begin: at the light client's height at its L1 origin, since later
-    /// batches are posted later; else at the configured height.
+    /// Where the batches above a block begin: at the light client's height at its L1 origin, since
+    /// later batches are posted later; else at the configured height.
     async fn fresh_start(&self, tip: &Settled) -> Result<u64, NoStart> {
         let configured = self.options.initial_hotshot_height;
         let Some(contract) = self.options.light_client else {

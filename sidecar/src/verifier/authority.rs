@@ -29,8 +29,8 @@ pub(super) struct Batchers {
 }
 
 impl Batchers {
-    /// Whether batches for the blocks above `tip` may have been passed over before a restart: they were
-    /// if they are signed by a key that was not known then.
+    /// Whether batches for the blocks above `tip` may have been passed over before a restart: they
+    /// were if they are signed by a key that was not known then.
     pub(super) fn newer_than(&self, tip: &Settled) -> bool {
         tip.l1_origin.is_some_and(|origin| self.newest > origin.number)
     }
@@ -77,7 +77,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(())
     }
 
-    /// Whether there is something to read: once for a fixed list, once for each final L1 block otherwise.
+    /// Whether there is something to read: once for a fixed list, once for each final L1 block
+    /// otherwise.
     fn batchers_unread(&self, l1: &L1View) -> bool {
         match (&self.batchers.authority, &self.options.batchers) {
             (Some(_), BatcherSource::Fixed(_)) => false,
@@ -88,8 +89,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
     }
 
-    /// Reads the contract at L1's final block, and at its latest one for keys whose first batches may
-    /// be on HotShot already.
+    /// Reads the contract at L1's final block, and at its latest one for keys whose first batches
+    /// may be on HotShot already.
     async fn read_contract(&mut self, contract: Address, l1: &L1View) -> Result<(), String> {
         let finalized = l1.finalized().ok_or("L1's final block is not known")?;
         let settled = self.l1.batchers(contract, State::Of(finalized)).await;
@@ -127,8 +128,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
     }
 
-    /// Goes back to where the batches above `tip` begin when a new key is known: they may be signed by
-    /// it, and were a stranger's when they were read.
+    /// Goes back to where the batches above `tip` begin when a new key is known: they may be signed
+    /// by it, and were a stranger's when they were read.
     pub(super) async fn read_passed_over(&mut self, tip: &Settled) -> Result<(), Waiting> {
         if !self.batchers.passed_over {
             return Ok(());

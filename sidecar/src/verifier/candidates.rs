@@ -1,9 +1,9 @@
 //! Authenticated batches that wait for their number to be settled.
 //!
-//! Kept per number in HotShot order, within a budget. When it is full the highest numbers go first, and
-//! it is remembered from where to read again: nothing is lost, only put off. Anybody may post again what
-//! a batcher has signed: of batches that say the same only the first is kept. Reading a HotShot block
-//! again puts its batches at their old positions.
+//! Kept per number in HotShot order, within a budget. When it is full the highest numbers go first,
+//! and it is remembered from where to read again: nothing is lost, only put off. Anybody may post
+//! again what a batcher has signed: of batches that say the same only the first is kept. Reading a
+//! HotShot block again puts its batches at their old positions.
 
 use std::collections::BTreeMap;
 
@@ -154,8 +154,8 @@ impl<R: Rollup> Candidates<R> {
         run.take(usize::try_from(limit).unwrap_or(usize::MAX)).count() as u64
     }
 
-    /// The height from which reading must resume so that no batch above `number` is missed, given that
-    /// everything below `cursor` was read.
+    /// The height from which reading must resume so that no batch above `number` is missed, given
+    /// that everything below `cursor` was read.
     #[must_use]
     pub fn restart_height(&self, number: u64, cursor: u64) -> u64 {
         let kept = self.numbers.iter().find(|(_, candidate)| **candidate > number);
@@ -177,8 +177,8 @@ impl<R: Rollup> Candidates<R> {
         self.dropped
     }
 
-    /// Reading starts again from where something was dropped. What stands behind that is forgotten until
-    /// it is read again: it must not be decided on before what stands in front of it.
+    /// Reading starts again from where something was dropped. What stands behind that is forgotten
+    /// until it is read again: it must not be decided on before what stands in front of it.
     pub fn reread(&mut self) {
         let Some(Dropped { reread_from: height, .. }) = self.dropped.take() else { return };
         let later: Vec<_> = self

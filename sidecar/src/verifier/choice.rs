@@ -1,6 +1,7 @@
 //! Which candidate for a number is the next block, if any. Pure: what L1 says is given.
 //!
-//! Verdicts are recomputed each time, never stored: a wrong or late answer of L1 does no lasting harm.
+//! Verdicts are recomputed each time, never stored: a wrong or late answer of L1 does no lasting
+//! harm.
 
 use std::{collections::BTreeMap, sync::Arc};
 

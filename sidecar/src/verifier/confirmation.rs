@@ -41,8 +41,8 @@ struct Confirmed {
 }
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
-    /// Confirms and reads until there is nothing left or the round is long enough. Answers what there
-    /// is to wait for, or none when there may be more to do at once.
+    /// Confirms and reads until there is nothing left or the round is long enough. Answers what
+    /// there is to wait for, or none when there may be more to do at once.
     pub(super) async fn advance(
         &mut self,
         chain: &ChainFacts,
@@ -68,7 +68,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 self.checkpoint().await?;
                 let unread = self.feed.as_ref().and_then(super::Feed::unread);
                 return match (feed, unread) {
-                    // What stands in the way of the next block is worth more than the feed's trouble.
+                    // What stands in the way of the next block is worth more than the feed's
+                    // trouble.
                     (Err(trouble), _) if matches!(waiting, Waiting::Batch { .. }) => {
                         Err(trouble.into())
                     }
@@ -83,8 +84,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(None)
     }
 
-    /// Reads the ranges that have arrived, as far as they make the next run longer: one save then serves
-    /// more blocks. What goes wrong is found again when reading is all that is left to do.
+    /// Reads the ranges that have arrived, as far as they make the next run longer: one save then
+    /// serves more blocks. What goes wrong is found again when reading is all that is left to do.
     async fn take_in(&mut self, round_started: Instant) {
         loop {
             let settled = self.settled_number();
@@ -114,7 +115,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         saved.map_err(|error| Waiting::Store(error.to_string()))
     }
 
-    /// Confirms as many blocks as are ready, and saves the last one. Breaks with what the next one waits for.
+    /// Confirms as many blocks as are ready, and saves the last one. Breaks with what the next one
+    /// waits for.
     async fn confirm_run(
         &mut self,
         chain: &ChainFacts,
@@ -286,7 +288,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(())
     }
 
-    /// The head was taken over without its hash: a candidate for it that equals the node's block tells it.
+    /// The head was taken over without its hash: a candidate for it that equals the node's block
+    /// tells it.
     async fn learn_hash(
         &mut self,
         tip: Settled,

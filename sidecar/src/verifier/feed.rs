@@ -145,8 +145,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     return Ok(true);
                 }
                 Err(_) if !is_new => feed.ahead.forget(),
-                // Not there yet, too much at once, or a changed limit: try less, down to one block, which
-                // also tells the block that the services contradict each other in.
+                // Not there yet, too much at once, or a changed limit: try less, down to one block,
+                // which also tells the block that the services contradict each other in.
                 Err(
                     error @ (UpstreamError::Status(400 | 404 | 413)
                     | UpstreamError::TooLarge { .. }

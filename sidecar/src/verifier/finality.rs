@@ -60,7 +60,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         L1View::new(finalized)
     }
 
-    /// Reads the node's `finalized`, and moves the head there when it is admitted and at or above the head.
+    /// Reads the node's `finalized`, and moves the head there when it is admitted and at or above
+    /// the head.
     pub(super) async fn look_at_finality(
         &mut self,
         chain: &ChainFacts,

@@ -1,4 +1,5 @@
-//! What of a range is a batch of ours: signatures are recovered on all processors, the order is kept.
+//! What of a range is a batch of ours: signatures are recovered on all processors, the order is
+//! kept.
 
 use std::{collections::BTreeMap, sync::Arc, thread::available_parallelism};
 

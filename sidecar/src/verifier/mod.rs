@@ -1,8 +1,8 @@
 //! The verifier: reads what HotShot confirmed, chooses the next batch, compares it with the node's
 //! block, and moves the head. It knows no rollup kind.
 //!
-//! A round ([`Verifier::round`]) looks at everything once and then does all the work there is; the loop
-//! ([`Verifier::run`]) pauses only when a round found nothing to do.
+//! A round ([`Verifier::round`]) looks at everything once and then does all the work there is; the
+//! loop ([`Verifier::run`]) pauses only when a round found nothing to do.
 
 mod admission;
 mod anchor;
@@ -26,12 +26,6 @@ use jiff::Timestamp;
 use tokio::{sync::watch, time::Instant};
 use tracing::Instrument as _;
 
-pub use candidates::{Budget, Candidates, Dropped, Position};
-pub use choice::{Choice, L1View, OriginVerdict, choose, is_possible_child};
-pub use progress::CatchUp;
-pub use sources::{FeedSource, L1Source, NodeSource};
-pub use waiting::Waiting;
-
 use crate::{
     head::{HeadKeeper, Settled},
     node::RollupConfig,
@@ -43,6 +37,12 @@ use crate::{
 use authority::Batchers;
 use feed::Feed;
 use finality::FinalityReading;
+
+pub use candidates::{Budget, Candidates, Dropped, Position};
+pub use choice::{Choice, L1View, OriginVerdict, choose, is_possible_child};
+pub use progress::CatchUp;
+pub use sources::{FeedSource, L1Source, NodeSource};
+pub use waiting::Waiting;
 
 /// Settings of the verifier.
 #[derive(Debug, Clone)]
@@ -146,8 +146,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// Does rounds until `stop` is true, then saves where reading resumes.
     ///
     /// # Errors
-    /// [`StoreError::OtherChain`] when the stored head is of another chain than the node: nothing good
-    /// can come of going on. Everything else is retried.
+    /// [`StoreError::OtherChain`] when the stored head is of another chain than the node: nothing
+    /// good can come of going on. Everything else is retried.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), StoreError> {
         let result = self.rounds(&mut stop).await;
         if let Err(error) = self.save_restart_height(0).await {
@@ -255,7 +255,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         });
     }
 
-    /// Saves where reading resumes when it moved on by more than `distance` since it was last saved.
+    /// Saves where reading resumes when it moved on by more than `distance` since it was last
+    /// saved.
     async fn save_restart_height(&mut self, distance: u64) -> Result<(), StoreError> {
         let (Some(feed), Some(current)) = (&self.feed, self.keeper.settled()) else {
             return Ok(());

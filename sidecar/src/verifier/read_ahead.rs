@@ -11,7 +11,8 @@ use crate::{espresso::NamespaceBlock, upstream::UpstreamError};
 const MAX_RANGE: u64 = 500;
 /// The first request asks for so many blocks, since nobody knows yet how much they hold.
 const FIRST_RANGE: u64 = 16;
-/// A range shall bring about so many bytes of payload. The answer is almost three times as long: base64, twice.
+/// A range shall bring about so many bytes of payload. The answer is almost three times as long:
+/// base64, twice.
 const RANGE_BYTES: usize = 512 * 1024;
 /// So many bytes of payload may be under way, as far as the last range tells.
 const AHEAD_BYTES: usize = 2 * 1024 * 1024;

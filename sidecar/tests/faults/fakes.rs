@@ -1,5 +1,5 @@
-//! Everything that the sidecar asks, on one port: a chain of empty blocks, its batches in a HotShot feed,
-//! and counters of every call.
+//! Everything that the sidecar asks, on one port: a chain of empty blocks, its batches in a HotShot
+//! feed, and counters of every call.
 
 use std::{
     collections::BTreeMap,

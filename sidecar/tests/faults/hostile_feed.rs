@@ -10,7 +10,8 @@ use super::{
 const BLOCKS: u64 = 500;
 /// Hostile payloads in each HotShot block: 100,000 in all.
 const HOSTILE: usize = 200;
-/// What a round may ask for of each kind beyond the blocks that it confirms: ends of chains, and blocks read ahead.
+/// What a round may ask for of each kind beyond the blocks that it confirms: ends of chains, and
+/// blocks read ahead.
 const CALLS_OF_A_ROUND: u64 = 16;
 /// As long as a HotShot block may be.
 const LONGEST: usize = 1_000_000;
@@ -79,8 +80,8 @@ async fn a_hundred_thousand_hostile_payloads_cost_no_call_no_memory_and_no_log_l
         attack.calls,
         peace.calls
     );
-    // Answers that are too long are asked for in parts, which makes more rounds: how many hangs on how busy
-    // the machine is. Each asks for some blocks anew, however many payloads there are.
+    // Answers that are too long are asked for in parts, which makes more rounds: how many hangs on
+    // how busy the machine is. Each asks for some blocks anew, however many payloads there are.
     let rounds = attack.calls["height"];
     for (name, calls) in &attack.calls {
         let usual = peace.calls.get(name).copied().unwrap_or(0);

@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-/// A request's head, and its body, which need not be text. It is waited for no longer than `patience`.
+/// A request's head, and its body, which need not be text. It is waited for no longer than
+/// `patience`.
 pub(crate) fn read(stream: &mut TcpStream, patience: Duration) -> io::Result<(String, Vec<u8>)> {
     stream.set_read_timeout(Some(patience))?;
     let mut reader = BufReader::new(stream);

@@ -1,4 +1,5 @@
-//! A load generator: a few connections, each of which sends its next request when it has the answer.
+//! A load generator: a few connections, each of which sends its next request when it has the
+//! answer.
 
 use std::{
     io::{BufRead, BufReader, Write},

@@ -26,8 +26,8 @@ pub(super) struct Envoy {
 }
 
 impl Envoy {
-    /// Starts one with so many workers and waits until it takes requests. With a filter module, that is in the
-    /// chain.
+    /// Starts one with so many workers and waits until it takes requests. With a filter module,
+    /// that is in the chain.
     ///
     /// # Errors
     /// It does not start; its log is in the folder.

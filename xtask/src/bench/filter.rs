@@ -1,4 +1,5 @@
-//! The filter in Envoy beside a bare Envoy, and beside one with a module that only reads: CPU per request, throughput and latency.
+//! The filter in Envoy beside a bare Envoy, and beside one with a module that only reads: CPU per
+//! request, throughput and latency.
 
 use std::{fs, path::Path, thread, time::Duration};
 
@@ -10,11 +11,16 @@ use super::{
     envoy::Envoy,
     server::{HEAD, Server},
 };
-use crate::{filter, process, tools::cache::Cache, tools::envoy::ENVOY, workspace::Workspace};
+use crate::{
+    filter, process,
+    tools::{cache::Cache, envoy::ENVOY},
+    workspace::Workspace,
+};
 
 /// The Envoys take the same load in turn, in many short rounds, so that what else the machine does
-/// meets all alike; the medians over the rounds count. They are started anew now and then, since where a process
-/// comes to lie in memory makes a difference of microseconds for as long as it lives.
+/// meets all alike; the medians over the rounds count. They are started anew now and then, since
+/// where a process comes to lie in memory makes a difference of microseconds for as long as it
+/// lives.
 const STARTS: usize = 5;
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_millis(400);

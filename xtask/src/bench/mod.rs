@@ -10,8 +10,9 @@ use anyhow::Result;
 
 use crate::{process, tools::cache::Cache, workspace::Workspace};
 
-/// Runs benchmarks: `filter` is the one of the filter in Envoy, `propagation` that of the head's way to requests,
-/// `verifier` that of the sidecar; anything else goes to the criterion benchmarks of the core.
+/// Runs benchmarks: `filter` is the one of the filter in Envoy, `propagation` that of the head's
+/// way to requests, `verifier` that of the sidecar; anything else goes to the criterion benchmarks
+/// of the core.
 ///
 /// # Errors
 /// A part cannot be had, or the benchmark fails.

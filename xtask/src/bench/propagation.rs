@@ -14,7 +14,11 @@ use super::{
     filter::{call, wait_for_head},
     server::{Asked, HEAD, Server},
 };
-use crate::{filter, process, tools::cache::Cache, tools::envoy::ENVOY, workspace::Workspace};
+use crate::{
+    filter, process,
+    tools::{cache::Cache, envoy::ENVOY},
+    workspace::Workspace,
+};
 
 /// Numbers of Envoy's workers.
 const CONCURRENCIES: [u32; 3] = [1, 2, 4];
@@ -107,8 +111,8 @@ impl Setup {
         self.sidecar.set_head(self.head);
     }
 
-    /// The time from a new head at the sidecar to the sending of the first request that bears it. Requests follow
-    /// one another on a new connection, which is any worker's.
+    /// The time from a new head at the sidecar to the sending of the first request that bears it.
+    /// Requests follow one another on a new connection, which is any worker's.
     fn way_of_a_head(&mut self) -> Result<Duration> {
         let request = client::post(&call(1, "espresso", None));
         let mut connection = Connection::open(self.envoy.port)?;

@@ -1,4 +1,5 @@
-//! What stands behind Envoy: an upstream that reads each body and answers at once, and a sidecar with a head.
+//! What stands behind Envoy: an upstream that reads each body and answers at once, and a sidecar
+//! with a head.
 
 use std::{
     io::{BufReader, Write},

@@ -1,5 +1,6 @@
-//! Envoy reads the configurations that the manifests bring, and `envoy.yaml` with its part for compressed requests, with the module in
-//! them. The scenarios run `envoy.yaml` itself, and both files of `mtls`.
+//! Envoy reads the configurations that the manifests bring, and `envoy.yaml` with its part for
+//! compressed requests, with the module in them. The scenarios run `envoy.yaml` itself, and both
+//! files of `mtls`.
 
 use std::{fs, path::Path, process::Command};
 

@@ -1,7 +1,7 @@
 //! Rendering of the chart, by Helm's own code.
 //!
-//! Helm is a program in Go, and a bare machine has neither. PyPI has a library of it, for Linux on x86-64; elsewhere
-//! the rendered manifests are not compared.
+//! Helm is a program in Go, and a bare machine has neither. PyPI has a library of it, for Linux on
+//! x86-64; elsewhere the rendered manifests are not compared.
 
 use std::{
     env, fs,

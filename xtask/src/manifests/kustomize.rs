@@ -1,7 +1,8 @@
 //! The kustomize component, rendered in its example.
 //!
-//! No package registry has kustomize. So what is kept bears a digest of all that it was rendered from: where there is no kustomize,
-//! that alone is compared, and stale manifests are noticed all the same.
+//! No package registry has kustomize. So what is kept bears a digest of all that it was rendered
+//! from: where there is no kustomize, that alone is compared, and stale manifests are noticed all
+//! the same.
 
 use std::{fs, path::Path, process::Command};
 

@@ -1,8 +1,9 @@
-//! What operators deploy: configuration of gateways, the chart, the kustomize component, images, workflows.
+//! What operators deploy: configuration of gateways, the chart, the kustomize component, images,
+//! workflows.
 //!
-//! Charts are rendered and compared with what is kept beside them. Each resource is checked against the schemas of Kubernetes,
-//! Istio, Envoy Gateway and the Prometheus operator; Envoy reads each configuration that it would get, with the module in
-//! it, and the sidecar each environment.
+//! Charts are rendered and compared with what is kept beside them. Each resource is checked against
+//! the schemas of Kubernetes, Istio, Envoy Gateway and the Prometheus operator; Envoy reads each
+//! configuration that it would get, with the module in it, and the sidecar each environment.
 
 mod envoy;
 mod helm;
@@ -70,7 +71,8 @@ pub(crate) fn run(workspace: &Workspace, cache: &Cache, parts: &Parts, write: bo
 
 /// What rendered manifests are called.
 const RENDERED: &str = "rendered.yaml";
-/// The case that is checked and not kept: the chart's dashboard and alerts are in the repository already.
+/// The case that is checked and not kept: the chart's dashboard and alerts are in the repository
+/// already.
 const MONITORING: &str = "monitoring";
 
 /// Folders of the checkout.
@@ -140,7 +142,8 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Images cannot be built without a daemon, nor releases be made; whether their files are well made can be said.
+/// Images cannot be built without a daemon, nor releases be made; whether their files are well made
+/// can be said.
 fn lint(workspace: &Workspace, cache: &Cache) -> Result<()> {
     let root = &workspace.root;
     let dockerfiles: &[&str] = &["sidecar/Dockerfile", "filter/Dockerfile"];

@@ -46,9 +46,10 @@ impl Cache {
         Some(self.root.join("bin").join(name)).filter(|path| process::is_program(path))
     }
 
-    /// The program, library or folder `name` in `folder` of the cache. If it is not there, `fetch` is called with an
-    /// empty folder and gives its place in it; only what is complete is ever seen in the
-    /// cache, also when we are killed at any moment, and two processes fetch one after the other.
+    /// The program, library or folder `name` in `folder` of the cache. If it is not there, `fetch`
+    /// is called with an empty folder and gives its place in it; only what is complete is ever seen
+    /// in the cache, also when we are killed at any moment, and two processes fetch one after the
+    /// other.
     ///
     /// # Errors
     /// The cache cannot be written, or fetching fails.

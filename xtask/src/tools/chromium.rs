@@ -1,4 +1,5 @@
-//! Chromium, for the scenarios of the status page: from the variable, from `PATH`, or Debian's package.
+//! Chromium, for the scenarios of the status page: from the variable, from `PATH`, or Debian's
+//! package.
 
 use std::{env, path::PathBuf, process::Command};
 

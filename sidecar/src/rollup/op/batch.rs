@@ -8,8 +8,9 @@ use crate::{block::BlockId, rollup::Rejected};
 
 /// A decoded batch, borrowing from the payload.
 ///
-/// `[header, batch, info deposit]`, or since March 2026 `[header, batch, info deposit, address]`, where
-/// the address means nothing. The header is kept as its hash: fields that a later fork adds do no harm.
+/// `[header, batch, info deposit]`, or since March 2026 `[header, batch, info deposit, address]`,
+/// where the address means nothing. The header is kept as its hash: fields that a later fork adds
+/// do no harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpBatch<'a> {
     /// Block number.

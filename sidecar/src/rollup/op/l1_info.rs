@@ -17,7 +17,8 @@ pub struct L1Info {
 /// Why call data is not an L1-info call.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum L1InfoError {
-    /// No known format has this selector and length. Each fork added one, so a new one may be missing here.
+    /// No known format has this selector and length. Each fork added one, so a new one may be
+    /// missing here.
     #[error("L1 info of {length} bytes with selector 0x{selector} is of no known format")]
     UnknownFormat {
         /// Length of the call data, in bytes.
@@ -30,7 +31,8 @@ pub enum L1InfoError {
     Overflow,
 }
 
-/// Selector, length, offset of the sequence number. L1 number and hash are at the same offsets in all.
+/// Selector, length, offset of the sequence number. L1 number and hash are at the same offsets in
+/// all.
 const FORMATS: [([u8; 4], usize, usize); 4] = [
     ([0x01, 0x5d, 0x8e, 0xb9], BEDROCK_LENGTH, 156),
     ([0x44, 0x0a, 0x5e, 0x20], 164, 12), // Ecotone
@@ -47,7 +49,8 @@ impl L1Info {
     /// Reads the call data of any known format.
     ///
     /// # Errors
-    /// [`L1InfoError`] when selector and length belong to no known format, or a number is too large.
+    /// [`L1InfoError`] when selector and length belong to no known format, or a number is too
+    /// large.
     pub fn decode(data: &[u8]) -> Result<Self, L1InfoError> {
         let unknown = || L1InfoError::UnknownFormat {
             length: data.len(),

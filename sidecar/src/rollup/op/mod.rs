@@ -7,13 +7,13 @@ mod signature;
 
 use alloy_primitives::{Address, B256, keccak256};
 
+use super::{Batch, Difference, Facts, KnownBatchers, Rejected, Rollup};
+use crate::{block::BlockId, node::Block};
+
 pub use batch::OpBatch;
 pub use deposit::{DEPOSIT_TYPE, Deposit};
 pub use l1_info::{L1Info, L1InfoError};
 pub use signature::{SIGNATURE_LENGTH, recover_signer};
-
-use super::{Batch, Difference, Facts, KnownBatchers, Rejected, Rollup};
-use crate::{block::BlockId, node::Block};
 
 /// The OP stack, with the addresses whose signatures are read.
 #[derive(Debug, Clone, Default)]

@@ -1,8 +1,10 @@
 //! Who signed a payload of the namespace.
 
 use alloy_primitives::{Address, keccak256};
-use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
-use secp256k1::{Message, PublicKey};
+use secp256k1::{
+    Message, PublicKey,
+    ecdsa::{RecoverableSignature, RecoveryId},
+};
 
 use super::Signed;
 use crate::rollup::Rejected;
@@ -11,8 +13,8 @@ use crate::rollup::Rejected;
 pub const SIGNATURE_LENGTH: usize = 65;
 
 /// Recovers the signer of `signature || body`, where the signature is over keccak256 of the body:
-/// no prefix, no chain id, no domain. As in Go, the recovery id is raw (27 and 28 are refused) and a
-/// high s is accepted, so that one batch may appear under two signatures.
+/// no prefix, no chain id, no domain. As in Go, the recovery id is raw (27 and 28 are refused) and
+/// a high s is accepted, so that one batch may appear under two signatures.
 ///
 /// # Errors
 /// [`Rejected`] when the payload is too short or no key belongs to the signature.
@@ -30,7 +32,8 @@ pub fn recover_signer(payload: &[u8]) -> Result<Signed<'_>, Rejected> {
     Ok(Signed { signer: address(&key), body })
 }
 
-/// The address of a key: the last 20 bytes of keccak256 of the uncompressed key without its first byte.
+/// The address of a key: the last 20 bytes of keccak256 of the uncompressed key without its first
+/// byte.
 fn address(key: &PublicKey) -> Address {
     Address::from_raw_public_key(key.serialize_uncompressed().split_at(1).1)
 }

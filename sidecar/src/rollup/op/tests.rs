@@ -242,7 +242,8 @@ fn adversarial_payloads_get_their_verdict_at_their_stage() {
                 | "batch parent hash differs from header parent hash",
                 "semantic mismatch",
             ) => Some("consistency"),
-            // Its L1-info deposit is that of the base case, so it is refused before it could be undecided.
+            // Its L1-info deposit is that of the base case, so it is refused before it could be
+            // undecided.
             ("far future origin by the batcher", "undecided") => Some("consistency"),
             // A good batch as far as it goes: the comparison judges it.
             ("extra transaction not in header transactionsRoot", "semantic mismatch") => None,
@@ -349,7 +350,8 @@ mod properties {
             payload[at] ^= 1 << bit;
             let admitted = Op::new([case.batcher]).admit(&payload);
             prop_assert!(admitted.is_err(), "{:?}", admitted);
-            // Without the signature's protection too, only the unused fourth field may differ unseen.
+            // Without the signature's protection too, only the unused fourth field may differ
+            // unseen.
             if let Ok(batch) = OpBatch::decode(payload.get(SIGNATURE_LENGTH..).unwrap()) {
                 let same = batch.hash == case.header_hash
                     && batch.info_deposit == &case.l1_info_deposit_raw[..]

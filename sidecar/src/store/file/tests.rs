@@ -178,7 +178,8 @@ fn a_fault_at_each_call_leaves_the_old_or_the_new_record() {
             if matches!(fault, Fault::Fails | Fault::FailsHalfway) {
                 assert_eq!(names(folder.path()), ["store.json", "store.json.lock"]);
                 files.disarm();
-                // What may be on the disk is not lowered; the same number and a higher one go through.
+                // What may be on the disk is not lowered; the same number and a higher one go
+                // through.
                 assert_eq!(store.save(record(5)).is_err(), renamed, "{at} {fault:?}");
                 store.save(record(6)).unwrap();
                 store.save(record(7)).unwrap();

@@ -118,7 +118,8 @@ async fn the_light_client_is_asked_only_without_a_stored_position() {
 async fn a_restart_resumes_where_nothing_can_be_missed() {
     let world = World::new(12);
     let store = MemoryStore::default();
-    // Block 9's batch comes early, block 6's late: the position must stay at or below the early one.
+    // Block 9's batch comes early, block 6's late: the position must stay at or below the early
+    // one.
     world.post_all(MAIN, [1, 2, 9, 3, 4, 5, 7, 8]);
     let mut runner = world.verifier(&store);
     runner.settle().await;

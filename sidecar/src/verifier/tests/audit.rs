@@ -1,5 +1,5 @@
-//! The findings of the audits of Espresso's streamer, at the level of the state machine. Each test bears
-//! the name of its finding; `docs/audit.md` lists them all.
+//! The findings of the audits of Espresso's streamer, at the level of the state machine. Each test
+//! bears the name of its finding; `docs/audit.md` lists them all.
 
 use super::{world::*, *};
 use crate::{

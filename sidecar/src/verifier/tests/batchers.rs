@@ -49,8 +49,8 @@ fn rotating(l1_finalized: u64, l1_latest: u64) -> World {
     world
 }
 
-/// Sixty blocks of which 39 are on HotShot; `NEW` since L1 block 20, which L1 has yet to build. The light
-/// client says HotShot's height as it is when an L1 block is made.
+/// Sixty blocks of which 39 are on HotShot; `NEW` since L1 block 20, which L1 has yet to build. The
+/// light client says HotShot's height as it is when an L1 block is made.
 fn before_the_rotation() -> World {
     let world = World::new(60);
     {
@@ -179,8 +179,8 @@ async fn a_restart_after_batches_of_an_unknown_key_were_read_finds_them() {
     assert_eq!(runner.number(), 50);
 }
 
-/// HotShot has two batches for block 10: first one of the new key on L1 block 5, where it is in force,
-/// then one of the old key on L1 block 4. L1 is final up to 4.
+/// HotShot has two batches for block 10: first one of the new key on L1 block 5, where it is in
+/// force, then one of the old key on L1 block 4. L1 is final up to 4.
 fn two_for_block_10() -> World {
     let world = World::new(12);
     {
@@ -372,8 +372,8 @@ const KEYS: u8 = 6;
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// An L1 block, perhaps with another key, and two L2 blocks on it whose batches are posted, perhaps
-    /// behind others by every key that is not in force.
+    /// An L1 block, perhaps with another key, and two L2 blocks on it whose batches are posted,
+    /// perhaps behind others by every key that is not in force.
     Mine {
         rotation: Option<u8>,
         hostile: bool,

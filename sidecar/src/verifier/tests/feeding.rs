@@ -1,8 +1,8 @@
 //! Reading HotShot: gaps, limits, and too little room.
 
-use super::{world::*, *};
 use alloy_primitives::Address;
 
+use super::{world::*, *};
 use crate::{
     espresso::commitment,
     rollup::{Batch, Facts},
@@ -33,8 +33,8 @@ async fn what_went_wrong_before_this_round_is_asked_for_again() {
     world.post_all(Fork { name: 1, at: 1 }, 3..=8);
     world.change().hotshot.extend([Vec::new(), Vec::new()]);
     world.post_all(MAIN, [3]);
-    // Ten blocks are read at once. Their batches fill the room, so that the eleventh is asked for and not
-    // read, and the service does not have it yet.
+    // Ten blocks are read at once. Their batches fill the room, so that the eleventh is asked for
+    // and not read, and the service does not have it yet.
     (world.change().node_latest, world.change().hotshot_missing) = (0, [10].into());
     let budget = Budget { count: 8, bytes: usize::MAX };
     let mut runner =
@@ -159,8 +159,8 @@ async fn a_replayed_batch_takes_no_room_from_the_one_that_is_next() {
 async fn a_number_is_not_decided_while_an_earlier_candidate_for_it_may_have_been_dropped() {
     let world = World::new(12);
     world.post_all(MAIN, 1..=5);
-    // For block 8 the other fork comes first in HotShot order. There is room for two only, so that it
-    // is dropped when the batches for 6 and 7 arrive.
+    // For block 8 the other fork comes first in HotShot order. There is room for two only, so that
+    // it is dropped when the batches for 6 and 7 arrive.
     world.post([Posted { parent_hash: l2_hash(MAIN, 7), ..Posted::of(OTHER, 8) }]);
     world.post([Posted::of(MAIN, 7), Posted::of(MAIN, 6)]);
     world.post([Posted::of(MAIN, 8)]);

@@ -332,7 +332,8 @@ impl Schedule {
         round
     }
 
-    /// Follows the rule from a block: the first possible child on a final L1 block, in HotShot's order.
+    /// Follows the rule from a block: the first possible child on a final L1 block, in HotShot's
+    /// order.
     fn derive(&self, mut tip: Tip, until: u64, l1_finalized: u64) -> Tip {
         while tip.number < until {
             let possible = self.posted.iter().filter(|batch| {

@@ -156,7 +156,8 @@ pub(super) struct State {
     pub(super) hotshot_missing: BTreeSet<u64>,
     pub(super) hotshot_height: Option<u64>,
     pub(super) down: BTreeSet<&'static str>,
-    /// A header asked for ends in an outage, after which nothing of the service is asked for a while.
+    /// A header asked for ends in an outage, after which nothing of the service is asked for a
+    /// while.
     pub(super) headers_end_in_an_outage: bool,
     pub(super) calls: BTreeMap<&'static str, u64>,
     pub(super) ranges: Vec<(u64, u64)>,

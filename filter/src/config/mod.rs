@@ -5,13 +5,14 @@
 
 pub mod reference;
 
+use std::time::Duration;
+
 use finality_core::{
     headers,
     methods::NeverList,
     rewrite::{DEFAULT_MAX_BODY_BYTES, Rewriter, Rules, RulesError, Scope},
 };
 use serde_json::{Map, Value};
-use std::time::Duration;
 use thiserror::Error;
 
 /// How rewritten requests are framed towards the node.
@@ -38,8 +39,8 @@ pub enum ContentEncoding {
 pub enum Freshness {
     /// The one that the last poll brought.
     Cached,
-    /// The sidecar is asked for each body with a tag, and the request refused when it does not say. Several
-    /// Envoys then never differ by what was told before.
+    /// The sidecar is asked for each body with a tag, and the request refused when it does not say.
+    /// Several Envoys then never differ by what was told before.
     Strict,
 }
 
@@ -54,15 +55,16 @@ pub struct Config {
     pub chain_id: Option<u64>,
     /// Name of the shared head. A new name begins without a head, so that the number may be lower.
     pub cache_key: String,
-    /// What is rewritten, where, and the limits of bodies with a tag: `tags`, `scope`, `never_methods`,
-    /// `max_batch_length`, `max_depth`, `max_held_bytes`.
+    /// What is rewritten, where, and the limits of bodies with a tag: `tags`, `scope`,
+    /// `never_methods`, `max_batch_length`, `max_depth`, `max_held_bytes`.
     pub rules: Rules,
     /// How rewritten requests are framed.
     pub framing: Framing,
     /// What becomes of encoded bodies.
     pub content_encoding: ContentEncoding,
-    /// The longest body, in bytes; none: any length, which only bodies that are [streamed](Self::streams) may have.
-    /// Where they are held it must be below the buffer limit of Envoy's listener.
+    /// The longest body, in bytes; none: any length, which only bodies that are
+    /// [streamed](Self::streams) may have. Where they are held it must be below the buffer limit of
+    /// Envoy's listener.
     pub max_body_bytes: Option<usize>,
     /// How new the head of a tagged request is.
     pub freshness: Freshness,
@@ -73,7 +75,8 @@ pub struct Config {
     pub max_contact_age: Duration,
     /// Time between two looks at whether a poll is due. As often, counters are told to the host.
     pub poll_tick: Duration,
-    /// How long the sidecar may hold a poll back until there is news; whole seconds, zero: not at all.
+    /// How long the sidecar may hold a poll back until there is news; whole seconds, zero: not at
+    /// all.
     pub long_poll: Duration,
     /// When a poll counts as failed; `long_poll` and five seconds unless given.
     pub poll_timeout: Duration,
@@ -206,8 +209,8 @@ impl Config {
         Ok((config, rewriter))
     }
 
-    /// Whether long bodies are rewritten while they pass. Not where their length must be known first, nor
-    /// where the first tag would have to wait for the sidecar.
+    /// Whether long bodies are rewritten while they pass. Not where their length must be known
+    /// first, nor where the first tag would have to wait for the sidecar.
     #[must_use]
     pub fn streams(&self) -> bool {
         self.framing == Framing::Chunked && self.freshness == Freshness::Cached
@@ -292,7 +295,8 @@ impl Keys<'_> {
         }
     }
 
-    /// A member, if it is there: what `read` makes of its value, or an error that says what it must be.
+    /// A member, if it is there: what `read` makes of its value, or an error that says what it must
+    /// be.
     fn read<T>(
         &self,
         key: &str,

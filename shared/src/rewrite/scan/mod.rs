@@ -1,10 +1,10 @@
 //! An incremental JSON scanner: strict, without recursion, fed with any cut of the bytes.
 //!
-//! It holds one state and one byte per open container, whatever the input, and reports tokens by their
-//! position; where the bytes are kept is its caller's affair. The grammar is that of RFC 8259. Inside
-//! strings it judges only what ends or breaks one: escapes must be well formed and control characters
-//! are refused, but lone surrogates and bytes that are not UTF-8 pass, since nodes differ about them and
-//! neither can be part of a tag.
+//! It holds one state and one byte per open container, whatever the input, and reports tokens by
+//! their position; where the bytes are kept is its caller's affair. The grammar is that of RFC
+//! 8259. Inside strings it judges only what ends or breaks one: escapes must be well formed and
+//! control characters are refused, but lone surrogates and bytes that are not UTF-8 pass, since
+//! nodes differ about them and neither can be part of a tag.
 
 /// A kind of container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,7 +194,8 @@ impl Scanner {
     /// Reads the next chunk.
     ///
     /// # Errors
-    /// [`Fault`] at the first byte that cannot be part of JSON within the limit. Nothing may be fed after it.
+    /// [`Fault`] at the first byte that cannot be part of JSON within the limit. Nothing may be fed
+    /// after it.
     pub(super) fn feed(&mut self, chunk: &[u8], tokens: &mut impl Tokens) -> Result<(), Fault> {
         let mut at = 0;
         while let Some(&byte) = chunk.get(at) {
@@ -322,8 +323,8 @@ impl Scanner {
         self.begin(at, State::Text);
     }
 
-    /// Reads on inside a string from this place of the chunk, and inside those that follow it at once, as most strings
-    /// of a body do. Returns the place where it stopped.
+    /// Reads on inside a string from this place of the chunk, and inside those that follow it at
+    /// once, as most strings of a body do. Returns the place where it stopped.
     fn text(&mut self, chunk: &[u8], at: usize, tokens: &mut impl Tokens) -> Result<usize, Fault> {
         let mut at = at;
         loop {

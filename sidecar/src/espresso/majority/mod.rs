@@ -1,7 +1,8 @@
 //! Several query services, of which a majority must say the same.
 //!
-//! No more are asked than needed, each in its turn; one that fails, contradicts or keeps the others waiting
-//! is replaced by the next and avoided for a while. With a single service its word is trusted.
+//! No more are asked than needed, each in its turn; one that fails, contradicts or keeps the others
+//! waiting is replaced by the next and avoided for a while. With a single service its word is
+//! trusted.
 
 use std::{
     sync::{
@@ -23,7 +24,8 @@ use crate::{
 /// After so long without any answer the next service is asked as well, or waited for no longer.
 const HEDGE_AFTER: Duration = Duration::from_millis(300);
 
-/// How long a service that contradicted the majority or was too slow is asked only when others fail.
+/// How long a service that contradicted the majority or was too slow is asked only when others
+/// fail.
 const AVOIDED_FOR: Duration = Duration::from_secs(30);
 
 /// So many HotShot blocks behind the majority is worth a word to the operator.
@@ -190,8 +192,8 @@ impl QueryServices {
         reached.get(self.majority() - 1).copied().ok_or_else(|| most_telling(errors))
     }
 
-    /// Whom to ask first: those in good standing, then those that have reached the block before `until`,
-    /// each in its turn so that every word is heard now and then.
+    /// Whom to ask first: those in good standing, then those that have reached the block before
+    /// `until`, each in its turn so that every word is heard now and then.
     fn order(&self, until: Option<u64>) -> Vec<usize> {
         let count = self.services.len();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -211,7 +213,8 @@ impl QueryServices {
         order.into_iter().map(|(.., index)| index).collect()
     }
 
-    /// Asks services in `order` until `agreeing` counts as many as are wanted, or all have answered.
+    /// Asks services in `order` until `agreeing` counts as many as are wanted, or all have
+    /// answered.
     async fn ask<T>(
         &self,
         order: Vec<usize>,

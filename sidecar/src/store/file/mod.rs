@@ -1,8 +1,8 @@
 //! The store in a file.
 //!
-//! A save writes a temporary file in the same folder, waits for it to be on the disk, renames it over the
-//! state file and waits for the folder. Whatever call fails or is the last one before a kill, the file is
-//! whole and its number is the old or the new one.
+//! A save writes a temporary file in the same folder, waits for it to be on the disk, renames it
+//! over the state file and waits for the folder. Whatever call fails or is the last one before a
+//! kill, the file is whole and its number is the old or the new one.
 
 use std::{
     fmt,
@@ -72,8 +72,8 @@ impl fmt::Debug for FileStore {
 }
 
 impl FileStore {
-    /// Opens the file at `path` for writing; it need not exist yet, but its folder must. Only one process
-    /// at a time can have it open.
+    /// Opens the file at `path` for writing; it need not exist yet, but its folder must. Only one
+    /// process at a time can have it open.
     ///
     /// # Errors
     /// [`StoreError`] with a message that says what to do.
@@ -117,12 +117,14 @@ impl FileStore {
         Ok(store)
     }
 
-    /// Sets the number without regard to the stored one, and forgets what was known about its block. The
-    /// chain is kept. Reading HotShot resumes at `restart_height`, which must not be above the batch that
-    /// follows the number; without it the light client or the configuration tells.
+    /// Sets the number without regard to the stored one, and forgets what was known about its
+    /// block. The chain is kept. Reading HotShot resumes at `restart_height`, which must not be
+    /// above the batch that follows the number; without it the light client or the configuration
+    /// tells.
     ///
     /// # Errors
-    /// [`StoreError::Raise`] when the number is above the stored one, and what the file system says.
+    /// [`StoreError::Raise`] when the number is above the stored one, and what the file system
+    /// says.
     pub fn reset(&mut self, number: u64, restart_height: Option<u64>) -> Result<(), StoreError> {
         let stored = self.record.as_ref();
         if let Some(stored) = stored.filter(|stored| stored.number < number) {
@@ -144,8 +146,8 @@ impl FileStore {
             .map_err(|source| StoreError::Unreadable { path: self.place.file.clone(), source })
     }
 
-    /// Writes for real before anything depends on it. The folder is synced too, since the process before
-    /// may have been killed between its rename and its sync.
+    /// Writes for real before anything depends on it. The folder is synced too, since the process
+    /// before may have been killed between its rename and its sync.
     fn try_writing(&mut self) -> Result<(), StoreError> {
         let temporary = self.temporary();
         let mut attempt = || {
