@@ -18,6 +18,7 @@ pub mod head;
 pub mod history;
 pub mod l1;
 pub mod node;
+pub mod redact;
 pub mod rollup;
 pub mod status;
 pub mod store;

@@ -13,9 +13,9 @@ use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 use alloy_primitives::B256;
 use axum::Router;
 use finality_sidecar::{
-    config::SecretUrl,
     espresso::QueryService,
     l1::L1,
+    redact::SecretUrl,
     telemetry::{Metrics, metrics::Target},
     upstream::{Upstream, UpstreamError, UpstreamOptions},
 };

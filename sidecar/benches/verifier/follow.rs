@@ -8,11 +8,11 @@ use std::{
 };
 
 use finality_sidecar::{
-    config::SecretUrl,
     espresso::QueryServices,
     head::{HeadKeeper, PublishedHead},
     l1::L1,
     node::Node,
+    redact::SecretUrl,
     rollup::{BatcherSource, Term, op::Op},
     status::StatusBoard,
     store::FileStore,

@@ -14,12 +14,13 @@ use tokio::{
 use super::{exit::Failure, flags::SettingFlags, open_files};
 use crate::{
     api::{self, ApiState, Phase, events::Streams, server},
-    config::{Config, SecretUrl},
+    config::Config,
     espresso::QueryServices,
     head::{HeadKeeper, PublishedHead},
     history::History,
     l1::L1,
     node::Node,
+    redact::SecretUrl,
     rollup::op::Op,
     status::StatusBoard,
     store::{FileStore, Store},

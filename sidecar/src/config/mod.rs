@@ -7,21 +7,19 @@ mod parse;
 mod problem;
 mod settings;
 mod source;
-mod url;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use alloy_primitives::Address;
 
 use self::parse::Reader;
-use crate::{rollup::BatcherSource, store::Record, telemetry::log::Format};
+use crate::{redact::SecretUrl, rollup::BatcherSource, store::Record, telemetry::log::Format};
 
 pub use self::{
     go_proxy::{NAMES as GO_PROXY_NAMES, Name as GoProxyName, old_flags},
     problem::{Problem, Problems},
     settings::{SETTINGS, Setting},
     source::{CONFIG_VARIABLE, Source, Value, Values},
-    url::SecretUrl,
 };
 
 /// The effective settings of `run`.

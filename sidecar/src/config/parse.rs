@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use alloy_primitives::Address;
 
-use super::{Problem, Problems, SecretUrl, Setting, Values};
-use crate::{rollup::Term, telemetry::log::Format};
+use super::{Problem, Problems, Setting, Values};
+use crate::{redact::SecretUrl, rollup::Term, telemetry::log::Format};
 
 /// Reads values one after the other and collects what is wrong.
 pub(super) struct Reader<'a> {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    config::SecretUrl,
+    redact::SecretUrl,
     telemetry::{Metrics, metrics::Target},
     upstream::UpstreamOptions,
 };

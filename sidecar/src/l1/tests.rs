@@ -11,7 +11,7 @@ use axum::{Json, Router, http::StatusCode, routing::post};
 
 use super::*;
 use crate::{
-    config::SecretUrl,
+    redact::SecretUrl,
     rollup::Term,
     telemetry::{Metrics, metrics::Target},
     upstream::UpstreamOptions,

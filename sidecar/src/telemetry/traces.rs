@@ -27,6 +27,7 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::quiet::{Line, Quiet};
+use crate::redact;
 
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
@@ -173,7 +174,7 @@ async fn send(http: reqwest::Client, request: Request<Bytes>) -> Result<u16, Str
     // has it.
     let request = http.request(parts.method, parts.uri.to_string());
     let sent = request.headers(parts.headers).body(body).send().await;
-    let answer = sent.map_err(|error| crate::upstream::describe(&error))?;
+    let answer = sent.map_err(|error| redact::describe(&error))?;
     Ok(answer.status().as_u16())
 }
 

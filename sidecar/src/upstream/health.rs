@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::UpstreamError;
 use crate::{
-    config::SecretUrl,
+    redact::SecretUrl,
     telemetry::{
         metrics::Target,
         quiet::{Line, Quiet},

@@ -18,7 +18,7 @@ use thiserror::Error;
 use tracing::{Instrument, field};
 
 use crate::{
-    config::SecretUrl,
+    redact::{SecretUrl, describe},
     telemetry::{
         metrics::{Metrics, Outcome, Target},
         traces,
@@ -348,15 +348,6 @@ async fn read_bounded(
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
-}
-
-/// The innermost cause, which says most, without the URL, which may hold a secret.
-pub(crate) fn describe(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    if std::ptr::addr_eq(cause, error) { "the request failed".into() } else { cause.to_string() }
 }
 
 #[cfg(test)]

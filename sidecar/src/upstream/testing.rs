@@ -12,7 +12,7 @@ use axum::{Router, body::Bytes, http::StatusCode, routing::post};
 
 use super::{Upstream, UpstreamOptions};
 use crate::{
-    config::SecretUrl,
+    redact::SecretUrl,
     telemetry::{Metrics, metrics::Target},
 };
 

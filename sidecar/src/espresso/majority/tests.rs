@@ -12,7 +12,7 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{config::SecretUrl, telemetry::metrics::Target, upstream::UpstreamOptions};
+use crate::{redact::SecretUrl, telemetry::metrics::Target, upstream::UpstreamOptions};
 
 const NAMESPACE: u32 = 7;
 

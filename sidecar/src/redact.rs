@@ -1,6 +1,6 @@
-//! URLs that may hold a secret.
+//! What may be shown of URLs and HTTP errors: both may hold a secret.
 
-use std::fmt;
+use std::{error::Error, fmt};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use percent_encoding::percent_decode_str;
@@ -85,6 +85,15 @@ impl fmt::Debug for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// The innermost cause of an HTTP error, which says most, without the URL, which may hold a secret.
+pub(crate) fn describe(error: &reqwest::Error) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    if std::ptr::addr_eq(cause, error) { "the request failed".into() } else { cause.to_string() }
 }
 
 #[cfg(test)]
