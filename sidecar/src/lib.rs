@@ -10,10 +10,11 @@
 //! - [`cli`]: the commands.
 
 pub mod api;
-pub mod block;
+pub mod batchers;
 pub mod cli;
 pub mod config;
 pub mod espresso;
+pub mod eth;
 pub mod head;
 pub mod history;
 pub mod l1;

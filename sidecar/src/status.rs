@@ -11,10 +11,10 @@ use serde::Serialize;
 
 use crate::{
     api::StatusSource,
-    block::BlockId,
+    batchers::BatcherTenure,
+    eth::BlockId,
     head::PublishedHead,
     history::Positions,
-    rollup::Term,
     telemetry::{Metrics, metrics::BatchResult},
     upstream::DependencyReport,
     verifier::{CatchUp, Waiting},
@@ -99,7 +99,8 @@ pub struct BatcherFindings {
     /// The contract that tells; none if `batcher_addresses` does.
     pub contract: Option<Address>,
     /// Who may sign batches of which L1 origins.
-    pub terms: Vec<Term>,
+    #[serde(rename = "terms")]
+    pub tenures: Vec<BatcherTenure>,
     /// The final L1 block at which the contract was read.
     pub read_at: Option<BlockId>,
     /// False while the chain runs on the fallback batcher: HotShot carries nothing then.

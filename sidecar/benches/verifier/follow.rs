@@ -8,12 +8,13 @@ use std::{
 };
 
 use finality_sidecar::{
+    batchers::{BatcherSource, BatcherTenure},
     espresso::QueryServices,
     head::{HeadKeeper, PublishedHead},
     l1::L1,
     node::Node,
     redact::SecretUrl,
-    rollup::{BatcherSource, Term, op::Op},
+    rollup::op::Op,
     status::StatusBoard,
     store::FileStore,
     telemetry::{Metrics, metrics::Target},
@@ -97,7 +98,7 @@ pub(crate) async fn run(url: &str, target: u64, steady: u64, interval: Duration)
         Options {
             interval,
             namespace: None,
-            batchers: BatcherSource::Fixed(vec![Term::always(chain::batcher())]),
+            batchers: BatcherSource::Fixed(vec![BatcherTenure::always(chain::batcher())]),
             light_client: None,
             initial_hotshot_height: Some(0),
             budget: Budget::default(),

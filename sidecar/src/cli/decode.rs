@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::exit::{Failure, PAYLOAD_REFUSED};
 use crate::{
-    block::BlockId,
+    eth::BlockId,
     rollup::{
         Rejected,
         op::{Op, OpBatch},

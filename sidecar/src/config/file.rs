@@ -2,24 +2,26 @@
 
 use std::path::Path;
 
-use super::{Problem, Setting, go_proxy::Taken, source::Source};
+use super::{Problem, Setting, go_proxy::ImportedSettings, value::Source};
 
 /// The values of a file. An object in braces is a file of the Go proxy; no TOML begins like that.
-pub(super) fn read(path: &Path) -> (Taken, bool) {
+pub(super) fn read(path: &Path) -> (ImportedSettings, bool) {
     let problem =
         |name: &str, text: String| Problem::of(name, Some(Source::File(path.to_owned())), text);
     match std::fs::read_to_string(path) {
-        Ok(text) if text.trim_start().starts_with('{') => (Taken::from_file(&text, path), true),
+        Ok(text) if text.trim_start().starts_with('{') => {
+            (ImportedSettings::from_file(&text, path), true)
+        }
         Ok(text) => (read_toml(&text, path), false),
         Err(error) => {
             let problems = vec![problem("config", format!("cannot be read: {error}"))];
-            (Taken { problems, ..Taken::default() }, false)
+            (ImportedSettings { problems, ..ImportedSettings::default() }, false)
         }
     }
 }
 
-fn read_toml(text: &str, path: &Path) -> Taken {
-    let mut taken = Taken::default();
+fn read_toml(text: &str, path: &Path) -> ImportedSettings {
+    let mut taken = ImportedSettings::default();
     let source = Source::File(path.to_owned());
     let mut add = |name: &str, text: String| {
         taken.problems.push(Problem::of(name, Some(source.clone()), text));

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde_json::Value;
 
-use super::{Problem, Setting, source::Source};
+use super::{Problem, Setting, value::Source};
 
 /// Where the Go proxy keeps its state unless told otherwise.
 pub(super) const STORE_PATH: &str = "espresso_store.json";
@@ -142,14 +142,14 @@ pub fn old_flags() -> impl Iterator<Item = &'static Name> {
 
 /// What values under the Go proxy's names come to.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
+pub(super) struct ImportedSettings {
     /// The settings, each with its source.
     pub(super) values: BTreeMap<&'static str, (String, Source)>,
     pub(super) notes: Vec<String>,
     pub(super) problems: Vec<Problem>,
 }
 
-impl Taken {
+impl ImportedSettings {
     /// What the flags of old names come to; `flags` has the members' names.
     pub(super) fn from_flags(flags: &BTreeMap<&'static str, String>) -> Self {
         let mut taken = Self::default();

@@ -2,24 +2,27 @@
 //! and what it must look like ([`Config`]).
 
 mod file;
+mod gather;
 mod go_proxy;
 mod parse;
 mod problem;
+mod reader;
 mod settings;
-mod source;
+mod value;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use alloy_primitives::Address;
 
-use self::parse::Reader;
-use crate::{redact::SecretUrl, rollup::BatcherSource, store::Record, telemetry::log::Format};
+use self::reader::Reader;
+use crate::{batchers::BatcherSource, redact::SecretUrl, store::Record, telemetry::log::Format};
 
 pub use self::{
+    gather::{CONFIG_VARIABLE, Values},
     go_proxy::{NAMES as GO_PROXY_NAMES, Name as GoProxyName, old_flags},
     problem::{Problem, Problems},
     settings::{SETTINGS, Setting},
-    source::{CONFIG_VARIABLE, Source, Value, Values},
+    value::{Source, Value},
 };
 
 /// The effective settings of `run`.
@@ -79,7 +82,7 @@ impl Config {
         let query_service_url = reader.value("query_service_url", parse::urls);
         let light_client_address = reader.optional("light_client_address", parse::address);
         let authenticator = reader.optional("batch_authenticator_address", parse::address);
-        let batchers = match reader.optional("batcher_addresses", parse::terms) {
+        let batchers = match reader.optional("batcher_addresses", parse::tenures) {
             Some(_) if authenticator.is_some() => {
                 reader.refuse(
                     "batcher_addresses",
@@ -87,7 +90,7 @@ impl Config {
                 );
                 None
             }
-            Some(terms) => Some(BatcherSource::Fixed(terms)),
+            Some(tenures) => Some(BatcherSource::Fixed(tenures)),
             None => Some(BatcherSource::Contract(authenticator)),
         };
         let namespace = reader.optional("namespace", parse::namespace);

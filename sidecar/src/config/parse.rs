@@ -5,61 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use alloy_primitives::Address;
 
-use super::{Problem, Problems, Setting, Values};
-use crate::{redact::SecretUrl, rollup::Term, telemetry::log::Format};
-
-/// Reads values one after the other and collects what is wrong.
-pub(super) struct Reader<'a> {
-    values: &'a Values,
-    problems: Problems,
-}
-
-impl<'a> Reader<'a> {
-    pub(super) fn new(values: &'a Values) -> Self {
-        Self { values, problems: values.problems.clone() }
-    }
-
-    /// A value that must be there.
-    pub(super) fn value<T>(
-        &mut self,
-        name: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let reported = self.problems.iter().any(|problem| problem.setting == name);
-        if self.values.get(name).is_none() && !reported {
-            let sources = Setting::named(name).map_or_else(String::new, |setting| {
-                format!(": give --{}, {} or {name} in the file", setting.flag(), setting.variable())
-            });
-            self.problems.add(Problem::of(name, None, format!("missing{sources}")));
-        }
-        self.optional(name, parse)
-    }
-
-    /// A value that may be missing.
-    pub(super) fn optional<T>(
-        &mut self,
-        name: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let value = self.values.get(name)?;
-        parse(&value.text)
-            .map_err(|text| {
-                self.problems.add(Problem::of(name, Some(value.source.clone()), text));
-            })
-            .ok()
-    }
-
-    /// A value that is wrong beside others.
-    pub(super) fn refuse(&mut self, name: &str, text: &str) {
-        let source = self.values.get(name).map(|value| value.source.clone());
-        self.problems.add(Problem::of(name, source, text));
-    }
-
-    /// The result, if nothing was wrong.
-    pub(super) fn finish<T>(self, build: impl FnOnce() -> Option<T>) -> Result<T, Problems> {
-        if self.problems.is_empty() { build().ok_or(self.problems) } else { Err(self.problems) }
-    }
-}
+use crate::{batchers::BatcherTenure, redact::SecretUrl, telemetry::log::Format};
 
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
@@ -87,20 +33,20 @@ pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// At least one batcher.
-pub(super) fn terms(text: &str) -> Result<Vec<Term>, String> {
-    let mut terms = list(text).map(term).collect::<Result<Vec<_>, _>>()?;
-    if terms.is_empty() {
+pub(super) fn tenures(text: &str) -> Result<Vec<BatcherTenure>, String> {
+    let mut tenures = list(text).map(tenure).collect::<Result<Vec<_>, _>>()?;
+    if tenures.is_empty() {
         return Err("at least one address is needed".into());
     }
-    terms.sort_unstable();
-    terms.dedup();
-    Ok(terms)
+    tenures.sort_unstable();
+    tenures.dedup();
+    Ok(tenures)
 }
 
 /// `ADDRESS`, or `ADDRESS@FIRST..END` with L1 blocks, either of which may be left out.
-fn term(text: &str) -> Result<Term, String> {
+fn tenure(text: &str) -> Result<BatcherTenure, String> {
     let Some((batcher, range)) = text.split_once('@') else {
-        return address(text).map(Term::always);
+        return address(text).map(BatcherTenure::always);
     };
     let batcher = address(batcher)?;
     let block = |digits: &str| match digits {
@@ -110,7 +56,7 @@ fn term(text: &str) -> Result<Term, String> {
     let ends = range.split_once("..").and_then(|(from, until)| Some((block(from)?, block(until)?)));
     match ends {
         Some((from, until)) if until.is_none_or(|until| from.unwrap_or(0) < until) => {
-            Ok(Term { batcher, from: from.unwrap_or(0), until })
+            Ok(BatcherTenure { batcher, from: from.unwrap_or(0), until })
         }
         _ => Err(format!(
             "{range:?} is no range of L1 blocks, such as 100..200 (200 not included), 100.. or ..200"

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::source::Source;
+use super::value::Source;
 
 /// One thing that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, io::Write};
 
 use super::*;
-use crate::rollup::Term;
+use crate::batchers::BatcherTenure;
 
 const ADDRESS: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 
@@ -186,8 +186,8 @@ fn the_file_takes_arrays_and_whole_numbers() {
         "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
     );
     let config = given.config().unwrap();
-    let BatcherSource::Fixed(terms) = config.batchers else { panic!("{:?}", config.batchers) };
-    assert_eq!(terms.len(), 2, "no address counts twice");
+    let BatcherSource::Fixed(tenures) = config.batchers else { panic!("{:?}", config.batchers) };
+    assert_eq!(tenures.len(), 2, "no address counts twice");
     assert_eq!(config.namespace, Some(7));
     assert_eq!(config.initial_hotshot_height, Some(0));
 }
@@ -267,10 +267,10 @@ fn batchers_are_a_list_with_l1_ranges_or_a_contract() {
         ("@..".into(), 0, None),
     ];
     for (range, from, until) in table {
-        let term = Term { batcher, from, until };
-        assert_eq!(of(&format!("{ADDRESS}{range}")).unwrap(), BatcherSource::Fixed(vec![term]));
+        let tenure = BatcherTenure { batcher, from, until };
+        assert_eq!(of(&format!("{ADDRESS}{range}")).unwrap(), BatcherSource::Fixed(vec![tenure]));
         // What is shown can be given again.
-        assert_eq!(of(&term.to_string()).unwrap(), BatcherSource::Fixed(vec![term]));
+        assert_eq!(of(&tenure.to_string()).unwrap(), BatcherSource::Fixed(vec![tenure]));
     }
     for range in ["@", "@5", "@5...", "@9..9", "@9..5", "@-1..5", "@a..b", "@1..2..3"] {
         let problem = of(&format!("{ADDRESS}{range}")).unwrap_err().to_string();

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::{
-    block::BlockId,
+    eth::BlockId,
     store::{Identity, Record, Store, StoreError},
     telemetry::Metrics,
 };

@@ -4,7 +4,7 @@ use alloy_primitives::Address;
 use thiserror::Error;
 
 use super::{L1, State};
-use crate::{rollup::Term, upstream::UpstreamError};
+use crate::{batchers::BatcherTenure, upstream::UpstreamError};
 
 /// Call data of `espressoBatcherHistoryLength()`.
 const HISTORY_LENGTH: &str = "0x4268ecaa";
@@ -22,7 +22,7 @@ const MAX_ENTRIES: u64 = 1000;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BatcherHistory {
     /// Who may sign, in the order of L1; times without anybody are left out.
-    pub terms: Vec<Term>,
+    pub tenures: Vec<BatcherTenure>,
     /// Whether the Espresso batcher is the one at work; none if the contract does not say.
     pub active_is_espresso: Option<bool>,
 }
@@ -84,20 +84,23 @@ impl L1 {
             Err(UpstreamError::Rpc { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        Ok(BatcherHistory { terms: terms(&entries)?, active_is_espresso })
+        Ok(BatcherHistory { tenures: tenures(&entries)?, active_is_espresso })
     }
 }
 
 /// Each entry holds until the next one begins; the zero address is nobody.
-fn terms(entries: &[(Address, u64)]) -> Result<Vec<Term>, BatchAuthenticatorError> {
+fn tenures(entries: &[(Address, u64)]) -> Result<Vec<BatcherTenure>, BatchAuthenticatorError> {
     if !entries.is_sorted_by(|(_, earlier), (_, later)| earlier < later) {
         return Err(BatchAuthenticatorError::Malformed("its history is not in order"));
     }
     let ends = entries.iter().skip(1).map(|(_, from)| Some(*from)).chain([None]);
-    let terms = entries.iter().zip(ends);
-    let terms =
-        terms.map(|((batcher, from), until)| Term { batcher: *batcher, from: *from, until });
-    Ok(terms.filter(|term| !term.batcher.is_zero()).collect())
+    let tenures = entries.iter().zip(ends);
+    let tenures = tenures.map(|((batcher, from), until)| BatcherTenure {
+        batcher: *batcher,
+        from: *from,
+        until,
+    });
+    Ok(tenures.filter(|tenure| !tenure.batcher.is_zero()).collect())
 }
 
 /// The answer as exactly `N` words.
@@ -140,15 +143,15 @@ mod tests {
 
     #[test]
     fn each_entry_holds_until_the_next() {
-        let terms = terms(&[(A, 5), (Address::ZERO, 10), (B, 20)]).unwrap();
+        let tenures = tenures(&[(A, 5), (Address::ZERO, 10), (B, 20)]).unwrap();
         let expected = [
-            Term { batcher: A, from: 5, until: Some(10) },
-            Term { batcher: B, from: 20, until: None },
+            BatcherTenure { batcher: A, from: 5, until: Some(10) },
+            BatcherTenure { batcher: B, from: 20, until: None },
         ];
-        assert_eq!(terms, expected);
-        assert_eq!(super::terms(&[]).unwrap(), []);
+        assert_eq!(tenures, expected);
+        assert_eq!(super::tenures(&[]).unwrap(), []);
         for bad in [[(A, 5), (B, 5)], [(A, 6), (B, 5)]] {
-            assert!(super::terms(&bad).is_err(), "{bad:?}");
+            assert!(super::tenures(&bad).is_err(), "{bad:?}");
         }
     }
 

@@ -4,7 +4,7 @@ use alloy_primitives::Address;
 use thiserror::Error;
 
 use super::{L1, State};
-use crate::{block::BlockId, upstream::UpstreamError};
+use crate::{eth::BlockId, upstream::UpstreamError};
 
 /// Call data of `finalizedState()`.
 const FINALIZED_STATE: &str = "0x9fdb54a7";

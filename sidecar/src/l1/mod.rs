@@ -14,8 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{
-    block::BlockId,
-    node::{Quantity, block_id_call},
+    eth::{BlockId, Quantity},
     upstream::{Failover, Upstream, UpstreamError},
 };
 use pin::{Distrust, Pin};
@@ -98,7 +97,7 @@ impl L1 {
     pub async fn hash_at(&self, number: u64) -> Result<Option<B256>, UpstreamError> {
         let (mut missing, mut failed) = (false, None);
         for (index, endpoint) in self.endpoints.in_turn() {
-            match self.checked(index, endpoint, block_at(endpoint, number)).await {
+            match self.checked(index, endpoint, endpoint.block_id_at(number)).await {
                 Ok(Some(block)) => {
                     self.endpoints.prefer(index);
                     return Ok(Some(block.hash));
@@ -151,7 +150,7 @@ impl L1 {
         answer: impl Future<Output = Result<T, UpstreamError>>,
     ) -> Result<T, UpstreamError> {
         if let Some(pinned) = self.pin.unchecked(index) {
-            let there = block_at(endpoint, pinned.number).await?;
+            let there = endpoint.block_id_at(pinned.number).await?;
             pin::compare(there, pinned).map_err(|distrust| blame(endpoint, distrust))?;
             self.pin.agrees(pinned, index);
         }
@@ -164,25 +163,14 @@ async fn finalized_of(
     endpoint: &Upstream,
     pinned: Option<BlockId>,
 ) -> Result<Option<BlockId>, Distrust> {
-    let block = block_id_call(endpoint, json!("finalized")).await?;
+    let block = endpoint.block_id(json!("finalized")).await?;
     let Some(pinned) = pinned else { return Ok(block) };
     let there = match block {
-        Some(block) if block.number > pinned.number => block_at(endpoint, pinned.number).await?,
+        Some(block) if block.number > pinned.number => endpoint.block_id_at(pinned.number).await?,
         block => block.filter(|block| block.number == pinned.number),
     };
     pin::compare(there, pinned)?;
     Ok(block)
-}
-
-/// The block of an endpoint with a number; none if it does not have it.
-async fn block_at(endpoint: &Upstream, number: u64) -> Result<Option<BlockId>, UpstreamError> {
-    match block_id_call(endpoint, json!(format!("{number:#x}"))).await? {
-        Some(block) if block.number != number => Err(UpstreamError::Malformed(format!(
-            "asked for block {number}, the answer is block {}",
-            block.number
-        ))),
-        block => Ok(block),
-    }
 }
 
 /// Makes the endpoint's status show that it is not used, and why.

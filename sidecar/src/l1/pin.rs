@@ -8,7 +8,7 @@ use std::{
 use alloy_primitives::B256;
 use thiserror::Error;
 
-use crate::{block::BlockId, upstream::UpstreamError};
+use crate::{eth::BlockId, upstream::UpstreamError};
 
 /// The pinned block.
 #[derive(Debug, Default)]

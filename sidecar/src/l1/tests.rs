@@ -11,8 +11,8 @@ use axum::{Json, Router, http::StatusCode, routing::post};
 
 use super::*;
 use crate::{
+    batchers::BatcherTenure,
     redact::SecretUrl,
-    rollup::Term,
     telemetry::{Metrics, metrics::Target},
     upstream::UpstreamOptions,
 };
@@ -238,19 +238,19 @@ async fn the_history_of_the_batchers_is_read() {
     let world = World::new(1).await;
     world.chain(0).batchers(&[(OLD, 10), (NEW, 50)]);
     let history = world.l1.batchers(CONTRACT, State::Of(main(90))).await.unwrap();
-    let terms = [
-        Term { batcher: OLD, from: 10, until: Some(50) },
-        Term { batcher: NEW, from: 50, until: None },
+    let tenures = [
+        BatcherTenure { batcher: OLD, from: 10, until: Some(50) },
+        BatcherTenure { batcher: NEW, from: 50, until: None },
     ];
-    assert_eq!((&*history.terms, history.active_is_espresso), (&terms[..], Some(true)));
+    assert_eq!((&*history.tenures, history.active_is_espresso), (&tenures[..], Some(true)));
     let calls: Vec<_> = world.chain(0).asked.iter().map(|call| call["params"][1].clone()).collect();
     assert_eq!(calls, vec![json!({"blockHash": main(90).hash}); 4]);
     // Nothing is kept: another answer is believed as a whole.
     world.chain(0).batchers(&[(NEW, 40)]);
     world.chain(0).contract.remove("0xeca919df");
     let history = world.l1.batchers(CONTRACT, State::Latest).await.unwrap();
-    let terms = [Term { batcher: NEW, from: 40, until: None }];
-    assert_eq!((&*history.terms, history.active_is_espresso), (&terms[..], None));
+    let tenures = [BatcherTenure { batcher: NEW, from: 40, until: None }];
+    assert_eq!((&*history.tenures, history.active_is_espresso), (&tenures[..], None));
     assert_eq!(world.chain(0).asked.last().unwrap()["params"][1], "latest");
 }
 
@@ -295,5 +295,5 @@ async fn one_reading_may_go_over_several_endpoints_since_it_is_of_one_block() {
     // The first one lost the state of that block.
     world.chain(0).contract.remove(&format!("0xfd402af7{:064x}", 1));
     let history = world.l1.batchers(CONTRACT, State::Of(main(90))).await.unwrap();
-    assert_eq!(history.terms.len(), 2);
+    assert_eq!(history.tenures.len(), 2);
 }

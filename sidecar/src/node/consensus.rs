@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256};
 use serde::Deserialize;
 
-use crate::block::BlockId;
+use crate::eth::BlockId;
 
 /// The part of `optimism_rollupConfig` that is used.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -3,15 +3,12 @@
 //! The verifier knows no rollup kind; it works on the [`Facts`] of a batch and asks a [`Rollup`]
 //! for the rest.
 
-mod authority;
 pub mod op;
 
 use alloy_primitives::{Address, B256};
 use thiserror::Error;
 
-use crate::{block::BlockId, node::Block};
-
-pub use authority::{Authority, BatcherSource, KnownBatchers, Standing, Term};
+use crate::{batchers::KnownBatchers, eth::BlockId, node::Block};
 
 /// What every batch says of the block that it describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

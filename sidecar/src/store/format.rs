@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{Identity, Record};
-use crate::block::BlockId;
+use crate::eth::BlockId;
 
 /// The format that this version writes.
 pub const FORMAT_VERSION: u64 = 1;

@@ -23,7 +23,7 @@ use finality_core::head::Source;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::block::BlockId;
+use crate::eth::BlockId;
 
 pub use self::{
     file::FileStore,

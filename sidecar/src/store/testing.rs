@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::{Identity, Record};
-use crate::block::BlockId;
+use crate::eth::BlockId;
 
 pub(super) const IDENTITY: Identity =
     Identity { chain_id: 22_266_222, genesis_hash: B256::repeat_byte(7), namespace: 22_266_222 };

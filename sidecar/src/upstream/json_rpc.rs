@@ -1,9 +1,10 @@
 //! JSON-RPC calls over HTTP.
 
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
-use serde_json::value::RawValue;
+use serde_json::{Value, json, value::RawValue};
 
 use super::{MAX_ANSWER_BYTES, Upstream, UpstreamError};
+use crate::eth::{BlockId, Header};
 
 #[derive(Serialize)]
 struct Request<'a, P> {
@@ -46,6 +47,26 @@ impl Upstream {
         let request = self.inner.client.post(self.inner.url.expose().clone()).json(&request);
         self.send(request, MAX_ANSWER_BYTES, |body| read_answer(method, body)).await
     }
+
+    /// Number and hash of a block by number or tag; none if the endpoint does not have it.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn block_id(&self, block: Value) -> Result<Option<BlockId>, UpstreamError> {
+        let header: Option<Header> =
+            self.call("eth_getBlockByNumber", json!([block, false])).await?;
+        Ok(header.map(BlockId::from))
+    }
+
+    /// The block with a number; none if the endpoint does not have it.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn block_id_at(&self, number: u64) -> Result<Option<BlockId>, UpstreamError> {
+        let block = self.block_id(json!(format!("{number:#x}"))).await?;
+        expect_number(number, block.map(|block| block.number))?;
+        Ok(block)
+    }
 }
 
 fn read_answer<T: DeserializeOwned>(method: &str, body: &[u8]) -> Result<T, UpstreamError> {
@@ -58,5 +79,15 @@ fn read_answer<T: DeserializeOwned>(method: &str, body: &[u8]) -> Result<T, Upst
         (None, None) => {
             Err(UpstreamError::Malformed(format!("{method}: neither result nor error")))
         }
+    }
+}
+
+/// Checks that the answer to a question about one block is that block.
+pub(crate) fn expect_number(asked: u64, answered: Option<u64>) -> Result<(), UpstreamError> {
+    match answered {
+        Some(answered) if answered != asked => Err(UpstreamError::Malformed(format!(
+            "asked for block {asked}, the answer is block {answered}"
+        ))),
+        _ => Ok(()),
     }
 }

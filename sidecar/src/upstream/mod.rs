@@ -26,6 +26,8 @@ use crate::{
 };
 use health::{Health, Pause};
 
+pub(crate) use json_rpc::expect_number;
+
 pub use failover::Failover;
 pub use health::{DependencyReport, LastError};
 

@@ -8,7 +8,7 @@ use super::{
     sources::{L1Source, NodeSource},
 };
 use crate::{
-    block::BlockId,
+    eth::BlockId,
     head::Settled,
     node::SyncStatus,
     rollup::{Difference, Rollup},

@@ -12,9 +12,10 @@ use super::{
     waiting::Waiting,
 };
 use crate::{
-    block::BlockId,
+    batchers::{Authority, Standing},
+    eth::BlockId,
     head::Settled,
-    rollup::{Authority, Batch, Facts, Rollup, Standing},
+    rollup::{Batch, Facts, Rollup},
 };
 
 /// What L1 said in this round.
@@ -35,7 +36,7 @@ pub enum OriginVerdict {
     /// Another block of that number is final.
     Invalid,
     /// The signer may not sign batches with that origin.
-    Unauthorised,
+    Unauthorized,
     /// It is final, but who may sign there is not known yet.
     Unsettled,
     /// It is not final yet, or L1 has no answer.
@@ -76,8 +77,8 @@ impl L1View {
             return OriginVerdict::Undecided;
         }
         match self.authority.standing(batch.signer, origin.number) {
-            Standing::Authorised => self.judge(origin),
-            Standing::Unauthorised => OriginVerdict::Unauthorised,
+            Standing::Authorized => self.judge(origin),
+            Standing::Unauthorized => OriginVerdict::Unauthorized,
             Standing::Unsettled => OriginVerdict::Unsettled,
         }
     }
@@ -147,7 +148,7 @@ pub fn choose<'a, R: Rollup>(
         match l1.judge_batch(batch) {
             OriginVerdict::Valid => return Choice::Chosen(position, batch),
             OriginVerdict::Invalid => invalid += 1,
-            OriginVerdict::Unauthorised => unauthorised += 1,
+            OriginVerdict::Unauthorized => unauthorised += 1,
             OriginVerdict::Unsettled => {
                 return Choice::Waits(Waiting::Authority { number, origin });
             }

@@ -8,7 +8,7 @@ use super::{
     admission::{self, Refused},
 };
 use crate::{
-    block::BlockId, head::Settled, rollup::Rollup, status::Contradiction, store::StoreError,
+    eth::BlockId, head::Settled, rollup::Rollup, status::Contradiction, store::StoreError,
 };
 
 /// The last reading of the node's `finalized`, and what became of it.

@@ -6,7 +6,7 @@
 
 mod admission;
 mod anchor;
-mod authority;
+mod batchers;
 mod candidates;
 mod chain;
 mod choice;
@@ -27,14 +27,15 @@ use tokio::{sync::watch, time::Instant};
 use tracing::Instrument as _;
 
 use crate::{
+    batchers::BatcherSource,
     head::{HeadKeeper, Settled},
     node::RollupConfig,
-    rollup::{BatcherSource, Rollup},
+    rollup::Rollup,
     status::StatusBoard,
     store::StoreError,
     telemetry::{Metrics, metrics::BatchResult},
 };
-use authority::Batchers;
+use batchers::Batchers;
 use feed::Feed;
 use finality::FinalityReading;
 

@@ -3,8 +3,8 @@
 use alloy_primitives::{Address, B256};
 
 use crate::{
-    block::BlockId,
     espresso::{HotShotHeader, NamespaceBlock, QueryServices},
+    eth::BlockId,
     l1::{BatchAuthenticatorError, BatcherHistory, FinalizedState, L1, LightClientError, State},
     node::{Block, Node, RollupConfig, SyncStatus},
     upstream::UpstreamError,

@@ -3,7 +3,7 @@
 use alloy_primitives::B256;
 use thiserror::Error;
 
-use crate::block::BlockId;
+use crate::eth::BlockId;
 
 /// What the verifier waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

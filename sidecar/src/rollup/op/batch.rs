@@ -4,7 +4,7 @@ use alloy_primitives::{Address, B256, keccak256};
 use alloy_rlp::{Decodable, Header};
 
 use super::{Deposit, L1Info};
-use crate::{block::BlockId, rollup::Rejected};
+use crate::{eth::BlockId, rollup::Rejected};
 
 /// A decoded batch, borrowing from the payload.
 ///

@@ -3,7 +3,7 @@
 use alloy_primitives::B256;
 use thiserror::Error;
 
-use crate::block::BlockId;
+use crate::eth::BlockId;
 
 /// What the L1-info deposit says of the L1 block that its L2 block is built on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ mod signature;
 use alloy_primitives::{Address, B256, keccak256};
 
 use super::{Batch, Difference, Facts, KnownBatchers, Rejected, Rollup};
-use crate::{block::BlockId, node::Block};
+use crate::{eth::BlockId, node::Block};
 
 pub use batch::OpBatch;
 pub use deposit::{DEPOSIT_TYPE, Deposit};

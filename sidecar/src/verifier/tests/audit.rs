@@ -3,7 +3,7 @@
 
 use super::{world::*, *};
 use crate::{
-    block::BlockId,
+    eth::BlockId,
     store::{Record, memory::MemoryStore},
 };
 

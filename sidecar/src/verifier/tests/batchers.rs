@@ -8,7 +8,8 @@ use super::{
     world::{BATCHER as OLD, *},
 };
 use crate::{
-    rollup::{BatcherSource, Rollup, Term},
+    batchers::{BatcherSource, BatcherTenure},
+    rollup::Rollup,
     store::{Store, memory::MemoryStore},
     verifier::Options,
 };
@@ -71,9 +72,9 @@ async fn a_rotation_in_the_middle_of_a_stream_is_followed() {
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
     runner.settle().await;
     assert_eq!(runner.number(), 20);
-    let terms = &runner.board.snapshot().batchers.terms;
-    assert_eq!(terms[0], Term { batcher: OLD, from: 0, until: Some(5) });
-    assert_eq!(terms[1], Term { batcher: NEW, from: 5, until: None });
+    let tenures = &runner.board.snapshot().batchers.tenures;
+    assert_eq!(tenures[0], BatcherTenure { batcher: OLD, from: 0, until: Some(5) });
+    assert_eq!(tenures[1], BatcherTenure { batcher: NEW, from: 5, until: None });
 }
 
 #[tokio::test]
@@ -338,8 +339,8 @@ async fn a_fixed_list_may_carry_l1_ranges_and_reads_no_contract() {
     post_rotated(&world, 1..=20);
     let mut runner = world.verifier_with(&MemoryStore::default(), |options| {
         options.batchers = BatcherSource::Fixed(vec![
-            Term { batcher: OLD, from: 0, until: Some(5) },
-            Term { batcher: NEW, from: 5, until: Some(8) },
+            BatcherTenure { batcher: OLD, from: 0, until: Some(5) },
+            BatcherTenure { batcher: NEW, from: 5, until: Some(8) },
         ]);
     });
     runner.settle().await;

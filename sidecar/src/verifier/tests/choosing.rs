@@ -230,4 +230,4 @@ async fn a_strangers_bytes_cause_no_call_and_take_no_memory() {
 
 use alloy_primitives::B256;
 
-use crate::block::BlockId;
+use crate::eth::BlockId;

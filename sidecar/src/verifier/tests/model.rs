@@ -7,7 +7,7 @@ use proptest::{prelude::*, sample::Index};
 
 use super::{world::*, *};
 use crate::{
-    block::BlockId,
+    eth::BlockId,
     store::memory::{MemoryStore, Writes},
 };
 

@@ -11,14 +11,15 @@ use finality_core::head::HeadReport;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    block::BlockId,
+    batchers::{BatcherSource, BatcherTenure, KnownBatchers},
     espresso::{HotShotHeader, NamespaceBlock},
+    eth::BlockId,
     head::{HeadKeeper, PublishedHead},
     l1::{
         BatchAuthenticatorError, BatcherHistory, FinalizedState, LightClientError, State as L1State,
     },
     node::{Block, Genesis, L1Ref, L2Ref, RollupConfig, SyncStatus, Transaction},
-    rollup::{Batch, BatcherSource, Difference, Facts, KnownBatchers, Rejected, Rollup, Term},
+    rollup::{Batch, Difference, Facts, Rejected, Rollup},
     status::StatusBoard,
     store::memory::MemoryStore,
     telemetry::Metrics,
@@ -240,7 +241,7 @@ impl World {
         let mut options = Options {
             interval: Duration::ZERO,
             namespace: None,
-            batchers: BatcherSource::Fixed(vec![Term::always(BATCHER)]),
+            batchers: BatcherSource::Fixed(vec![BatcherTenure::always(BATCHER)]),
             light_client: None,
             initial_hotshot_height: Some(0),
             budget: Budget::default(),
@@ -437,13 +438,13 @@ impl L1Source for World {
             return Err(BatchAuthenticatorError::NoContract);
         }
         let entries: Vec<_> = state.batchers.range(..=block).collect();
-        let terms = entries.iter().enumerate().map(|(index, (from, batcher))| Term {
+        let tenures = entries.iter().enumerate().map(|(index, (from, batcher))| BatcherTenure {
             batcher: **batcher,
             from: **from,
             until: entries.get(index + 1).map(|(from, _)| **from),
         });
         let active_is_espresso = Some(state.active_is_espresso);
-        Ok(BatcherHistory { terms: terms.collect(), active_is_espresso })
+        Ok(BatcherHistory { tenures: tenures.collect(), active_is_espresso })
     }
 }
 

@@ -1,54 +1,15 @@
 //! Where values come from: flags before environment before file before default, for each value
 //! alone.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use super::{
     Problem, Problems, file,
-    go_proxy::{self, Taken},
+    go_proxy::{self, ImportedSettings},
     parse,
     settings::{SETTINGS, Setting},
+    value::{Source, Value},
 };
-
-/// Where a value was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// On the command line.
-    Flag,
-    /// In the environment.
-    Environment,
-    /// In the configuration file.
-    File(PathBuf),
-    /// On the command line, under the Go proxy's name for it.
-    GoFlag(String),
-    /// In a configuration file of the Go proxy, as this member.
-    GoFile(PathBuf, &'static str),
-    /// Nowhere, but names of the Go proxy are in use, and this is its default.
-    GoDefault,
-    /// Nowhere.
-    Default,
-}
-
-/// A value as text. `Debug` does not show the text, which may be a secret.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Value {
-    /// The text, references resolved.
-    pub text: String,
-    /// Where it was found.
-    pub source: Source,
-    /// The references that stood in its place, such as `env:NAME`.
-    pub references: Vec<String>,
-}
-
-impl fmt::Debug for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Value").field("source", &self.source).finish_non_exhaustive()
-    }
-}
 
 /// The value of each setting that has one, not yet parsed.
 #[derive(Debug, Default)]
@@ -76,7 +37,7 @@ impl Values {
         let config =
             config.map(Path::to_owned).or_else(|| environment(CONFIG_VARIABLE).map(Into::into));
         let (file, of_go_proxy) = config.as_deref().map(file::read).unwrap_or_default();
-        let old_flags = Taken::from_flags(flags);
+        let old_flags = ImportedSettings::from_flags(flags);
         let of_go_proxy = of_go_proxy || !old_flags.values.is_empty();
         let mut gathered = Self::default();
         for taken in [&old_flags, &file] {
@@ -184,36 +145,4 @@ fn resolve_one(
             .map_err(|error| format!("the file {path} cannot be read: {error}"));
     }
     Ok(text.to_owned())
-}
-
-impl Source {
-    /// Whether the Go proxy's name for the value was used.
-    const fn is_go_proxy(&self) -> bool {
-        matches!(self, Self::GoFlag(_) | Self::GoFile(..) | Self::GoDefault)
-    }
-
-    /// The source as a person names it, for instance `environment FINALITY_L1_RPC`.
-    #[must_use]
-    pub fn describe(&self, name: &str) -> String {
-        let setting = Setting::named(name);
-        match (self, setting) {
-            (Self::Flag, Some(setting)) => format!("flag --{}", setting.flag()),
-            (Self::Environment, Some(setting)) => format!("environment {}", setting.variable()),
-            (source, _) => source.to_string(),
-        }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag => f.write_str("flag"),
-            Self::Environment => f.write_str("environment"),
-            Self::File(path) => write!(f, "file {}", path.display()),
-            Self::GoFlag(flag) => write!(f, "flag --{flag}"),
-            Self::GoFile(path, member) => write!(f, "file {}, {member}", path.display()),
-            Self::GoDefault => f.write_str("default of the Go proxy, whose names are in use"),
-            Self::Default => f.write_str("default"),
-        }
-    }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 /// A batcher, and the L1 origins of the batches that it may sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Term {
+pub struct BatcherTenure {
     /// Who signs.
     pub batcher: Address,
     /// The first L1 block.
@@ -21,7 +21,7 @@ pub struct Term {
     pub until: Option<u64>,
 }
 
-impl Term {
+impl BatcherTenure {
     /// A batcher that may always sign.
     #[must_use]
     pub const fn always(batcher: Address) -> Self {
@@ -35,7 +35,7 @@ impl Term {
     }
 }
 
-impl fmt::Display for Term {
+impl fmt::Display for BatcherTenure {
     /// As in the setting `batcher_addresses`: `0x…`, `0x…@100..`, `0x…@100..200`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { batcher, from, until } = self;
@@ -51,7 +51,7 @@ impl fmt::Display for Term {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BatcherSource {
     /// A fixed list.
-    Fixed(Vec<Term>),
+    Fixed(Vec<BatcherTenure>),
     /// The BatchAuthenticator contract on L1; without an address, the one that the rollup's
     /// configuration names.
     Contract(Option<Address>),
@@ -60,8 +60,8 @@ pub enum BatcherSource {
 /// What is settled of who may sign.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Authority {
-    terms: Vec<Term>,
-    /// The last L1 block for which the terms are settled; none if they are for all of them.
+    tenures: Vec<BatcherTenure>,
+    /// The last L1 block for which the tenures are settled; none if they are for all of them.
     settled_up_to: Option<u64>,
 }
 
@@ -69,9 +69,9 @@ pub struct Authority {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// It may sign.
-    Authorised,
+    Authorized,
     /// It may not.
-    Unauthorised,
+    Unauthorized,
     /// Not settled yet.
     Unsettled,
 }
@@ -79,14 +79,14 @@ pub enum Standing {
 impl Authority {
     /// Terms that hold whatever happens on L1.
     #[must_use]
-    pub const fn fixed(terms: Vec<Term>) -> Self {
-        Self { terms, settled_up_to: None }
+    pub const fn fixed(tenures: Vec<BatcherTenure>) -> Self {
+        Self { tenures, settled_up_to: None }
     }
 
     /// Terms as a final L1 block has them.
     #[must_use]
-    pub const fn settled(terms: Vec<Term>, up_to: u64) -> Self {
-        Self { terms, settled_up_to: Some(up_to) }
+    pub const fn settled(tenures: Vec<BatcherTenure>, up_to: u64) -> Self {
+        Self { tenures, settled_up_to: Some(up_to) }
     }
 
     /// What a signature is worth on a batch with this L1 origin.
@@ -95,8 +95,8 @@ impl Authority {
         if self.settled_up_to.is_some_and(|settled| l1_origin > settled) {
             return Standing::Unsettled;
         }
-        let holds = |term: &Term| term.batcher == signer && term.holds_at(l1_origin);
-        if self.terms.iter().any(holds) { Standing::Authorised } else { Standing::Unauthorised }
+        let holds = |tenure: &BatcherTenure| tenure.batcher == signer && tenure.holds_at(l1_origin);
+        if self.tenures.iter().any(holds) { Standing::Authorized } else { Standing::Unauthorized }
     }
 }
 
@@ -138,21 +138,21 @@ mod tests {
 
     #[test]
     fn a_term_ends_before_the_block_that_ends_it() {
-        let terms = vec![
-            Term { batcher: A, from: 0, until: Some(100) },
-            Term { batcher: B, from: 100, until: None },
+        let tenures = vec![
+            BatcherTenure { batcher: A, from: 0, until: Some(100) },
+            BatcherTenure { batcher: B, from: 100, until: None },
         ];
-        let authority = Authority::settled(terms, 150);
+        let authority = Authority::settled(tenures, 150);
         let table = [
-            (A, 0, Standing::Authorised),
-            (A, 99, Standing::Authorised),
-            (A, 100, Standing::Unauthorised),
-            (B, 99, Standing::Unauthorised),
-            (B, 100, Standing::Authorised),
-            (B, 150, Standing::Authorised),
+            (A, 0, Standing::Authorized),
+            (A, 99, Standing::Authorized),
+            (A, 100, Standing::Unauthorized),
+            (B, 99, Standing::Unauthorized),
+            (B, 100, Standing::Authorized),
+            (B, 150, Standing::Authorized),
             (B, 151, Standing::Unsettled),
             (A, u64::MAX, Standing::Unsettled),
-            (Address::ZERO, 100, Standing::Unauthorised),
+            (Address::ZERO, 100, Standing::Unauthorized),
         ];
         for (signer, origin, standing) in table {
             assert_eq!(authority.standing(signer, origin), standing, "{signer} at {origin}");
@@ -161,10 +161,10 @@ mod tests {
 
     #[test]
     fn a_fixed_list_is_settled_for_every_block() {
-        let authority = Authority::fixed(vec![Term::always(A)]);
-        assert_eq!(authority.standing(A, u64::MAX), Standing::Authorised);
-        assert_eq!(authority.standing(B, 0), Standing::Unauthorised);
-        assert_eq!(Authority::default().standing(A, 0), Standing::Unauthorised);
+        let authority = Authority::fixed(vec![BatcherTenure::always(A)]);
+        assert_eq!(authority.standing(A, u64::MAX), Standing::Authorized);
+        assert_eq!(authority.standing(B, 0), Standing::Unauthorized);
+        assert_eq!(Authority::default().standing(A, 0), Standing::Unauthorized);
     }
 
     #[test]

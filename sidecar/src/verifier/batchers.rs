@@ -6,10 +6,11 @@ use alloy_primitives::Address;
 
 use super::{Candidates, ChainFacts, FeedSource, L1Source, L1View, NodeSource, Verifier, Waiting};
 use crate::{
-    block::BlockId,
+    batchers::{Authority, BatcherSource, BatcherTenure},
+    eth::BlockId,
     head::Settled,
     l1::State,
-    rollup::{Authority, BatcherSource, Rollup, Term},
+    rollup::Rollup,
     status::BatcherFindings,
 };
 
@@ -35,8 +36,8 @@ impl Batchers {
         tip.l1_origin.is_some_and(|origin| self.newest > origin.number)
     }
 
-    fn known(&mut self, terms: &[Term]) {
-        let newest = terms.iter().map(|term| term.from).max();
+    fn known(&mut self, tenures: &[BatcherTenure]) {
+        let newest = tenures.iter().map(|tenure| tenure.from).max();
         self.newest = self.newest.max(newest.unwrap_or(0));
     }
 }
@@ -52,11 +53,11 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         if self.batchers_unread(l1) {
             let source = self.options.batchers.clone();
             let read = match source {
-                BatcherSource::Fixed(terms) => {
-                    self.know_batchers(&terms);
-                    self.batchers.authority = Some(Arc::new(Authority::fixed(terms.clone())));
+                BatcherSource::Fixed(tenures) => {
+                    self.know_batchers(&tenures);
+                    self.batchers.authority = Some(Arc::new(Authority::fixed(tenures.clone())));
                     self.board.update(|findings| {
-                        findings.batchers = BatcherFindings { terms, ..Default::default() };
+                        findings.batchers = BatcherFindings { tenures, ..Default::default() };
                     });
                     Ok(())
                 }
@@ -97,19 +98,19 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let settled = settled.map_err(|error| {
             format!("{error} (L1 block {}, contract {contract})", finalized.number)
         })?;
-        self.know_batchers(&settled.terms);
+        self.know_batchers(&settled.tenures);
         // Without it the keys are learned when they are final.
         if let Ok(latest) = self.l1.batchers(contract, State::Latest).await {
-            self.know_batchers(&latest.terms);
+            self.know_batchers(&latest.tenures);
         }
-        let authority = Authority::settled(settled.terms.clone(), finalized.number);
+        let authority = Authority::settled(settled.tenures.clone(), finalized.number);
         self.batchers.authority = Some(Arc::new(authority));
         self.batchers.read_at = Some(finalized);
         self.batchers.active_is_espresso = settled.active_is_espresso;
         self.board.update(|findings| {
             findings.batchers = BatcherFindings {
                 contract: Some(contract),
-                terms: settled.terms,
+                tenures: settled.tenures,
                 read_at: Some(finalized),
                 active_is_espresso: settled.active_is_espresso,
                 error: None,
@@ -119,11 +120,11 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     }
 
     /// Takes the signatures of these keys from now on.
-    fn know_batchers(&mut self, terms: &[Term]) {
-        self.batchers.known(terms);
-        if self.rollup.batchers().extend(terms.iter().map(|term| term.batcher)) {
-            let terms: Vec<String> = terms.iter().map(ToString::to_string).collect();
-            tracing::info!(terms = terms.join(", "), "batchers");
+    fn know_batchers(&mut self, tenures: &[BatcherTenure]) {
+        self.batchers.known(tenures);
+        if self.rollup.batchers().extend(tenures.iter().map(|tenure| tenure.batcher)) {
+            let tenures: Vec<String> = tenures.iter().map(ToString::to_string).collect();
+            tracing::info!(tenures = tenures.join(", "), "batchers");
             self.batchers.passed_over = self.feed.is_some();
         }
     }

@@ -1,0 +1,56 @@
+//! From text to values: everything that is wrong is collected.
+
+use super::{Problem, Problems, Setting, Values};
+
+/// Reads values one after the other and collects what is wrong.
+pub(super) struct Reader<'a> {
+    values: &'a Values,
+    problems: Problems,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(values: &'a Values) -> Self {
+        Self { values, problems: values.problems.clone() }
+    }
+
+    /// A value that must be there.
+    pub(super) fn value<T>(
+        &mut self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let reported = self.problems.iter().any(|problem| problem.setting == name);
+        if self.values.get(name).is_none() && !reported {
+            let sources = Setting::named(name).map_or_else(String::new, |setting| {
+                format!(": give --{}, {} or {name} in the file", setting.flag(), setting.variable())
+            });
+            self.problems.add(Problem::of(name, None, format!("missing{sources}")));
+        }
+        self.optional(name, parse)
+    }
+
+    /// A value that may be missing.
+    pub(super) fn optional<T>(
+        &mut self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.values.get(name)?;
+        parse(&value.text)
+            .map_err(|text| {
+                self.problems.add(Problem::of(name, Some(value.source.clone()), text));
+            })
+            .ok()
+    }
+
+    /// A value that is wrong beside others.
+    pub(super) fn refuse(&mut self, name: &str, text: &str) {
+        let source = self.values.get(name).map(|value| value.source.clone());
+        self.problems.add(Problem::of(name, source, text));
+    }
+
+    /// The result, if nothing was wrong.
+    pub(super) fn finish<T>(self, build: impl FnOnce() -> Option<T>) -> Result<T, Problems> {
+        if self.problems.is_empty() { build().ok_or(self.problems) } else { Err(self.problems) }
+    }
+}
