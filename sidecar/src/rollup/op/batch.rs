@@ -37,11 +37,63 @@ struct BlockHeader {
     timestamp: u64,
 }
 
+/// The form of a header field in RLP.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// A string of exactly this many bytes.
+    Fixed(usize),
+    /// An integer of at most 64 bits, without leading zeros.
+    U64,
+    /// An integer of any length, without leading zeros.
+    Integer,
+    /// A string of any length.
+    Text,
+}
+
+/// The fields of an Ethereum header in their order, up to Prague (go-ethereum, `core/types/block.go`).
+/// Fields that a later fork appends may have any form.
+const HEADER_FIELDS: [(&str, Form); 21] = [
+    ("parent hash", Form::Fixed(32)),
+    ("uncle hash", Form::Fixed(32)),
+    ("beneficiary", Form::Fixed(20)),
+    ("state root", Form::Fixed(32)),
+    ("transactions root", Form::Fixed(32)),
+    ("receipts root", Form::Fixed(32)),
+    ("logs bloom", Form::Fixed(256)),
+    ("difficulty", Form::Integer),
+    ("number", Form::U64),
+    ("gas limit", Form::U64),
+    ("gas used", Form::U64),
+    ("timestamp", Form::U64),
+    ("extra data", Form::Text),
+    ("mix hash", Form::Fixed(32)),
+    ("nonce", Form::Fixed(8)),
+    ("base fee", Form::Integer),
+    ("withdrawals root", Form::Fixed(32)),
+    ("blob gas used", Form::U64),
+    ("excess blob gas", Form::U64),
+    ("parent beacon root", Form::Fixed(32)),
+    ("requests hash", Form::Fixed(32)),
+];
 /// A header has at least the fields up to the nonce; forks append optional ones.
 const MIN_HEADER_FIELDS: usize = 15;
 const HEADER_PARENT_HASH: usize = 0;
 const HEADER_NUMBER: usize = 8;
 const HEADER_TIMESTAMP: usize = 11;
+
+impl Form {
+    /// Whether a string can be a field of this form. Every Ethereum client decodes headers this
+    /// strictly, so no node can have a block whose header fails here.
+    fn admits(self, value: &[u8]) -> bool {
+        let minimal = value.first() != Some(&0);
+        match self {
+            Self::Fixed(length) => value.len() == length,
+            Self::U64 => minimal && value.len() <= size_of::<u64>(),
+            Self::Integer => minimal,
+            Self::Text => true,
+        }
+    }
+}
 
 impl<'a> OpBatch<'a> {
     /// Decodes what the signature covers, and refuses what disagrees with itself: parent hash and
@@ -103,6 +155,13 @@ impl BlockHeader {
         let (mut number, mut parent_hash, mut timestamp) = (None, None, None);
         let mut count = 0;
         while !fields.is_empty() {
+            if let Some((name, form)) = HEADER_FIELDS.get(count) {
+                let value = bytes(&mut { fields }, name)?;
+                if !form.admits(value) {
+                    let problem = format!("header {name}: no header has such a field");
+                    return Err(Rejected::Structure(problem));
+                }
+            }
             match count {
                 HEADER_PARENT_HASH => parent_hash = Some(item(&mut fields, "header parent hash")?),
                 HEADER_NUMBER => number = Some(item(&mut fields, "header number")?),

@@ -68,6 +68,27 @@ fn adversarial() -> Adversarial {
     serde_json::from_str(include_str!("../../../testdata/op_adversarial.json")).unwrap()
 }
 
+#[derive(Deserialize)]
+struct Golden {
+    name: String,
+    batcher: Address,
+    #[serde(with = "hex")]
+    payload: Vec<u8>,
+    expect: Value,
+}
+
+#[derive(Deserialize)]
+struct GoldenBatch {
+    number: String,
+    hash: B256,
+    parent_hash: B256,
+    signer: Address,
+    origin_number: u64,
+    origin_hash: B256,
+    timestamp: u64,
+    transactions: usize,
+}
+
 fn same_bytes(left: &[&[u8]], right: &[Bytes]) -> bool {
     left.iter().copied().eq(right.iter().map(|bytes| &bytes[..]))
 }
@@ -107,6 +128,33 @@ fn both_shapes_of_every_batch_decode_to_the_same_and_equal_their_block() {
         assert_eq!(op.l1_origin(&block).unwrap(), admitted[0].facts.l1_origin);
         let listed = admitted[0].content.transactions.len();
         assert_eq!(block.transactions.len(), 1 + case.dropped_deposits + listed);
+    }
+}
+
+/// 187 payloads that Espresso's Go code judged too. Where the verdicts differ, ours refuses what
+/// contradicts itself and accepts fields of a later fork.
+#[test]
+fn golden_payloads_have_their_verdicts() {
+    let golden: Vec<Golden> =
+        serde_json::from_str(include_str!("../../../testdata/op_golden.json")).unwrap();
+    assert_eq!(golden.len(), 187);
+    for Golden { name, batcher, payload, expect } in golden {
+        let admitted = Op::new([batcher]).admit(&payload);
+        if expect["accepted"] == false {
+            assert!(admitted.is_err(), "{name}");
+            continue;
+        }
+        let expected: GoldenBatch = serde_json::from_value(expect).unwrap();
+        let batch = admitted.unwrap_or_else(|refused| panic!("{name}: {refused}"));
+        let facts = Facts {
+            number: expected.number.parse().unwrap(),
+            hash: expected.hash,
+            parent_hash: expected.parent_hash,
+            timestamp: expected.timestamp,
+            l1_origin: BlockId { number: expected.origin_number, hash: expected.origin_hash },
+        };
+        assert_eq!((batch.facts, batch.signer), (facts, expected.signer), "{name}");
+        assert_eq!(batch.content.transactions.len(), expected.transactions, "{name}");
     }
 }
 
