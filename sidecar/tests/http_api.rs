@@ -18,7 +18,7 @@ use std::{
 
 use finality_core::head::{HeadQuery, HeadReport, Mode, Source, Status, hex_number};
 use finality_sidecar::{
-    api::{self, ApiState, Phase, StatusSource, events::Streams, server},
+    api::{self, ApiState, Phase, events::Streams, server, status::StatusSource},
     telemetry::Metrics,
 };
 use serde_json::Value;

@@ -18,8 +18,13 @@ use std::{
 
 use finality_core::head::{HeadReport, Mode, Source, Status, hex_number};
 use finality_sidecar::{
-    api::{self, ApiState, Phase, StatusSource, events::Streams, server},
-    history::{History, Positions, Sample},
+    api::{
+        self, ApiState, Phase,
+        events::Streams,
+        history::{History, Positions, Sample},
+        server,
+        status::StatusSource,
+    },
     telemetry::Metrics,
 };
 use jiff::Timestamp;

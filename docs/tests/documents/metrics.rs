@@ -8,10 +8,7 @@ use std::{
 };
 
 use finality_core::head::{Source, Status};
-use finality_sidecar::{
-    telemetry::metrics::{BatchResult, Metrics, Outcome, QueryFault, Target},
-    verifier::CatchUp,
-};
+use finality_sidecar::telemetry::metrics::{BatchResult, Metrics, Outcome, QueryFault, Target};
 use regex::Regex;
 use serde_json::Value;
 
@@ -40,12 +37,7 @@ fn sidecar(exported: &mut Exported) {
     metrics.node_finalized(Some(2));
     metrics.l1_finalized(1);
     metrics.hotshot_heights(4, 5);
-    metrics.catch_up(Some(CatchUp {
-        blocks_left: 1,
-        percent: 1.0,
-        blocks_per_second: Some(1.0),
-        seconds_left: Some(1),
-    }));
+    metrics.catch_up(Some((0.5, Some(1))));
     metrics.batch(BatchResult::Confirmed);
     metrics.rejected("signature", 1);
     metrics.tick(Duration::ZERO);

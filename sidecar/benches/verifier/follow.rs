@@ -15,11 +15,10 @@ use finality_sidecar::{
     node::Node,
     redact::SecretUrl,
     rollup::op::Op,
-    status::StatusBoard,
     store::FileStore,
     telemetry::{Metrics, metrics::Target},
     upstream::{Upstream, UpstreamOptions},
-    verifier::{Budget, Options, Verifier},
+    verifier::{Board, Budget, Options, Verifier},
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -84,7 +83,7 @@ pub(crate) async fn run(url: &str, target: u64, steady: u64, interval: Duration)
     let metrics = Metrics::new();
     let store = FileStore::open(&folder.path().join("store.json")).unwrap();
     let (keeper, mut head) = HeadKeeper::new(store, metrics.clone());
-    let board = Arc::new(StatusBoard::new(head.clone(), metrics.clone(), Vec::new));
+    let board = Arc::<Board>::default();
     let upstream = |target, path| upstream(url, target, path, &metrics);
     let query = QueryServices::new(vec![upstream(Target::Query, "hotshot")], 0, metrics.clone());
     let verifier = Verifier::new(

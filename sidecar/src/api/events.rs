@@ -17,7 +17,7 @@ use finality_core::head::HeadReport;
 use futures::stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::{ApiState, Phase, StatusSource, error};
+use super::{ApiState, Phase, error, status::StatusSource};
 
 /// The longest pause between two events. A client that hears nothing for several of these has lost
 /// the sidecar.

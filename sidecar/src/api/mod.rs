@@ -17,9 +17,11 @@
 pub mod events;
 mod head;
 mod health;
+pub mod history;
 mod page;
 mod query;
 pub mod server;
+pub mod status;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -40,23 +42,10 @@ use serde_json::json;
 use tokio::sync::watch;
 use tracing::{Instrument, field};
 
-use crate::{
-    history::{self, History},
-    telemetry::{Metrics, traces},
-};
+use crate::telemetry::{Metrics, traces};
 use events::Streams;
-
-/// What the API asks about the sidecar beside the head.
-pub trait StatusSource: Send + Sync {
-    /// The body of `/v1/status`, an object.
-    fn status(&self) -> serde_json::Value;
-    /// In words: why there is no head, or why it stands still.
-    fn reason(&self) -> String;
-    /// Whether the verifier still does its rounds.
-    fn verifier_alive(&self) -> bool;
-    /// Whether the last write of the store succeeded.
-    fn store_writable(&self) -> bool;
-}
+use history::History;
+use status::StatusSource;
 
 /// How far the sidecar is on its way down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,9 +102,9 @@ const PATHS: [&str; 9] = [
 pub fn router(state: ApiState) -> Router {
     Router::new()
         .route(HEAD_PATH, get(head::head))
-        .route("/v1/status", get(status))
+        .route("/v1/status", get(report_status))
         .route("/v1/events", get(events::events))
-        .route("/v1/history", get(history))
+        .route("/v1/history", get(report_history))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/healthz", get(health::readyz))
@@ -132,11 +121,11 @@ fn error(code: StatusCode, error: &str, reason: &str) -> Response {
     (code, Json(json!({ "error": error, "reason": reason }))).into_response()
 }
 
-async fn status(State(state): State<ApiState>) -> Response {
+async fn report_status(State(state): State<ApiState>) -> Response {
     Json(state.status.status()).into_response()
 }
 
-async fn history(State(state): State<ApiState>) -> Response {
+async fn report_history(State(state): State<ApiState>) -> Response {
     let interval = history::INTERVAL.as_secs();
     Json(json!({ "interval_seconds": interval, "samples": state.history.snapshot() }))
         .into_response()

@@ -13,20 +13,18 @@ use tokio::{
 
 use super::{exit::Failure, flags::SettingFlags, open_files};
 use crate::{
-    api::{self, ApiState, Phase, events::Streams, server},
+    api::{self, ApiState, Phase, events::Streams, history::History, server, status::StatusReader},
     config::Config,
     espresso::QueryServices,
     head::{HeadKeeper, PublishedHead},
-    history::History,
     l1::L1,
     node::Node,
     redact::SecretUrl,
     rollup::op::Op,
-    status::StatusBoard,
     store::{FileStore, Store},
     telemetry::{Metrics, Traces, log, metrics::Target},
     upstream::{Failover, Upstream, UpstreamOptions},
-    verifier,
+    verifier::{self, Board},
 };
 
 /// Runs the command until a signal comes or the verifier ends.
@@ -81,7 +79,7 @@ pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
 /// The verifier at work, and what it tells.
 struct Verifier {
     head: PublishedHead,
-    board: Arc<StatusBoard>,
+    status: Arc<StatusReader>,
     /// Ends after the stop signal, or earlier with an error that trying again does not mend.
     task: JoinHandle<anyhow::Result<()>>,
 }
@@ -98,10 +96,11 @@ async fn serve(config: Config, store: FileStore, level: log::Level) -> anyhow::R
     let (stop, stopped) = watch::channel(false);
     let mut verifier = start_verifier(&config, store, &metrics, stopped)?;
     let history = Arc::new(History::default());
-    tokio::spawn(Arc::clone(&history).record(Arc::clone(&verifier.board)));
+    let status = Arc::clone(&verifier.status);
+    tokio::spawn(Arc::clone(&history).record(move || status.positions()));
     let state = ApiState {
         head: verifier.head.clone(),
-        status: verifier.board.clone(),
+        status: verifier.status.clone(),
         history,
         streams: Streams::new(config.max_connections),
         metrics,
@@ -226,16 +225,17 @@ fn start_verifier(
     let dependencies = [execution.clone(), consensus.clone(), l1.clone()];
     let services = query.clone();
     let (keeper, head) = HeadKeeper::new(store, metrics.clone());
-    let board = Arc::new(StatusBoard::new(head.clone(), metrics.clone(), move || {
+    let board = Arc::new(Board::default());
+    let status = StatusReader::new(Arc::clone(&board), head.clone(), metrics.clone(), move || {
         dependencies.iter().flat_map(Failover::reports).chain(services.reports()).collect()
-    }));
+    });
     let verifier = verifier::Verifier::new(
         Op::default(),
         Node::new(execution, consensus),
         L1::new(l1),
         move |namespace| query.with_namespace(namespace),
         keeper,
-        Arc::clone(&board),
+        board,
         metrics.clone(),
         verifier::Options {
             interval: config.verification_interval,
@@ -247,5 +247,5 @@ fn start_verifier(
         },
     );
     let task = tokio::spawn(async move { Ok(verifier.run(stopped).await?) });
-    Ok(Verifier { head, board, task })
+    Ok(Verifier { head, status: Arc::new(status), task })
 }

@@ -15,8 +15,6 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use crate::verifier::CatchUp;
-
 /// The head as the gauges show it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HeadFacts {
@@ -34,7 +32,7 @@ pub(super) struct Facts {
     pub(super) node_finalized: Option<u64>,
     pub(super) l1_finalized: Option<u64>,
     pub(super) hotshot: Option<(u64, u64)>,
-    pub(super) catch_up: Option<CatchUp>,
+    pub(super) catch_up: Option<(f64, Option<u64>)>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -123,14 +121,14 @@ impl Collector for Gauges {
                 lag(latest, head.number),
             )?;
         }
-        if let Some(catch_up) = facts.catch_up {
+        if let Some((done, seconds_left)) = facts.catch_up {
             gauge(
                 &mut encoder,
                 "hotshot_catch_up_ratio",
                 "How much of a long way to HotShot's tip is done; absent when there is none",
-                catch_up.percent / 100.0,
+                done,
             )?;
-            if let Some(left) = catch_up.seconds_left {
+            if let Some(left) = seconds_left {
                 gauge_with_unit(
                     &mut encoder,
                     "hotshot_catch_up_remaining",

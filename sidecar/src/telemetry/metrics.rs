@@ -16,7 +16,6 @@ use super::{
     gauges::{Gauges, HeadFacts},
     process::Process,
 };
-use crate::verifier::CatchUp;
 
 /// What became of a batch that was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -361,8 +360,9 @@ impl Metrics {
         self.0.rejected.get_or_create(&ReasonLabel { reason }).inc_by(count);
     }
 
-    /// How far a long catch-up with HotShot is, if one is under way.
-    pub fn catch_up(&self, catch_up: Option<CatchUp>) {
+    /// How far a long catch-up with HotShot is, if one is under way: the part of the way that is
+    /// done, from 0 to 1, and the seconds left, if known.
+    pub fn catch_up(&self, catch_up: Option<(f64, Option<u64>)>) {
         self.0.gauges.facts().catch_up = catch_up;
     }
 
@@ -471,12 +471,7 @@ mod tests {
         metrics.hotshot_heights(7, 9);
         metrics.batch(BatchResult::Mismatch);
         metrics.rejected("signature", 1);
-        metrics.catch_up(Some(CatchUp {
-            blocks_left: 30,
-            percent: 25.0,
-            blocks_per_second: Some(10.0),
-            seconds_left: Some(3),
-        }));
+        metrics.catch_up(Some((0.25, Some(3))));
         metrics.tick(Duration::from_millis(20));
         metrics.reset("keys");
         metrics.contradiction();

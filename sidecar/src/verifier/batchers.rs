@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use alloy_primitives::Address;
 
-use super::{Candidates, ChainFacts, FeedSource, L1Source, L1View, NodeSource, Verifier, Waiting};
+use super::{
+    Candidates, ChainFacts, FeedSource, L1Source, L1View, NodeSource, Verifier, Waiting,
+    findings::BatcherFindings,
+};
 use crate::{
     batchers::{Authority, BatcherSource, BatcherTenure},
     eth::BlockId,
     head::Settled,
     l1::State,
     rollup::Rollup,
-    status::BatcherFindings,
 };
 
 /// What is known of the batchers.

@@ -1,9 +1,10 @@
 //! Which chain it is, and whether the store, the node, op-node and L1 agree on that.
 
-use super::{ChainFacts, FeedSource, L1Source, NodeSource, Stop, Verifier, Waiting};
+use super::{
+    ChainFacts, FeedSource, L1Source, NodeSource, Stop, Verifier, Waiting, findings::Chain,
+};
 use crate::{
     rollup::Rollup,
-    status::Chain,
     store::{Identity, StoreError},
     upstream::UpstreamError,
 };

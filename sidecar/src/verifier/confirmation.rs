@@ -9,14 +9,13 @@ use tokio::time::Instant;
 
 use super::{
     ChainFacts, Choice, FeedSource, L1Source, L1View, NodeSource, OriginVerdict, Position, Stop,
-    Verifier, Waiting, choose,
+    Verifier, Waiting, choose, findings::Mismatch,
 };
 use crate::{
     espresso::commitment,
     head::Settled,
     node::Block,
     rollup::{Batch, Difference, Facts, Rollup},
-    status::Mismatch,
     telemetry::metrics::BatchResult,
     upstream::UpstreamError,
 };

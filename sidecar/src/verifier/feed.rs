@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::{
     FeedSource, L1Source, NodeSource, Verifier, Waiting,
+    findings::NewestBlock,
     intake::{self, Intake},
     progress::Progress,
     read_ahead::{Range, ReadAhead},
 };
-use crate::{rollup::Rollup, status::NewestBlock, upstream::UpstreamError};
+use crate::{rollup::Rollup, upstream::UpstreamError};
 
 /// The feed and how far it was read.
 #[derive(Debug)]
@@ -114,7 +115,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let Some(feed) = &mut self.feed else { return };
         let Some(height) = feed.height else { return };
         let catch_up = feed.progress.observe(feed.cursor, height, tokio::time::Instant::now());
-        self.metrics.catch_up(catch_up);
+        self.metrics
+            .catch_up(catch_up.map(|catch_up| (catch_up.percent / 100.0, catch_up.seconds_left)));
         self.board.update(|findings| findings.hotshot.catch_up = catch_up);
     }
 

@@ -6,10 +6,9 @@ use jiff::Timestamp;
 use super::{
     ChainFacts, FeedSource, L1Source, L1View, NodeSource, Stop, Verifier, Waiting,
     admission::{self, Refused},
+    findings::Contradiction,
 };
-use crate::{
-    eth::BlockId, head::Settled, rollup::Rollup, status::Contradiction, store::StoreError,
-};
+use crate::{eth::BlockId, head::Settled, rollup::Rollup, store::StoreError};
 
 /// The last reading of the node's `finalized`, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

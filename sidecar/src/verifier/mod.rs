@@ -13,6 +13,7 @@ mod choice;
 mod confirmation;
 mod feed;
 mod finality;
+pub mod findings;
 mod intake;
 mod progress;
 mod read_ahead;
@@ -31,7 +32,6 @@ use crate::{
     head::{HeadKeeper, Settled},
     node::RollupConfig,
     rollup::Rollup,
-    status::StatusBoard,
     store::StoreError,
     telemetry::{Metrics, metrics::BatchResult},
 };
@@ -41,6 +41,7 @@ use finality::FinalityReading;
 
 pub use candidates::{Budget, Candidates, Dropped, Position};
 pub use choice::{Choice, L1View, OriginVerdict, choose, is_possible_child};
+pub use findings::{Board, Findings};
 pub use progress::CatchUp;
 pub use sources::{FeedSource, L1Source, NodeSource};
 pub use waiting::Waiting;
@@ -87,7 +88,7 @@ pub struct Verifier<R: Rollup, N, L, F> {
     open_feed: Box<dyn Fn(u32) -> F + Send + Sync>,
     options: Options,
     keeper: HeadKeeper,
-    board: Arc<StatusBoard>,
+    board: Arc<Board>,
     metrics: Metrics,
     chain: Option<ChainFacts>,
     /// Where verification starts while there is no head: genesis.
@@ -119,7 +120,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         l1: L,
         open_feed: impl Fn(u32) -> F + Send + Sync + 'static,
         keeper: HeadKeeper,
-        board: Arc<StatusBoard>,
+        board: Arc<Board>,
         metrics: Metrics,
         options: Options,
     ) -> Self {
@@ -249,7 +250,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             findings.lag = head.zip(self.node_latest).map(|(head, latest)| {
                 let blocks = latest.saturating_sub(head.number);
                 let seconds = blocks.saturating_mul(block_time.unwrap_or_default());
-                crate::status::Lag { blocks, seconds }
+                findings::Lag { blocks, seconds }
             });
             findings.last_round = Some(Timestamp::now());
             findings.rounds += 1;

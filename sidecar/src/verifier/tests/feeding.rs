@@ -228,7 +228,6 @@ async fn ranges_fetched_ahead_are_asked_for_once_and_end_at_the_tip() {
 
 #[tokio::test]
 async fn a_verifier_that_is_told_to_stop_stops_and_says_so() {
-    use crate::api::StatusSource;
     let world = World::new(5);
     let runner = world.verifier(&MemoryStore::default());
     let (stop, stopped) = tokio::sync::watch::channel(false);

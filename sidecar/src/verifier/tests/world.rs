@@ -20,11 +20,10 @@ use crate::{
     },
     node::{Block, Genesis, L1Ref, L2Ref, RollupConfig, SyncStatus, Transaction},
     rollup::{Batch, Difference, Facts, Rejected, Rollup},
-    status::StatusBoard,
     store::memory::MemoryStore,
     telemetry::Metrics,
     upstream::UpstreamError,
-    verifier::{Budget, FeedSource, L1Source, NodeSource, Options, Round, Verifier},
+    verifier::{Board, Budget, FeedSource, L1Source, NodeSource, Options, Round, Verifier},
 };
 
 pub(super) const CHAIN_ID: u64 = 77;
@@ -249,7 +248,7 @@ impl World {
         change(&mut options);
         let metrics = Metrics::new();
         let (keeper, head) = HeadKeeper::new(store.reopen(), metrics.clone());
-        let board = Arc::new(StatusBoard::new(head.clone(), metrics.clone(), Vec::new));
+        let board = Arc::<Board>::default();
         let world = self.clone();
         let verifier = Verifier::new(
             TestRollup::default(),
@@ -269,7 +268,7 @@ impl World {
 pub(super) struct Runner {
     pub(super) verifier: Verifier<TestRollup, World, World, World>,
     pub(super) head: PublishedHead,
-    pub(super) board: Arc<StatusBoard>,
+    pub(super) board: Arc<Board>,
     pub(super) metrics: Metrics,
     highest: u64,
 }
@@ -309,8 +308,7 @@ impl Runner {
     }
 
     pub(super) fn reason(&self) -> String {
-        use crate::api::StatusSource;
-        self.board.reason()
+        self.board.waiting().to_string()
     }
 }
 

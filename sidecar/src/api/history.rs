@@ -10,8 +10,6 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeTuple};
 use tokio::time::MissedTickBehavior;
 
-use crate::status::StatusBoard;
-
 /// Time between two samples.
 pub const INTERVAL: Duration = Duration::from_secs(5);
 /// How many samples are kept: an hour of them.
@@ -82,13 +80,13 @@ impl History {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a sample of the board in each interval, for ever.
-    pub async fn record(self: Arc<Self>, board: Arc<StatusBoard>) {
+    /// Takes a sample in each interval, forever.
+    pub async fn record(self: Arc<Self>, positions: impl Fn() -> Positions) {
         let mut clock = tokio::time::interval(INTERVAL);
         clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             clock.tick().await;
-            self.push(Sample { at: Timestamp::now(), positions: board.positions() });
+            self.push(Sample { at: Timestamp::now(), positions: positions() });
         }
     }
 }

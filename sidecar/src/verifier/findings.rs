@@ -1,4 +1,4 @@
-//! What `/v1/status` tells: everything an operator asks when the head stands still.
+//! What the verifier finds, for whoever reports it.
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
@@ -9,16 +9,8 @@ use alloy_primitives::{Address, B256};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{
-    api::StatusSource,
-    batchers::BatcherTenure,
-    eth::BlockId,
-    head::PublishedHead,
-    history::Positions,
-    telemetry::{Metrics, metrics::BatchResult},
-    upstream::DependencyReport,
-    verifier::{CatchUp, Waiting},
-};
+use super::{CatchUp, Waiting};
+use crate::{batchers::BatcherTenure, eth::BlockId};
 
 /// Positions and findings of the verifier.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -179,139 +171,59 @@ pub struct Contradiction {
     pub at: Timestamp,
 }
 
-/// What became of batches since the start, as in `espresso_verifier_batches_total`.
-#[derive(Debug, Clone, Copy, Serialize)]
-struct BatchCounts {
-    confirmed: u64,
-    mismatch: u64,
-    undecided: u64,
-    skipped: u64,
-}
-
-impl BatchCounts {
-    fn read(metrics: &Metrics) -> Self {
-        Self {
-            confirmed: metrics.batches(BatchResult::Confirmed),
-            mismatch: metrics.batches(BatchResult::Mismatch),
-            undecided: metrics.batches(BatchResult::Undecided),
-            skipped: metrics.batches(BatchResult::Skipped),
-        }
-    }
-}
-
-type Dependencies = Box<dyn Fn() -> Vec<DependencyReport> + Send + Sync>;
-
-/// Where the verifier writes its findings and the API reads them.
-pub struct StatusBoard {
+/// Where the verifier writes what it finds. Others read it.
+#[derive(Debug)]
+pub struct Board {
     findings: Mutex<Findings>,
     waiting: Mutex<Waiting>,
-    head: PublishedHead,
-    dependencies: Dependencies,
-    metrics: Metrics,
-    started_at: Timestamp,
     alive: AtomicBool,
 }
 
-impl std::fmt::Debug for StatusBoard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StatusBoard").field("findings", &self.findings).finish_non_exhaustive()
-    }
-}
-
-#[derive(Serialize)]
-struct Report<'a> {
-    /// When this was said, and when the process began.
-    at: Timestamp,
-    started_at: Timestamp,
-    reason: String,
-    head: Option<&'a finality_core::head::HeadReport>,
-    #[serde(flatten)]
-    findings: &'a Findings,
-    batches: BatchCounts,
-    dependencies: Vec<DependencyReport>,
-    build: &'a str,
-}
-
-impl StatusBoard {
-    /// A board for a head, the metrics that are shown too, and how to ask the dependencies how they
-    /// are.
-    pub fn new(
-        head: PublishedHead,
-        metrics: Metrics,
-        dependencies: impl Fn() -> Vec<DependencyReport> + Send + Sync + 'static,
-    ) -> Self {
+impl Default for Board {
+    fn default() -> Self {
         Self {
             findings: Mutex::default(),
             waiting: Mutex::new(Waiting::Starting),
-            head,
-            dependencies: Box::new(dependencies),
-            metrics,
-            started_at: Timestamp::now(),
             alive: AtomicBool::new(true),
         }
     }
+}
 
-    /// Changes the findings.
-    pub fn update(&self, change: impl FnOnce(&mut Findings)) {
-        change(&mut self.findings());
-    }
-
+impl Board {
     /// A copy of the findings.
     #[must_use]
     pub fn snapshot(&self) -> Findings {
         self.findings().clone()
     }
 
-    /// Where head and node stand.
+    /// What the verifier waits for.
     #[must_use]
-    pub fn positions(&self) -> Positions {
-        let head = self.head.borrow().as_ref().map(|head| head.number);
-        let node = &self.findings().node;
-        Positions { head, latest: node.latest, finalized: node.finalized.map(|block| block.number) }
+    pub fn waiting(&self) -> Waiting {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the verifier still does its rounds.
+    #[must_use]
+    pub fn verifier_alive(&self) -> bool {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    /// Changes the findings.
+    pub(super) fn update(&self, change: impl FnOnce(&mut Findings)) {
+        change(&mut self.findings());
     }
 
     /// Says what the verifier waits for.
-    pub fn waits(&self, waiting: Waiting) {
+    pub(super) fn waits(&self, waiting: Waiting) {
         *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
     }
 
     /// Says that the verifier has ended.
-    pub fn verifier_ended(&self) {
+    pub(super) fn verifier_ended(&self) {
         self.alive.store(false, Ordering::Relaxed);
     }
 
     fn findings(&self) -> MutexGuard<'_, Findings> {
         self.findings.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl StatusSource for StatusBoard {
-    fn status(&self) -> serde_json::Value {
-        let head = self.head.borrow().clone();
-        let findings = self.snapshot();
-        let report = Report {
-            at: Timestamp::now(),
-            started_at: self.started_at,
-            reason: self.reason(),
-            head: head.as_deref(),
-            findings: &findings,
-            batches: BatchCounts::read(&self.metrics),
-            dependencies: (self.dependencies)(),
-            build: finality_core::build::LINE,
-        };
-        serde_json::to_value(report)
-            .unwrap_or_else(|error| serde_json::json!({"error": error.to_string()}))
-    }
-
-    fn reason(&self) -> String {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).to_string()
-    }
-
-    fn verifier_alive(&self) -> bool {
-        self.alive.load(Ordering::Relaxed)
-    }
-
-    fn store_writable(&self) -> bool {
-        self.findings().last_store_error.is_none()
     }
 }

@@ -1,0 +1,129 @@
+//! The body of `/v1/status`: everything an operator asks when the head stands still.
+
+use std::{fmt, sync::Arc};
+
+use finality_core::head::HeadReport;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::history::Positions;
+use crate::{
+    head::PublishedHead,
+    telemetry::{Metrics, metrics::BatchResult},
+    upstream::DependencyReport,
+    verifier::{Board, Findings},
+};
+
+/// What the API asks about the sidecar beside the head.
+pub trait StatusSource: Send + Sync {
+    /// The body of `/v1/status`, an object.
+    fn status(&self) -> serde_json::Value;
+    /// In words: why there is no head, or why it stands still.
+    fn reason(&self) -> String;
+    /// Whether the verifier still does its rounds.
+    fn verifier_alive(&self) -> bool;
+    /// Whether the last write of the store succeeded.
+    fn store_writable(&self) -> bool;
+}
+
+/// What became of batches since the start, as in `espresso_verifier_batches_total`.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct BatchCounts {
+    confirmed: u64,
+    mismatch: u64,
+    undecided: u64,
+    skipped: u64,
+}
+
+impl BatchCounts {
+    fn read(metrics: &Metrics) -> Self {
+        Self {
+            confirmed: metrics.batches(BatchResult::Confirmed),
+            mismatch: metrics.batches(BatchResult::Mismatch),
+            undecided: metrics.batches(BatchResult::Undecided),
+            skipped: metrics.batches(BatchResult::Skipped),
+        }
+    }
+}
+
+type Dependencies = Box<dyn Fn() -> Vec<DependencyReport> + Send + Sync>;
+
+/// The status of a verifier, its head and its dependencies.
+pub struct StatusReader {
+    board: Arc<Board>,
+    head: PublishedHead,
+    metrics: Metrics,
+    dependencies: Dependencies,
+    started_at: Timestamp,
+}
+
+impl fmt::Debug for StatusReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StatusReader").field("board", &self.board).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    /// When this was said, and when the process began.
+    at: Timestamp,
+    started_at: Timestamp,
+    reason: String,
+    head: Option<&'a HeadReport>,
+    #[serde(flatten)]
+    findings: &'a Findings,
+    batches: BatchCounts,
+    dependencies: Vec<DependencyReport>,
+    build: &'a str,
+}
+
+impl StatusReader {
+    /// Reads the verifier's board and head, the metrics that are shown too, and the dependencies.
+    pub fn new(
+        board: Arc<Board>,
+        head: PublishedHead,
+        metrics: Metrics,
+        dependencies: impl Fn() -> Vec<DependencyReport> + Send + Sync + 'static,
+    ) -> Self {
+        let dependencies = Box::new(dependencies);
+        Self { board, head, metrics, dependencies, started_at: Timestamp::now() }
+    }
+
+    /// Where head and node stand.
+    #[must_use]
+    pub fn positions(&self) -> Positions {
+        let head = self.head.borrow().as_ref().map(|head| head.number);
+        let node = self.board.snapshot().node;
+        Positions { head, latest: node.latest, finalized: node.finalized.map(|block| block.number) }
+    }
+}
+
+impl StatusSource for StatusReader {
+    fn status(&self) -> serde_json::Value {
+        let head = self.head.borrow().clone();
+        let report = Report {
+            at: Timestamp::now(),
+            started_at: self.started_at,
+            reason: self.reason(),
+            head: head.as_deref(),
+            findings: &self.board.snapshot(),
+            batches: BatchCounts::read(&self.metrics),
+            dependencies: (self.dependencies)(),
+            build: finality_core::build::LINE,
+        };
+        serde_json::to_value(report)
+            .unwrap_or_else(|error| serde_json::json!({"error": error.to_string()}))
+    }
+
+    fn reason(&self) -> String {
+        self.board.waiting().to_string()
+    }
+
+    fn verifier_alive(&self) -> bool {
+        self.board.verifier_alive()
+    }
+
+    fn store_writable(&self) -> bool {
+        self.board.snapshot().last_store_error.is_none()
+    }
+}
