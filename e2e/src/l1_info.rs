@@ -92,8 +92,9 @@ fn source_hash(domain: u64, origin: &L1Block, index: u64) -> B256 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::Value;
+
+    use super::*;
 
     #[test]
     fn layout_agrees_with_the_vectors() {

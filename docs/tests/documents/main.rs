@@ -11,10 +11,10 @@
 
 mod blocks;
 mod commands;
+mod form;
 mod links;
 mod metrics;
 mod page;
-mod twice;
 mod watching;
 
 /// Fails with all that is wrong, not only the first.

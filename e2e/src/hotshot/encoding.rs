@@ -58,8 +58,9 @@ fn little_endian(number: usize) -> [u8; 4] {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::Value;
+
+    use super::*;
 
     #[test]
     fn tagged_base64_agrees_with_the_vectors() {

@@ -359,8 +359,10 @@ fn remember_id(id: &mut Option<Vec<u8>>, shown: Option<Id>, window: Window<'_>) 
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Rewriter, Rules};
-    use super::*;
+    use super::{
+        super::{Rewriter, Rules},
+        *,
+    };
 
     #[test]
     fn a_body_beyond_all_measure_passes_only_without_a_tag() {

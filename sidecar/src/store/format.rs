@@ -221,10 +221,11 @@ fn read(mut file: OurFile) -> Result<StateFile, FormatError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::testing, *};
     use jiff::Timestamp;
     use proptest::prelude::*;
     use serde_json::Value;
+
+    use super::{super::testing, *};
 
     fn vectors() -> Value {
         serde_json::from_str(include_str!("../../testdata/store_files.json")).unwrap()

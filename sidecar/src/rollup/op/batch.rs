@@ -50,7 +50,8 @@ enum Form {
     Text,
 }
 
-/// The fields of an Ethereum header in their order, up to Prague (go-ethereum, `core/types/block.go`).
+/// The fields of an Ethereum header in their order, up to Prague (go-ethereum,
+/// `core/types/block.go`).
 /// Fields that a later fork appends may have any form.
 const HEADER_FIELDS: [(&str, Form); 21] = [
     ("parent hash", Form::Fixed(32)),
