@@ -1,4 +1,4 @@
-//! Tells the crate which commit and target it is built from.
+//! Passes the git commit and the target to the crate.
 
 use std::{path::Path, process::Command};
 
@@ -9,7 +9,7 @@ fn git(arguments: &[&str]) -> Option<String> {
 }
 
 fn main() {
-    // `FINALITY_COMMIT` is for builds without a repository, such as images.
+    // Builds without a repository, such as container images, set `FINALITY_COMMIT`.
     println!("cargo:rerun-if-env-changed=FINALITY_COMMIT");
     println!("cargo:rerun-if-changed=build.rs");
     if let Some(folder) = git(&["rev-parse", "--absolute-git-dir"]) {

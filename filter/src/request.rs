@@ -324,7 +324,7 @@ impl Request {
                 Action::Continue
             }
             Inspection::Tagged(tagged) => on_tags(self, &body, &tagged),
-            Inspection::Refused(denied) => self.refuse(&denied.refusal, &denied.body(&body)),
+            Inspection::Refused(denied) => self.refuse(&denied.refusal, &denied.refuse(&body)),
         }
     }
 

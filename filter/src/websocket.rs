@@ -89,7 +89,7 @@ impl WebSocket {
                     Err(reason) => {
                         let refusal = Refusal::NoHead(reason);
                         plugin.metrics.refused(refusal.reason());
-                        let unknown = tagged.unknown(payload, &refusal);
+                        let unknown = tagged.unknown_calls(payload, &refusal);
                         // Nobody waits for answers to notifications.
                         if !unknown.is_empty() {
                             message.write(&unknown, out);

@@ -1,8 +1,7 @@
-//! What the rewriter costs by the shape of the body, beside a `serde_json` round trip of the same
-//! body.
+//! The cost of the rewriter for bodies of different shapes, compared with a `serde_json` round trip.
 //!
 //! `cargo bench -p finality-core`
-#![allow(missing_docs, clippy::panic, reason = "criterion's macros write undocumented items")]
+#![allow(missing_docs, clippy::panic, reason = "criterion's macros generate undocumented items")]
 
 use std::{convert::Infallible, hint::black_box};
 
@@ -11,7 +10,7 @@ use finality_core::rewrite::{Inspection, Rewriter, Rules, Scope};
 
 const HEAD: u64 = 0x0123_4567;
 
-/// A call of about 120 bytes, or of about `padding` more.
+/// A call of about 120 bytes plus `padding`.
 fn call(id: usize, block: &str, padding: usize) -> String {
     let address = format!("0x{:040x}", id * 0x9e37_79b9);
     let data = "0".repeat(padding);
@@ -25,7 +24,7 @@ fn call(id: usize, block: &str, padding: usize) -> String {
     }
 }
 
-/// A batch in which the first `tagged` of every two calls bear a tag.
+/// A batch of calls, every other one of which has a tag if `tagged`.
 fn batch(calls: usize, tagged: bool) -> String {
     let block = |id: usize| if tagged && id.is_multiple_of(2) { "espresso" } else { "latest" };
     let calls: Vec<String> = (0..calls).map(|id| call(id, block(id), 74)).collect();
@@ -40,7 +39,7 @@ fn rewrite(rewriter: &Rewriter, body: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Passes the body in chunks as they come from a proxy's connection, and writes what changes.
+/// Streams the body in chunks of the size that a proxy reads, and writes what changes.
 fn stream(rewriter: &Rewriter, body: &[u8], out: &mut Vec<u8>) -> usize {
     const CHUNK: usize = 64 * 1024;
     let mut stream = rewriter.stream();
@@ -48,8 +47,8 @@ fn stream(rewriter: &Rewriter, body: &[u8], out: &mut Vec<u8>) -> usize {
     for chunk in body.chunks(CHUNK) {
         out.clear();
         match stream.push(chunk) {
-            Ok(passage) => {
-                let _ = passage.write(chunk, || Ok::<_, Infallible>(HEAD), out);
+            Ok(rewrite) => {
+                let _ = rewrite.write(chunk, || Ok::<_, Infallible>(HEAD), out);
             }
             Err(refusal) => panic!("{refusal:?}"),
         }

@@ -1,10 +1,10 @@
-//! The identity of this build, the same in every artifact: `--version`, first log line, metric.
+//! Build identity, the same in every artifact: `--version`, the first log line, metrics.
 
-/// The version of the workspace.
+/// Version of the workspace, such as `0.1.0`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The commit it was built from, abbreviated, or `unknown`.
+/// Abbreviated hash of the git commit, or `unknown` for a build outside a repository.
 pub const COMMIT: &str = env!("FINALITY_COMMIT");
-/// The target triple it was built for.
+/// Target triple, such as `x86_64-unknown-linux-gnu`.
 pub const TARGET: &str = env!("FINALITY_TARGET");
 /// Version, commit and target in one line.
 pub const LINE: &str = concat!(

@@ -1,17 +1,16 @@
 //! The head: the block number that finality tags become, and how it travels from sidecar to filter.
 //!
-//! Everything that carries a head takes the maximum; nothing assigns. [`HeadReport`] is the answer
-//! of `GET /v1/head`, [`HeadQuery`] its query. The wire is stable: members may be added, never
-//! changed.
+//! [`HeadReport`] is the response of `GET /v1/head`, [`HeadQuery`] its query. The wire format is
+//! stable: members may be added, never changed or removed.
 //!
-//! A number and a status travel together but follow different rules: the number takes the maximum
-//! of all that was heard, the status is what was heard last.
+//! The number and the status travel together but follow different rules: the number is the maximum
+//! of all reports, the status is that of the latest one.
 //!
 //! ```
 //! use finality_core::head::Status;
 //!
-//! let heard = [(100, Status::Ok), (102, Status::NodeBehind), (101, Status::Ok)];
-//! let head = heard.into_iter().reduce(|(known, _), (number, status)| (number.max(known), status));
+//! let reports = [(100, Status::Ok), (102, Status::NodeBehind), (101, Status::Ok)];
+//! let head = reports.into_iter().reduce(|(known, _), (number, status)| (number.max(known), status));
 //! assert_eq!(head, Some((102, Status::Ok)));
 //! ```
 
@@ -19,46 +18,45 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-/// Path of the head on the sidecar's HTTP API.
+/// Path of the head in the sidecar's HTTP API.
 pub const HEAD_PATH: &str = "/v1/head";
 
-/// Who settled the head's block.
+/// What confirmed the head's block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// The node's block equals the batch that HotShot confirmed.
     Espresso,
-    /// The node's `finalized` block: Ethereum has decided it.
+    /// The block is at or below the node's `finalized` block on Ethereum.
     Ethereum,
 }
 
-/// What carries the head forward since the sidecar started.
+/// What has advanced the head since the sidecar started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// No batch was confirmed since the start: the head follows the node's `finalized`.
+    /// No batch has been confirmed yet: the head follows the node's `finalized` block.
     Ethereum,
-    /// At least one batch was confirmed since the start.
+    /// At least one batch has been confirmed.
     Espresso,
 }
 
-/// Whether the node still has the head's block. A second fact beside the number: it may change
-/// either way.
+/// Whether the node still has the head's block. Unlike the number, it may change either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// The node's block at the head number has the verified hash, or nothing speaks against it yet.
+    /// The node's block at the head number has the verified hash, as far as is known.
     Ok,
-    /// The node's block at the head number has another hash than the verified one.
+    /// The node's block at the head number does not have the verified hash.
     Diverged,
     /// The node's latest block is below the head.
     NodeBehind,
-    /// The node has later blocks but not that one: the check is skipped.
+    /// The node has later blocks but has pruned this one: the hash cannot be checked.
     Pruned,
 }
 
 impl Status {
-    /// Each of them.
+    /// Every status.
     pub const ALL: [Self; 4] = [Self::Ok, Self::Diverged, Self::NodeBehind, Self::Pruned];
 
     /// The spelling on the wire.
@@ -77,7 +75,7 @@ impl Status {
     /// ```
     /// use finality_core::head::Status;
     ///
-    /// // A node that has thrown the block away still has the chain that it was on.
+    /// // A node that has pruned the block is still on the same chain.
     /// assert!(Status::Ok.is_usable() && Status::Pruned.is_usable());
     /// assert!(!Status::Diverged.is_usable() && !Status::NodeBehind.is_usable());
     /// ```
@@ -98,18 +96,18 @@ impl std::fmt::Display for Status {
 pub struct EspressoPosition {
     /// L2 block number.
     pub number: u64,
-    /// Height of the HotShot block that held the batch.
+    /// Height of the HotShot block that contains its batch.
     pub hotshot_height: u64,
 }
 
-/// The node's last admitted `finalized` block.
+/// The latest `finalized` block of the node that the sidecar accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EthereumPosition {
     /// L2 block number.
     pub number: u64,
 }
 
-/// The answer of `GET /v1/head`.
+/// The response of `GET /v1/head`.
 ///
 /// ```
 /// use finality_core::head::{HeadReport, Source, Status};
@@ -125,28 +123,29 @@ pub struct EthereumPosition {
 pub struct HeadReport {
     /// The head: the L2 block number that tags become.
     pub number: u64,
-    /// The same number as JSON-RPC writes it; see [`hex_number`].
+    /// The same number as a JSON-RPC quantity; see [`hex_number`].
     pub hex: String,
-    /// Hash of the head's block, `0x` and 64 digits; null while it is unknown (state taken over).
+    /// Hash of the head's block, `0x` and 64 hex digits. Null while it is unknown, which happens
+    /// after a head was imported without its hash.
     pub hash: Option<String>,
-    /// Who settled that block.
+    /// What confirmed that block.
     pub source: Source,
-    /// What carries the head forward.
+    /// What has advanced the head since the sidecar started.
     pub mode: Mode,
     /// Whether the node still has that block.
     pub status: Status,
-    /// The last block that Espresso confirmed since the start, if any.
+    /// The last block that Espresso confirmed since the sidecar started, if any.
     pub espresso: Option<EspressoPosition>,
-    /// The node's last admitted `finalized` block, if any.
+    /// The latest `finalized` block of the node that the sidecar accepted, if any.
     pub ethereum: Option<EthereumPosition>,
     /// The L2 chain id.
     pub chain_id: u64,
-    /// When number or status last changed, RFC 3339 in UTC.
+    /// When the number or the status last changed: RFC 3339, UTC.
     pub updated_at: String,
 }
 
-/// What the filter reads of a [`HeadReport`]. The other members are for people, and a later sidecar
-/// may say what this filter does not know.
+/// The members of a [`HeadReport`] that the filter reads. The others inform people, and a newer
+/// sidecar may use values there that this filter does not know.
 ///
 /// ```
 /// use finality_core::head::{ReportedHead, Status};
@@ -165,17 +164,17 @@ pub struct ReportedHead {
     pub chain_id: u64,
 }
 
-/// Why a text is not an acceptable [`HeadReport`].
+/// Why a response is not a valid [`HeadReport`].
 #[derive(Debug, Error)]
 pub enum HeadReportError {
-    /// Not JSON, or a member is missing or of the wrong type.
+    /// It is not JSON, or a member is missing or has the wrong type.
     #[error("not a head report: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// A member is missing or not what it must be.
-    #[error("not a head report: `{0}` is missing or wrong")]
+    /// A member is missing or has an invalid value.
+    #[error("not a head report: `{0}` is missing or invalid")]
     Member(&'static str),
-    /// `hex` and `number` name different blocks.
-    #[error("head report disagrees with itself: number {number}, hex {hex}")]
+    /// `hex` and `number` are different block numbers.
+    #[error("head report contradicts itself: number {number}, hex {hex}")]
     HexDiffers {
         /// The `number` member.
         number: u64,
@@ -185,10 +184,10 @@ pub enum HeadReportError {
 }
 
 impl HeadReport {
-    /// Reads the body of an answer of `GET /v1/head`. Unknown members are accepted.
+    /// Parses the body of a response of `GET /v1/head`. Unknown members are ignored.
     ///
     /// # Errors
-    /// [`HeadReportError`] when the body is malformed or disagrees with itself.
+    /// [`HeadReportError`] if the body is malformed or contradicts itself.
     pub fn parse(body: &[u8]) -> Result<Self, HeadReportError> {
         let report: Self = serde_json::from_slice(body)?;
         if report.hex == hex_number(report.number) {
@@ -200,11 +199,11 @@ impl HeadReport {
 }
 
 impl ReportedHead {
-    /// Reads an answer of `GET /v1/head`. By hand and not by a derived deserializer, which would
-    /// take a sixth of the module's size.
+    /// Reads a response of `GET /v1/head`. Written by hand, since a derived deserializer would make
+    /// the filter's module a sixth larger.
     ///
     /// # Errors
-    /// [`HeadReportError`] when the report is malformed or disagrees with itself.
+    /// [`HeadReportError`] if the report is malformed or contradicts itself.
     pub fn read(report: &Value) -> Result<Self, HeadReportError> {
         let member = |name| report.get(name).ok_or(HeadReportError::Member(name));
         let whole = |name| member(name)?.as_u64().ok_or(HeadReportError::Member(name));
@@ -222,17 +221,17 @@ impl ReportedHead {
     }
 }
 
-/// The body of a 503 of `GET /v1/head`: there is no head yet.
+/// The body of a 503 response of `GET /v1/head`: there is no head yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoHeadReport {
     /// Always `no_head`.
     pub error: String,
-    /// Why, in words for an operator.
+    /// Why, for the operator to read.
     pub reason: String,
 }
 
 impl NoHeadReport {
-    /// The value of `error`.
+    /// The only value of `error`.
     pub const ERROR: &'static str = "no_head";
 
     /// A report with the given reason.
@@ -244,9 +243,9 @@ impl NoHeadReport {
 
 /// The query of `GET /v1/head`.
 ///
-/// With `wait_seconds` above zero the sidecar answers as soon as the number is above `after` or the
-/// status differs from `status`, else after that time with the current head. Without `after` and
-/// `status` it answers at once.
+/// If `wait_seconds` is above zero, the sidecar responds as soon as the number exceeds `after` or
+/// the status differs from `status`, and with the current head once that time has passed. It
+/// responds immediately if neither `after` nor `status` is given.
 ///
 /// ```
 /// use finality_core::head::{HeadQuery, Status};
@@ -261,12 +260,12 @@ pub struct HeadQuery {
     pub after: Option<u64>,
     /// The status that the client already has.
     pub status: Option<Status>,
-    /// How long the sidecar may wait, in seconds.
+    /// Maximum time that the sidecar may wait before it responds, in seconds.
     pub wait_seconds: u64,
 }
 
 impl HeadQuery {
-    /// Path and query of the request, for instance `/v1/head?after=5&status=ok&wait=25s`.
+    /// Path and query of the request, such as `/v1/head?after=5&status=ok&wait=25s`.
     #[must_use]
     pub fn path(&self) -> String {
         let mut path = String::from(HEAD_PATH);
@@ -291,7 +290,7 @@ impl HeadQuery {
     }
 }
 
-/// A block number as JSON-RPC writes it: `0x` and lower-case hex without leading zeros.
+/// A block number as a JSON-RPC quantity: `0x` and lower-case hex digits without leading zeros.
 ///
 /// ```
 /// assert_eq!(finality_core::head::hex_number(0), "0x0");
@@ -304,8 +303,8 @@ pub fn hex_number(number: u64) -> String {
     text
 }
 
-/// [`hex_number`] at the end of a text. By hand, since each tagged request passes here: `format!`
-/// takes as long as the search for the tag.
+/// Appends [`hex_number`]. Written by hand because every tagged request pays for it: `format!` takes
+/// as long as the search for the tag.
 pub(crate) fn push_hex_number(text: &mut String, number: u64) {
     let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(1);
     let digit = |place: u32| {
@@ -321,7 +320,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_as_the_standard_library_does() {
+    fn hex_numbers_match_the_standard_library() {
         for shift in 0..64 {
             for number in
                 [1 << shift, (1 << shift) - 1, u64::MAX >> shift, 0x0123_4567_89ab_cdef >> shift]
@@ -341,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wire_form_of_the_design_is_read_and_written() {
+    fn the_documented_report_round_trips() {
         let report = HeadReport::parse(REPORT.as_bytes()).unwrap();
         assert_eq!(report.number, 12345);
         assert_eq!(report.espresso.unwrap().hotshot_height, 991);
@@ -355,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn every_status_is_spelled_alike_by_writer_and_reader() {
+    fn every_status_round_trips() {
         for status in Status::ALL {
             let spelled = format!("\"status\": {}", serde_json::to_string(&status).unwrap());
             let body = REPORT.replace(r#""status": "ok""#, &spelled);
@@ -364,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_that_disagrees_with_itself_is_refused() {
+    fn a_report_whose_hex_differs_from_its_number_is_rejected() {
         let body = REPORT.replace("0x3039", "0x3038");
         for error in [read(&body).unwrap_err(), HeadReport::parse(body.as_bytes()).unwrap_err()] {
             assert!(matches!(error, HeadReportError::HexDiffers { number: 12345, .. }));
@@ -372,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_refused() {
+    fn malformed_reports_are_rejected() {
         for body in ["null", "[]", "{}", r#"{"number":-1}"#, "\"no healthy upstream\""] {
             assert!(matches!(read(body), Err(HeadReportError::Member("number"))), "{body}");
             assert!(HeadReport::parse(body.as_bytes()).is_err(), "{body}");
@@ -392,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn the_query_names_only_what_is_known() {
+    fn the_query_omits_what_is_not_given() {
         assert_eq!(HeadQuery::default().path(), "/v1/head");
         let query =
             HeadQuery { after: Some(5), status: Some(Status::NodeBehind), wait_seconds: 25 };
@@ -400,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_minimal_lower_case_hex() {
+    fn hex_numbers_are_minimal_and_lower_case() {
         assert_eq!(hex_number(u64::MAX), "0xffffffffffffffff");
         assert_eq!(hex_number(0xABC), "0xabc");
     }

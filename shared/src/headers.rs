@@ -1,12 +1,14 @@
-//! HTTP header names that filter and sidecar exchange. All lower case, as HTTP/2 wants them.
+//! Names of the HTTP headers that the filter and the sidecar use, in lower case as HTTP/2 requires
+//! (RFC 9113, section 8.2).
 
-/// Set by the filter on the answers to requests that bear [`SIDECAR`]: a sidecar that sees it is
-/// reading its node through the filter.
+/// The filter sets it, with its version as the value, on responses to requests that carry
+/// [`SIDECAR`]. A sidecar that sees it is reading its own node through the filter.
 pub const FILTER: &str = "x-finality-filter";
 
-/// Set by the sidecar on every answer of its HTTP API, so that a client can tell the sidecar's own
-/// 503 from one that a proxy made up; and on every request to its node (see [`FILTER`]).
+/// The sidecar sets it, with its version as the value, on every response of its HTTP API, so that
+/// clients can tell its own 503 from a proxy's, and on every request to its node (see [`FILTER`]).
 pub const SIDECAR: &str = "x-finality-sidecar";
 
-/// Response header with the block number, in decimal, that the tags of a request became.
+/// Default name of the response header that holds the block number, in decimal, that replaced the
+/// tags of a request.
 pub const HEAD: &str = "x-finality-head";

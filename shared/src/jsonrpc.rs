@@ -1,14 +1,14 @@
-//! Writing a [`Refusal`] as the JSON-RPC answer that a client gets, or, where only the node can
-//! answer, as what makes the node refuse.
+//! Writes a [`Refusal`] as a JSON-RPC error for the client or, where only the node can respond, as a
+//! call that the node rejects.
 //!
-//! Ids are echoed as the bytes that came, so that big numbers and escapes survive.
+//! Ids are echoed byte for byte, so that big numbers and escapes survive.
 
 use crate::refusal::Refusal;
 
-/// The id of an answer to a request whose id is unknown.
+/// The id of an error for a request whose id is unknown (JSON-RPC 2.0, section 5).
 const NULL: &[u8] = b"null";
 
-/// One error object for the request with this id. `id` is the raw JSON of the id as it came.
+/// An error object for one request. `id` is the raw JSON of the request's id.
 ///
 /// ```
 /// use finality_core::{jsonrpc, refusal::{NoHead, Refusal}};
@@ -24,8 +24,8 @@ pub fn error(id: &[u8], refusal: &Refusal) -> Vec<u8> {
     one(id, &error_member(refusal))
 }
 
-/// One error object with the id `null`: for a body whose ids cannot be told, since it was not read,
-/// is not JSON or is beyond a limit.
+/// An error object with the id `null`, for a body whose ids are unknown because it was not read or
+/// is not JSON.
 ///
 /// ```
 /// use finality_core::{jsonrpc, refusal::Refusal};
@@ -38,16 +38,16 @@ pub fn error_without_id(refusal: &Refusal) -> Vec<u8> {
     error(NULL, refusal)
 }
 
-/// An array of error objects, one for each id, in order. No ids: an empty answer, since a batch of
-/// notifications is not answered.
+/// An array of error objects, one for each id, in order. Empty if there are no ids: a batch of
+/// notifications gets no response.
 #[must_use]
 pub fn errors<'a>(ids: impl IntoIterator<Item = &'a [u8]>, refusal: &Refusal) -> Vec<u8> {
     many(ids, &error_member(refusal))
 }
 
-/// What goes to the node in place of the refused request with this id, where the client cannot be
-/// answered from here: a call of a method that no node has, so that the node's own error (-32601)
-/// bears the id. The name of the method ends in the reason, since some nodes repeat it.
+/// A call of a method that no node has. It takes the place of a refused request where the client
+/// cannot be answered directly: the node's own error (-32601) then carries the id. The method name
+/// ends with the reason, which some nodes repeat in their error.
 ///
 /// ```
 /// use finality_core::{jsonrpc, refusal::{NoHead, Refusal}};
@@ -60,8 +60,8 @@ pub fn unknown_call(id: &[u8], refusal: &Refusal) -> Vec<u8> {
     one(id, &method_member(refusal))
 }
 
-/// An array of such calls, one for each id, in order. No ids: empty, since nobody waits for an
-/// answer.
+/// An array of [`unknown_call`]s, one for each id, in order. Empty if there are no ids: a batch of
+/// notifications gets no response.
 #[must_use]
 pub fn unknown_calls<'a>(ids: impl IntoIterator<Item = &'a [u8]>, refusal: &Refusal) -> Vec<u8> {
     many(ids, &method_member(refusal))
@@ -72,8 +72,8 @@ fn method_member(refusal: &Refusal) -> String {
 }
 
 fn error_member(refusal: &Refusal) -> String {
-    // A map of serde_json may be sorted or not, by features that others choose; the order here is
-    // fixed.
+    // Not serde_json's map: whether it keeps the order depends on a feature that any crate of the
+    // build may turn on.
     format!(
         r#""error":{{"code":{},"message":{},"data":{{"reason":{}}}}}"#,
         refusal.code(),
@@ -82,7 +82,7 @@ fn error_member(refusal: &Refusal) -> String {
     )
 }
 
-/// A JSON string. Writing one into memory does not fail.
+/// Quotes a text as a JSON string. Writing a string to memory cannot fail.
 fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned())
 }

@@ -1,22 +1,20 @@
-//! The pure core of Espresso finality for JSON-RPC.
+//! The pure core of Espresso finality for JSON-RPC: no I/O, no host calls, no clock.
 //!
-//! These live here, and nothing that does I/O, asks a host or reads a clock:
+//! - [`rewrite`] finds finality tags in a JSON-RPC body and replaces them with a block number.
+//! - [`methods`] knows where a block may appear in the parameters of each method, and which methods
+//!   are never rewritten.
+//! - [`head`] is the number that tags become, its status, and the `/v1/head` wire types shared by
+//!   the filter and the sidecar.
+//! - [`websocket`] splits what a WebSocket client sends into messages and frames them again.
+//! - [`refusal`] lists every reason to refuse a request, with its JSON-RPC code, HTTP status and
+//!   metric label; [`jsonrpc`] writes the answers.
 //!
-//! - [`rewrite`]: finding finality tags in a JSON-RPC body and splicing a block number in their
-//!   place;
-//! - [`methods`]: where a block may stand in the parameters of each method, and which methods are
-//!   never rewritten;
-//! - [`head`]: the number that the tags become, its order, and the `/v1/head` wire types on which
-//!   filter and sidecar agree;
-//! - [`websocket`]: what a client sends over a WebSocket connection, taken apart and put together
-//!   again;
-//! - [`refusal`]: every reason for which a request is refused, mapped in one place to JSON-RPC
-//!   code, HTTP status and metric name; [`jsonrpc`] writes it as an answer.
+//! Nothing here panics, whatever bytes it is given.
 //!
-//! Wrong layer? The Envoy filter is `finality-filter`; verification and the store are
+//! Wrong layer? The Envoy filter is `finality-filter`; verification and the store are in
 //! `finality-sidecar`.
 
-/// The examples of the README run as those of the documentation do.
+/// Compiles the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

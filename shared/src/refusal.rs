@@ -1,5 +1,4 @@
-//! Every reason for which a request is refused, and the one mapping to JSON-RPC code, HTTP status
-//! and metric name.
+//! Every reason to refuse a request, and its JSON-RPC code, HTTP status and metric label.
 
 use crate::head::Status;
 
@@ -10,59 +9,58 @@ use crate::head::Status;
 ///
 /// let refusal = Refusal::BatchTooLong { limit: 1000 };
 /// assert_eq!((refusal.code(), refusal.http_status(), refusal.reason()), (-32600, 413, "batch_too_long"));
-/// // The message names the setting.
+/// // The message names the setting to change.
 /// assert!(refusal.message().contains("max_batch_length"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// The body may hold a tag but is not valid JSON.
+    /// The body may contain a tag but is not valid JSON.
     Unparsable,
-    /// The body is longer than `max_body_bytes`.
+    /// The body exceeds `max_body_bytes`.
     BodyTooLarge {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// A batch with a tag has more elements than `max_batch_length`.
+    /// The body is a batch that contains a tag and has more than `max_batch_length` elements.
     BatchTooLong {
         /// The limit, in elements.
         limit: usize,
     },
-    /// A body with a tag is nested deeper than `max_depth`.
+    /// The body may contain a tag and is nested deeper than `max_depth`.
     TooDeep {
         /// The limit, in levels.
         limit: usize,
     },
-    /// More than `max_held_bytes` stand between a tag and the `method` of its request, in a body
-    /// that is rewritten while it passes.
+    /// In a body that is rewritten while it streams, more than `max_held_bytes` separate a tag from
+    /// the `method` of its request.
     HeldTooLong {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// A request with a tag has several `method` members that the rewriting rules treat
-    /// differently, so that it hangs on the node's choice whether the tag counts.
+    /// A request with a tag has several `method` members with different rewriting rules, and nodes
+    /// differ in which member they use.
     AmbiguousMethod,
-    /// The body is encoded (gzip, br, …), so that a tag could hide in it.
+    /// The body has a content encoding such as gzip, which could hide a tag.
     Encoded {
-        /// The content-encoding as it came.
+        /// The content encoding, as sent by the client.
         encoding: String,
     },
-    /// There is a tag but no head to replace it by.
+    /// The body contains a tag, but there is no usable head.
     NoHead(NoHead),
-    /// The proxy failed to hand over the body or to take the new one.
+    /// The proxy failed to provide the body or to accept the rewritten one.
     HostFailure,
 }
 
 /// Why there is no usable head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoHead {
-    /// No head has been learned yet.
+    /// No head has been received yet.
     Unknown,
-    /// The head's status forbids its use.
+    /// The head's status makes it unusable.
     Status(Status),
-    /// The sidecar has not answered for longer than `max_contact_age`.
+    /// The sidecar has not responded for longer than `max_contact_age`.
     NoContact,
-    /// The sidecar was asked for this very request, as `freshness` `strict` wants it, and did not
-    /// say.
+    /// With `freshness: strict`, the sidecar did not confirm the head for this request.
     Unconfirmed,
 }
 
@@ -83,7 +81,7 @@ impl Refusal {
         }
     }
 
-    /// The HTTP status of the answer.
+    /// The HTTP status of the response.
     #[must_use]
     pub const fn http_status(&self) -> u16 {
         match self {
@@ -115,8 +113,8 @@ impl Refusal {
         "host_failure",
     ];
 
-    /// A short name from a closed set, [`Refusal::REASONS`], for metrics and for `data.reason` of
-    /// the error.
+    /// A stable code from [`Refusal::REASONS`], used as metric label and as `data.reason` of the
+    /// JSON-RPC error.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
@@ -135,41 +133,41 @@ impl Refusal {
         }
     }
 
-    /// The error message: what is wrong, and the setting that governs it.
+    /// The error message: what is wrong, and the setting to change.
     #[must_use]
     pub fn message(&self) -> String {
         match self {
             Self::Unparsable => {
-                "parse error: the body may hold a finality tag but is not valid JSON".into()
+                "parse error: the body may contain a finality tag but is not valid JSON".into()
             }
             Self::BodyTooLarge { limit } => {
-                format!("body is larger than {limit} bytes (max_body_bytes)")
+                format!("the body exceeds {limit} bytes (max_body_bytes)")
             }
             Self::BatchTooLong { limit } => {
                 format!(
-                    "batch with a finality tag has more than {limit} elements (max_batch_length)"
+                    "a batch with a finality tag exceeds {limit} elements (max_batch_length)"
                 )
             }
             Self::TooDeep { limit } => {
-                format!("body with a finality tag is nested deeper than {limit} levels (max_depth)")
+                format!("a body with a finality tag exceeds {limit} levels of nesting (max_depth)")
             }
             Self::HeldTooLong { limit } => {
                 format!(
-                    "more than {limit} bytes from a finality tag to the method of its request (max_held_bytes): give the method first"
+                    "more than {limit} bytes separate a finality tag from the method of its request (max_held_bytes): put the method before the params"
                 )
             }
             Self::AmbiguousMethod => {
-                "a request with a finality tag has several method members: give one".into()
+                "a request with a finality tag has more than one method member: send one".into()
             }
             Self::Encoded { encoding } => {
                 format!(
-                    "content-encoding {encoding:?} is not supported: a finality tag could hide in it"
+                    "content-encoding {encoding:?} is not supported: it could hide a finality tag"
                 )
             }
-            Self::HostFailure => "the proxy could not handle the request".into(),
+            Self::HostFailure => "the proxy could not process the request".into(),
             Self::NoHead(NoHead::Unknown) => "no finality head is known yet: retry later".into(),
             Self::NoHead(NoHead::NoContact) => {
-                "the finality sidecar has not answered for too long (max_contact_age): retry later"
+                "the finality sidecar has not responded for too long (max_contact_age): retry later"
                     .into()
             }
             Self::NoHead(NoHead::Unconfirmed) => {
@@ -177,7 +175,7 @@ impl Refusal {
                     .into()
             }
             Self::NoHead(NoHead::Status(Status::Diverged)) => {
-                "the node's block at the finality head is not the verified one: retry later".into()
+                "the node's block at the finality head is not the verified block: retry later".into()
             }
             Self::NoHead(NoHead::Status(_)) => {
                 "the node has not reached the finality head: retry later".into()

@@ -1,12 +1,18 @@
-//! Verdicts on bodies written by hand: what counts as a tag, what is refused, and how it is
-//! answered.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+//! Verdicts on hand-written bodies: which tags are replaced, what is refused, and with which
+//! response.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use finality_core::{
-    methods::NeverList,
+    methods::ExcludedMethods,
     refusal::{NoHead, Refusal},
     rewrite::{Inspection, Rewriter, Rules, Scope},
 };
+use serde_json::Value;
 
 const NO_HEAD: Refusal = Refusal::NoHead(NoHead::Unknown);
 
@@ -18,7 +24,7 @@ fn in_scope(scope: Scope) -> Rewriter {
     rewriter(Rules { scope, ..Rules::default() })
 }
 
-/// The body that goes to the node, with head 0x64, or the refusal.
+/// The body that is forwarded, with head 0x64, or the refusal.
 fn outcome(rewriter: &Rewriter, body: &str) -> Result<String, Refusal> {
     match rewriter.inspect(body.as_bytes()) {
         Inspection::Untouched => Ok(body.to_owned()),
@@ -29,7 +35,7 @@ fn outcome(rewriter: &Rewriter, body: &str) -> Result<String, Refusal> {
     }
 }
 
-/// Asserts that each plain `"espresso"` of the body is replaced, or none is.
+/// Asserts that every plain `"espresso"` of the body is replaced, or that none is.
 fn assert_replaced(rewriter: &Rewriter, body: &str, expected: bool) {
     let wanted = if expected { body.replace("\"espresso\"", "\"0x64\"") } else { body.to_owned() };
     assert_eq!(outcome(rewriter, body), Ok(wanted));
@@ -46,7 +52,7 @@ fn refusal_of(body: &str) -> String {
 }
 
 #[test]
-fn only_string_values_inside_params_count() {
+fn only_string_values_inside_params_are_replaced() {
     let rewriter = rewriter(Rules::default());
     for body in [
         r#"{"params":["espresso"]}"#,
@@ -80,7 +86,7 @@ fn only_string_values_inside_params_count() {
 }
 
 #[test]
-fn escaped_spellings_of_a_tag_are_the_tag() {
+fn escaped_spellings_of_a_tag_are_replaced() {
     for (tag, spelling) in [
         ("espresso", r"\u0065spresso"),
         ("espresso", r"\u0065\u0073\u0070\u0072\u0065\u0073\u0073\u006F"),
@@ -104,7 +110,7 @@ fn escaped_spellings_of_a_tag_are_the_tag() {
 }
 
 #[test]
-fn member_names_are_folded_as_go_does() {
+fn member_names_match_as_in_go() {
     let rewriter = rewriter(Rules::default());
     for name in ["Params", "PARAMS", "param\u{17f}", "param\\u017F", "\\u0050arams", "p\\u0041RAMs"]
     {
@@ -127,7 +133,7 @@ fn member_names_are_folded_as_go_does() {
 }
 
 #[test]
-fn methods_of_the_never_list_are_left_alone_wherever_they_stand() {
+fn excluded_methods_are_left_alone() {
     let default = rewriter(Rules::default());
     for body in [
         r#"{"method":"eth_sign","params":["0xabc","espresso"]}"#,
@@ -154,14 +160,15 @@ fn methods_of_the_never_list_are_left_alone_wherever_they_stand() {
         outcome(&default, mixed).unwrap(),
         r#"[{"method":"eth_sign","params":["espresso"]},{"params":["0x64"],"method":"m"}]"#
     );
-    let emptied = rewriter(Rules { never: NeverList::new(false, []), ..Rules::default() });
+    let emptied = rewriter(Rules { excluded: ExcludedMethods::new(false, []), ..Rules::default() });
     assert_replaced(&emptied, r#"{"method":"eth_sign","params":["espresso"]}"#, true);
-    let extended = Rules { never: NeverList::new(true, ["acme_*".to_owned()]), ..Rules::default() };
+    let extended =
+        Rules { excluded: ExcludedMethods::new(true, ["acme_*".to_owned()]), ..Rules::default() };
     assert_replaced(&rewriter(extended), r#"{"method":"acme_x","params":["espresso"]}"#, false);
 }
 
 #[test]
-fn methods_that_the_rules_treat_differently_are_refused() {
+fn several_methods_with_different_rules_are_refused() {
     for body in [
         r#"{"method":"eth_sign","method":"eth_call","params":[{},"espresso"]}"#,
         r#"{"params":[{},"espresso"],"method":"eth_call","Method":"eth_sign"}"#,
@@ -177,7 +184,7 @@ fn methods_that_the_rules_treat_differently_are_refused() {
         r#"{"method":"eth_getCode","params":[0,"espresso"],"method":"eth_getBalance"}"#,
         true,
     );
-    // Without a tag in `params` nothing hangs on the method.
+    // Without a tag in `params` the method does not matter.
     assert_replaced(
         &rewriter(Rules::default()),
         r#"{"method":"eth_sign","method":"eth_call","x":"espresso"}"#,
@@ -186,7 +193,7 @@ fn methods_that_the_rules_treat_differently_are_refused() {
 }
 
 #[test]
-fn block_parameters_are_positions_of_the_method() {
+fn block_parameters_are_replaced_by_position() {
     let blocks = in_scope(Scope::BlockParameters);
     for (method, params) in [
         ("eth_call", r#"[{},"espresso"]"#),
@@ -232,7 +239,7 @@ fn block_parameters_are_positions_of_the_method() {
     assert_replaced(&blocks, r#"{"params":["espresso"]}"#, false);
     let extended = Rules {
         scope: Scope::BlockParameters,
-        never: NeverList::new(true, ["eth_call".to_owned()]),
+        excluded: ExcludedMethods::new(true, ["eth_call".to_owned()]),
         ..Rules::default()
     };
     assert_replaced(
@@ -253,7 +260,7 @@ fn several_tags_become_the_same_number() {
 }
 
 #[test]
-fn what_cannot_be_parsed_is_refused_only_if_it_may_hold_a_tag() {
+fn invalid_json_is_refused_only_if_it_may_contain_a_tag() {
     let rewriter = rewriter(Rules::default());
     for body in [
         r#"{"params":["espresso""#,
@@ -286,15 +293,12 @@ fn what_cannot_be_parsed_is_refused_only_if_it_may_hold_a_tag() {
         assert_eq!(rewriter.inspect(body.as_bytes()), Inspection::Untouched, "{body}");
     }
     let Inspection::Refused(denied) = rewriter.inspect(b"espresso") else { panic!() };
-    assert!(
-        denied
-            .body(b"espresso")
-            .starts_with(br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"#)
-    );
+    let answer = denied.refuse(b"espresso");
+    assert!(answer.starts_with(br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"#));
 }
 
 #[test]
-fn strings_that_are_not_unicode_pass() {
+fn strings_that_are_not_unicode_are_accepted() {
     let rewriter = rewriter(Rules::default());
     let body =
         b"{\"params\":[\"espresso\",\"\xff\xfe\",\"\\ud800\"],\"\xc5\":1,\"method\":\"\xff\"}";
@@ -307,7 +311,7 @@ fn strings_that_are_not_unicode_pass() {
 }
 
 #[test]
-fn limits_concern_only_bodies_with_a_tag() {
+fn limits_apply_only_to_bodies_with_a_tag() {
     let rewriter = rewriter(Rules { max_batch_length: 3, max_depth: 4, ..Rules::default() });
     let batch = |length: usize, tag: &str| {
         format!("[{}]", vec![format!(r#"{{"params":["{tag}"]}}"#); length].join(","))
@@ -336,13 +340,6 @@ fn limits_concern_only_bodies_with_a_tag() {
         outcome(&default, &nested(1_000_000, "espresso")),
         Err(Refusal::TooDeep { limit: 128 })
     );
-
-    let Inspection::Refused(denied) = rewriter.inspect(batch(4, "espresso").as_bytes()) else {
-        panic!()
-    };
-    let answer = String::from_utf8(denied.body(b"")).unwrap();
-    assert!(answer.contains(r#""id":null,"error":{"code":-32600,"#), "{answer}");
-    assert!(answer.contains("max_batch_length"), "{answer}");
 }
 
 #[test]
@@ -353,7 +350,7 @@ fn a_refusal_answers_every_request_with_an_id_in_order() {
         assert_eq!(refusal_of(&format!(r#"{{"id":{id},"params":["espresso"]}}"#)), one(id));
         assert_eq!(refusal_of(&format!(r#"{{"params":["espresso"],"ID" : {id} }}"#)), one(id));
     }
-    // What cannot be an id is answered with null; of several ids the last one counts, as in Go.
+    // An invalid id is answered with null; of several ids the last one is used, as in Go.
     assert_eq!(refusal_of(r#"{"id":{"a":[1]},"params":["espresso"]}"#), one("null"));
     assert_eq!(refusal_of(r#"{"id":1,"params":["espresso"],"id":"b"}"#), one("\"b\""));
     assert_eq!(refusal_of(r#"{"params":[{"id":7},"espresso"],"id":1}"#), one("1"));
@@ -367,8 +364,53 @@ fn a_refusal_answers_every_request_with_an_id_in_order() {
     );
 }
 
+/// The ids of the response to a refused body, as JSON: an array if the response is one.
+fn refused_ids(rules: &Rules, body: &str, reason: &str) -> String {
+    let Inspection::Refused(denied) = rewriter(rules.clone()).inspect(body.as_bytes()) else {
+        panic!("{body}")
+    };
+    assert_eq!(denied.refusal.reason(), reason, "{body}");
+    let answer = denied.refuse(body.as_bytes());
+    if answer.is_empty() {
+        return String::new();
+    }
+    let id = |error: &Value| {
+        assert_eq!(error["error"]["data"]["reason"], reason);
+        error["id"].clone()
+    };
+    match serde_json::from_slice(&answer).unwrap() {
+        Value::Array(errors) => Value::from_iter(errors.iter().map(id)).to_string(),
+        error => id(&error).to_string(),
+    }
+}
+
 #[test]
-fn another_body_than_the_inspected_one_does_no_harm() {
+fn a_body_refused_for_its_form_is_answered_with_all_its_ids() {
+    let rules = Rules { max_batch_length: 2, max_depth: 4, ..Rules::default() };
+    let ids = |body: &str, reason: &str| refused_ids(&rules, body, reason);
+    let deep = |id: &str| format!(r#"{{"params":[[[["espresso"]]]]{id}}}"#);
+    assert_eq!(ids(&deep(r#","id":7"#), "too_deep"), "7");
+    assert_eq!(ids(&deep(""), "too_deep"), "", "a notification");
+    let batch = format!(r#"[{{"id":1}},{},{{"id":"x"}}]"#, deep(r#","id":2"#));
+    assert_eq!(ids(&batch, "too_deep"), r#"[1,2,"x"]"#);
+
+    let twice = r#""method":"eth_call","method":"eth_sign","params":[{},"espresso"]"#;
+    assert_eq!(ids(&format!(r#"{{{twice},"id":"a"}}"#), "ambiguous_method"), "\"a\"");
+    assert_eq!(ids(&format!("{{{twice}}}"), "ambiguous_method"), "");
+    let batch = format!(r#"[{{{twice},"id":1}},{{"id":[]}}]"#);
+    assert_eq!(ids(&batch, "ambiguous_method"), "[1,null]");
+
+    let batch = r#"[{"id":1,"params":["espresso"]},{"method":"m"},{"id":3}]"#;
+    assert_eq!(ids(batch, "batch_too_long"), "[1,3]");
+
+    // What is not JSON has no ids, even if it is also nested too deep.
+    for body in [r#"{"id":1,"params":["espresso"]"#, r#"[{"id":1,"params":[[[["espresso"]]]]}"#] {
+        assert_eq!(ids(body, "unparsable"), "null");
+    }
+}
+
+#[test]
+fn splicing_another_body_does_not_panic() {
     let Inspection::Tagged(tagged) =
         rewriter(Rules::default()).inspect(br#"{"id":1,"params":["espresso"]}"#)
     else {

@@ -9,8 +9,8 @@
 use finality_core::rewrite::{Inspection, Rewriter, Rules};
 use serde::Deserialize;
 
-/// The one case whose expected bytes lack the white space before the body. All bytes outside of the
-/// matched tokens are forwarded, so that it is expected here.
+/// The only case whose expected bytes lack the white space before the body. This rewriter keeps all
+/// bytes outside the matched tokens.
 const WHITE_SPACE_DROPPED: &str = "leading white space before a batch";
 
 #[derive(Deserialize)]

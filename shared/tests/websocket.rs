@@ -1,5 +1,4 @@
-//! The WebSocket relay against tungstenite: what a client of that library sends is read, and what
-//! is written is read by a server of that library; under any cut of the bytes.
+//! The WebSocket relay between a client and a server of tungstenite, with the bytes cut into chunks.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -25,10 +24,10 @@ use tungstenite::protocol::{
 
 const LIMIT: usize = 200_000;
 
-/// A message: text or binary, and its fragments, before each of which a ping may stand.
+/// A message: whether it is text, and its fragments, each with an optional ping before it.
 type Sent = (bool, Vec<(Option<Vec<u8>>, String)>);
 
-/// What a client of tungstenite sends for these messages.
+/// The bytes that a client of tungstenite sends for these messages.
 fn client(messages: &[Sent]) -> Vec<u8> {
     let mut client = WebSocket::from_raw_socket(Cursor::new(Vec::new()), Role::Client, None);
     for (text, fragments) in messages {
@@ -49,7 +48,7 @@ fn client(messages: &[Sent]) -> Vec<u8> {
     client.get_ref().get_ref().clone()
 }
 
-/// A connection on which bytes come and answers vanish.
+/// A connection that delivers bytes and discards responses.
 struct Incoming(Cursor<Vec<u8>>);
 
 impl Read for Incoming {
@@ -67,13 +66,13 @@ impl Write for Incoming {
     }
 }
 
-/// What a server of tungstenite reads.
+/// The messages that a server of tungstenite reads.
 fn server(bytes: Vec<u8>) -> Vec<Message> {
     let mut server = WebSocket::from_raw_socket(Incoming(Cursor::new(bytes)), Role::Server, None);
     std::iter::from_fn(|| server.read().ok()).collect()
 }
 
-/// Relays chunks, with every "a" of a message made "bc".
+/// Relays chunks and replaces every "a" in a message with "bc".
 fn relay<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, Fault> {
     let mut relay = Relay::new(LIMIT);
     let mut out = Vec::new();
@@ -107,7 +106,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn messages_are_changed_and_all_else_passes(messages in messages(), cuts in vec(any::<Index>(), 0..8)) {
+    fn messages_are_changed_and_everything_else_is_forwarded(messages in messages(), cuts in vec(any::<Index>(), 0..8)) {
         let sent = client(&messages);
         let relayed = relay(cut(&sent, &cuts)).unwrap();
         let mut expected = Vec::new();
@@ -120,7 +119,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(chunks in vec(vec(any::<u8>(), 0..40), 0..8)) {
+    fn arbitrary_bytes_cause_no_panic(chunks in vec(vec(any::<u8>(), 0..40), 0..8)) {
         let mut relay = Relay::new(1000);
         let mut out = Vec::new();
         'connection: for chunk in &chunks {
@@ -137,7 +136,7 @@ proptest! {
 }
 
 #[test]
-fn unchanged_single_frames_are_the_same_bytes_under_every_cut() {
+fn unchanged_messages_in_one_frame_are_forwarded_byte_for_byte() {
     for length in [0, 1, 125, 126, 127, 1000] {
         let sent = client(&[(true, vec![(Some(vec![7; 5]), "x".repeat(length))])]);
         for place in 0..=sent.len() {
@@ -153,7 +152,7 @@ fn unchanged_single_frames_are_the_same_bytes_under_every_cut() {
 }
 
 #[test]
-fn what_no_client_may_send_is_a_fault() {
+fn invalid_frames_are_faults() {
     for (bytes, fault) in [
         (&[0xc1, 0x80][..], Fault::Extension),
         (&[0x83, 0x80], Fault::Opcode),
@@ -184,7 +183,7 @@ fn what_no_client_may_send_is_a_fault() {
 }
 
 #[test]
-fn a_server_understands_the_close_frame() {
+fn a_server_accepts_the_close_frame() {
     let mut out = Vec::new();
     write_close(1002, &mut out);
     let [Message::Close(Some(close))] = &server(out)[..] else { panic!("no close frame") };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use finality_core::{
     headers,
-    methods::NeverList,
+    methods::ExcludedMethods,
     rewrite::{DEFAULT_MAX_BODY_BYTES, Rewriter, Rules, RulesError, Scope},
 };
 use serde_json::{Map, Value};
@@ -247,22 +247,22 @@ const NEVER_METHODS_KEYS: &[&str] = &["defaults", "extra"];
 
 fn rules(keys: &Keys<'_>, default: Rules) -> Result<Rules> {
     let scopes = [Scope::Params, Scope::BlockParameters].map(|scope| (scope.as_str(), scope));
-    let never = match keys.object.get("never_methods") {
+    let excluded = match keys.object.get("never_methods") {
         Some(Value::Object(object)) => {
             Keys::check("never_methods.", object, NEVER_METHODS_KEYS)?;
             let keys = Keys { object, parent: "never_methods." };
-            NeverList::new(
+            ExcludedMethods::new(
                 keys.boolean("defaults")?.unwrap_or(true),
                 keys.texts("extra")?.unwrap_or_default(),
             )
         }
         Some(_) => return Err(wrong("never_methods", "an object with \"defaults\" and \"extra\"")),
-        None => default.never,
+        None => default.excluded,
     };
     Ok(Rules {
         tags: keys.texts("tags")?.unwrap_or(default.tags),
         scope: keys.choice("scope", &scopes)?.unwrap_or(default.scope),
-        never,
+        excluded,
         max_batch_length: keys.size("max_batch_length")?.unwrap_or(default.max_batch_length),
         max_depth: keys.size("max_depth")?.unwrap_or(default.max_depth),
         max_held_bytes: keys.size("max_held_bytes")?.unwrap_or(default.max_held_bytes),

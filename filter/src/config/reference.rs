@@ -29,13 +29,13 @@ pub const KEYS: [Key; 21] = [
     key(
         "scope",
         "`\"params\"`",
-        "`params`: anywhere inside `params`, in every method but the never-list; `block-parameters`: only where a \
+        "`params`: anywhere inside `params`, in every method that is not excluded; `block-parameters`: only where a \
          block may stand, by the method table. Recommended when `finalized` is a tag",
     ),
     key(
         "never_methods",
         "`{\"defaults\": true, \"extra\": []}`",
-        "methods whose parameters are never touched: signing, hashing, administration",
+        "methods excluded from rewriting: signing, hashing, administration; `*` in `extra` matches any characters",
     ),
     key("max_batch_length", "`1000`", "the longest batch that may hold a tag"),
     key("max_depth", "`128`", "the deepest nesting of a body that may hold a tag"),

@@ -50,7 +50,7 @@ fn every_key_is_taken() {
     assert_eq!(config.cache_key, "k");
     assert_eq!(config.rules.tags, ["espresso", "finalized"]);
     assert_eq!(config.rules.scope, Scope::BlockParameters);
-    assert_eq!(config.rules.never, NeverList::new(false, vec!["my_method".to_owned()]));
+    assert_eq!(config.rules.excluded, ExcludedMethods::new(false, vec!["my_method".to_owned()]));
     assert_eq!((config.rules.max_batch_length, config.rules.max_depth), (5, 6));
     assert_eq!(config.rules.max_held_bytes, 8);
     assert_eq!(config.framing, Framing::Exact);

@@ -133,7 +133,7 @@ fn what_the_host_does_not_do_is_answered_with_an_internal_error() {
             outcome.replied(),
             (
                 500,
-                r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"the proxy could not handle the request","data":{"reason":"host_failure"}}}"#
+                r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"the proxy could not process the request","data":{"reason":"host_failure"}}}"#
             ),
             "{function}"
         );

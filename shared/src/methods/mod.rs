@@ -1,37 +1,38 @@
-//! What is known about methods: where a block may stand in their parameters, and which are never
-//! rewritten. Both are data, checked row by row against `data/block-tag-methods.csv`.
+//! Where a block may appear in the parameters of each method, and which methods are never
+//! rewritten. Both are data, tested row by row against `data/block-tag-methods.csv`.
 
-mod never;
+mod excluded;
 #[cfg(test)]
 mod rows;
 mod table;
 
-pub use never::NeverList;
+pub use excluded::ExcludedMethods;
 pub(crate) use table::{BLOCK_NUMBER, MEMBERS};
 
-/// A position in `params` where a block may stand.
+/// A position in `params` where a block may appear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Position {
     /// The parameter itself.
     Parameter {
         /// Its index in `params`.
         index: usize,
-        /// Whether it may be an EIP-1898 object, whose `blockNumber` then holds the tag.
+        /// Whether it may be an EIP-1898 object, whose `blockNumber` member then holds the tag.
         object: bool,
     },
-    /// A member of the parameter, which is an object: a bound of a filter, a state context.
+    /// A member of an object parameter, such as a bound of a filter or a state context.
     Member {
         /// The parameter's index in `params`.
         index: usize,
         /// The member's name.
         name: &'static str,
-        /// Whether the member may be an EIP-1898 object, whose `blockNumber` then holds the tag.
+        /// Whether the member may be an EIP-1898 object, whose `blockNumber` member then holds the
+        /// tag.
         object: bool,
     },
 }
 
-/// The positions of a method where a block may stand; empty for methods that the table does not
-/// hold.
+/// The positions where a block may appear in the parameters of a method; empty if the method is not
+/// in the table.
 ///
 /// ```
 /// use finality_core::methods::{Position, positions};

@@ -1,10 +1,10 @@
-//! One test per row of `data/block-tag-methods.csv`: a request is derived from each, and must be
-//! rewritten or left alone as the row says, in both scopes.
+//! Derives requests from every row of `data/block-tag-methods.csv` and checks that they are rewritten
+//! or left alone as the row says, in both scopes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    NeverList, Position, positions,
+    ExcludedMethods, Position, positions,
     table::{BLOCK_NUMBER, MEMBERS, OPT_IN, TABLE},
 };
 use crate::rewrite::{Inspection, Rewriter, Rules, Scope};
@@ -39,7 +39,7 @@ fn rows() -> Vec<Row> {
         .collect()
 }
 
-/// The cells of a line; a quote inside a quoted cell is doubled.
+/// The cells of a line. Quotes inside a quoted cell are doubled.
 fn cells(line: &str) -> Vec<String> {
     let mut cells = vec![String::new()];
     let mut quoted = false;
@@ -59,7 +59,7 @@ fn cells(line: &str) -> Vec<String> {
     cells
 }
 
-/// The methods that a cell stands for; families keep their `*`.
+/// The methods that a cell lists. Patterns keep their `*`.
 fn methods(cell: &str) -> Vec<String> {
     let mut methods = Vec::new();
     let list = if cell.contains('(') { vec![cell] } else { cell.split(", ").collect() };
@@ -83,7 +83,7 @@ fn methods(cell: &str) -> Vec<String> {
     methods
 }
 
-/// Names that a method of the table stands for: itself, or members of its family.
+/// Methods that a name or a pattern of the table matches.
 fn instances(method: &str) -> Vec<String> {
     if method.contains('*') {
         vec![method.replace('*', ""), method.replace('*', "Anything")]
@@ -92,7 +92,7 @@ fn instances(method: &str) -> Vec<String> {
     }
 }
 
-/// Parameters with the tag at every place that a `tag_path` cell names.
+/// Parameters with the tag at each position of a `tag_path` cell.
 fn parameters(cell: &str) -> Vec<String> {
     let at = |index: usize, value: &str| format!("[{}{value}]", "null,".repeat(index));
     let mut all = Vec::new();
@@ -111,7 +111,7 @@ fn parameters(cell: &str) -> Vec<String> {
                 all.extend([at(0, &format!("[{TAG}]")), at(1, &format!("[{TAG}]"))]);
                 continue;
             }
-            // A word: somewhere in the parameters.
+            // A word: any position.
             None => (vec![0, 1], ""),
         };
         let names = if piece == "Max" { last_name.replace("Min", "Max") } else { names.to_owned() };
@@ -162,21 +162,26 @@ fn methods_with(rewrite: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_row_is_obeyed() {
+fn requests_are_rewritten_as_every_row_says() {
     let take_a_block = methods_with(&["yes", "opt-in"]);
     let never = methods_with(&["never"]);
     for row in rows() {
         for method in row.methods.iter().flat_map(|method| instances(method)) {
-            // A family has no row of its own in the table of blocks, but its members may have.
-            let is_never = match row.rewrite.as_str() {
+            // A method that matches a `never` pattern may have a `yes` row of its own.
+            let is_excluded = match row.rewrite.as_str() {
                 "yes" | "opt-in" => false,
                 "never" => !take_a_block.contains(&method),
                 "no" => never.contains(&method),
                 other => panic!("line {}: unknown rewrite {other:?}", row.line),
             };
-            assert_eq!(NeverList::default().contains(&method), is_never, "line {}", row.line);
+            assert_eq!(
+                ExcludedMethods::default().contains(&method),
+                is_excluded,
+                "line {}",
+                row.line
+            );
             for parameters in parameters(&row.path) {
-                assert_rewritten(Scope::Params, &method, &parameters, !is_never, row.line);
+                assert_rewritten(Scope::Params, &method, &parameters, !is_excluded, row.line);
                 let at_position = row.rewrite == "yes";
                 assert_rewritten(
                     Scope::BlockParameters,
@@ -192,7 +197,7 @@ fn every_row_is_obeyed() {
                     at_position && row.accepts_object,
                     row.line,
                 );
-                // Data that has the shape of a block is not one.
+                // Data that looks like a block is not one.
                 assert_rewritten(
                     Scope::BlockParameters,
                     &method,
@@ -206,7 +211,7 @@ fn every_row_is_obeyed() {
 }
 
 #[test]
-fn the_table_holds_nothing_else() {
+fn the_table_has_only_the_rows_of_the_file() {
     let mut expected: BTreeMap<String, usize> = BTreeMap::new();
     for row in rows().into_iter().filter(|row| row.rewrite == "yes") {
         for method in row.methods {
@@ -222,7 +227,7 @@ fn the_table_holds_nothing_else() {
     assert_eq!(OPT_IN, opt_in);
 
     let never = methods_with(&["never"]);
-    for name in super::never::default_names() {
+    for name in super::excluded::default_names() {
         let listed =
             never.contains(name) || never.iter().any(|row| row.contains('*') && row == name);
         assert!(listed, "{name} has no `never` row");
@@ -230,7 +235,7 @@ fn the_table_holds_nothing_else() {
 }
 
 #[test]
-fn every_member_of_the_table_is_known_by_name() {
+fn members_lists_every_member_of_the_table() {
     let mut members: BTreeSet<&str> = BTreeSet::from([BLOCK_NUMBER]);
     for position in TABLE.iter().flat_map(|(_, positions)| *positions) {
         if let Position::Member { name, .. } = position {

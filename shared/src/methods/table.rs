@@ -1,16 +1,14 @@
-//! Where a block may stand, method by method: the `yes` rows of `data/block-tag-methods.csv`.
-//!
-//! A test derives a request from every row of that file and fails when the two drift.
+//! The method table: the `yes` rows of `data/block-tag-methods.csv`. Tests keep the two in step.
 
 use super::Position;
 
-/// The member of an EIP-1898 object that holds a tag or a number.
+/// The member of an EIP-1898 object that holds a tag or a number. (The other one is `blockHash`.)
 pub(crate) const BLOCK_NUMBER: &str = "blockNumber";
 
-/// Every member name that leads to a position of the table.
+/// The names of all members that the table mentions.
 pub(crate) const MEMBERS: [&str; 4] = [BLOCK_NUMBER, "fromBlock", "stateBlockNumber", "toBlock"];
 
-/// A tag or a number, never an object.
+/// A tag or a number, not an object.
 const fn tag(index: usize) -> Position {
     Position::Parameter { index, object: false }
 }
@@ -128,9 +126,9 @@ pub(super) const TABLE: &[(&str, &[Position])] = &[
     ("trace_simulateV1", &[block(1)]),
 ];
 
-/// Methods with an `opt-in` row, in byte order: a block may stand there, but on some nodes only, or
-/// with effects of its own. Their positions are not in the table; they keep a method out of the
-/// never-list.
+/// Methods with an `opt-in` row, in byte order: they take a block, but only on some nodes or with
+/// side effects. Their positions are not in the table; the row only keeps them off the default list
+/// of excluded methods.
 pub(super) const OPT_IN: &[&str] = &[
     "debug_getModifiedAccountsByNumber",
     "debug_standardTraceBadBlockToFile",

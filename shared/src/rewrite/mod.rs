@@ -1,24 +1,24 @@
-//! Finding finality tags in a JSON-RPC request body and splicing a block number in their place.
+//! Finds finality tags in a JSON-RPC request body and replaces them with a block number.
 //!
-//! A [`Rewriter`] is prepared once from [`Rules`]; [`Rewriter::inspect`] says of a body whether it
-//! goes to the node untouched, holds tags, or must be refused. Only the matched string tokens ever
-//! change. A body too long to be held is rewritten while it passes, by the same rules:
+//! A [`Rewriter`] is built once from [`Rules`]. [`Rewriter::inspect`] decides whether a body is
+//! forwarded untouched, contains tags, or must be refused. Only the matched string tokens change,
+//! no other byte. A body that is too long to hold is rewritten while it streams, by the same rules:
 //! [`Rewriter::stream`].
 //!
-//! A match is a JSON string *value* inside `params` of a request (the top-level object, or an
-//! object that is an element of the top-level array) that equals a tag after unescaping, exactly.
-//! How ambiguous bodies are read:
+//! A tag is replaced where it is a JSON string *value* inside the `params` of a request, which is
+//! the top-level object or an object in the top-level array, and equals a tag exactly after
+//! unescaping. Ambiguous bodies are read as follows:
 //!
-//! - The names `params`, `method` and `id` are compared as Go's JSON does: after unescaping,
-//!   without case, U+017F as `s` and U+212A as `k`. Duplicate `params`: all of them count.
-//!   Duplicate `id`: the last one.
-//! - Duplicate `method` members: nodes differ in which one they obey. If the rules treat the
-//!   methods of a request with a tag alike, nothing hangs on it; otherwise the body is refused.
-//!   Methods that are not strings count for nothing, and a request without a method is treated as
-//!   one of an unknown method.
-//! - Strings may hold lone surrogates and bytes that are not UTF-8: the node judges them, they
-//!   cannot be part of a tag. Anything else that RFC 8259 forbids, a byte order mark included,
-//!   makes a body that may hold a tag unparsable; one that cannot hold a tag is not looked at.
+//! - Member names are matched as Go's `encoding/json` does: after unescaping, without case, with
+//!   U+017F as `s` and U+212A as `k`. All of several `params` members are read; of several `id`
+//!   members, the last one is used.
+//! - Nodes differ in which of several `method` members they use. If the rules treat those methods
+//!   differently, a request with a tag is refused. Members that are not strings are ignored. A
+//!   request without a method is treated like one with an unknown method.
+//! - Lone surrogates and bytes that are not UTF-8 are allowed inside strings: they cannot be part of
+//!   a tag, and nodes differ in what they accept. Anything else that RFC 8259 forbids, including a
+//!   byte order mark, makes a body that may contain a tag unparsable. A body that cannot contain a
+//!   tag is not parsed at all.
 
 mod prefilter;
 mod rules;
@@ -35,9 +35,9 @@ use scan::{Fault, Scanner, Span, Window};
 use walk::{Reading, Walk};
 
 pub use rules::{DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_HELD_BYTES, Rules, RulesError, Scope};
-pub use stream::{Passage, Stream};
+pub use stream::{ChunkRewrite, Stream};
 
-/// Finds tags in bodies by the rules that it was prepared for.
+/// Finds tags in bodies.
 ///
 /// ```
 /// use finality_core::refusal::{NoHead, Refusal};
@@ -45,23 +45,23 @@ pub use stream::{Passage, Stream};
 ///
 /// let rewriter = Rewriter::new(Rules::default())?;
 /// let body = br#"{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["0xabc", "espresso"]}"#;
-/// let Inspection::Tagged(tagged) = rewriter.inspect(body) else { unreachable!("there is a tag") };
+/// let Inspection::Tagged(tagged) = rewriter.inspect(body) else { unreachable!("it has a tag") };
 ///
-/// // With a head, the tag becomes its number.
+/// // If there is a head, the tag becomes its number.
 /// assert_eq!(
 ///     tagged.splice(body, 100),
 ///     br#"{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["0xabc", "0x64"]}"#,
 /// );
-/// // Without one, the request is refused.
+/// // If there is none, the request is refused.
 /// let answer = tagged.refuse(body, &Refusal::NoHead(NoHead::Unknown));
 /// assert!(answer.starts_with(br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32055,"#));
 ///
-/// // A body that may hold a tag but cannot be read is refused whatever the head.
-/// let cut = br#"{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["0xabc", "espresso""#;
-/// let Inspection::Refused(denied) = rewriter.inspect(cut) else { unreachable!("it is cut") };
+/// // A body that may contain a tag but is not JSON is refused whatever the head.
+/// let truncated = br#"{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["0xabc", "espresso""#;
+/// let Inspection::Refused(denied) = rewriter.inspect(truncated) else { unreachable!("it is truncated") };
 /// assert_eq!(denied.refusal, Refusal::Unparsable);
 ///
-/// // Anything without a tag is left alone, also what is not JSON.
+/// // Anything without a tag is forwarded untouched, even if it is not JSON.
 /// assert!(matches!(rewriter.inspect(b"hello"), Inspection::Untouched));
 /// # Ok::<(), finality_core::rewrite::RulesError>(())
 /// ```
@@ -70,32 +70,32 @@ pub struct Rewriter {
     prepared: Arc<Prepared>,
 }
 
-/// What all bodies share.
+/// What the inspections of all bodies share.
 #[derive(Debug)]
 struct Prepared {
     rules: Rules,
     prefilter: Prefilter,
-    /// The longest way to spell a tag, every byte of it escaped.
+    /// The length of the longest spelling of a tag, with every character escaped.
     longest_spelling: usize,
 }
 
-/// What a body holds.
+/// The verdict on a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inspection {
-    /// No tag where it counts: the very bytes are forwarded.
+    /// No tag is eligible: the body is forwarded byte for byte.
     Untouched,
-    /// At least one tag: spliced when there is a head, refused when not.
+    /// At least one tag is eligible: replace it if there is a usable head, refuse the body if not.
     Tagged(Tagged),
-    /// The body may hold a tag but cannot be read as one that does, or is beyond a limit: refused
+    /// The body may contain a tag but cannot be parsed, is ambiguous or exceeds a limit: refuse it
     /// whatever the head.
     Refused(Denied),
 }
 
 impl Rewriter {
-    /// Prepares a rewriter.
+    /// Builds a rewriter. Clones of it are cheap.
     ///
     /// # Errors
-    /// [`RulesError`] when the rules cannot be meant.
+    /// [`RulesError`] if the rules are invalid.
     pub fn new(rules: Rules) -> Result<Self, RulesError> {
         rules.check()?;
         let prefilter = Prefilter::new(&rules.tags);
@@ -104,55 +104,64 @@ impl Rewriter {
         Ok(Self { prepared: Arc::new(Prepared { rules, prefilter, longest_spelling }) })
     }
 
-    /// The rules it was prepared for.
+    /// The rules that it was built from.
     #[must_use]
     pub fn rules(&self) -> &Rules {
         &self.prepared.rules
     }
 
-    /// Says what to do with a body. A body that cannot hold a tag is searched once and not parsed.
+    /// Decides what to do with a complete body. A body that cannot contain a tag is searched but not
+    /// parsed.
     #[must_use]
     pub fn inspect(&self, body: &[u8]) -> Inspection {
         let Prepared { rules, prefilter, .. } = &*self.prepared;
         if !prefilter.may_hold_tag(body) {
             return Inspection::Untouched;
         }
-        let mut walk = match self.walk(body) {
+        let mut walk = match self.walk(body, rules.max_depth) {
             Ok(walk) => walk,
-            Err(fault) => return Denied::because(fault.refusal(rules)),
+            Err(Fault::Syntax) => return Denied::because(Refusal::Unparsable, None),
+            Err(Fault::TooDeep) => return self.refuse_depth(body),
         };
-        if walk.ambiguous {
-            return Denied::because(Refusal::AmbiguousMethod);
+        if let Some(refusal) = walk.refusal(rules) {
+            Denied::because(refusal, Some(Ids::of(walk)))
+        } else if walk.tags.is_empty() {
+            Inspection::Untouched
+        } else {
+            let tags = std::mem::take(&mut walk.tags);
+            Inspection::Tagged(Tagged { tags, ids: Ids::of(walk) })
         }
-        if walk.is_too_long(rules) {
-            return Denied::because(Refusal::BatchTooLong { limit: rules.max_batch_length });
-        }
-        if walk.tags.is_empty() {
-            return Inspection::Untouched;
-        }
-        let ids = if walk.is_batch() { Ids::Batch(walk.ids) } else { Ids::One(walk.ids.pop()) };
-        Inspection::Tagged(Tagged { tags: walk.tags, ids })
     }
 
-    /// Whether a body is one JSON value, with or without tags; one that is nested too deeply to
-    /// tell counts as such.
+    /// Refuses a body that is nested too deep. It is walked once more without the limit, for its ids.
+    fn refuse_depth(&self, body: &[u8]) -> Inspection {
+        match self.walk(body, usize::MAX) {
+            Ok(walk) => {
+                let limit = self.rules().max_depth;
+                Denied::because(Refusal::TooDeep { limit }, Some(Ids::of(walk)))
+            }
+            Err(_) => Denied::because(Refusal::Unparsable, None),
+        }
+    }
+
+    /// Whether a complete body is one JSON value, with or without tags.
     #[must_use]
     pub fn is_json(&self, body: &[u8]) -> bool {
-        !matches!(self.walk(body), Err(Fault::Syntax))
+        self.walk(body, usize::MAX).is_ok()
     }
 
-    fn walk(&self, body: &[u8]) -> Result<Walk, Fault> {
-        let rules = self.rules();
-        let mut scanner = Scanner::new(rules.max_depth);
+    /// Walks a complete body.
+    fn walk(&self, body: &[u8], max_depth: usize) -> Result<Walk, Fault> {
+        let mut scanner = Scanner::new(max_depth);
         let mut walk = Walk::default();
         let window = Window { bytes: body, start: 0 };
-        let mut reading = Reading { walk: &mut walk, rules, window };
+        let mut reading = Reading { walk: &mut walk, rules: self.rules(), window };
         scanner.feed(body, &mut reading)?;
         scanner.finish(&mut reading)?;
         Ok(walk)
     }
 
-    /// Begins to rewrite a body while it passes, by the same rules.
+    /// Starts to rewrite a body while it streams.
     #[must_use]
     pub fn stream(&self) -> Stream {
         Stream::new(Arc::clone(&self.prepared))
@@ -160,7 +169,7 @@ impl Rewriter {
 }
 
 impl Fault {
-    /// What a body that may hold a tag is refused for.
+    /// Why a body that may contain a tag is refused.
     const fn refusal(self, rules: &Rules) -> Refusal {
         match self {
             Self::Syntax => Refusal::Unparsable,
@@ -169,29 +178,44 @@ impl Fault {
     }
 }
 
-/// The tags of a body, by their places in it.
+/// The eligible tags of a body, and the ids of its requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tagged {
-    /// The matched tokens, quotes included, in order.
+    /// The matched tokens, including the quotes, in order.
     tags: Vec<Span>,
     ids: Ids,
 }
 
-/// The ids of a body's requests, by their places in it.
+/// The ids of the requests in a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Ids {
-    /// The body is one request; `None` when it is a notification.
+    /// The body is not a batch. `None` if it has no id, as in a notification.
     One(Option<Id>),
-    /// The body is a batch; its notifications are not in it.
+    /// The body is a batch. Its notifications are left out.
     Batch(Vec<Id>),
+}
+
+impl Ids {
+    fn of(mut walk: Walk) -> Self {
+        if walk.is_batch() { Self::Batch(walk.ids) } else { Self::One(walk.ids.pop()) }
+    }
+
+    /// One error for each id, an array if the body is a batch.
+    fn errors(&self, body: &[u8], refusal: &Refusal) -> Vec<u8> {
+        match self {
+            Self::One(None) => Vec::new(),
+            Self::One(Some(id)) => jsonrpc::error(id.bytes(body), refusal),
+            Self::Batch(ids) => jsonrpc::errors(ids.iter().map(|id| id.bytes(body)), refusal),
+        }
+    }
 }
 
 /// The id of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Id {
-    /// A string, a number or a literal, by its place.
+    /// A string, a number or a literal.
     Raw(Span),
-    /// An object or an array, which cannot be an id: answered with `null`.
+    /// An object or an array, which is not a valid id: answered with `null`.
     Invalid,
 }
 
@@ -205,19 +229,19 @@ impl Id {
 }
 
 impl Tagged {
-    /// How many tags there are; never zero.
+    /// Number of eligible tags, at least one.
     #[must_use]
     pub const fn tags(&self) -> usize {
         self.tags.len()
     }
 
-    /// Where the tags stand in the body, in bytes, quotes included, in order.
-    pub fn places(&self) -> impl Iterator<Item = Range<usize>> {
+    /// Byte ranges of the eligible tags in the body, including the quotes, in order.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
         self.tags.iter().map(|tag| tag.start..tag.end)
     }
 
-    /// The body with every tag replaced by the number, as minimal lower-case hex. `body` is the one
-    /// that was inspected.
+    /// The body with every eligible tag replaced by the number as a JSON-RPC quantity. `body` is the
+    /// inspected one.
     #[must_use]
     pub fn splice(&self, body: &[u8], number: u64) -> Vec<u8> {
         let value = token(number);
@@ -232,22 +256,18 @@ impl Tagged {
         spliced
     }
 
-    /// The answer when the tags cannot be replaced: one error for each request that has an id, in
-    /// order, tagged or not, since the whole body is refused; in an array if the body is a batch.
-    /// Empty when there are only notifications. `body` is the one that was inspected.
+    /// The response if the tags cannot be replaced: one error for each request that has an id, in
+    /// order, tagged or not, since the whole body is refused; an array if the body is a batch. Empty
+    /// if there are only notifications. `body` is the inspected one.
     #[must_use]
     pub fn refuse(&self, body: &[u8], refusal: &Refusal) -> Vec<u8> {
-        match &self.ids {
-            Ids::One(None) => Vec::new(),
-            Ids::One(Some(id)) => jsonrpc::error(id.bytes(body), refusal),
-            Ids::Batch(ids) => jsonrpc::errors(ids.iter().map(|id| id.bytes(body)), refusal),
-        }
+        self.ids.errors(body, refusal)
     }
 
-    /// What goes to the node in place of this body, so that the node refuses it:
-    /// [`jsonrpc::unknown_call`] for each request that has an id, as in [`Self::refuse`].
+    /// What to send to the node in place of this body so that the node rejects it: one
+    /// [`jsonrpc::unknown_call`] for each request that has an id, arranged as in [`Self::refuse`].
     #[must_use]
-    pub fn unknown(&self, body: &[u8], refusal: &Refusal) -> Vec<u8> {
+    pub fn unknown_calls(&self, body: &[u8], refusal: &Refusal) -> Vec<u8> {
         match &self.ids {
             Ids::One(None) => Vec::new(),
             Ids::One(Some(id)) => jsonrpc::unknown_call(id.bytes(body), refusal),
@@ -256,7 +276,7 @@ impl Tagged {
     }
 }
 
-/// What takes the place of a tag, quotes included.
+/// What replaces a tag, including the quotes.
 fn token(number: u64) -> String {
     let mut token = String::with_capacity("\"0x\"".len() + 16);
     token.push('"');
@@ -265,22 +285,27 @@ fn token(number: u64) -> String {
     token
 }
 
-/// A body that is refused whatever the head.
+/// A body that is refused, whatever the head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denied {
     /// Why.
     pub refusal: Refusal,
+    /// `None` if the body is not JSON.
+    ids: Option<Ids>,
 }
 
 impl Denied {
-    const fn because(refusal: Refusal) -> Inspection {
-        Inspection::Refused(Self { refusal })
+    const fn because(refusal: Refusal, ids: Option<Ids>) -> Inspection {
+        Inspection::Refused(Self { refusal, ids })
     }
 
-    /// The answer: one error object whose id is `null`, since the ids of a body that was not read
-    /// to its end cannot all be told. `body` is the one that was inspected.
+    /// The response: errors as in [`Tagged::refuse`], or one error with the id `null` if the body is
+    /// not JSON, as JSON-RPC 2.0 (section 5.1) requires. `body` is the inspected one.
     #[must_use]
-    pub fn body(&self, _body: &[u8]) -> Vec<u8> {
-        jsonrpc::error_without_id(&self.refusal)
+    pub fn refuse(&self, body: &[u8]) -> Vec<u8> {
+        match &self.ids {
+            Some(ids) => ids.errors(body, &self.refusal),
+            None => jsonrpc::error_without_id(&self.refusal),
+        }
     }
 }

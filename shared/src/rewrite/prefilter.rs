@@ -1,18 +1,18 @@
-//! The fast path: whether a tag can occur in a body at all.
+//! The fast path: whether a body can contain a tag at all.
 
 use memchr::memmem::Finder;
 
 use super::text::code_unit;
 
-/// Searches that were prepared once for the configured tags.
+/// Searches for the configured tags, prepared once.
 ///
-/// A tag stands in a body either as its own bytes, or with at least one of its characters escaped.
-/// Of the escapes of JSON, `\u` can spell any character and `\/` a slash; the others spell
-/// characters that no tag may have.
+/// A body spells a tag either plainly or with at least one of its characters escaped. Of JSON's
+/// escapes, `\u` can spell any character and `\/` a slash; the others spell characters that no tag
+/// may contain.
 #[derive(Debug, Clone)]
 pub(super) struct Prefilter {
     plain: Vec<Finder<'static>>,
-    /// UTF-16 code units of all tags, in order.
+    /// The UTF-16 code units of all tags, sorted.
     code_units: Vec<u16>,
 }
 
@@ -20,16 +20,16 @@ impl Prefilter {
     pub(super) fn new(tags: &[String]) -> Self {
         let mut code_units = Vec::new();
         for unit in tags.iter().flat_map(|tag| tag.encode_utf16()) {
-            if let Err(place) = code_units.binary_search(&unit) {
-                code_units.insert(place, unit);
+            if let Err(at) = code_units.binary_search(&unit) {
+                code_units.insert(at, unit);
             }
         }
         let plain = tags.iter().map(|tag| Finder::new(tag).into_owned()).collect();
         Self { plain, code_units }
     }
 
-    /// Whether one of the tags can be a string of the body. A false yes costs a walk, a false no
-    /// would let a tag through.
+    /// Whether a string of the body can be a tag. A false positive costs a walk over the body, a
+    /// false negative would let a tag through.
     pub(super) fn may_hold_tag(&self, body: &[u8]) -> bool {
         self.holds_plain(body) || self.escapes(body) == Escapes::OfTag
     }
@@ -38,12 +38,12 @@ impl Prefilter {
         self.plain.iter().any(|tag| tag.find(bytes).is_some())
     }
 
-    /// What the escapes of these bytes spell, of which the first is not in the middle of one.
+    /// What the escapes in these bytes spell. The first byte is not in the middle of one.
     fn escapes(&self, bytes: &[u8]) -> Escapes {
         let mut rest = bytes;
         while let Some(at) = memchr::memchr(b'\\', rest) {
             let escape = rest.get(at..).unwrap_or_default();
-            // The byte after a backslash belongs to it, also when it is another backslash.
+            // The byte after a backslash belongs to the escape, even if it is a backslash.
             let Some((kind, after)) = escape.get(1..).and_then(<[u8]>::split_first) else {
                 return Escapes::Cut(escape.len());
             };
@@ -64,30 +64,30 @@ impl Prefilter {
     }
 }
 
-/// What escapes spell.
+/// What the escapes in some bytes spell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Escapes {
-    /// A character of a tag.
+    /// At least one character of a tag.
     OfTag,
-    /// None of a tag, but so many bytes at the end are an escape that is cut.
+    /// No character of a tag. The last bytes, this many, are an incomplete escape.
     Cut(usize),
 }
 
-/// [`Prefilter::may_hold_tag`] for a body that comes in parts.
+/// [`Prefilter::may_hold_tag`] for a body that arrives in chunks.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Search {
-    /// The end of what was searched, one byte shorter than the longest tag.
+    /// The last bytes searched, one fewer than the longest tag has.
     end: Vec<u8>,
-    /// The escape that it cuts.
+    /// The incomplete escape at the end.
     cut: Vec<u8>,
     found: bool,
 }
 
 impl Search {
-    /// Searches the next part; says whether a tag may be in what was searched so far.
-    pub(super) fn push(&mut self, prefilter: &Prefilter, part: &[u8]) -> bool {
+    /// Searches the next chunk. Returns whether any chunk so far may contain a tag.
+    pub(super) fn push(&mut self, prefilter: &Prefilter, chunk: &[u8]) -> bool {
         self.found =
-            self.found || self.find_plain(prefilter, part) || self.find_escaped(prefilter, part);
+            self.found || self.find_plain(prefilter, chunk) || self.find_escaped(prefilter, chunk);
         self.found
     }
 
@@ -112,7 +112,7 @@ impl Search {
         while !self.cut.is_empty() {
             let Some((&byte, rest)) = part.split_first() else { return false };
             if self.cut.len() >= 2 && !byte.is_ascii_hexdigit() {
-                // Not a digit: it spells nothing, and the byte is not its own.
+                // An invalid escape: it spells nothing, and the byte is not part of it.
                 self.cut.clear();
                 break;
             }
@@ -138,14 +138,14 @@ impl Search {
 mod tests {
     use super::*;
 
-    /// Whether a tag may be in parts, searched in order.
+    /// Whether the chunks may contain a tag, searched in order.
     fn search<'a>(prefilter: &Prefilter, parts: impl IntoIterator<Item = &'a [u8]>) -> bool {
         let mut search = Search::default();
         parts.into_iter().fold(false, |_, part| search.push(prefilter, part))
     }
 
     #[test]
-    fn any_cut_gives_the_same_answer() {
+    fn the_answer_does_not_depend_on_the_chunks() {
         let prefilter = Prefilter::new(&["espresso".to_owned(), "a/\u{1f600}".to_owned()]);
         for body in [
             r#"["espresso"]"#,
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_tag_or_an_escape_that_can_spell_one_needs_a_walk() {
+    fn only_a_tag_or_an_escaped_character_of_one_needs_a_walk() {
         let prefilter = Prefilter::new(&["espresso".to_owned(), "a/\u{1f600}".to_owned()]);
         for body in [
             r#"["espresso"]"#,

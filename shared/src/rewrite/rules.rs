@@ -1,20 +1,20 @@
-//! What counts as a tag, and where. Every default of the rewriter is here.
+//! What is a tag, where tags are replaced, and the limits. All defaults of the rewriter are here.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::methods::NeverList;
+use crate::methods::ExcludedMethods;
 
-/// Which strings inside `params` count.
+/// Which strings inside `params` are eligible for replacement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
-    /// Any string value at any depth, in every method that is not in the never-list.
+    /// Every string value at any depth, in every method that is not excluded.
     #[default]
     Params,
-    /// Only positions where a block may stand, by the method table: see
-    /// [`crate::methods::positions`]. Parameters given by name are not covered, nor are methods
-    /// that the table does not hold.
+    /// Only where a block may appear according to the method table, see
+    /// [`crate::methods::positions`]. Parameters passed by name are not covered, nor are methods
+    /// that are not in the table.
     BlockParameters,
 }
 
@@ -35,9 +35,9 @@ impl std::fmt::Display for Scope {
     }
 }
 
-/// A text that names no [`Scope`].
+/// A text that is not a [`Scope`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("unknown scope {0:?}: it is \"params\" or \"block-parameters\"")]
+#[error("unknown scope {0:?}: expected \"params\" or \"block-parameters\"")]
 pub struct UnknownScope(pub String);
 
 impl std::str::FromStr for Scope {
@@ -51,30 +51,30 @@ impl std::str::FromStr for Scope {
     }
 }
 
-/// The longest body that is taken, in bytes, unless configured: below the 1 MiB that a listener of
-/// Envoy holds by default.
+/// Default limit of a body that is held as a whole, in bytes. Below the 1 MiB that an Envoy listener
+/// buffers by default.
 pub const DEFAULT_MAX_BODY_BYTES: usize = 1_000_000;
 
-/// The most bytes that a stream holds back, unless configured: well below the 1 MiB that a listener
-/// of Envoy holds by default.
+/// Default of [`Rules::max_held_bytes`]. Well below the 1 MiB that an Envoy listener buffers by
+/// default.
 pub const DEFAULT_MAX_HELD_BYTES: usize = 256 * 1024;
 
-/// What the rewriter looks for, and its limits. The limits concern only bodies that may hold a tag.
+/// What the rewriter replaces, and its limits. The limits apply only to bodies that may contain a
+/// tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// The tags, exact and case-sensitive; each becomes the same number.
+    /// The tags, case-sensitive. All become the same number.
     pub tags: Vec<String>,
-    /// Where they count.
+    /// Where tags are replaced.
     pub scope: Scope,
-    /// Methods that are never rewritten, in either scope.
-    pub never: NeverList,
-    /// The most elements that a batch with a tag may have.
+    /// Methods that are not rewritten in either scope.
+    pub excluded: ExcludedMethods,
+    /// The most elements of a batch with a tag.
     pub max_batch_length: usize,
-    /// The most objects and arrays, one inside the other, that a body may have; the outermost
-    /// counts as one.
+    /// The deepest nesting of objects and arrays, in levels; the outermost one is level 1.
     pub max_depth: usize,
-    /// The most bytes from a tag to the `method` of its request, in a [stream](super::Stream): so
-    /// much is held back.
+    /// The most bytes between a tag and the `method` of its request in a [stream](super::Stream),
+    /// which holds them back.
     pub max_held_bytes: usize,
 }
 
@@ -83,7 +83,7 @@ impl Default for Rules {
         Self {
             tags: vec!["espresso".to_owned()],
             scope: Scope::Params,
-            never: NeverList::default(),
+            excluded: ExcludedMethods::default(),
             max_batch_length: 1000,
             max_depth: 128,
             max_held_bytes: DEFAULT_MAX_HELD_BYTES,
@@ -91,48 +91,46 @@ impl Default for Rules {
     }
 }
 
-/// Why rules cannot be meant.
+/// Why rules are invalid. Every message names the setting to change.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RulesError {
     /// There is no tag.
-    #[error("no tag is configured (tags): give at least one, for instance \"espresso\"")]
+    #[error("tags is empty: configure at least one tag, such as \"espresso\"")]
     NoTags,
     /// A tag is the empty string.
-    #[error("a tag is empty (tags)")]
+    #[error("tags contains an empty tag")]
     EmptyTag,
-    /// A tag is given twice.
-    #[error("tag {tag:?} is given twice (tags)")]
+    /// A tag is listed twice.
+    #[error("tags contains {tag:?} twice")]
     DuplicateTag {
         /// The tag.
         tag: String,
     },
-    /// A tag reads as a hex number, so that block numbers would be replaced.
-    #[error(
-        "tag {tag:?} is a hex number (tags): it would replace block numbers that clients ask for"
-    )]
+    /// A tag is a hex number, so that block numbers would be replaced.
+    #[error("tags contains {tag:?}, a hex number: block numbers that clients ask for would change")]
     NumericTag {
         /// The tag.
         tag: String,
     },
-    /// A tag has a character that plain JSON text cannot hold.
+    /// A tag contains a character that JSON must escape, or that nodes do not decode alike.
     #[error(
-        "tag {tag:?} holds a quote, a backslash, a control or replacement character, or white space at an end (tags)"
+        "tags contains {tag:?}: quotes, backslashes, control or replacement characters and surrounding white space are not allowed"
     )]
     UnspellableTag {
         /// The tag.
         tag: String,
     },
-    /// A limit is zero, so that every tag would be refused.
-    #[error("{setting} is 0: every body with a tag would be refused; the least is 1")]
+    /// A limit is zero, so that every body with a tag would be refused.
+    #[error("{setting} must be at least 1: with 0 every body with a tag would be refused")]
     ZeroLimit {
-        /// The setting's name.
+        /// The name of the setting.
         setting: &'static str,
     },
 }
 
 impl Rules {
     /// # Errors
-    /// [`RulesError`] when the rules cannot be meant.
+    /// [`RulesError`] if the rules are invalid.
     pub(super) fn check(&self) -> Result<(), RulesError> {
         if self.tags.is_empty() {
             return Err(RulesError::NoTags);
@@ -167,7 +165,7 @@ fn check_tag(tag: &str) -> Result<(), RulesError> {
     if is_hex {
         return Err(RulesError::NumericTag { tag: tag.to_owned() });
     }
-    // What cannot be decoded from a string becomes U+FFFD on some nodes.
+    // Some nodes decode invalid input to U+FFFD.
     let unspellable =
         |c: char| c.is_control() || matches!(c, '"' | '\\' | char::REPLACEMENT_CHARACTER);
     if tag.contains(unspellable) || tag.trim() != tag {
@@ -186,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_that_cannot_be_meant_are_refused_by_name() {
+    fn invalid_tags_are_rejected() {
         let tag = |tag: &str| tag.to_owned();
         assert_eq!(check(&[]), Err(RulesError::NoTags));
         assert_eq!(check(&["espresso", ""]), Err(RulesError::EmptyTag));
@@ -201,16 +199,16 @@ mod tests {
     }
 
     #[test]
-    fn limits_of_zero_are_refused_by_name() {
+    fn zero_limits_are_rejected() {
         let rules = Rules { max_batch_length: 0, ..Rules::default() };
         let message = rules.check().unwrap_err().to_string();
-        assert!(message.starts_with("max_batch_length is 0"), "{message}");
+        assert!(message.starts_with("max_batch_length must be at least 1"), "{message}");
         let rules = Rules { max_depth: 0, ..Rules::default() };
         assert_eq!(rules.check(), Err(RulesError::ZeroLimit { setting: "max_depth" }));
     }
 
     #[test]
-    fn a_scope_has_one_spelling() {
+    fn scopes_round_trip() {
         for scope in [Scope::Params, Scope::BlockParameters] {
             assert_eq!(scope.to_string().parse(), Ok(scope));
             assert_eq!(serde_json::to_string(&scope).unwrap(), format!("\"{scope}\""));

@@ -1,17 +1,15 @@
-//! Rewriting a body while it passes, chunk by chunk, in constant memory.
+//! Rewrites a body while it streams, chunk by chunk, in bounded memory.
 //!
-//! The rules, and the machine that applies them, are those of
-//! [`Rewriter::inspect`](super::Rewriter::inspect). What is particular here:
+//! Rules and parser are those of [`Rewriter::inspect`](super::Rewriter::inspect). The differences:
 //!
-//! - **Held bytes.** What may still become a tag is held back: a string that a chunk cuts and that
-//!   is so far the beginning of a tag, and everything from a tag on whose request has not shown its
-//!   `method` yet, up to [`Rules::max_held_bytes`](super::Rules::max_held_bytes). Nothing else is
-//!   ever held.
-//! - **Late verdicts.** Bytes before a fault may have gone out when it is found. Every tag in them
-//!   has been replaced, and they are not a complete JSON value; whoever refuses then must also keep
-//!   the node from getting the rest. A body that may hold no tag is never refused.
-//! - **Duplicate `method` members.** A tag is decided by the first one. If a later one would be
-//!   treated differently the body is refused, then.
+//! - **Held bytes.** Only bytes that may still need to change are held back: an incomplete string
+//!   that may become a tag, and everything from a tag whose request has not shown its `method` yet,
+//!   up to [`Rules::max_held_bytes`](super::Rules::max_held_bytes).
+//! - **Late verdicts.** When a body is refused, earlier bytes may already have been forwarded. All
+//!   eligible tags in them have been replaced, and they are not a complete JSON value; the caller
+//!   must not forward the rest. A body that cannot contain a tag is never refused.
+//! - **Duplicate `method` members.** The first one decides. The body is refused at a later one with
+//!   different rules.
 
 use std::sync::Arc;
 
@@ -23,36 +21,33 @@ use super::{
     walk::{LONGEST_METHOD, Reading, Walk},
 };
 
-/// How many bytes at a time follow a token that was cut, until it and what hangs on it are decided.
+/// Length of the pieces, in bytes, in which a chunk is scanned while the tail is needed.
 const PIECE: usize = 4096;
 
-/// The longest id that is remembered for an answer.
+/// The longest id, in bytes, that is kept for the response.
 const LONGEST_ID: usize = 256;
 
-/// The longest body in which places can be told on any machine, in bytes. Beyond it only the search
-/// goes on, and a body that may hold a tag is refused.
+/// The longest body, in bytes, whose offsets fit in 32 bits with room to spare. A longer body is only
+/// searched, and refused if it may contain a tag.
 const LONGEST_BODY: usize = 1 << 31;
 
-/// A body that is rewritten while it passes.
+/// A body that is rewritten while it streams.
 ///
-/// Each chunk is [pushed](Self::push) once; the [`Passage`] says what becomes of it. Before the
-/// last one is let through, [`finish`](Self::finish) must have agreed.
+/// [Push](Self::push) each chunk once; the returned [`ChunkRewrite`] tells what to forward. Forward
+/// the last one only after [`finish`](Self::finish) has succeeded.
 ///
-/// # Use in a proxy that holds the chunk in a buffer of its own
+/// # In a proxy that buffers the chunk
 ///
-/// Read the new bytes, push them, [write](Passage::write) the passage, and replace as many bytes at
-/// the front of the buffer as it returned by what was written (0 and nothing written: leave the
-/// buffer alone); then let the buffer go on. Held bytes are *in the stream*, no longer in the
-/// buffer, so the buffer never grows and chunks of any size pass. They come out with the passage
-/// that decides them. At the end of the body they need no buffer to go to either: bytes are held
-/// only inside a JSON value that is not complete, so that at the end either none are held or the
-/// body is not JSON. What [`finish`](Self::finish) returns then goes after the last chunk; where
-/// nothing can be written any more (trailers have come), refuse as [`Refusal::Unparsable`] if it is
-/// not empty.
+/// Push the new bytes, [write](ChunkRewrite::write) the result, replace as many bytes at the front
+/// of the proxy's buffer as `write` returned with what it wrote (if both are empty, leave the buffer
+/// alone), and forward the buffer. Held bytes are kept in the stream, not in the buffer, so chunks
+/// of any size fit; they come out with a later chunk. At the end of a JSON body none are held, since
+/// bytes are only held inside an incomplete value. If [`finish`](Self::finish) returns bytes, append
+/// them to the last chunk; if nothing can be appended any more, because trailers have arrived,
+/// refuse the body as [`Refusal::Unparsable`].
 ///
-/// A body that is short enough to be held as a whole is better
-/// [inspected](super::Rewriter::inspect): its verdict is never late and it is refused with all its
-/// ids.
+/// Prefer [`inspect`](super::Rewriter::inspect) for a body that is short enough to hold: its verdict
+/// is never late, and the response to a refused body has all ids.
 ///
 /// ```
 /// use finality_core::refusal::Refusal;
@@ -80,52 +75,52 @@ const LONGEST_BODY: usize = 1 << 31;
 pub struct Stream {
     prepared: Arc<Prepared>,
     search: Search,
-    /// Whether a tag may be in what has been read.
+    /// Whether the bytes so far may contain a tag.
     suspicious: bool,
     scanner: Scanner,
     walk: Walk,
-    /// Set when the body cannot be scanned further: refused for this, if it may hold a tag.
+    /// Set once the body cannot be scanned further: why it is refused if it may contain a tag.
     fault: Option<Refusal>,
-    /// Bytes read, until there was a fault.
+    /// Bytes scanned.
     read: usize,
-    /// How many may be.
+    /// How many may be scanned.
     longest: usize,
-    /// The last bytes read, as far as they are still needed: they are held, or a token begins in
-    /// them.
+    /// The last bytes scanned that are still needed, because they are held or belong to an
+    /// incomplete token.
     tail: Vec<u8>,
     /// How many of the last bytes are held.
     held: usize,
-    /// The id, if the body is one request and shows it.
+    /// The id, if the body is a single request and has shown it.
     id: Option<Vec<u8>>,
 }
 
-/// What becomes of a chunk.
+/// What to forward for a chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use = "the chunk goes on only as its passage says"]
-pub struct Passage {
-    /// Bytes of earlier chunks that were held and now go on, before the chunk.
+#[must_use = "the chunk must be forwarded as rewritten"]
+pub struct ChunkRewrite {
+    /// Bytes of earlier chunks that were held and are forwarded before the chunk.
     before: Vec<u8>,
-    /// The tags in those bytes and the chunk, by their places in the two together.
+    /// The tags, by their offsets in `before` and the chunk together.
     tags: Vec<Span>,
-    /// How much of the two together goes on. The rest is held.
+    /// How many bytes of `before` and the chunk together are forwarded. The rest is held.
     end: usize,
-    /// Whether the rest is empty.
+    /// Whether nothing is held.
     all: bool,
 }
 
-impl Passage {
-    /// How many tags are replaced.
+impl ChunkRewrite {
+    /// Number of tags that are replaced.
     #[must_use]
     pub const fn tags(&self) -> usize {
         self.tags.len()
     }
 
-    /// Writes what goes on: `out` is appended to, and takes the place of as many bytes at the front
-    /// of the chunk as are returned; the rest of the chunk goes on as it came. `chunk` is the one
-    /// that was pushed. The number is asked for only when there are tags.
+    /// Appends to `out` what replaces the first bytes of the chunk, and returns the number of those
+    /// bytes; the rest of the chunk is forwarded unchanged. `chunk` is the one that was pushed.
+    /// `number` is called only if there are tags.
     ///
     /// # Errors
-    /// Those of `number`; nothing has been written then.
+    /// Those of `number`. Nothing has been written then.
     pub fn write<E>(
         &self,
         chunk: &[u8],
@@ -142,13 +137,13 @@ impl Passage {
             out.extend_from_slice(value.as_bytes());
             from = tag.end;
         }
-        // The end of the chunk need not be written when all of it goes on.
+        // What follows the last tag need not be written if nothing is held.
         let to = if self.all { from.max(self.before.len()) } else { self.end };
         self.copy(from, to, chunk, out);
         Ok(if self.all { to - self.before.len() } else { chunk.len() })
     }
 
-    /// Appends a part of the held bytes and the chunk together.
+    /// Appends a range of `before` and the chunk together.
     fn copy(&self, from: usize, to: usize, chunk: &[u8], out: &mut Vec<u8>) {
         let before = self.before.len();
         out.extend_from_slice(self.before.get(from..to.min(before)).unwrap_or_default());
@@ -175,7 +170,7 @@ impl Stream {
         }
     }
 
-    /// How many of the last bytes pushed are held: they go on with a later passage.
+    /// How many of the last bytes pushed are held until a later chunk.
     #[must_use]
     pub const fn held(&self) -> usize {
         self.held
@@ -184,8 +179,8 @@ impl Stream {
     /// Reads the next chunk, of any length.
     ///
     /// # Errors
-    /// The reason for which the body is refused. Nothing may be pushed after it.
-    pub fn push(&mut self, chunk: &[u8]) -> Result<Passage, Refusal> {
+    /// Why the body is refused. Do not push anything after that.
+    pub fn push(&mut self, chunk: &[u8]) -> Result<ChunkRewrite, Refusal> {
         if !self.suspicious {
             self.suspicious = self.search.push(&self.prepared.prefilter, chunk);
         }
@@ -199,15 +194,15 @@ impl Stream {
         self.scan(chunk, tail_start);
         self.check()?;
         if self.fault.is_some() {
-            // It can hold no tag so far: everything goes on.
+            // There is no tag so far, and no later one can be eligible: forward everything.
             let before = self.tail.get(held).unwrap_or_default().to_vec();
             self.tail.clear();
             self.held = 0;
             let end = before.len() + chunk.len();
-            return Ok(Passage { before, tags: Vec::new(), end, all: true });
+            return Ok(ChunkRewrite { before, tags: Vec::new(), end, all: true });
         }
 
-        // The tail has taken up all of the chunk, if a token is cut that began before it.
+        // If a needed token began before the chunk, the tail has all of the chunk.
         let needed_from = self.needed_from().unwrap_or(self.read);
         let needed = match needed_from.checked_sub(chunk_start) {
             Some(from) => chunk.get(from..),
@@ -230,14 +225,14 @@ impl Stream {
         let place = |place: usize| place - held_start;
         let tags = self.walk.tags.drain(..);
         let tags = tags.map(|tag| Span { start: place(tag.start), end: place(tag.end) }).collect();
-        Ok(Passage { before, tags, end: place(held_from), all: self.held == 0 })
+        Ok(ChunkRewrite { before, tags, end: place(held_from), all: self.held == 0 })
     }
 
-    /// The body has ended. Returns what is still held, which goes on after everything else:
-    /// nothing, unless the body is not JSON and holds no tag.
+    /// Ends the body. Returns the bytes that are still held, which are forwarded after the last
+    /// chunk. There are none unless the body is not JSON.
     ///
     /// # Errors
-    /// The reason for which the body is refused.
+    /// Why the body is refused.
     pub fn finish(&mut self) -> Result<&[u8], Refusal> {
         if self.fault.is_none() {
             let window = Window { bytes: &self.tail, start: self.read - self.tail.len() };
@@ -250,16 +245,15 @@ impl Stream {
         Ok(self.tail.get(self.tail.len() - self.held..).unwrap_or_default())
     }
 
-    /// Whether what was read until it was [finished](Self::finish) is one JSON value, as far as the
-    /// limits let that be told.
+    /// Whether the [finished](Self::finish) body is one JSON value. True if it exceeds a limit, since
+    /// it is not scanned further.
     #[must_use]
     pub fn is_json(&self) -> bool {
         self.fault != Some(Refusal::Unparsable)
     }
 
-    /// The answer to a body that is refused: one error object. It has the id of the request if the
-    /// body is a single one and has shown its id (of at most 256 bytes) already, else `null`: the
-    /// ids of a batch are not kept.
+    /// The response to a refused body: one error object. Its id is that of the request if the body is
+    /// a single request that has shown an id of at most 256 bytes, and `null` otherwise.
     #[must_use]
     pub fn refuse(&self, refusal: &Refusal) -> Vec<u8> {
         match &self.id {
@@ -268,8 +262,8 @@ impl Stream {
         }
     }
 
-    /// Scans a chunk. While something in the tail is undecided the tail takes the bytes up, in
-    /// pieces, so that no token is cut; the rest is scanned where it is.
+    /// Scans a chunk. While the tail is needed, the chunk is appended to it piece by piece, so that
+    /// its tokens are in one window; the rest is scanned in place.
     fn scan(&mut self, chunk: &[u8], tail_start: usize) {
         let mut rest = chunk;
         while self.fault.is_none() && !rest.is_empty() {
@@ -297,7 +291,7 @@ impl Stream {
         }
     }
 
-    /// Whether what was read so far is refused.
+    /// Checks whether the bytes so far are refused.
     fn check(&self) -> Result<(), Refusal> {
         let rules = &self.prepared.rules;
         if let Some(refusal) = &self.fault
@@ -305,11 +299,8 @@ impl Stream {
         {
             return Err(refusal.clone());
         }
-        if self.walk.ambiguous {
-            return Err(Refusal::AmbiguousMethod);
-        }
-        if self.walk.is_too_long(rules) {
-            return Err(Refusal::BatchTooLong { limit: rules.max_batch_length });
+        if let Some(refusal) = self.walk.refusal(rules) {
+            return Err(refusal);
         }
         let held = self.walk.held_from().map_or(0, |from| self.read - from);
         if self.walk.longest_hold.max(held) > rules.max_held_bytes {
@@ -318,20 +309,20 @@ impl Stream {
         Ok(())
     }
 
-    /// The first byte that must be kept: it is held, or a token that may matter begins there.
+    /// Offset of the first byte that must be kept, because it is held or starts an incomplete token
+    /// that may matter.
     fn needed_from(&self) -> Option<usize> {
         let longest = self.prepared.longest_spelling.max(LONGEST_METHOD) + 2;
         let token = self.scanner.cut_token().map(|token| token.start);
         self.walk.held_from().or(token.filter(|start| self.read - start <= longest))
     }
 
-    /// The first byte that must be held. `needed` are the last bytes, from the first that must be
-    /// kept.
+    /// Offset of the first byte that must be held. `needed` are the bytes from
+    /// [`Self::needed_from`] on.
     fn held_from(&self, needed: &[u8]) -> Option<usize> {
         let may_be_tag = |token: &CutToken| {
             let raw = needed.get(needed.len().checked_sub(self.read - token.start)? + 1..)?;
-            // Once it is no it stays no, however the string goes on: what was let go cannot be held
-            // again.
+            // Once false it stays false as the string grows: forwarded bytes cannot be held again.
             let plain = raw.split(|byte| *byte == b'\\').next().unwrap_or_default();
             let spells = raw.len() <= self.prepared.longest_spelling
                 && self.prepared.rules.tags.iter().any(|tag| tag.as_bytes().starts_with(plain));
@@ -344,7 +335,7 @@ impl Stream {
     }
 }
 
-/// Keeps the id that a request has shown, if it was in this window.
+/// Keeps the id that the current request has shown, if it is in this window.
 fn remember_id(id: &mut Option<Vec<u8>>, shown: Option<Id>, window: Window<'_>) {
     match shown {
         Some(Id::Raw(span)) => {
@@ -365,16 +356,16 @@ mod tests {
     };
 
     #[test]
-    fn a_body_beyond_all_measure_passes_only_without_a_tag() {
+    fn a_body_beyond_the_longest_is_forwarded_only_without_a_tag() {
         let stream = || {
             let mut stream = Rewriter::new(Rules::default()).unwrap().stream();
             stream.longest = 40;
             stream
         };
         let push = |stream: &mut Stream, chunk: &str| {
-            let passage = stream.push(chunk.as_bytes())?;
+            let rewrite = stream.push(chunk.as_bytes())?;
             let mut out = Vec::new();
-            let replaced = passage.write(chunk.as_bytes(), || Ok(1), &mut out)?;
+            let replaced = rewrite.write(chunk.as_bytes(), || Ok(1), &mut out)?;
             out.extend_from_slice(&chunk.as_bytes()[replaced..]);
             Ok(String::from_utf8(out).unwrap())
         };

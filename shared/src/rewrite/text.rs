@@ -1,12 +1,12 @@
-//! Comparing raw JSON strings with plain text, after unescaping and without allocating.
+//! Compares raw JSON strings with plain text, after unescaping and without allocating.
 
-/// The bytes of a JSON string after unescaping. `raw` is what stands between the quotes of a string
-/// that the scanner has accepted. A lone surrogate becomes U+FFFD, as in Go; bytes that are not
-/// UTF-8 stay what they are.
+/// The bytes of a JSON string after unescaping. A lone surrogate becomes U+FFFD, as in Go; bytes that
+/// are not UTF-8 are kept.
 #[derive(Debug)]
 pub(super) struct Unescaped<'a> {
+    /// What remains between the quotes of a string that the scanner has accepted.
     raw: &'a [u8],
-    /// What is left of the character that an escape named.
+    /// The character of the latest escape, as UTF-8, of which the given range remains.
     pending: [u8; 4],
     pending_from: usize,
     pending_to: usize,
@@ -17,7 +17,7 @@ impl<'a> Unescaped<'a> {
         Self { raw, pending: [0; 4], pending_from: 0, pending_to: 0 }
     }
 
-    /// Reads four hex digits and moves past them.
+    /// Consumes four hex digits.
     fn code_unit(&mut self) -> Option<u32> {
         let (digits, rest) = self.raw.split_first_chunk::<4>()?;
         let unit = code_unit(digits)?;
@@ -25,7 +25,7 @@ impl<'a> Unescaped<'a> {
         Some(unit.into())
     }
 
-    /// The character of a `\u` escape whose first two bytes have been read.
+    /// The character of a `\u` escape, of which `\u` has been consumed.
     fn unicode(&mut self) -> char {
         let unit = self.code_unit().unwrap_or(0xfffd);
         if let 0xd800..0xdc00 = unit
@@ -87,14 +87,13 @@ pub(super) fn equals(raw: &[u8], escaped: bool, text: &str) -> bool {
     if escaped { Unescaped::new(raw).eq(text.bytes()) } else { raw == text.as_bytes() }
 }
 
-/// Whether a raw member name reaches a Go node as the field `name`: after unescaping, and folded as
-/// Go folds field names, without case and with U+017F as an `s` and U+212A as a `k`. `name` is
-/// ASCII.
+/// Whether Go's `encoding/json` takes a raw member name for the field `name`, which is ASCII: it
+/// unescapes the name and folds case, U+017F to `s` and U+212A to `k`.
 pub(super) fn names(raw: &[u8], name: &str) -> bool {
     if raw == name.as_bytes() {
         return true;
     }
-    // The longest spelling of a letter is an escape of six bytes.
+    // A letter takes at most the six bytes of an escape.
     if raw.len() < name.len() || raw.len() > 6 * name.len() {
         return false;
     }

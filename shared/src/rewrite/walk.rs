@@ -1,70 +1,69 @@
-//! From tokens to requests: which strings of a body are tags where it counts.
+//! Turns tokens into requests: finds the strings of a body that are eligible tags.
 //!
-//! Whether a string counts hangs on the request's method, which may stand after `params`; so
-//! candidates are held until the method is known, at the latest until their request ends. Nothing
-//! else is kept of the bytes, so that a body may be walked in parts.
+//! Whether a string is eligible depends on the request's method, which may follow `params`. So
+//! candidates are held until the method is known, or until their request ends. No bytes are kept,
+//! so that a body can be walked in parts.
 
 use super::{
-    Id, Rules, Scope,
+    Id, Refusal, Rules, Scope,
     scan::{Container, Span, Text, Tokens, Window},
     text::{Unescaped, equals, names},
 };
 use crate::methods::{BLOCK_NUMBER, MEMBERS, Position, positions};
 
-/// The longest method, in bytes as it stands in the body, that can be one that the rules know.
+/// The longest method, in bytes as spelled in the body, that is looked up in the rules.
 pub(super) const LONGEST_METHOD: usize = 1024;
 
 /// The state of a walk over one body.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
-    /// Open containers.
+    /// Number of open containers.
     depth: usize,
     area: Area,
     batch: bool,
-    /// Elements of the batch so far.
+    /// Number of elements of the batch so far.
     elements: usize,
     request: Request,
-    /// Tags found, in order.
+    /// Eligible tags, in order.
     pub(super) tags: Vec<Span>,
-    /// Whether any was.
+    /// Whether there was any, even if `tags` has been drained.
     tagged: bool,
-    /// Strings of the current request that are spelled like a tag and stand in `params`, while its
-    /// method is not known.
+    /// Candidates of the current request while its method is unknown.
     held: Vec<Candidate>,
-    /// The most bytes from a candidate to the place where its method was known.
+    /// The most bytes between a candidate and the point where its method was known.
     pub(super) longest_hold: usize,
     /// Ids of the requests that have ended, in order.
     pub(super) ids: Vec<Id>,
-    /// Whether a request with a candidate has methods that are treated differently.
-    pub(super) ambiguous: bool,
-    /// The method looked up last; batches tend to repeat theirs.
+    /// Whether a request with a candidate has several methods with different rules.
+    ambiguous: bool,
+    /// The method looked up last, since batches tend to repeat theirs.
     last_method: Option<(Vec<u8>, Treatment)>,
 }
 
-/// A walk that reads one part of the body.
+/// A walk that reads a part of the body.
 #[derive(Debug)]
 pub(super) struct Reading<'a> {
     pub(super) walk: &'a mut Walk,
     pub(super) rules: &'a Rules,
-    /// What is at hand of the body. It holds every token that may matter from its first byte.
+    /// The part of the body that is available. It starts no later than any token that may matter.
     pub(super) window: Window<'a>,
 }
 
-/// The area of a body in which a token stands.
+/// Where in a body a token is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Area {
     /// Not in a request.
     #[default]
     Outside,
-    /// Directly in a request object, after the name of this member.
+    /// In a request object itself, after the name of this member.
     Request(Member),
-    /// Inside a container that is the value of another member than `params`.
+    /// Inside a container that is the value of a member other than `params`.
     OtherMember,
     /// Inside `params`.
     Params,
 }
 
-/// What a member of a request object is to the rewriter.
+/// A member of a request object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Member {
     Params,
@@ -76,49 +75,49 @@ enum Member {
 /// What is known about the current request.
 #[derive(Debug, Default)]
 struct Request {
-    /// Open containers when its object has been opened.
+    /// Number of open containers, including its object.
     depth: usize,
-    /// What the rules say of its first method.
+    /// The rules for its first method.
     treatment: Option<Treatment>,
-    /// Whether a string in its `params` is spelled like a tag.
+    /// Whether its `params` contain a candidate.
     candidates: bool,
-    /// Whether another `method` member is treated differently than the first.
+    /// Whether another `method` member has different rules than the first.
     ambiguous: bool,
     id: Option<Id>,
     path: Path,
 }
 
-/// A place inside `params`.
+/// A position inside `params`.
 #[derive(Debug, Clone, Copy, Default)]
 struct Path {
-    /// Open containers, `params` itself included.
+    /// Number of open containers, including `params` itself.
     level: usize,
     /// Whether `params` is an array.
     positional: bool,
-    /// Values of `params` begun so far.
+    /// Number of parameters begun so far.
     begun: usize,
-    /// The member of the parameter, if that is an object and the method table knows the name.
+    /// The member of an object parameter, if the method table mentions its name.
     member: Option<&'static str>,
     /// The member of that member, likewise.
     inner: Option<&'static str>,
 }
 
-/// A string that is spelled like a tag.
+/// A string in `params` that equals a tag.
 #[derive(Debug)]
 struct Candidate {
     span: Span,
     path: Path,
 }
 
-/// What the rules say of a method.
+/// The rules for a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Treatment {
-    /// Any string in `params` counts.
+    /// Every string in `params` is eligible.
     Everywhere,
-    /// Only strings at these positions count.
+    /// Only strings at these positions are eligible.
     At(&'static [Position]),
-    /// No string counts.
-    Never,
+    /// No string is eligible.
+    Nowhere,
 }
 
 impl Walk {
@@ -127,22 +126,29 @@ impl Walk {
         self.batch
     }
 
-    /// Whether a batch with a tag is too long, as far as it has been read.
-    pub(super) const fn is_too_long(&self, rules: &Rules) -> bool {
-        self.batch && self.tagged && self.elements > rules.max_batch_length
+    /// Why the body is refused, as far as it has been read.
+    pub(super) fn refusal(&self, rules: &Rules) -> Option<Refusal> {
+        let limit = rules.max_batch_length;
+        if self.ambiguous {
+            Some(Refusal::AmbiguousMethod)
+        } else if self.batch && self.tagged && self.elements > limit {
+            Some(Refusal::BatchTooLong { limit })
+        } else {
+            None
+        }
     }
 
-    /// The id of the current request, as far as it has been read.
+    /// The id of the current request, if it has been read.
     pub(super) const fn id(&self) -> Option<Id> {
         self.request.id
     }
 
-    /// The first byte of the first candidate whose method is not known yet.
+    /// Offset of the first candidate whose method is unknown.
     pub(super) fn held_from(&self) -> Option<usize> {
         self.held.first().map(|candidate| candidate.span.start)
     }
 
-    /// Whether a string that begins now is compared with the tags.
+    /// Whether a string that starts now may be a candidate.
     pub(super) const fn awaits_candidate(&self) -> bool {
         matches!(self.area, Area::Params | Area::Request(Member::Params))
     }
@@ -156,16 +162,16 @@ impl Walk {
         self.area = Area::Outside;
         self.ids.extend(self.request.id);
         if !self.held.is_empty() {
-            // Without a method, it is treated as one of an unknown method.
-            self.settle(Treatment::of(b"", rules), end);
+            // A request without a method is treated like one with an unknown method.
+            self.decide_held(Treatment::of(b"", rules), end);
         }
         self.ambiguous |= self.request.candidates && self.request.ambiguous;
     }
 
-    /// Decides the candidates that were held until this place of the body.
-    fn settle(&mut self, treatment: Treatment, place: usize) {
+    /// Decides the held candidates, at this offset of the body.
+    fn decide_held(&mut self, treatment: Treatment, offset: usize) {
         if let Some(from) = self.held_from() {
-            self.longest_hold = self.longest_hold.max(place - from);
+            self.longest_hold = self.longest_hold.max(offset - from);
         }
         for candidate in std::mem::take(&mut self.held) {
             self.decide(treatment, candidate);
@@ -173,15 +179,14 @@ impl Walk {
     }
 
     fn decide(&mut self, treatment: Treatment, candidate: Candidate) {
-        if treatment.counts(&candidate.path) {
+        if treatment.covers(&candidate.path) {
             self.tagged = true;
             self.tags.push(candidate.span);
         }
     }
 
-    /// A value that is no container begins outside of requests: an odd element of the batch, or the
-    /// body.
-    const fn odd_value(&mut self) {
+    /// A string or scalar outside of requests: an element of the batch, or the whole body.
+    const fn other_element(&mut self) {
         if self.depth == 1 {
             self.elements += 1;
         }
@@ -194,13 +199,13 @@ impl Reading<'_> {
         match self.walk.request.treatment {
             None => {
                 self.walk.request.treatment = Some(treatment);
-                self.walk.settle(treatment, method.span.end);
+                self.walk.decide_held(treatment, method.span.end);
             }
             Some(first) => self.walk.request.ambiguous |= first != treatment,
         }
     }
 
-    /// What the rules say of a method.
+    /// The rules for a method.
     fn treatment(&mut self, method: Text) -> Treatment {
         let raw = method.raw(self.window).unwrap_or_default();
         let raw = if raw.len() > LONGEST_METHOD { b"" } else { raw };
@@ -246,7 +251,7 @@ impl Tokens for Reading<'_> {
                 match self.walk.depth {
                     1 => self.walk.batch = container == Container::Array,
                     2 => self.walk.elements += 1,
-                    // Nested arrays of a batch are not requests.
+                    // Arrays inside a batch contain no requests.
                     _ => return,
                 }
                 if container == Container::Object {
@@ -309,7 +314,7 @@ impl Tokens for Reading<'_> {
             Area::Request(Member::Method) => self.method(text),
             Area::Request(Member::Id) => self.walk.request.id = Some(Id::Raw(text.span)),
             Area::Request(Member::Other) | Area::OtherMember => {}
-            Area::Outside => self.walk.odd_value(),
+            Area::Outside => self.walk.other_element(),
         }
     }
 
@@ -318,7 +323,7 @@ impl Tokens for Reading<'_> {
             Area::Params => self.walk.request.path.value(),
             Area::Request(Member::Id) => self.walk.request.id = Some(Id::Raw(span)),
             Area::Request(_) | Area::OtherMember => {}
-            Area::Outside => self.walk.odd_value(),
+            Area::Outside => self.walk.other_element(),
         }
     }
 }
@@ -339,7 +344,7 @@ impl Member {
 }
 
 impl Path {
-    /// A value that is no container.
+    /// A value starts.
     const fn value(&mut self) {
         if self.level == 1 {
             self.begun += 1;
@@ -370,10 +375,10 @@ impl Path {
 impl Treatment {
     /// `method` is unescaped.
     fn of(method: &[u8], rules: &Rules) -> Self {
-        // No method that the rules know holds bytes that are not UTF-8.
+        // All methods in the rules are valid UTF-8.
         let method = std::str::from_utf8(method).unwrap_or_default();
-        if rules.never.contains(method) {
-            return Self::Never;
+        if rules.excluded.contains(method) {
+            return Self::Nowhere;
         }
         match rules.scope {
             Scope::Params => Self::Everywhere,
@@ -381,16 +386,16 @@ impl Treatment {
         }
     }
 
-    fn counts(self, path: &Path) -> bool {
+    fn covers(self, path: &Path) -> bool {
         match self {
             Self::Everywhere => true,
-            Self::Never => false,
+            Self::Nowhere => false,
             Self::At(positions) => positions.iter().any(|position| is_at(position, path)),
         }
     }
 }
 
-/// Whether a path leads to the position, or to the block number in an EIP-1898 object there.
+/// Whether the path is the position, or the block number of an EIP-1898 object there.
 fn is_at(position: &Position, path: &Path) -> bool {
     let (Position::Parameter { index, .. } | Position::Member { index, .. }) = *position;
     if !path.positional || path.begun != index + 1 {

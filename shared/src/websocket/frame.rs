@@ -1,8 +1,8 @@
-//! One frame: its header and its mask.
+//! The header and the mask of one frame (RFC 6455, section 5.2).
 
 use super::Fault;
 
-/// The kind of a frame.
+/// The opcode of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opcode {
     Continuation = 0x0,
@@ -35,7 +35,8 @@ const END: u8 = 0x80;
 const RESERVED: u8 = 0x70;
 const MASKED: u8 = 0x80;
 
-/// The longest payload whose length stands in the second byte; what it holds for longer ones.
+/// The longest payload whose length fits in the second byte, and the values that announce two or
+/// eight bytes of length after it.
 const SHORT: u8 = 125;
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
@@ -43,7 +44,7 @@ const LENGTH_64: u8 = 127;
 /// The header of a client's frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
-    /// Whether it is the last one of its message.
+    /// Whether it is the last frame of its message.
     pub(super) end: bool,
     pub(super) opcode: Opcode,
     pub(super) key: [u8; 4],
@@ -52,10 +53,10 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads a header from its bytes so far; `None` when there must be more.
+    /// Parses a header; `None` if it is incomplete.
     ///
     /// # Errors
-    /// [`Fault`] when no client may send such a frame.
+    /// [`Fault`] if a client must not send such a frame.
     pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, Fault> {
         let [first, second, rest @ ..] = bytes else { return Ok(None) };
         if first & RESERVED != 0 {
@@ -106,9 +107,9 @@ pub(super) fn write(opcode: Opcode, key: [u8; 4], payload: &[u8], out: &mut Vec<
     mask(out.get_mut(from..).unwrap_or_default(), key, 0);
 }
 
-/// Masks or unmasks a part of a payload that begins at this place of it.
-pub(super) fn mask(part: &mut [u8], mut key: [u8; 4], place: u64) {
-    key.rotate_left((place % 4) as usize);
+/// Masks or unmasks a part of a payload that starts at the given offset.
+pub(super) fn mask(part: &mut [u8], mut key: [u8; 4], offset: u64) {
+    key.rotate_left((offset % 4) as usize);
     let (words, tail) = part.as_chunks_mut::<4>();
     for word in words {
         *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(key)).to_ne_bytes();

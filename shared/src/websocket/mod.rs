@@ -1,18 +1,14 @@
-//! The client's side of a WebSocket connection (RFC 6455), read and written again without any I/O:
-//! what a client sends is taken apart into messages, each of which may be changed before it goes
-//! on.
+//! The client's side of a WebSocket connection (RFC 6455), without any I/O: splits what a client
+//! sends into messages, each of which may be changed before it is forwarded.
 //!
-//! [`Relay::read`] takes bytes as they come, cut anywhere. What it does:
+//! [`Relay::read`] accepts the bytes in chunks of any size:
 //!
-//! - Messages, text and binary alike since nodes read JSON from both, are unmasked and held until
-//!   they are complete, up to a limit. [`Message::write`] sends one on, changed or not, as a single
-//!   frame under the mask of its first one: a message that came in one frame and is not changed is
-//!   the same bytes again; fragments become one frame.
-//! - Control frames pass as they came, also between the fragments of a message, which they then
-//!   overtake.
-//! - What RFC 6455 forbids a client, and frames of an extension that was not agreed on (so that a
-//!   payload could not be read), are faults: the connection is to be closed, as
-//!   [`Fault::close_code`] says.
+//! - Text and binary messages, since nodes read JSON from both, are unmasked and held until they
+//!   are complete, up to a limit. [`Message::write`] writes one as a single frame with the mask of
+//!   its first frame: an unchanged message that arrived in one frame is forwarded byte for byte.
+//! - Control frames are forwarded unchanged. Those between the fragments of a message overtake it.
+//! - Anything that RFC 6455 forbids a client to send, and frames of an extension, whose payload
+//!   could not be read, are a [`Fault`]: close the connection with [`Fault::close_code`].
 
 mod frame;
 
@@ -20,7 +16,7 @@ use thiserror::Error;
 
 use frame::{Header, Opcode, mask};
 
-/// Reads what one client sends over a WebSocket connection.
+/// Reads the frames that one client sends.
 ///
 /// ```
 /// use finality_core::websocket::Relay;
@@ -42,23 +38,23 @@ use frame::{Header, Opcode, mask};
 pub struct Relay {
     max_message_bytes: usize,
     state: State,
-    /// The message that has begun, as far as its fragments have come.
+    /// The fragments of an incomplete message.
     message: Option<Message>,
 }
 
 #[derive(Debug)]
 enum State {
-    /// In a frame's header, of which these bytes have come.
+    /// In a frame's header; its bytes so far.
     Header(Vec<u8>),
     /// In a frame's payload.
     Payload {
         header: Header,
-        /// How much of the payload has come.
+        /// Bytes of the payload so far.
         read: u64,
     },
 }
 
-/// A message of the client: text or binary.
+/// A complete text or binary message of the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     opcode: Opcode,
@@ -66,26 +62,26 @@ pub struct Message {
     payload: Vec<u8>,
 }
 
-/// Why a connection cannot go on.
+/// Why a connection must be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Fault {
-    /// A frame has reserved bits: it belongs to an extension, such as compression.
-    #[error("a WebSocket frame of an extension that was not agreed on")]
+    /// A frame has reserved bits set: it belongs to an extension, such as compression.
+    #[error("a WebSocket frame uses an extension that was not negotiated")]
     Extension,
-    /// A frame is of a kind that RFC 6455 does not know.
-    #[error("a WebSocket frame of an unknown kind")]
+    /// A frame has an opcode that RFC 6455 does not define.
+    #[error("a WebSocket frame has an unknown opcode")]
     Opcode,
-    /// A frame is not masked, which every frame of a client must be.
-    #[error("a WebSocket frame of a client without a mask")]
+    /// A frame is not masked, as every frame of a client must be.
+    #[error("a WebSocket frame of a client is not masked")]
     Unmasked,
     /// A control frame is fragmented or longer than 125 bytes.
-    #[error("a WebSocket control frame that is fragmented or too long")]
+    #[error("a WebSocket control frame is fragmented or too long")]
     Control,
-    /// A fragment continues nothing, or a message begins within another.
-    #[error("a WebSocket fragment out of order")]
+    /// A continuation frame without a message, or a message inside another.
+    #[error("a WebSocket fragment is out of order")]
     Order,
-    /// A message is longer than the limit.
-    #[error("a WebSocket message of more than {limit} bytes")]
+    /// A message exceeds the limit.
+    #[error("a WebSocket message exceeds {limit} bytes")]
     TooLong {
         /// The limit, in bytes.
         limit: usize,
@@ -93,7 +89,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The status code with which the connection is to be closed.
+    /// The status code for the close frame (RFC 6455, section 7.4.1).
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {
@@ -104,49 +100,49 @@ impl Fault {
 }
 
 impl Message {
-    /// Whether it is a text message.
+    /// Whether it is a text message, rather than a binary one.
     #[must_use]
     pub fn is_text(&self) -> bool {
         self.opcode == Opcode::Text
     }
 
-    /// What it says, unmasked.
+    /// The unmasked payload, all fragments together.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         &self.payload
     }
 
-    /// Appends the message as one frame, with this payload instead of its own.
+    /// Appends the message to `out` as one frame with the given payload.
     pub fn write(&self, payload: &[u8], out: &mut Vec<u8>) {
         frame::write(self.opcode, self.key, payload, out);
     }
 }
 
-/// Appends a close frame as a client sends it, with a status code of RFC 6455.
+/// Appends a client's close frame with a status code of RFC 6455 to `out`.
 pub fn write_close(code: u16, out: &mut Vec<u8>) {
     frame::write(Opcode::Close, [0; 4], &code.to_be_bytes(), out);
 }
 
 impl Relay {
-    /// A connection on which nothing has been sent yet. `max_message_bytes` is the longest message,
-    /// fragments together.
+    /// Starts at the first frame after the upgrade. `max_message_bytes` limits the payload of a
+    /// message, all fragments together.
     #[must_use]
     pub const fn new(max_message_bytes: usize) -> Self {
         Self { max_message_bytes, state: State::Header(Vec::new()), message: None }
     }
 
-    /// How many bytes of a message that is not complete are held.
+    /// How many bytes of an incomplete message are held.
     #[must_use]
     pub fn held(&self) -> usize {
         self.message.as_ref().map_or(0, |message| message.payload.len())
     }
 
-    /// Takes from the front of `bytes`, up to the end of the next message. Returns the message: it
-    /// goes on only if it is [written](Message::write). `None`: all bytes are taken. Control frames
-    /// are appended to `out`.
+    /// Consumes `bytes` up to the end of the next message and returns that message, which is
+    /// forwarded only if it is [written](Message::write). Returns `None` once all bytes are
+    /// consumed. Control frames are appended to `out`.
     ///
     /// # Errors
-    /// [`Fault`]: nothing may be read after it.
+    /// [`Fault`] if the connection must be closed. Do not call it again after that.
     pub fn read(&mut self, bytes: &mut &[u8], out: &mut Vec<u8>) -> Result<Option<Message>, Fault> {
         loop {
             match &mut self.state {
@@ -188,7 +184,7 @@ impl Relay {
         }
     }
 
-    /// A data frame begins.
+    /// Starts a data frame.
     fn begin(&mut self, header: Header) -> Result<(), Fault> {
         let limit = self.max_message_bytes;
         let message = match (self.message.as_mut(), header.opcode) {

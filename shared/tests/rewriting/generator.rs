@@ -1,7 +1,7 @@
 //! Generated bodies and rules.
 
 use finality_core::{
-    methods::NeverList,
+    methods::ExcludedMethods,
     rewrite::{Rules, Scope},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -11,7 +11,7 @@ use crate::reference::{self, Node};
 /// The tags of the rules.
 pub(crate) const TAGS: [&str; 2] = ["espresso", "fin/\u{e9}\u{1f600}"];
 
-/// Strings that are, resemble, or have nothing to do with a tag.
+/// Strings that are a tag, resemble one, or do neither.
 fn string() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => select(&TAGS[..]).prop_map(str::to_owned),
@@ -120,7 +120,7 @@ pub(crate) fn rules() -> impl Strategy<Value = Rules> {
         |(blocks, defaults, extra, max_batch_length, max_depth)| Rules {
             tags: TAGS.map(str::to_owned).to_vec(),
             scope: if blocks { Scope::BlockParameters } else { Scope::Params },
-            never: NeverList::new(defaults, extra.then(|| "acme_*".to_owned())),
+            excluded: ExcludedMethods::new(defaults, extra.then(|| "acme_*".to_owned())),
             max_batch_length,
             max_depth,
             ..Rules::default()

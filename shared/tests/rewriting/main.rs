@@ -1,4 +1,4 @@
-//! The rewriter over generated bodies: against a reference, and under any cut of the bytes.
+//! The rewriter on generated bodies: against a reference, and with the bytes cut into chunks.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

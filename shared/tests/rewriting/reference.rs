@@ -1,5 +1,5 @@
-//! A second implementation of the rewriting rules, slow and plain, on values that `serde_json` has
-//! read; and the means to spell such values as JSON in odd ways.
+//! A second, naive implementation of the rewriting rules on values that `serde_json` has parsed, and
+//! a writer that spells such values as JSON in unusual ways.
 
 use std::fmt::{self, Write as _};
 
@@ -16,28 +16,31 @@ use serde::{
 /// A JSON value that keeps order and duplicates of members.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Node {
-    /// A number, `true`, `false` or `null`. Read back, a number has the spelling that serde_json
-    /// gives it.
+    /// A number, `true`, `false` or `null`. A parsed number is spelled as serde_json writes it.
     Scalar(String),
     String(String),
     Array(Vec<Node>),
     Object(Vec<(String, Node)>),
 }
 
-/// What the rules say of a body.
+/// The verdict of the rules on a body.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     Untouched,
     Tagged {
         rewritten: Node,
         tags: usize,
-        /// The ids of an answer that refuses it.
+        /// The ids of the response that refuses it.
         ids: Vec<Node>,
     },
-    Refused(Refusal),
+    Refused {
+        refusal: Refusal,
+        ids: Vec<Node>,
+    },
+    /// Nested too deep. Without a tag it depends on the prefilter whether it is refused.
     TooDeep {
-        /// Whether there would be a tag, were it not for the depth.
         tags: bool,
+        ids: Vec<Node>,
     },
 }
 
@@ -76,7 +79,7 @@ pub(crate) fn verdict(node: &Node, rules: &Rules, number: u64) -> Verdict {
             let mut counted = 0;
             for (_, params) in copy.iter_mut().filter(|(name, _)| folds(name, "params")) {
                 spelled = spelled.max(replace_everywhere(&mut params.clone(), rules, number));
-                if rules.never.contains(method) {
+                if rules.excluded.contains(method) {
                     continue;
                 }
                 counted += match rules.scope {
@@ -91,8 +94,8 @@ pub(crate) fn verdict(node: &Node, rules: &Rules, number: u64) -> Verdict {
         }
         let first = &methods[0];
         let alike = |method: &String| {
-            let never = rules.never.contains(method);
-            never == rules.never.contains(first)
+            let never = rules.excluded.contains(method);
+            never == rules.excluded.contains(first)
                 && (never || rules.scope == Scope::Params || positions(method) == positions(first))
         };
         ambiguous |= spelled > 0 && !methods.iter().all(alike);
@@ -101,19 +104,20 @@ pub(crate) fn verdict(node: &Node, rules: &Rules, number: u64) -> Verdict {
         tags += counted;
     }
     if depth(node) > rules.max_depth {
-        Verdict::TooDeep { tags: tags > 0 }
+        Verdict::TooDeep { tags: tags > 0, ids }
     } else if ambiguous {
-        Verdict::Refused(Refusal::AmbiguousMethod)
+        Verdict::Refused { refusal: Refusal::AmbiguousMethod, ids }
     } else if tags == 0 {
         Verdict::Untouched
     } else if length > rules.max_batch_length {
-        Verdict::Refused(Refusal::BatchTooLong { limit: rules.max_batch_length })
+        let refusal = Refusal::BatchTooLong { limit: rules.max_batch_length };
+        Verdict::Refused { refusal, ids }
     } else {
         Verdict::Tagged { rewritten, tags, ids }
     }
 }
 
-/// Go's folding of field names.
+/// Whether Go takes the name for the field.
 fn folds(name: &str, field: &str) -> bool {
     let fold = |c: char| match c {
         '\u{17f}' => 's',
@@ -160,7 +164,7 @@ fn replace_at(params: &mut Node, position: Position, rules: &Rules, number: u64)
     }
 }
 
-/// A tag, or an EIP-1898 object if that may stand here.
+/// Replaces a tag, or that of an EIP-1898 object if one is allowed here.
 fn replace_block(node: &mut Node, object: bool, rules: &Rules, number: u64) -> usize {
     match node {
         Node::Object(members) if object => members
@@ -182,7 +186,7 @@ fn depth(node: &Node) -> usize {
     }
 }
 
-/// The ids of an answer in JSON-RPC form; none of an empty one.
+/// The ids of a JSON-RPC response. An empty response has none.
 pub(crate) fn ids_of_answer(answer: &[u8]) -> Vec<Node> {
     if answer.is_empty() {
         return Vec::new();
@@ -200,7 +204,7 @@ pub(crate) fn ids_of_answer(answer: &[u8]) -> Vec<Node> {
     answers.into_iter().map(id).collect()
 }
 
-/// Cuts JSON into strings and single other bytes.
+/// Splits JSON into strings and other single bytes.
 pub(crate) fn tokens(json: &str) -> Vec<&str> {
     let mut tokens = Vec::new();
     let mut rest = json;
@@ -220,7 +224,7 @@ pub(crate) fn tokens(json: &str) -> Vec<&str> {
     tokens
 }
 
-/// Writes a node as JSON, with escapes and white space chosen by the seed.
+/// Writes a value as JSON, with escapes and white space chosen by the seed.
 pub(crate) fn spell(node: &Node, seed: u64) -> String {
     let mut speller = Speller { out: String::new(), state: seed | 1 };
     speller.white_space();
@@ -235,7 +239,7 @@ struct Speller {
 }
 
 impl Speller {
-    /// A number below `bound`, by xorshift.
+    /// A pseudo-random number below `bound` (xorshift).
     fn choose(&mut self, bound: u64) -> u64 {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;

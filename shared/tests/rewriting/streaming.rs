@@ -1,8 +1,9 @@
-//! Bodies rewritten while they pass: any way of cutting them gives what the body gives as a whole.
+//! Bodies rewritten while they stream: the chunks do not change the result.
+
 use std::convert::Infallible;
 
 use finality_core::{
-    methods::NeverList,
+    methods::ExcludedMethods,
     refusal::Refusal,
     rewrite::{Inspection, Rewriter, Rules, Scope, Stream},
 };
@@ -16,7 +17,7 @@ use crate::generator::{body, rules};
 
 const HEAD: u64 = 100;
 
-/// What came out of a stream: all bytes, or those before the refusal.
+/// What a stream forwarded: everything, or what came before the refusal.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     forwarded: Vec<u8>,
@@ -25,13 +26,12 @@ struct Outcome {
     most_held: usize,
 }
 
-/// Passes chunks through a stream as the filter does, with each in a buffer whose front is
-/// replaced.
+/// Sends chunks through a stream as the filter does, by replacing the front of a buffer.
 fn pass<'a>(mut stream: Stream, chunks: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
     let mut outcome = Outcome { forwarded: Vec::new(), tags: 0, refusal: None, most_held: 0 };
     for chunk in chunks {
-        let passage = match stream.push(chunk) {
-            Ok(passage) => passage,
+        let rewrite = match stream.push(chunk) {
+            Ok(rewrite) => rewrite,
             Err(refusal) => {
                 outcome.refusal = Some(refusal);
                 return outcome;
@@ -43,11 +43,11 @@ fn pass<'a>(mut stream: Stream, chunks: impl IntoIterator<Item = &'a [u8]>) -> O
             Ok::<_, Infallible>(HEAD)
         };
         let (mut buffer, mut out) = (chunk.to_vec(), Vec::new());
-        let replaced = passage.write(chunk, number, &mut out).unwrap();
-        assert_eq!(asked, passage.tags() > 0, "the number is asked for only with a tag");
+        let replaced = rewrite.write(chunk, number, &mut out).unwrap();
+        assert_eq!(asked, rewrite.tags() > 0, "the number is needed only if there is a tag");
         buffer.splice(..replaced, out);
         outcome.forwarded.extend(buffer);
-        outcome.tags += passage.tags();
+        outcome.tags += rewrite.tags();
         outcome.most_held = outcome.most_held.max(stream.held());
     }
     match stream.finish() {
@@ -57,7 +57,7 @@ fn pass<'a>(mut stream: Stream, chunks: impl IntoIterator<Item = &'a [u8]>) -> O
     outcome
 }
 
-/// Asserts that a stream says of these chunks what an inspection says of the whole.
+/// Asserts that a stream of these chunks gives what an inspection of the whole body gives.
 fn assert_like_inspection(rewriter: &Rewriter, body: &[u8], chunks: &[&[u8]]) {
     let outcome = pass(rewriter.stream(), chunks.iter().copied());
     let shown = || format!("{:?}", chunks.iter().map(|chunk| chunk.escape_ascii().to_string()));
@@ -71,22 +71,22 @@ fn assert_like_inspection(rewriter: &Rewriter, body: &[u8], chunks: &[&[u8]]) {
             assert_eq!(outcome.forwarded, tagged.splice(body, HEAD), "{}", shown());
             assert_eq!(outcome.tags, tagged.tags(), "{}", shown());
         }
-        // Which of several reasons is met first may hang on the cuts.
+        // Which of several reasons is found first may depend on the chunks.
         Inspection::Refused(_) => assert!(outcome.refusal.is_some(), "{}", shown()),
     }
 }
 
-/// The body cut at these places.
-fn cut<'a>(body: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
-    let mut places = places.to_vec();
-    places.extend([0, body.len()]);
-    places.sort_unstable();
-    places.windows(2).map(|pair| &body[pair[0]..pair[1]]).collect()
+/// The body, cut at these offsets.
+fn cut<'a>(body: &'a [u8], offsets: &[usize]) -> Vec<&'a [u8]> {
+    let mut offsets = offsets.to_vec();
+    offsets.extend([0, body.len()]);
+    offsets.sort_unstable();
+    offsets.windows(2).map(|pair| &body[pair[0]..pair[1]]).collect()
 }
 
 fn assert_any_single_cut(rewriter: &Rewriter, body: &[u8]) {
-    for place in 0..=body.len() {
-        assert_like_inspection(rewriter, body, &cut(body, &[place]));
+    for offset in 0..=body.len() {
+        assert_like_inspection(rewriter, body, &cut(body, &[offset]));
     }
     assert_like_inspection(rewriter, body, &body.chunks(1).collect::<Vec<_>>());
 }
@@ -95,18 +95,18 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_cut_gives_what_the_whole_gives(
+    fn a_stream_agrees_with_an_inspection_whatever_the_chunks(
         body in body(), rules in rules(), cuts in vec(any::<Index>(), 0..6),
     ) {
         let rewriter = Rewriter::new(rules).unwrap();
         let body = body.as_bytes();
-        let places: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len() + 1)).collect();
-        assert_like_inspection(&rewriter, body, &cut(body, &places));
+        let offsets: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len() + 1)).collect();
+        assert_like_inspection(&rewriter, body, &cut(body, &offsets));
         assert_like_inspection(&rewriter, body, &body.chunks(1).collect::<Vec<_>>());
     }
 
     #[test]
-    fn any_cut_of_a_damaged_body_gives_what_the_whole_gives(
+    fn a_stream_of_a_damaged_body_agrees_with_an_inspection(
         body in body(), rules in rules(), cuts in vec(any::<Index>(), 0..4),
         at: Index, byte in prop_oneof![any::<u8>(), select(&b"{}[],:\"\\"[..])], truncate: bool,
     ) {
@@ -114,23 +114,23 @@ proptest! {
         let mut body = body.into_bytes();
         let at = at.index(body.len());
         if truncate { body.truncate(at) } else { body[at] = byte }
-        let places: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len() + 1)).collect();
-        assert_like_inspection(&rewriter, &body, &cut(&body, &places));
+        let offsets: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len() + 1)).collect();
+        assert_like_inspection(&rewriter, &body, &cut(&body, &offsets));
         assert_like_inspection(&rewriter, &body, &body.chunks(1).collect::<Vec<_>>());
     }
 
     #[test]
-    fn what_went_out_before_a_refusal_holds_no_tag(
+    fn bytes_forwarded_before_a_refusal_contain_no_tag(
         body in body(), rules in rules(), size in 1..40_usize, truncate: Index,
     ) {
-        // Never-lists and tables apart, whatever went out must not hold a tag in `params`.
-        let rules = Rules { scope: Scope::Params, never: NeverList::new(false, []), ..rules };
+        // With no method excluded, whatever was forwarded must hold no tag in `params`.
+        let rules = Rules { scope: Scope::Params, excluded: ExcludedMethods::new(false, []), ..rules };
         let rewriter = Rewriter::new(rules).unwrap();
         let body = &body.as_bytes()[..truncate.index(body.len())];
         let whole = pass(rewriter.stream(), [body]);
         let outcome = pass(rewriter.stream(), body.chunks(size));
         prop_assert_eq!(whole.refusal.is_some(), outcome.refusal.is_some());
-        // Passed once more, the bytes show no tag that could be replaced.
+        // Streamed again, the bytes contain no eligible tag.
         prop_assert_eq!(pass(rewriter.stream(), [outcome.forwarded.as_slice()]).tags, 0);
     }
 }
@@ -155,7 +155,7 @@ fn every_cut_of_every_vector() {
 }
 
 #[test]
-fn every_cut_of_bodies_that_are_hard_to_cut() {
+fn every_cut_of_difficult_bodies() {
     for scope in [Scope::Params, Scope::BlockParameters] {
         let rewriter = Rewriter::new(Rules { scope, ..Rules::default() }).unwrap();
         for body in [
@@ -184,7 +184,7 @@ fn every_cut_of_bodies_that_are_hard_to_cut() {
 }
 
 #[test]
-fn only_what_may_become_a_tag_is_held() {
+fn only_possible_tags_are_held() {
     let rewriter = Rewriter::new(Rules::default()).unwrap();
     let held = |body: &str| {
         let mut stream = rewriter.stream();
@@ -201,7 +201,7 @@ fn only_what_may_become_a_tag_is_held() {
     assert_eq!(held(r#"{"method":"espr"#), 0);
     assert_eq!(held(r#"{"method":"m","params":[{"espr"#), 0);
     assert_eq!(held(r#"["espr"#), 0);
-    assert_eq!(held(r#"{"params":["latest",1"#), 0, "without a tag the method is not waited for");
+    assert_eq!(held(r#"{"params":["latest",1"#), 0, "without a tag there is nothing to wait for");
     assert_eq!(held(r#"{"params":["espresso",1"#), r#""espresso",1"#.len());
     assert_eq!(held(r#"{"params":["espresso",1],"method":"m""#), 0);
     assert_eq!(held(r#"[{"params":["espresso"]}"#), 0);
@@ -211,7 +211,7 @@ fn only_what_may_become_a_tag_is_held() {
 fn a_tag_waits_for_its_method_up_to_the_limit() {
     let rules = Rules { max_held_bytes: 1000, ..Rules::default() };
     let rewriter = Rewriter::new(rules).unwrap();
-    // The place after the method, counted from the tag.
+    // `held` is the distance from the tag to the end of the method.
     let body = |held: usize| {
         let frame = r#""espresso",""],"method":"m""#.len();
         let filler = "f".repeat(held - frame);
@@ -229,7 +229,7 @@ fn a_tag_waits_for_its_method_up_to_the_limit() {
 }
 
 #[test]
-fn memory_stays_bounded_over_a_long_body() {
+fn memory_is_bounded_for_a_long_body() {
     let call = r#"{"id":1,"params":["0x00","espresso"],"x":"\n","method":"eth_getBalance"},"#;
     let long = format!("\"{}\",", "d".repeat(300_000));
     let rules = Rules { max_batch_length: usize::MAX, ..Rules::default() };
@@ -237,11 +237,11 @@ fn memory_stays_bounded_over_a_long_body() {
     let (mut tags, mut written) = (0, 0);
     let mut push = |bytes: &[u8]| {
         for chunk in bytes.chunks(1009) {
-            let passage = stream.push(chunk).unwrap();
+            let rewrite = stream.push(chunk).unwrap();
             let mut out = Vec::new();
-            let replaced = passage.write(chunk, || Ok::<_, Infallible>(HEAD), &mut out).unwrap();
+            let replaced = rewrite.write(chunk, || Ok::<_, Infallible>(HEAD), &mut out).unwrap();
             assert!(stream.held() <= call.len());
-            tags += passage.tags();
+            tags += rewrite.tags();
             written += out.len() + chunk.len() - replaced;
         }
     };
@@ -258,7 +258,7 @@ fn memory_stays_bounded_over_a_long_body() {
 }
 
 #[test]
-fn a_refusal_bears_the_id_that_a_single_request_has_shown() {
+fn a_late_refusal_has_the_id_of_a_single_request() {
     let rewriter = Rewriter::new(Rules::default()).unwrap();
     let answer = |chunks: &[&str]| {
         let mut stream = rewriter.stream();
@@ -281,9 +281,9 @@ fn a_refusal_bears_the_id_that_a_single_request_has_shown() {
 }
 
 #[test]
-fn the_longest_method_that_the_rules_may_know_is_known_under_every_cut() {
-    let never = NeverList::new(false, ["acme_*".to_owned()]);
-    let rewriter = Rewriter::new(Rules { never, ..Rules::default() }).unwrap();
+fn the_longest_known_method_is_found_whatever_the_chunks() {
+    let excluded = ExcludedMethods::new(false, ["acme_*".to_owned()]);
+    let rewriter = Rewriter::new(Rules { excluded, ..Rules::default() }).unwrap();
     for (length, known) in [(1024, true), (1025, false)] {
         let method = format!("acme_{}", "x".repeat(length - "acme_".len()));
         let body = format!(r#"{{"params":["espresso"],"method":"{method}"}}"#);

@@ -78,10 +78,10 @@ fn pieces(tagged: &Tagged, body: &[u8], number: u64) -> Vec<String> {
     };
     let length = finality_core::head::hex_number(number).len() + 2;
     let mut from = 0;
-    for place in tagged.places() {
-        cut(place.start - from);
+    for tag in tagged.ranges() {
+        cut(tag.start - from);
         cut(length);
-        from = place.end;
+        from = tag.end;
     }
     cut(usize::MAX);
     pieces

@@ -53,7 +53,7 @@ pub fn run(
             Inspection::Tagged(tagged) => {
                 (tagged.splice(&body, arguments.number), ExitCode::SUCCESS)
             }
-            Inspection::Refused(denied) => (denied.body(&body), exit::REQUEST_REFUSED.into()),
+            Inspection::Refused(denied) => (denied.refuse(&body), exit::REQUEST_REFUSED.into()),
         }
     };
     out.write_all(&bytes)?;

@@ -1,10 +1,10 @@
-//! An incremental JSON scanner: strict, without recursion, fed with any cut of the bytes.
+//! A strict, incremental JSON scanner without recursion. It accepts the bytes in chunks of any size.
 //!
-//! It holds one state and one byte per open container, whatever the input, and reports tokens by
-//! their position; where the bytes are kept is its caller's affair. The grammar is that of RFC
-//! 8259. Inside strings it judges only what ends or breaks one: escapes must be well formed and
-//! control characters are refused, but lone surrogates and bytes that are not UTF-8 pass, since
-//! nodes differ about them and neither can be part of a tag.
+//! It keeps one state and one byte for each open container, whatever the input, and reports tokens
+//! by their offsets; keeping the bytes is up to the caller. The grammar is that of RFC 8259. Inside
+//! strings, escapes must be well formed and control characters are rejected, but lone surrogates
+//! and bytes that are not UTF-8 are accepted: nodes differ in that, and neither can be part of a
+//! tag.
 
 /// A kind of container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,23 +15,23 @@ pub(super) enum Container {
     Array,
 }
 
-/// A token by its place in the input: first byte and one past the last.
+/// A token by its offsets in the input: first byte and one past the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) start: usize,
     pub(super) end: usize,
 }
 
-/// A run of the input's bytes.
+/// A contiguous part of the input.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window<'a> {
     pub(super) bytes: &'a [u8],
-    /// The place of the first of them in the input.
+    /// The offset of the first of them in the input.
     pub(super) start: usize,
 }
 
 impl<'a> Window<'a> {
-    /// The bytes of a token; `None` when it is not all in the window.
+    /// The bytes of a token; `None` if it is not completely in the window.
     pub(super) fn get(self, span: Span) -> Option<&'a [u8]> {
         let start = span.start.checked_sub(self.start)?;
         self.bytes.get(start..span.end - self.start)
@@ -41,36 +41,36 @@ impl<'a> Window<'a> {
 /// A string token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Text {
-    /// The token, quotes included.
+    /// The token, including the quotes.
     pub(super) span: Span,
-    /// Whether there is an escape in it.
+    /// Whether it contains an escape.
     pub(super) escaped: bool,
 }
 
 impl Text {
-    /// What stands between the quotes; `None` when it is not all in the window.
+    /// The bytes between the quotes; `None` if they are not completely in the window.
     pub(super) fn raw(self, window: Window<'_>) -> Option<&[u8]> {
         let token = window.get(self.span)?;
         token.get(1..token.len().checked_sub(1)?)
     }
 }
 
-/// A token whose end has not been fed yet.
+/// A token that is incomplete at the end of the bytes so far.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CutToken {
-    /// Its first byte.
+    /// The offset of its first byte.
     pub(super) start: usize,
-    /// Whether it is a string that is a value.
+    /// Whether it is a string that is a value, rather than a name, a number or a literal.
     pub(super) value: bool,
 }
 
-/// What receives the tokens.
+/// Receives the tokens.
 pub(super) trait Tokens {
     /// A container opens.
     fn open(&mut self, container: Container);
-    /// The innermost container closes; `end` is the place after it.
+    /// The innermost container closes; `end` is the offset after it.
     fn close(&mut self, end: usize);
-    /// A member's name.
+    /// The name of a member.
     fn name(&mut self, text: Text);
     /// A string that is a value.
     fn string(&mut self, text: Text);
@@ -83,18 +83,18 @@ pub(super) trait Tokens {
 pub(super) enum Fault {
     /// The input is not JSON.
     Syntax,
-    /// More containers are open than the limit allows.
+    /// More containers are open than allowed.
     TooDeep,
 }
 
-/// What may come next.
+/// What may follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// A value.
     Value,
-    /// A value, or the end of an array that is still empty.
+    /// A value, or the end of an empty array.
     FirstElement,
-    /// A name, or the end of an object that is still empty.
+    /// A name, or the end of an empty object.
     FirstName,
     /// A name.
     Name,
@@ -104,19 +104,19 @@ enum State {
     AfterValue,
     /// Nothing but white space.
     Done,
-    /// Inside a string: characters or its end.
+    /// Inside a string.
     Text,
     /// The character after a backslash.
     Escape,
-    /// So many more hex digits of a `\u` escape.
+    /// This many more hex digits of a `\u` escape.
     Hex(u8),
     /// Inside a number.
     Number(Number),
-    /// Inside `true`, `false` or `null`: the rest of it.
+    /// Inside `true`, `false` or `null`, of which this remains.
     Literal(&'static [u8]),
 }
 
-/// The place inside a number.
+/// The position inside a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Number {
     /// After the minus: a digit must follow.
@@ -138,7 +138,7 @@ enum Number {
 }
 
 impl Number {
-    /// The place after one more byte; `None` when the byte is not part of the number.
+    /// The position after one more byte; `None` if the byte is not part of the number.
     const fn next(self, byte: u8) -> Option<Self> {
         match (self, byte) {
             (Self::Minus, b'0') => Some(Self::Zero),
@@ -160,25 +160,25 @@ impl Number {
     }
 }
 
-/// The scanner. Feed it chunks in order, then [`Scanner::finish`].
+/// The scanner. Call [`Scanner::feed`] with the chunks in order, then [`Scanner::finish`].
 #[derive(Debug)]
 pub(super) struct Scanner {
     state: State,
     /// Open containers, outermost first.
     open: Vec<Container>,
     max_depth: usize,
-    /// Bytes of earlier chunks.
+    /// Length of the earlier chunks.
     consumed: usize,
-    /// First byte of the token that is being read.
+    /// Offset of the current token.
     token: usize,
-    /// Whether the string that is being read has an escape.
+    /// Whether the current string has an escape.
     escaped: bool,
-    /// Whether the string that is being read is a name.
+    /// Whether the current string is a name.
     name: bool,
 }
 
 impl Scanner {
-    /// A scanner that stops when more than `max_depth` containers are open.
+    /// A scanner that fails when more than `max_depth` containers are open.
     pub(super) const fn new(max_depth: usize) -> Self {
         Self {
             state: State::Value,
@@ -191,11 +191,11 @@ impl Scanner {
         }
     }
 
-    /// Reads the next chunk.
+    /// Scans the next chunk.
     ///
     /// # Errors
-    /// [`Fault`] at the first byte that cannot be part of JSON within the limit. Nothing may be fed
-    /// after it.
+    /// [`Fault`] at the first byte that is not valid JSON or exceeds the depth. Do not call it again
+    /// after that.
     pub(super) fn feed(&mut self, chunk: &[u8], tokens: &mut impl Tokens) -> Result<(), Fault> {
         let mut at = 0;
         while let Some(&byte) = chunk.get(at) {
@@ -291,7 +291,7 @@ impl Scanner {
     /// Ends the input.
     ///
     /// # Errors
-    /// [`Fault::Syntax`] when the value is not complete.
+    /// [`Fault::Syntax`] if the value is incomplete.
     pub(super) fn finish(&mut self, tokens: &mut impl Tokens) -> Result<(), Fault> {
         match self.state {
             State::Number(number) if number.is_complete() => self.end_scalar(0, tokens),
@@ -301,7 +301,7 @@ impl Scanner {
         if self.state == State::Done { Ok(()) } else { Err(Fault::Syntax) }
     }
 
-    /// The token that is cut by the end of what was fed.
+    /// The token that is incomplete at the end of the bytes so far.
     pub(super) const fn cut_token(&self) -> Option<CutToken> {
         let text = match self.state {
             State::Text | State::Escape | State::Hex(_) => true,
@@ -311,7 +311,7 @@ impl Scanner {
         Some(CutToken { start: self.token, value: text && !self.name })
     }
 
-    /// Begins a token at this place of the chunk.
+    /// Starts a token at this offset of the chunk.
     const fn begin(&mut self, at: usize, state: State) {
         self.token = self.consumed + at;
         self.state = state;
@@ -323,8 +323,8 @@ impl Scanner {
         self.begin(at, State::Text);
     }
 
-    /// Reads on inside a string from this place of the chunk, and inside those that follow it at
-    /// once, as most strings of a body do. Returns the place where it stopped.
+    /// Continues inside a string at this offset of the chunk, and inside the strings that follow it
+    /// directly, as most strings of a body do. Returns the offset where it stopped.
     fn text(&mut self, chunk: &[u8], at: usize, tokens: &mut impl Tokens) -> Result<usize, Fault> {
         let mut at = at;
         loop {
@@ -366,7 +366,7 @@ impl Scanner {
         }
     }
 
-    /// Ends a number or literal before this place of the chunk.
+    /// Ends a number or literal before this offset of the chunk.
     fn end_scalar(&mut self, at: usize, tokens: &mut impl Tokens) {
         tokens.scalar(Span { start: self.token, end: self.consumed + at });
         self.state = self.after_value();
@@ -412,10 +412,10 @@ const fn white_space(byte: u8) -> Result<(), Fault> {
     }
 }
 
-/// Words of a string that are looked at one by one, before a search that pays off on long ones.
+/// Words of a string that are checked one by one before a search that only pays off on long strings.
 const SHORT: usize = 6;
 
-/// How many bytes at the start neither end a string nor break it.
+/// How many bytes at the start are plain characters of a string.
 #[inline]
 fn plain_run(bytes: &[u8]) -> usize {
     let (words, tail) = bytes.as_chunks::<8>();
@@ -445,8 +445,8 @@ const fn is_special(byte: u8) -> bool {
     matches!(byte, b'"' | b'\\' | ..0x20)
 }
 
-/// Marks the quotes, backslashes and control characters of eight bytes by their highest bits. Bytes
-/// above the lowest marked one may be marked falsely, since subtraction borrows.
+/// Sets the highest bit of each byte that is a quote, a backslash or a control character. Only the
+/// lowest set bit is reliable, since subtraction borrows.
 const fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 0xff;
     let quotes = word ^ (ONES * b'"' as u64);

@@ -1,4 +1,4 @@
-//! The scanner against `serde_json`, and against itself under any cut of the bytes.
+//! The scanner against `serde_json`, and against itself with the bytes cut into chunks.
 
 use proptest::{
     collection::vec,
@@ -36,7 +36,7 @@ impl Tokens for Vec<Event> {
     }
 }
 
-/// Scans chunks in order; the tokens, or the fault.
+/// Scans chunks in order.
 fn scan<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Event>, Fault> {
     let mut scanner = Scanner::new(64);
     let mut events = Vec::new();
@@ -47,7 +47,7 @@ fn scan<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Event>, Fa
     Ok(events)
 }
 
-/// Bytes that are JSON or nearly so.
+/// Bytes that are JSON or almost JSON.
 fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
     let pieces = select(
         &[
@@ -113,14 +113,14 @@ proptest! {
 
     #[test]
     fn accepts_what_serde_accepts(body in nearly_json()) {
-        // Unread, serde_json judges numbers, escapes and control characters, but no surrogates or
-        // UTF-8.
+        // For an ignored value, serde_json checks numbers, escapes and control characters, but
+        // neither surrogates nor UTF-8.
         let accepted = serde_json::from_slice::<IgnoredAny>(&body).is_ok();
         prop_assert_eq!(scan([&body[..]]).is_ok(), accepted, "{}", String::from_utf8_lossy(&body));
     }
 
     #[test]
-    fn any_cut_gives_the_same_tokens(body in nearly_json(), cuts in vec(any::<Index>(), 0..6)) {
+    fn tokens_do_not_depend_on_the_chunks(body in nearly_json(), cuts in vec(any::<Index>(), 0..6)) {
         let whole = scan([&body[..]]);
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len() + 1)).collect();
         cuts.extend([0, body.len()]);
@@ -131,7 +131,7 @@ proptest! {
 }
 
 #[test]
-fn tokens_are_reported_by_their_place() {
+fn tokens_are_reported_by_their_offsets() {
     let body = br#" {"a":[1,"b\n"],"":{}} "#;
     let text = |start, end, escaped| Text { span: Span { start, end }, escaped };
     assert_eq!(
@@ -153,7 +153,7 @@ fn tokens_are_reported_by_their_place() {
 }
 
 #[test]
-fn every_byte_of_a_string_is_judged_at_every_place() {
+fn strings_are_checked_at_every_offset() {
     for length in 0..200 {
         for at in 0..length {
             for (byte, accepted) in [(b'x', true), (0x1f, false), (0x7f, true), (0xff, true)] {

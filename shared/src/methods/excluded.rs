@@ -1,47 +1,47 @@
-//! Methods whose parameters are never rewritten.
+//! Methods that are excluded from rewriting.
 
 use super::table::{OPT_IN, TABLE};
 
-/// Methods whose parameters are never rewritten: they sign, hash, store or send opaque data, or
-/// control the node, so that a changed string would corrupt something.
+/// Methods that are excluded from rewriting: they sign, hash, store or send opaque data, or control
+/// the node, so that replacing a string would corrupt something. Configured as `never_methods`.
 ///
-/// The default list holds the methods of `data/block-tag-methods.csv` that have a `never` row and
-/// no `yes` or `opt-in` row. Names are compared case-sensitively, as nodes do.
+/// The default list holds the methods of `data/block-tag-methods.csv` with a `never` row and no
+/// `yes` or `opt-in` row. Names are case-sensitive, as they are for nodes.
 ///
 /// ```
-/// use finality_core::methods::NeverList;
+/// use finality_core::methods::ExcludedMethods;
 ///
-/// assert!(NeverList::default().contains("eth_sendRawTransaction"));
-/// assert!(NeverList::default().contains("engine_newPayloadV4"));
-/// assert!(!NeverList::default().contains("eth_call"));
+/// assert!(ExcludedMethods::default().contains("eth_sendRawTransaction"));
+/// assert!(ExcludedMethods::default().contains("engine_newPayloadV4"));
+/// assert!(!ExcludedMethods::default().contains("eth_call"));
 ///
-/// let extended = NeverList::new(true, ["acme_store".to_owned(), "vault_*".to_owned()]);
+/// let extended = ExcludedMethods::new(true, ["acme_store".to_owned(), "vault_*".to_owned()]);
 /// assert!(extended.contains("acme_store") && extended.contains("vault_put"));
 ///
-/// let emptied = NeverList::new(false, []);
+/// let emptied = ExcludedMethods::new(false, []);
 /// assert!(!emptied.contains("eth_sendRawTransaction"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NeverList {
+pub struct ExcludedMethods {
     defaults: bool,
     extra: Vec<String>,
 }
 
-impl Default for NeverList {
+impl Default for ExcludedMethods {
     fn default() -> Self {
         Self::new(true, [])
     }
 }
 
-impl NeverList {
-    /// The default list if `defaults`, and the methods in `extra`. In `extra` a `*` stands for any
-    /// run of characters.
+impl ExcludedMethods {
+    /// The methods of `extra`, and those of the default list if `defaults` is set. In `extra`, `*`
+    /// matches any sequence of characters.
     #[must_use]
     pub fn new(defaults: bool, extra: impl IntoIterator<Item = String>) -> Self {
         Self { defaults, extra: extra.into_iter().collect() }
     }
 
-    /// Whether parameters of this method are never rewritten.
+    /// Whether the method is excluded.
     #[must_use]
     pub fn contains(&self, method: &str) -> bool {
         (self.defaults && in_defaults(method))
@@ -52,11 +52,11 @@ impl NeverList {
 fn in_defaults(method: &str) -> bool {
     TABLE.binary_search_by_key(&method, |(name, _)| name).is_err()
         && OPT_IN.binary_search(&method).is_err()
-        && (NEVER.binary_search(&method).is_ok()
-            || NEVER_PATTERNS.iter().any(|pattern| matches(pattern, method)))
+        && (NAMES.binary_search(&method).is_ok()
+            || PATTERNS.iter().any(|pattern| matches(pattern, method)))
 }
 
-/// Whether the name fits the pattern, in which each `*` stands for any run of characters.
+/// Whether the name matches the pattern, in which `*` matches any sequence of characters.
 fn matches(pattern: &str, name: &str) -> bool {
     let Some((prefix, pattern)) = pattern.split_once('*') else {
         return pattern == name;
@@ -74,8 +74,8 @@ fn matches(pattern: &str, name: &str) -> bool {
     rest.ends_with(suffix)
 }
 
-/// Names in byte order.
-const NEVER: &[&str] = &[
+/// Names in byte order, for the binary search.
+const NAMES: &[&str] = &[
     "admin_addPeer",
     "admin_addTrustedPeer",
     "admin_exportChain",
@@ -167,8 +167,8 @@ const NEVER: &[&str] = &[
     "zks_getProof",
 ];
 
-/// Families of names; methods with a `yes` or `opt-in` row are exempt.
-const NEVER_PATTERNS: &[&str] = &[
+/// Patterns; methods with a `yes` or `opt-in` row are exempt.
+const PATTERNS: &[&str] = &[
     "*ByBlockHash*",
     "bzz_*",
     "debug_standardTrace*ToFile",
@@ -184,10 +184,10 @@ const NEVER_PATTERNS: &[&str] = &[
     "txpool_besu*",
 ];
 
-/// What the default list was given: names, then families.
+/// The names and patterns of the default list.
 #[cfg(test)]
 pub(super) fn default_names() -> impl Iterator<Item = &'static str> {
-    NEVER.iter().chain(NEVER_PATTERNS).copied()
+    NAMES.iter().chain(PATTERNS).copied()
 }
 
 #[cfg(test)]
@@ -195,14 +195,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_sorted_for_the_search() {
-        assert!(NEVER.is_sorted());
+    fn lists_are_sorted_for_binary_search() {
+        assert!(NAMES.is_sorted());
         assert!(OPT_IN.is_sorted());
         assert!(TABLE.is_sorted_by_key(|(name, _)| name));
     }
 
     #[test]
-    fn a_star_stands_for_any_run() {
+    fn a_star_matches_any_sequence() {
         for (pattern, name, expected) in [
             ("a_b", "a_b", true),
             ("a_b", "a_bc", false),
@@ -223,8 +223,8 @@ mod tests {
     }
 
     #[test]
-    fn families_spare_methods_that_take_a_block() {
-        let list = NeverList::default();
+    fn patterns_spare_methods_that_take_a_block() {
+        let list = ExcludedMethods::default();
         for method in ["debug_traceBlock", "debug_traceBlockByHash", "trace_replayTransaction"] {
             assert!(list.contains(method), "{method}");
         }
@@ -237,7 +237,7 @@ mod tests {
         ] {
             assert!(!list.contains(method), "{method}");
         }
-        let extended = NeverList::new(true, ["eth_call".to_owned()]);
-        assert!(extended.contains("eth_call"), "an operator's word stands above the table");
+        let extended = ExcludedMethods::new(true, ["eth_call".to_owned()]);
+        assert!(extended.contains("eth_call"), "the operator's list overrides the table");
     }
 }
