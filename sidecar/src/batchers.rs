@@ -57,12 +57,12 @@ pub enum BatcherSource {
     Contract(Option<Address>),
 }
 
-/// What is settled of who may sign.
+/// Who may sign, as far as L1 is final.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Authority {
     tenures: Vec<BatcherTenure>,
-    /// The last L1 block for which the tenures are settled; none if they are for all of them.
-    settled_up_to: Option<u64>,
+    /// The last L1 block for which the tenures are known; none if they hold for all of them.
+    known_up_to: Option<u64>,
 }
 
 /// What somebody's signature is worth at an L1 origin.
@@ -72,28 +72,28 @@ pub enum Standing {
     Authorized,
     /// It may not.
     Unauthorized,
-    /// Not settled yet.
-    Unsettled,
+    /// Not known yet.
+    Unknown,
 }
 
 impl Authority {
-    /// Terms that hold whatever happens on L1.
+    /// Tenures that hold whatever happens on L1.
     #[must_use]
     pub const fn fixed(tenures: Vec<BatcherTenure>) -> Self {
-        Self { tenures, settled_up_to: None }
+        Self { tenures, known_up_to: None }
     }
 
-    /// Terms as a final L1 block has them.
+    /// Tenures as of a final L1 block.
     #[must_use]
-    pub const fn settled(tenures: Vec<BatcherTenure>, up_to: u64) -> Self {
-        Self { tenures, settled_up_to: Some(up_to) }
+    pub const fn as_of(tenures: Vec<BatcherTenure>, l1_block: u64) -> Self {
+        Self { tenures, known_up_to: Some(l1_block) }
     }
 
     /// What a signature is worth on a batch with this L1 origin.
     #[must_use]
     pub fn standing(&self, signer: Address, l1_origin: u64) -> Standing {
-        if self.settled_up_to.is_some_and(|settled| l1_origin > settled) {
-            return Standing::Unsettled;
+        if self.known_up_to.is_some_and(|last| l1_origin > last) {
+            return Standing::Unknown;
         }
         let holds = |tenure: &BatcherTenure| tenure.batcher == signer && tenure.holds_at(l1_origin);
         if self.tenures.iter().any(holds) { Standing::Authorized } else { Standing::Unauthorized }
@@ -137,12 +137,12 @@ mod tests {
     const B: Address = Address::repeat_byte(2);
 
     #[test]
-    fn a_term_ends_before_the_block_that_ends_it() {
+    fn a_tenure_ends_before_the_block_that_ends_it() {
         let tenures = vec![
             BatcherTenure { batcher: A, from: 0, until: Some(100) },
             BatcherTenure { batcher: B, from: 100, until: None },
         ];
-        let authority = Authority::settled(tenures, 150);
+        let authority = Authority::as_of(tenures, 150);
         let table = [
             (A, 0, Standing::Authorized),
             (A, 99, Standing::Authorized),
@@ -150,8 +150,8 @@ mod tests {
             (B, 99, Standing::Unauthorized),
             (B, 100, Standing::Authorized),
             (B, 150, Standing::Authorized),
-            (B, 151, Standing::Unsettled),
-            (A, u64::MAX, Standing::Unsettled),
+            (B, 151, Standing::Unknown),
+            (A, u64::MAX, Standing::Unknown),
             (Address::ZERO, 100, Standing::Unauthorized),
         ];
         for (signer, origin, standing) in table {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_list_is_settled_for_every_block() {
+    fn a_fixed_list_holds_for_every_block() {
         let authority = Authority::fixed(vec![BatcherTenure::always(A)]);
         assert_eq!(authority.standing(A, u64::MAX), Standing::Authorized);
         assert_eq!(authority.standing(B, 0), Standing::Unauthorized);

@@ -77,7 +77,7 @@ export function showStatus(status) {
   set("lag", status.lag ? `${number(status.lag.blocks)} ${status.lag.blocks === 1 ? "block" : "blocks"}` : NONE);
   set("lag-seconds", status.lag ? `${duration(status.lag.seconds)} of block time` : "");
   set("mode", SOURCES[head?.mode] ?? NONE);
-  set("source", head ? `settled by ${SOURCES[head.source] ?? head.source}, ${ago(status, head.updated_at)}` : "");
+  set("source", head ? `confirmed by ${SOURCES[head.source] ?? head.source}, ${ago(status, head.updated_at)}` : "");
   const up = `in ${duration(Math.round(seconds(status.at) - seconds(status.started_at)))}, since the start`;
   set("confirmed", number(status.batches?.confirmed));
   set("since", up);

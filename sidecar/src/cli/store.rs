@@ -105,7 +105,7 @@ fn as_text(path: &Path, file: &StateFile) -> String {
         ("head", record.number.to_string()),
         ("hash", known(record.hash.as_ref())),
         ("L1 origin", known(record.l1_origin.as_ref())),
-        ("settled by", source.as_str().unwrap_or_default().to_owned()),
+        ("confirmed by", source.as_str().unwrap_or_default().to_owned()),
         ("restart height", known(record.restart_height.as_ref())),
         ("chain", known(record.identity.as_ref())),
         ("saved at", record.updated_at.to_string()),

@@ -71,7 +71,7 @@ impl Values {
                 Err(text) => gathered.problems.add(Problem::of(setting.name, Some(source), text)),
             }
         }
-        gathered.settle_batchers();
+        gathered.choose_batcher_source();
         gathered
     }
 
@@ -89,7 +89,7 @@ impl Values {
 
     /// The Go proxy wants both a batcher and the contract, of which one counts here: what is given
     /// by a name of ours, else the contract, which knows the whole history.
-    fn settle_batchers(&mut self) {
+    fn choose_batcher_source(&mut self) {
         const LISTED: &str = "batcher_addresses";
         const CONTRACT: &str = "batch_authenticator_address";
         let is_old = |name: &str| self.get(name).map(|value| value.source.is_go_proxy());

@@ -18,9 +18,9 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// A settled L2 block, as far as it is known.
+/// A confirmed L2 block, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settled {
+pub struct HeadBlock {
     /// Block number.
     pub number: u64,
     /// Block hash; unknown in a state that was taken over.
@@ -35,7 +35,7 @@ pub type PublishedHead = watch::Receiver<Option<Arc<HeadReport>>>;
 /// Holds the head, saves it and publishes it.
 pub struct HeadKeeper {
     store: Arc<Mutex<dyn Store>>,
-    settled: Option<(Settled, Source)>,
+    block: Option<(HeadBlock, Source)>,
     restart_height: Option<u64>,
     identity: Option<Identity>,
     mode: Mode,
@@ -51,7 +51,7 @@ pub struct HeadKeeper {
 impl std::fmt::Debug for HeadKeeper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HeadKeeper")
-            .field("settled", &self.settled)
+            .field("block", &self.block)
             .field("status", &self.status)
             .finish_non_exhaustive()
     }
@@ -63,13 +63,13 @@ impl HeadKeeper {
     pub fn new(store: impl Store + 'static, metrics: Metrics) -> (Self, PublishedHead) {
         let (published, watcher) = watch::channel(None);
         let record = store.record().cloned();
-        let settled = record.as_ref().map(|record| {
+        let block = record.as_ref().map(|record| {
             let Record { number, hash, l1_origin, source, .. } = *record;
-            (Settled { number, hash, l1_origin }, source)
+            (HeadBlock { number, hash, l1_origin }, source)
         });
         let keeper = Self {
             store: Arc::new(Mutex::new(store)),
-            settled,
+            block,
             restart_height: record.as_ref().and_then(|record| record.restart_height),
             identity: record.as_ref().and_then(|record| record.identity),
             mode: Mode::Ethereum,
@@ -86,11 +86,11 @@ impl HeadKeeper {
 
     /// The head's block, once there is one.
     #[must_use]
-    pub fn settled(&self) -> Option<Settled> {
-        self.settled.map(|(settled, _)| settled)
+    pub fn block(&self) -> Option<HeadBlock> {
+        self.block.map(|(block, _)| block)
     }
 
-    /// Who settled the head's block, and whether the node still has it.
+    /// Whether the node still has the head's block.
     #[must_use]
     pub const fn status(&self) -> Status {
         self.status
@@ -136,7 +136,7 @@ impl HeadKeeper {
     /// What the store says; the head is then what it was.
     pub async fn confirm(
         &mut self,
-        block: Settled,
+        block: HeadBlock,
         hotshot_height: u64,
         restart_height: u64,
     ) -> Result<(), StoreError> {
@@ -154,7 +154,7 @@ impl HeadKeeper {
     /// What the store says; the head is then what it was.
     pub async fn finalize(
         &mut self,
-        block: Settled,
+        block: HeadBlock,
         restart_height: Option<u64>,
     ) -> Result<(), StoreError> {
         self.save(block, Source::Ethereum, restart_height).await?;
@@ -168,7 +168,7 @@ impl HeadKeeper {
     /// # Errors
     /// What the store says.
     pub async fn checkpoint(&mut self, restart_height: u64) -> Result<(), StoreError> {
-        match self.settled {
+        match self.block {
             Some((block, source)) => self.save(block, source, Some(restart_height)).await,
             None => Ok(()),
         }
@@ -193,11 +193,11 @@ impl HeadKeeper {
 
     async fn save(
         &mut self,
-        block: Settled,
+        block: HeadBlock,
         source: Source,
         restart_height: Option<u64>,
     ) -> Result<(), StoreError> {
-        let changed = self.settled.is_none_or(|(known, _)| known.number != block.number);
+        let changed = self.block.is_none_or(|(known, _)| known.number != block.number);
         let updated_at = if changed { Timestamp::now() } else { self.updated_at };
         let record = Record {
             number: block.number,
@@ -222,14 +222,14 @@ impl HeadKeeper {
             self.metrics.refused_regression();
         }
         result?;
-        self.settled = Some((block, source));
+        self.block = Some((block, source));
         self.restart_height = restart_height;
         self.updated_at = updated_at;
         Ok(())
     }
 
     fn publish(&self) {
-        let (Some((block, source)), Some(chain_id)) = (self.settled, self.chain_id) else { return };
+        let (Some((block, source)), Some(chain_id)) = (self.block, self.chain_id) else { return };
         self.metrics.head(block.number, source, self.status, self.updated_at);
         let report = HeadReport {
             number: block.number,

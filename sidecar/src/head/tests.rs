@@ -8,9 +8,9 @@ fn identity() -> Identity {
     Identity { chain_id: 7, genesis_hash: B256::repeat_byte(1), namespace: 7 }
 }
 
-fn block(number: u64) -> Settled {
+fn block(number: u64) -> HeadBlock {
     let hash = B256::repeat_byte(number as u8);
-    Settled { number, hash: Some(hash), l1_origin: Some(BlockId { number: 1, hash }) }
+    HeadBlock { number, hash: Some(hash), l1_origin: Some(BlockId { number: 1, hash }) }
 }
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn a_head_is_visible_only_after_it_was_saved() {
     assert!(keeper.confirm(block(6), 51, 41).await.is_err());
     assert!(keeper.finalize(block(9), None).await.is_err());
     assert_eq!(watcher.borrow().as_ref().unwrap().number, 5);
-    assert_eq!(keeper.settled(), Some(block(5)));
+    assert_eq!(keeper.block(), Some(block(5)));
     assert_eq!(keeper.restart_height(), Some(40));
 }
 

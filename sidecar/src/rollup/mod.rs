@@ -38,7 +38,7 @@ pub struct Batch<C> {
 
 /// A rollup kind.
 pub trait Rollup: Send + Sync + 'static {
-    /// What is kept of a batch, beside its facts, until its number is settled. Compact. Batches
+    /// What is kept of a batch, beside its facts, until its number is confirmed. Compact. Batches
     /// with equal signers, facts and contents are one batch: every verdict on the one holds for the
     /// other.
     type Content: PartialEq + Send + Sync + 'static;

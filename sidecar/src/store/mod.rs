@@ -57,7 +57,7 @@ pub struct Record {
     pub hash: Option<B256>,
     /// The L1 origin of that block.
     pub l1_origin: Option<BlockId>,
-    /// Who settled that block.
+    /// Which chain confirmed that block.
     pub source: Source,
     /// The HotShot height from which reading resumes, inclusive.
     pub restart_height: Option<u64>,

@@ -72,7 +72,7 @@ impl Collector for Gauges {
             one_of(
                 &mut encoder,
                 "head_source",
-                "1 for who settled the head's block, 0 for the other",
+                "1 for the chain that confirmed the head's block, 0 for the other",
                 "source",
                 &[
                     ("espresso", head.source == Source::Espresso),

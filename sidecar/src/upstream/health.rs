@@ -19,7 +19,7 @@ const LONGEST_PAUSE: u32 = 10;
 
 /// A dependency counts as back when it worked this long: one that fails every other request must
 /// not fill the log.
-const SETTLED: Duration = Duration::from_secs(10);
+const RECOVERED_AFTER: Duration = Duration::from_secs(10);
 
 /// A dependency in `/v1/status`.
 #[derive(Debug, Clone, Serialize)]
@@ -84,9 +84,9 @@ impl Health {
         self.last_ok = Some(Timestamp::now());
         self.failures = 0;
         self.outages = 0;
-        let settled =
-            self.failed_at.is_none_or(|failed_at| now.duration_since(failed_at) > SETTLED);
-        let line = if settled { self.quiet.worked(now) } else { Line::Nothing };
+        let recovered =
+            self.failed_at.is_none_or(|failed_at| now.duration_since(failed_at) > RECOVERED_AFTER);
+        let line = if recovered { self.quiet.worked(now) } else { Line::Nothing };
         (line, String::new())
     }
 

@@ -96,7 +96,7 @@ pub enum UpstreamError {
     /// Not asked, since it failed a moment ago.
     #[error("not asked again yet, after: {0}")]
     BackingOff(String),
-    /// Its word does not agree with what is settled.
+    /// It contradicts what is already known to be final.
     #[error("{0}")]
     Distrusted(String),
 }

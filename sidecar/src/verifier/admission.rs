@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     eth::BlockId,
-    head::Settled,
+    head::HeadBlock,
     node::SyncStatus,
     rollup::{Difference, Rollup},
     upstream::UpstreamError,
@@ -72,7 +72,7 @@ pub(super) async fn admit<R: Rollup>(
     node: &impl NodeSource,
     l1: &impl L1Source,
     view: &mut L1View,
-) -> Result<Settled, Refused> {
+) -> Result<HeadBlock, Refused> {
     let consensus = status.ready_finalized_l2().ok_or(Refused::ConsensusNotReady)?;
     let same_number = finalized.number == consensus.number;
     if finalized.number > consensus.number || (same_number && finalized.hash != consensus.hash) {
@@ -92,7 +92,7 @@ pub(super) async fn admit<R: Rollup>(
     }
     match view.judge(origin) {
         OriginVerdict::Valid => {
-            Ok(Settled { number, hash: Some(finalized.hash), l1_origin: Some(origin) })
+            Ok(HeadBlock { number, hash: Some(finalized.hash), l1_origin: Some(origin) })
         }
         OriginVerdict::Invalid => Err(Refused::OriginInvalid { number, origin }),
         _ => Err(Refused::OriginNotFinal { number, origin }),

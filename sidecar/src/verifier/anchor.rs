@@ -1,12 +1,12 @@
 //! Where verification starts: the block to go on from, and the HotShot height to read from.
 
 use super::{ChainFacts, Feed, FeedSource, L1Source, NodeSource, Stop, Verifier, Waiting};
-use crate::{head::Settled, l1::LightClientError, rollup::Rollup, upstream::UpstreamError};
+use crate::{head::HeadBlock, l1::LightClientError, rollup::Rollup, upstream::UpstreamError};
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// The block to go on from: the head; else genesis, when the node has said that nothing is
     /// finalized yet. Genesis is an anchor only and is not published.
-    pub(super) fn tip(&mut self, chain: &ChainFacts) -> Result<Settled, Stop> {
+    pub(super) fn tip(&mut self, chain: &ChainFacts) -> Result<HeadBlock, Stop> {
         if let Some(current) = self.current() {
             return Ok(current);
         }
@@ -14,7 +14,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             return Err(Waiting::Anchor(self.finality_problem()).into());
         }
         let genesis = chain.config.genesis;
-        let anchor = Settled {
+        let anchor = HeadBlock {
             number: genesis.l2.number,
             hash: Some(genesis.l2.hash),
             l1_origin: Some(genesis.l1),
@@ -28,7 +28,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     }
 
     /// Opens the feed at the right height, if it is not open.
-    pub(super) async fn open(&mut self, chain: &ChainFacts, tip: &Settled) -> Result<(), Stop> {
+    pub(super) async fn open(&mut self, chain: &ChainFacts, tip: &HeadBlock) -> Result<(), Stop> {
         if self.feed.is_none() {
             let height = self.start_height(tip).await?;
             tracing::info!(height, after = tip.number, "reading HotShot");
@@ -39,7 +39,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// Where reading begins: the stored position, unless batches before it may be signed by a key
     /// that is new; without one, where the batches above the block begin.
-    async fn start_height(&self, tip: &Settled) -> Result<u64, Waiting> {
+    async fn start_height(&self, tip: &HeadBlock) -> Result<u64, Waiting> {
         match self.keeper.restart_height() {
             Some(height) if self.batchers.newer_than(tip) => self.lower_start(height, tip).await,
             Some(height) => Ok(height),
@@ -48,7 +48,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     }
 
     /// The lower of a height and of where the batches above a block begin, if that can be told.
-    pub(super) async fn lower_start(&self, height: u64, tip: &Settled) -> Result<u64, Waiting> {
+    pub(super) async fn lower_start(&self, height: u64, tip: &HeadBlock) -> Result<u64, Waiting> {
         match self.fresh_start(tip).await {
             Ok(start) => Ok(start.min(height)),
             Err(NoStart::Outage(problem)) => Err(Waiting::Start(problem)),
@@ -61,7 +61,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// Where the batches above a block begin: at the light client's height at its L1 origin, since
     /// later batches are posted later; else at the configured height.
-    async fn fresh_start(&self, tip: &Settled) -> Result<u64, NoStart> {
+    async fn fresh_start(&self, tip: &HeadBlock) -> Result<u64, NoStart> {
         let configured = self.options.initial_hotshot_height;
         let Some(contract) = self.options.light_client else {
             return configured.ok_or_else(|| {
@@ -89,7 +89,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     async fn light_client_height(
         &self,
         contract: alloy_primitives::Address,
-        tip: &Settled,
+        tip: &HeadBlock,
     ) -> Result<u64, LightClientError> {
         let origin = match tip.l1_origin {
             Some(origin) => origin,

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     batchers::{Authority, BatcherSource, BatcherTenure},
     eth::BlockId,
-    head::Settled,
+    head::HeadBlock,
     l1::State,
     rollup::Rollup,
 };
@@ -34,7 +34,7 @@ pub(super) struct Batchers {
 impl Batchers {
     /// Whether batches for the blocks above `tip` may have been passed over before a restart: they
     /// were if they are signed by a key that was not known then.
-    pub(super) fn newer_than(&self, tip: &Settled) -> bool {
+    pub(super) fn newer_than(&self, tip: &HeadBlock) -> bool {
         tip.l1_origin.is_some_and(|origin| self.newest > origin.number)
     }
 
@@ -96,25 +96,25 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// may be on HotShot already.
     async fn read_contract(&mut self, contract: Address, l1: &L1View) -> Result<(), String> {
         let finalized = l1.finalized().ok_or("L1's final block is not known")?;
-        let settled = self.l1.batchers(contract, State::Of(finalized)).await;
-        let settled = settled.map_err(|error| {
+        let history = self.l1.batchers(contract, State::Of(finalized)).await;
+        let history = history.map_err(|error| {
             format!("{error} (L1 block {}, contract {contract})", finalized.number)
         })?;
-        self.know_batchers(&settled.tenures);
+        self.know_batchers(&history.tenures);
         // Without it the keys are learned when they are final.
         if let Ok(latest) = self.l1.batchers(contract, State::Latest).await {
             self.know_batchers(&latest.tenures);
         }
-        let authority = Authority::settled(settled.tenures.clone(), finalized.number);
+        let authority = Authority::as_of(history.tenures.clone(), finalized.number);
         self.batchers.authority = Some(Arc::new(authority));
         self.batchers.read_at = Some(finalized);
-        self.batchers.active_is_espresso = settled.active_is_espresso;
+        self.batchers.active_is_espresso = history.active_is_espresso;
         self.board.update(|findings| {
             findings.batchers = BatcherFindings {
                 contract: Some(contract),
-                tenures: settled.tenures,
+                tenures: history.tenures,
                 read_at: Some(finalized),
-                active_is_espresso: settled.active_is_espresso,
+                active_is_espresso: history.active_is_espresso,
                 error: None,
             };
         });
@@ -133,7 +133,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// Goes back to where the batches above `tip` begin when a new key is known: they may be signed
     /// by it, and were a stranger's when they were read.
-    pub(super) async fn read_passed_over(&mut self, tip: &Settled) -> Result<(), Waiting> {
+    pub(super) async fn read_passed_over(&mut self, tip: &HeadBlock) -> Result<(), Waiting> {
         if !self.batchers.passed_over {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Authenticated batches that wait for their number to be settled.
+//! Authenticated batches that wait for their number to be confirmed.
 //!
 //! Kept per number in HotShot order, within a budget. When it is full the highest numbers go first,
 //! and it is remembered from where to read again: nothing is lost, only put off. Anybody may post
@@ -119,14 +119,14 @@ impl<R: Rollup> Candidates<R> {
         }
     }
 
-    /// Forgets everything up to a number; it is settled. Answers how many batches that were.
-    pub fn settle(&mut self, number: u64) -> usize {
+    /// Forgets every batch up to a number, and returns how many those were.
+    pub fn discard_up_to(&mut self, number: u64) -> usize {
         let kept = number
             .checked_add(1)
             .map_or_else(BTreeMap::new, |next| self.by_number.split_off(&next));
-        let settled = std::mem::replace(&mut self.by_number, kept);
+        let discarded = std::mem::replace(&mut self.by_number, kept);
         let mut count = 0;
-        for (position, batch) in settled.into_values().flatten() {
+        for (position, batch) in discarded.into_values().flatten() {
             self.bytes -= R::size(&batch);
             self.numbers.remove(&position);
             count += 1;

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     batchers::{Authority, Standing},
     eth::BlockId,
-    head::Settled,
+    head::HeadBlock,
     rollup::{Batch, Facts, Rollup},
 };
 
@@ -38,7 +38,7 @@ pub enum OriginVerdict {
     /// The signer may not sign batches with that origin.
     Unauthorized,
     /// It is final, but who may sign there is not known yet.
-    Unsettled,
+    Unknown,
     /// It is not final yet, or L1 has no answer.
     Undecided,
     /// The hash at this L1 height must be asked for.
@@ -79,7 +79,7 @@ impl L1View {
         match self.authority.standing(batch.signer, origin.number) {
             Standing::Authorized => self.judge(origin),
             Standing::Unauthorized => OriginVerdict::Unauthorized,
-            Standing::Unsettled => OriginVerdict::Unsettled,
+            Standing::Unknown => OriginVerdict::Unknown,
         }
     }
 
@@ -113,7 +113,7 @@ pub enum Choice<'a, C> {
 
 /// Whether a batch can be the block after `tip`: what is known of the tip must agree.
 #[must_use]
-pub fn is_possible_child(tip: &Settled, timestamp: Option<u64>, facts: &Facts) -> bool {
+pub fn is_possible_child(tip: &HeadBlock, timestamp: Option<u64>, facts: &Facts) -> bool {
     let parent = tip.hash.is_none_or(|hash| facts.parent_hash == hash);
     let origin = tip.l1_origin.is_none_or(|origin| {
         facts.l1_origin == origin || Some(facts.l1_origin.number) == origin.number.checked_add(1)
@@ -127,7 +127,7 @@ pub fn is_possible_child(tip: &Settled, timestamp: Option<u64>, facts: &Facts) -
 /// Chooses among the candidates for the block after `tip`, whose time must be `timestamp`.
 pub fn choose<'a, R: Rollup>(
     candidates: &'a Candidates<R>,
-    tip: &Settled,
+    tip: &HeadBlock,
     timestamp: Option<u64>,
     l1: &L1View,
 ) -> Choice<'a, R::Content> {
@@ -149,7 +149,7 @@ pub fn choose<'a, R: Rollup>(
             OriginVerdict::Valid => return Choice::Chosen(position, batch),
             OriginVerdict::Invalid => invalid += 1,
             OriginVerdict::Unauthorized => unauthorised += 1,
-            OriginVerdict::Unsettled => {
+            OriginVerdict::Unknown => {
                 return Choice::Waits(Waiting::Authority { number, origin });
             }
             OriginVerdict::Ask(number) => return Choice::Ask(number),

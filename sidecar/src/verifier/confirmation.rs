@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     espresso::commitment,
-    head::Settled,
+    head::HeadBlock,
     node::Block,
     rollup::{Batch, Difference, Facts, Rollup},
     telemetry::metrics::BatchResult,
@@ -34,7 +34,7 @@ const CHECKPOINT_DISTANCE: u64 = 1000;
 /// The last confirmed block of a run.
 #[derive(Debug, Clone, Copy)]
 struct Confirmed {
-    tip: Settled,
+    tip: HeadBlock,
     hotshot_height: u64,
     count: u64,
 }
@@ -62,8 +62,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             let wanted = matches!(waiting, Waiting::Batch { .. } | Waiting::OtherFork { .. })
                 || matches!(waiting, Waiting::HashUnknown { .. })
                 || self.candidates.has_room();
-            let settled = self.settled_number();
-            if !wanted || !self.read_range(settled).await? {
+            let confirmed = self.confirmed_number();
+            if !wanted || !self.read_range(confirmed).await? {
                 self.checkpoint().await?;
                 let unread = self.feed.as_ref().and_then(super::Feed::unread);
                 return match (feed, unread) {
@@ -87,24 +87,24 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// serves more blocks. What goes wrong is found again when reading is all that is left to do.
     async fn take_in(&mut self, round_started: Instant) {
         loop {
-            let settled = self.settled_number();
-            let next = settled.saturating_add(1);
+            let confirmed = self.confirmed_number();
+            let next = confirmed.saturating_add(1);
             let enough = self.candidates.run_length(next, BLOCKS_PER_SAVE) == BLOCKS_PER_SAVE
                 || !self.candidates.has_room()
                 || round_started.elapsed() >= ROUND_LENGTH;
             let arrived = self.feed.as_ref().is_some_and(super::Feed::has_arrived);
-            if enough || !arrived || self.read_range(settled).await != Ok(true) {
+            if enough || !arrived || self.read_range(confirmed).await != Ok(true) {
                 return;
             }
         }
     }
 
     /// Every number up to here needs no candidate any more.
-    fn settled_number(&self) -> u64 {
+    fn confirmed_number(&self) -> u64 {
         match self.current() {
-            Some(Settled { number, hash: Some(_), .. }) => number,
+            Some(HeadBlock { number, hash: Some(_), .. }) => number,
             // The batch for the head itself tells its hash.
-            Some(Settled { number, hash: None, .. }) => number.saturating_sub(1),
+            Some(HeadBlock { number, hash: None, .. }) => number.saturating_sub(1),
             None => 0,
         }
     }
@@ -129,13 +129,13 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
         let (confirmed, waiting) = self.find_confirmed(tip, chain, l1).await;
         if let Some(confirmed) = confirmed {
-            self.settle(confirmed).await?;
+            self.finish(confirmed).await?;
         }
         Ok(match waiting {
             None => ControlFlow::Continue(()),
             Some(Err(height)) => {
                 self.reread(height);
-                ControlFlow::Break(Waiting::Batch { number: self.settled_number() + 1 })
+                ControlFlow::Break(Waiting::Batch { number: self.confirmed_number() + 1 })
             }
             Some(Ok(waiting)) => ControlFlow::Break(waiting),
         })
@@ -145,7 +145,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// agree on, and what stopped it: a reason, or a height to read again from.
     async fn find_confirmed(
         &mut self,
-        tip: Settled,
+        tip: HeadBlock,
         chain: &ChainFacts,
         l1: &mut L1View,
     ) -> (Option<Confirmed>, Option<Result<Waiting, u64>>) {
@@ -182,7 +182,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             match self.compare(position, batch, answer) {
                 Ok(()) => {
                     let Facts { hash, l1_origin, .. } = batch.facts;
-                    tip = Settled { number, hash: Some(hash), l1_origin: Some(l1_origin) };
+                    tip = HeadBlock { number, hash: Some(hash), l1_origin: Some(l1_origin) };
                     let count = confirmed.map_or(0, |confirmed| confirmed.count) + 1;
                     confirmed = Some(Confirmed { tip, hotshot_height: position.height, count });
                 }
@@ -269,15 +269,15 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         });
     }
 
-    /// Saves and publishes a confirmed block, and forgets what it settles.
-    async fn settle(&mut self, confirmed: Confirmed) -> Result<(), Stop> {
+    /// Saves and publishes a confirmed block, and forgets the candidates up to it.
+    async fn finish(&mut self, confirmed: Confirmed) -> Result<(), Stop> {
         let Confirmed { tip, hotshot_height, count } = confirmed;
         let cursor = self.feed.as_ref().map_or(hotshot_height, super::Feed::cursor);
         let restart = self.candidates.restart_height(tip.number, cursor);
         let result = self.keeper.confirm(tip, hotshot_height, restart).await;
         self.note_save(&result);
         result.map_err(|error| Waiting::Store(error.to_string()))?;
-        let discarded = self.candidates.settle(tip.number) as u64;
+        let discarded = self.candidates.discard_up_to(tip.number) as u64;
         for _ in 0..count {
             self.metrics.batch(BatchResult::Confirmed);
         }
@@ -291,7 +291,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// tells it.
     async fn learn_hash(
         &mut self,
-        tip: Settled,
+        tip: HeadBlock,
         l1: &mut L1View,
     ) -> Result<ControlFlow<Waiting>, Stop> {
         let number = tip.number;
@@ -321,8 +321,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             return Ok(ControlFlow::Break(Waiting::HashUnknown { number }));
         };
         tracing::info!(number, hash = %facts.hash, "the hash of the head is known now");
-        let tip = Settled { number, hash: Some(facts.hash), l1_origin: Some(facts.l1_origin) };
-        self.settle(Confirmed { tip, hotshot_height: position.height, count: 1 }).await?;
+        let tip = HeadBlock { number, hash: Some(facts.hash), l1_origin: Some(facts.l1_origin) };
+        self.finish(Confirmed { tip, hotshot_height: position.height, count: 1 }).await?;
         Ok(ControlFlow::Continue(()))
     }
 

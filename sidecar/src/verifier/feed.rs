@@ -121,7 +121,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     }
 
     /// Reads one range, if there is one to read. Answers whether the cursor moved.
-    pub(super) async fn read_range(&mut self, settled: u64) -> Result<bool, Waiting> {
+    pub(super) async fn read_range(&mut self, confirmed: u64) -> Result<bool, Waiting> {
         let Some(feed) = &mut self.feed else { return Ok(false) };
         loop {
             feed.fetch_ahead();
@@ -137,7 +137,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                         self.metrics.rejected(reason, count);
                     }
                     for (position, batch) in admitted {
-                        if batch.facts.number > settled {
+                        if batch.facts.number > confirmed {
                             self.candidates.insert(position, batch);
                         }
                     }

@@ -8,13 +8,13 @@ use super::{
     admission::{self, Refused},
     findings::Contradiction,
 };
-use crate::{eth::BlockId, head::Settled, rollup::Rollup, store::StoreError};
+use crate::{eth::BlockId, head::HeadBlock, rollup::Rollup, store::StoreError};
 
 /// The last reading of the node's `finalized`, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FinalityReading {
     block: Option<BlockId>,
-    verdict: Option<Result<Settled, Refused>>,
+    verdict: Option<Result<HeadBlock, Refused>>,
 }
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
@@ -25,7 +25,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let latest = self.node.latest().await.map_err(node)?;
         self.node_latest = Some(latest);
         self.metrics.node_latest(latest);
-        let Some(head) = self.keeper.settled() else { return Ok(()) };
+        let Some(head) = self.keeper.block() else { return Ok(()) };
         let number = head.number;
         let (status, problem) = match self.node.hash_at(number).await.map_err(node)? {
             Some(node) => match head.hash {
@@ -94,13 +94,13 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         block: BlockId,
         chain: &ChainFacts,
         l1: &mut L1View,
-    ) -> Result<Settled, Refused> {
+    ) -> Result<HeadBlock, Refused> {
         // An admitted block stays admitted: it is final.
-        if let Some(FinalityReading { block: Some(known), verdict: Some(Ok(settled)) }) =
+        if let Some(FinalityReading { block: Some(known), verdict: Some(Ok(admitted)) }) =
             &self.finality
             && *known == block
         {
-            return Ok(*settled);
+            return Ok(*admitted);
         }
         let status = self.node.sync_status().await?;
         self.board.update(|findings| {
@@ -111,9 +111,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     }
 
     /// The head becomes the node's finalized block, if that is news.
-    async fn adopt(&mut self, finalized: Settled) -> Result<(), Stop> {
+    async fn adopt(&mut self, finalized: HeadBlock) -> Result<(), Stop> {
         self.keeper.observe_finalized(finalized.number);
-        let head = self.keeper.settled();
+        let head = self.keeper.block();
         let diverged = self.keeper.status() == Status::Diverged;
         let news = match head {
             None => true,
@@ -139,7 +139,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             return Ok(());
         }
         result.map_err(|error| Waiting::Store(error.to_string()))?;
-        self.candidates.settle(finalized.number);
+        self.candidates.discard_up_to(finalized.number);
         let number = finalized.number;
         match (contradicted, contradicted.and_then(|head| head.hash), finalized.hash) {
             (Some(head), Some(verified_hash), Some(hash)) => {

@@ -23,7 +23,7 @@ pub struct Findings {
     pub hotshot: HotShot,
     /// Who may sign batches.
     pub batchers: BatcherFindings,
-    /// Batches kept until their number is settled.
+    /// Batches kept until their number is confirmed.
     pub candidates: CandidateFindings,
     /// The full node.
     pub node: NodeFindings,
@@ -101,7 +101,7 @@ pub struct BatcherFindings {
     pub error: Option<String>,
 }
 
-/// Batches kept until their number is settled.
+/// Batches kept until their number is confirmed.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct CandidateFindings {
     /// How many.

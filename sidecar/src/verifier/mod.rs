@@ -29,7 +29,7 @@ use tracing::Instrument as _;
 
 use crate::{
     batchers::BatcherSource,
-    head::{HeadKeeper, Settled},
+    head::{HeadBlock, HeadKeeper},
     node::RollupConfig,
     rollup::Rollup,
     store::StoreError,
@@ -92,7 +92,7 @@ pub struct Verifier<R: Rollup, N, L, F> {
     metrics: Metrics,
     chain: Option<ChainFacts>,
     /// Where verification starts while there is no head: genesis.
-    anchor: Option<Settled>,
+    anchor: Option<HeadBlock>,
     batchers: Batchers,
     feed: Option<Feed<F>>,
     candidates: Candidates<R>,
@@ -230,16 +230,16 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     }
 
     /// The block after which verification goes on.
-    fn current(&self) -> Option<Settled> {
-        self.keeper.settled().or(self.anchor)
+    fn current(&self) -> Option<HeadBlock> {
+        self.keeper.block().or(self.anchor)
     }
 
     fn report_round(&self) {
         let current = self.current();
         let block_time = self.chain.as_ref().map(|chain| chain.config.block_time);
-        let head = self.keeper.settled();
+        let head = self.keeper.block();
         self.board.update(|findings| {
-            findings.next = current.and_then(|settled| settled.number.checked_add(1));
+            findings.next = current.and_then(|block| block.number.checked_add(1));
             findings.candidates.count = self.candidates.len();
             findings.candidates.bytes = self.candidates.bytes();
             findings.candidates.reread_from =
@@ -260,13 +260,13 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// Saves where reading resumes when it moved on by more than `distance` since it was last
     /// saved.
     async fn save_restart_height(&mut self, distance: u64) -> Result<(), StoreError> {
-        let (Some(feed), Some(current)) = (&self.feed, self.keeper.settled()) else {
+        let (Some(feed), Some(current)) = (&self.feed, self.keeper.block()) else {
             return Ok(());
         };
         // While the head's own hash is to be learned, its batch must be found again.
-        let settled =
+        let confirmed =
             if current.hash.is_some() { current.number } else { current.number.saturating_sub(1) };
-        let height = self.candidates.restart_height(settled, feed.cursor());
+        let height = self.candidates.restart_height(confirmed, feed.cursor());
         let saved = self.keeper.restart_height();
         if saved.is_none_or(|saved| height.saturating_sub(saved) > distance) {
             let result = self.keeper.checkpoint(height).await;

@@ -46,7 +46,7 @@ async fn an_empty_store_starts_at_the_node_s_finalized() {
     let store = MemoryStore::default();
     let contract = Some(Address::repeat_byte(1));
     let mut runner = world.verifier_with(&store, |options| options.light_client = contract);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 20);
     assert_eq!(store.saves()[0], 10, "the first head is the finalized block");
     assert_eq!(
@@ -61,12 +61,12 @@ async fn without_finality_genesis_is_the_anchor_but_never_published() {
     let world = World::new(20);
     let store = MemoryStore::default();
     let mut runner = world.verifier(&store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.head(), None);
     assert!(store.on_disk().is_none());
     assert!(runner.reason().contains("no batch for block 1"), "{}", runner.reason());
     world.post_all(MAIN, 1..=1);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 1);
 }
 
@@ -78,7 +78,7 @@ async fn a_finalized_that_is_refused_or_unreadable_does_not_mean_genesis() {
         world.change().node_finalized = Some(10);
         world.change().down.extend(down);
         let mut runner = world.verifier(&MemoryStore::default());
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.head(), None);
         assert!(runner.reason().contains("no block to start from"), "{}", runner.reason());
         assert_eq!(world.calls("feed range"), 0);
@@ -92,7 +92,7 @@ async fn the_light_client_is_asked_only_without_a_stored_position() {
     let contract = Some(Address::repeat_byte(1));
     let store = MemoryStore::with(Record { restart_height: Some(6), ..record(6) });
     let mut runner = world.verifier_with(&store, |options| options.light_client = contract);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 20);
     assert_eq!((world.calls("light client"), world.change().ranges[0].0), (0, 6));
 
@@ -105,7 +105,7 @@ async fn the_light_client_is_asked_only_without_a_stored_position() {
             options.light_client = contract;
             options.initial_hotshot_height = initial;
         });
-        runner.settle().await;
+        runner.run_until_idle().await;
         match initial {
             Some(height) => assert_eq!(world.change().ranges[0].0, height),
             None => assert!(runner.reason().contains("initial_hotshot_height")),
@@ -122,14 +122,14 @@ async fn a_restart_resumes_where_nothing_can_be_missed() {
     // one.
     world.post_all(MAIN, [1, 2, 9, 3, 4, 5, 7, 8]);
     let mut runner = world.verifier(&store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 5);
     assert_eq!(store.on_disk().unwrap().restart_height, Some(2));
     drop(runner);
     world.post_all(MAIN, [6, 10, 11, 12]);
     let mut runner = world.verifier(&store);
     world.change().ranges.clear();
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(world.change().ranges[0].0, 2);
     assert_eq!(runner.number(), 12);
     assert_eq!(store.on_disk().unwrap().restart_height, Some(12));
@@ -141,14 +141,14 @@ async fn a_head_that_cannot_be_saved_is_not_shown_and_is_confirmed_again() {
     world.post_all(MAIN, 1..=4);
     let store = MemoryStore::default();
     let mut runner = world.verifier(&store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     world.post_all(MAIN, 5..=20);
     store.set_writes(Writes::Fail);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 4);
     assert!(runner.reason().contains("cannot be saved"), "{}", runner.reason());
     store.set_writes(Writes::Work);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 20);
     assert_eq!(runner.board.snapshot().last_store_error, None);
 }
@@ -169,7 +169,7 @@ async fn kills_at_any_moment_lose_nothing() {
         }
     }
     let mut runner = world.verifier(&store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 60);
 }
 
@@ -179,7 +179,7 @@ async fn the_stored_head_is_served_while_op_node_is_down() {
     world.change().down.insert("consensus");
     let store = MemoryStore::with(record(7));
     let mut runner = world.verifier(&store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 7);
     assert!(runner.reason().contains("not known yet"), "{}", runner.reason());
 }
@@ -204,12 +204,12 @@ async fn chains_that_do_not_fit_together_are_said_and_nothing_is_served() {
     let world = World::new(20);
     world.change().node_chain_id = 99;
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert!(runner.reason().contains("node_consensus_rpc"), "{}", runner.reason());
     world.change().node_chain_id = CHAIN_ID;
     world.change().node_fork = Fork { name: 1, at: 0 };
     world.post_all(MAIN, 1..=1);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.head(), None);
 }
 
@@ -220,7 +220,7 @@ async fn a_number_taken_over_learns_its_hash_from_its_batch() {
     let store = MemoryStore::with(taken_over(7, 3));
     let mut runner = world.verifier(&store);
     runner.round().await;
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 20);
     assert_eq!(store.on_disk().unwrap().identity, Some(identity()));
 }
@@ -232,13 +232,13 @@ async fn a_number_taken_over_is_served_without_hash_until_something_tells_it() {
     world.post_all(MAIN, 1..=20);
     let store = MemoryStore::with(taken_over(7, 10));
     let mut runner = world.verifier(&store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.hash.as_deref()), (7, None));
     assert!(runner.reason().contains("hash of block 7"), "{}", runner.reason());
     world.change().node_finalized = Some(9);
     world.change().consensus_finalized = Some(9);
-    runner.settle().await;
+    runner.run_until_idle().await;
     // Block 10's batch is at height 9, before where reading started.
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.source), (9, Source::Ethereum));
@@ -252,7 +252,7 @@ async fn the_hash_taken_over_may_come_from_finality_at_the_very_number() {
     world.change().node_finalized = Some(7);
     world.change().consensus_finalized = Some(7);
     let mut runner = world.verifier(&store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.hash.clone()), (7, Some(l2_hash(MAIN, 7).to_string())));
 }
@@ -262,9 +262,9 @@ async fn zero_is_a_legal_head() {
     let world = World::new(3);
     let store = MemoryStore::with(record(0));
     let mut runner = world.verifier(&store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 0);
     world.post_all(MAIN, 1..=3);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 3);
 }

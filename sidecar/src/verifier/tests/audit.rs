@@ -22,11 +22,11 @@ async fn st_1_a_strangers_future_batch_enters_nothing_also_before_l1_ever_answer
         world.post([stranger(OTHER, 1, u64::MAX), stranger(MAIN, 1, 900)]);
     }
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert!(runner.verifier.candidates.is_empty());
     world.change().down.clear();
     world.post_all(MAIN, 1..=8);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 8);
 }
 
@@ -38,7 +38,7 @@ async fn st_2_without_any_candidate_there_is_nothing_to_choose_and_nothing_to_fe
         assert_eq!(runner.round().await, Round::Idle);
     }
     world.post_all(MAIN, 5..=8);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.head(), None);
     assert!(runner.reason().contains("no batch for block 1"), "{}", runner.reason());
 }
@@ -48,17 +48,17 @@ async fn st_3_a_strangers_batches_of_many_origins_cost_no_call_of_l1() {
     let world = World::new(8);
     world.change().l1_finalized = Some(50);
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     for number in 1..200 {
         world.post([stranger(OTHER, number % 8 + 1, number)]);
     }
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(world.calls("l1 hash"), 0);
     assert_eq!(world.calls("node block"), 0);
 }
 
 #[tokio::test]
-async fn op_6_going_back_touches_nothing_that_is_settled() {
+async fn op_6_rewinding_keeps_what_is_confirmed() {
     let world = World::new(40);
     for start in (1..=40).step_by(10) {
         world.post((start..start + 10).rev().map(|number| Posted::of(MAIN, number)));
@@ -66,7 +66,7 @@ async fn op_6_going_back_touches_nothing_that_is_settled() {
     let store = MemoryStore::default();
     let budget = Budget { count: 4, bytes: usize::MAX };
     let mut runner = world.verifier_with(&store, |options| options.budget = budget);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 40);
     assert!(store.saves().is_sorted());
     assert!(runner.metrics.render().contains(r#"batches_total{result="confirmed"} 40"#));
@@ -88,7 +88,7 @@ async fn skip_off_by_one_overflow_at_the_edges_of_a_range_loses_no_batch() {
         let budget = Budget { count: 3, bytes: usize::MAX };
         let store = MemoryStore::default();
         let mut runner = world.verifier_with(&store, |options| options.budget = budget);
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.number(), 12, "overflow at {at}");
     }
 }
@@ -106,7 +106,7 @@ async fn fallback_start_a_restart_right_after_the_start_skips_no_batch() {
         world.change().down.clear();
     }
     let mut runner = world.verifier(&store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 8);
     assert_eq!(store.saves().first(), Some(&8), "block 1 was not skipped");
 }
@@ -116,12 +116,12 @@ async fn lagging_position_the_head_moves_on_after_finality_has_passed_it() {
     let world = World::new(40);
     world.post_all(MAIN, 1..=4);
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     // Blocks 5 to 20 came to Ethereum by another batcher and never to HotShot.
     world.change().node_finalized = Some(20);
     world.change().consensus_finalized = Some(20);
     world.post_all(MAIN, 21..=40);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 40);
 }
 
@@ -133,7 +133,7 @@ async fn duplicate_head_every_batch_three_times() {
         world.post_all(MAIN, [number]);
     }
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 30);
     assert!(runner.verifier.candidates.is_empty());
 }
@@ -144,13 +144,13 @@ async fn overflow_audit_numbers_at_their_limits_wrap_nowhere() {
     let mut runner = world.verifier(&MemoryStore::default());
     for height in [u64::MAX, 0, 1, u64::MAX - 1] {
         world.change().hotshot_height = Some(height);
-        runner.settle().await;
+        runner.run_until_idle().await;
     }
     world.change().hotshot_height = None;
     let at = |number| Posted { number, ..Posted::of(MAIN, 1) };
     world.post([at(u64::MAX), at(0), at(u64::MAX - 1)]);
     world.post_all(MAIN, 1..=3);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 3);
     for restart_height in [0, u64::MAX] {
         let record = Record {
@@ -163,7 +163,7 @@ async fn overflow_audit_numbers_at_their_limits_wrap_nowhere() {
             updated_at: jiff::Timestamp::UNIX_EPOCH,
         };
         let mut runner = world.verifier(&MemoryStore::with(record));
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.number(), u64::MAX);
         assert_eq!(runner.head().unwrap().status, Status::NodeBehind);
     }
@@ -182,7 +182,7 @@ async fn fork_support_the_child_of_the_head_wins_in_either_order() {
         world.post(both);
         world.post_all(MAIN, 8..=9);
         let mut runner = world.verifier(&MemoryStore::default());
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.number(), 9);
     }
 }
@@ -192,12 +192,12 @@ async fn open_5_a_strangers_old_origins_cost_no_call_of_l1_either() {
     let world = World::new(8);
     world.post_all(MAIN, 1..=8);
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     let before = world.calls("l1 hash");
     for number in 9..100 {
         world.post([stranger(OTHER, number, number % 4)]);
     }
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(world.calls("l1 hash"), before);
 }
 
@@ -207,11 +207,11 @@ async fn open_6_a_wrong_hash_of_l1_delays_but_rejects_nothing_for_ever() {
     world.post_all(MAIN, 1..=8);
     world.change().l1_fork = Fork { name: 4, at: 1 };
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 3);
     world.change().l1_fork = MAIN;
     let read = world.calls("feed range");
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 8);
     assert_eq!(world.calls("feed range"), read, "nothing had to be read again");
 }
@@ -224,10 +224,10 @@ async fn open_8_what_waits_for_l1_was_authenticated_before() {
         world.post([stranger(OTHER, number, 0), Posted::of(MAIN, number)]);
     }
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.verifier.candidates.len(), 8);
     world.change().down.clear();
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 8);
 }
 
@@ -257,7 +257,7 @@ async fn open_10_equal_batches_among_others_of_their_number_are_kept_once() {
         world.post([Posted::of(OTHER, 7), Posted::of(MAIN, 7), Posted::of(OTHER, 8)]);
     }
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.verifier.candidates.len(), 3);
 }
 
@@ -270,7 +270,7 @@ async fn open_11_an_undecided_batch_that_cannot_be_next_hides_no_other() {
     world.post_all(MAIN, 6..=8);
     world.change().l1_finalized = Some(4);
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 8);
 }
 
@@ -282,12 +282,12 @@ async fn open_12_what_was_passed_over_is_still_there_when_it_is_needed() {
     world.post_all(MAIN, 6..=8);
     world.change().l1_fork = Fork { name: 4, at: 2 };
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 5, "both are on an L1 block that Ethereum seems to have dropped");
     world.change().l1_fork = MAIN;
     world.change().node_fork = OTHER;
     let read = world.calls("feed range");
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 6, "HotShot's first one counts");
     assert_eq!(world.calls("feed range"), read, "nothing had to be read again");
 }

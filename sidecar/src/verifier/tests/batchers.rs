@@ -70,7 +70,7 @@ async fn a_rotation_in_the_middle_of_a_stream_is_followed() {
     world.change().batchers.insert(5, NEW);
     post_rotated(&world, 1..=20);
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 20);
     let tenures = &runner.board.snapshot().batchers.tenures;
     assert_eq!(tenures[0], BatcherTenure { batcher: OLD, from: 0, until: Some(5) });
@@ -89,11 +89,11 @@ async fn a_key_counts_only_at_the_origins_that_are_its_own() {
     let other = Fork { name: 1, at: 9 };
     world.post([Posted { signer: OLD, ..Posted::of(other, 10) }]);
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 9);
     assert!(runner.reason().contains("1 by a batcher that may not sign"), "{}", runner.reason());
     post_rotated(&world, 10..=20);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 20);
     assert!(runner.metrics.render().contains(r#"batches_total{result="mismatch"} 0"#));
 }
@@ -107,7 +107,7 @@ async fn a_batch_that_the_wrong_key_signed_first_counts_under_the_right_one() {
         world.post([signed_by(wrong, number), signed_by(right, number)]);
     }
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 20);
 }
 
@@ -116,11 +116,11 @@ async fn batches_of_the_old_key_whose_origin_is_not_final_survive_a_rotation() {
     let world = rotating(3, 9);
     post_rotated(&world, 1..=20);
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 7, "block 8 is built on L1 block 4");
     for (finalized, number) in [(4, 9), (5, 11), (10, 20)] {
         world.change().l1_finalized = Some(finalized);
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.number(), number);
     }
 }
@@ -132,10 +132,10 @@ async fn batches_of_a_new_key_count_once_its_rotation_is_final() {
         let world = rotating(3, l1_latest);
         post_rotated(&world, 1..=20);
         let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.number(), 7);
         world.change().l1_finalized = Some(10);
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.number(), 20);
         let reread = runner.metrics.render().contains(r#"resets_total{reason="keys"} 1"#);
         assert_eq!(reread, l1_latest == 3, "only what was read before is read again");
@@ -146,16 +146,16 @@ async fn batches_of_a_new_key_count_once_its_rotation_is_final() {
 async fn a_new_key_is_looked_for_no_further_back_than_its_batches_can_be() {
     let world = before_the_rotation();
     let mut runner = world.verifier_with(&MemoryStore::default(), with_light_client);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 39);
     for number in 40..=50 {
         world.post([signed_by(NEW, number)]);
     }
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert!(runner.verifier.candidates.is_empty(), "they are a stranger's");
     let before = world.change().ranges.len();
     world.change().l1_finalized = Some(25);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 50);
     assert_eq!(world.change().ranges[before].0, 38, "from the head's own L1 origin on");
 }
@@ -165,18 +165,18 @@ async fn a_restart_after_batches_of_an_unknown_key_were_read_finds_them() {
     let world = before_the_rotation();
     let store = MemoryStore::default();
     let mut runner = world.verifier_with(&store, with_light_client);
-    runner.settle().await;
+    runner.run_until_idle().await;
     for number in 40..=50 {
         world.post([signed_by(NEW, number)]);
     }
-    runner.settle().await;
+    runner.run_until_idle().await;
     // The end of a process saves the position behind what it took for a stranger's.
     runner.verifier.save_restart_height(0).await.unwrap();
     assert_eq!(store.reopen().record().unwrap().restart_height, Some(50));
     drop(runner);
     world.change().l1_finalized = Some(25);
     let mut runner = world.verifier_with(&store, with_light_client);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 50);
 }
 
@@ -200,7 +200,7 @@ async fn the_old_key_does_not_overtake_the_new_one() {
     let world = two_for_block_10();
     world.change().l1_latest = 9;
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 9);
     assert!(runner.reason().contains("waits for its L1 origin 5"), "{}", runner.reason());
 }
@@ -210,10 +210,10 @@ async fn a_kept_batch_does_not_overtake_one_of_a_key_that_is_learned_later() {
     let world = two_for_block_10();
     (world.change().l1_latest, world.change().node_latest) = (4, 9);
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert!(runner.reason().contains("does not have block 10"), "{}", runner.reason());
     (world.change().l1_finalized, world.change().node_latest) = (Some(5), 12);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 9);
     assert!(runner.reason().contains("not the one that HotShot confirmed"), "{}", runner.reason());
 }
@@ -223,14 +223,14 @@ async fn an_l1_reorg_that_undoes_a_rotation_undoes_the_key() {
     let world = rotating(4, 9);
     post_rotated(&world, 1..=12);
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 9, "L1 block 5 is not final");
     assert!(runner.verifier.rollup.batchers().contains(&NEW));
     // On the other fork of L1 nobody was replaced, so that the old key goes on.
     world.change().batchers.remove(&5);
     world.post_all(MAIN, 10..=20);
     world.change().l1_finalized = Some(10);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 20);
 }
 
@@ -242,11 +242,11 @@ async fn one_wrong_history_rejects_nothing_for_ever() {
         world.change().batchers = wrong.into_iter().collect();
         world.change().l1_finalized = Some(900);
         let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert!(runner.head().is_none_or(|head| head.number < 20), "{}", runner.reason());
         world.change().batchers = [(0, OLD)].into();
         world.change().l1_finalized = Some(901);
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.number(), 20);
     }
 }
@@ -257,11 +257,11 @@ async fn the_namespace_is_not_read_before_the_batchers_are_known() {
     world.post_all(MAIN, 1..=8);
     world.change().down.insert("batchers");
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert!(runner.reason().contains("who may sign batches is not known"), "{}", runner.reason());
     assert_eq!(world.calls("feed range"), 0);
     world.change().down.clear();
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 8);
 }
 
@@ -271,17 +271,17 @@ async fn while_the_contract_cannot_be_read_what_is_known_still_counts() {
     world.post_all(MAIN, 1..=20);
     world.change().l1_finalized = Some(4);
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 9);
     world.change().down.insert("batchers");
     world.change().l1_finalized = Some(10);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 9);
     assert!(runner.reason().contains("waits for the batchers at its L1 origin"));
     let error = runner.board.snapshot().batchers.error.unwrap();
     assert!(error.contains("batchers is down"), "{error}");
     world.change().down.clear();
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 20);
 }
 
@@ -293,7 +293,7 @@ async fn a_contract_that_is_absent_at_the_final_block_is_waited_for() {
     world.change().authenticator = Some(5);
     world.change().batchers = [(6, OLD)].into();
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.head(), None);
     assert!(runner.reason().contains("no BatchAuthenticator contract"), "{}", runner.reason());
     assert!(runner.reason().contains("batch_authenticator_address"), "{}", runner.reason());
@@ -301,7 +301,7 @@ async fn a_contract_that_is_absent_at_the_final_block_is_waited_for() {
     world.change().node_finalized = Some(11);
     world.change().consensus_finalized = Some(11);
     world.change().l1_finalized = Some(10);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 20);
 }
 
@@ -311,7 +311,7 @@ async fn without_a_contract_or_a_list_the_reason_names_the_settings() {
     let mut runner = world.verifier_with(&MemoryStore::default(), |options| {
         options.batchers = BatcherSource::Contract(None);
     });
-    runner.settle().await;
+    runner.run_until_idle().await;
     for setting in ["batcher_addresses", "batch_authenticator_address"] {
         assert!(runner.reason().contains(setting), "{}", runner.reason());
     }
@@ -323,13 +323,13 @@ async fn the_fallback_batcher_is_named_as_the_reason() {
     world.post_all(MAIN, 1..=4);
     world.change().active_is_espresso = false;
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 4);
     assert!(runner.reason().contains("runs on the fallback batcher"), "{}", runner.reason());
     assert_eq!(runner.board.snapshot().batchers.active_is_espresso, Some(false));
     world.change().active_is_espresso = true;
     world.change().l1_finalized = Some(1_000_001);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert!(runner.reason().contains("no batch for block 5 yet"), "{}", runner.reason());
 }
 
@@ -343,7 +343,7 @@ async fn a_fixed_list_may_carry_l1_ranges_and_reads_no_contract() {
             BatcherTenure { batcher: NEW, from: 5, until: Some(8) },
         ]);
     });
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 15);
     assert!(runner.reason().contains("may not sign"), "{}", runner.reason());
     assert_eq!(world.calls("batchers"), 0);
@@ -354,17 +354,17 @@ async fn strangers_cause_no_reading_of_the_contract() {
     let world = World::new(8);
     world.post_all(MAIN, 1..=4);
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
-    runner.settle().await;
+    runner.run_until_idle().await;
     let before = world.calls("batchers");
     assert_eq!(before, 2, "at the final block and at the latest one");
     for number in 1..=1000 {
         world.post([signed_by(Address::repeat_byte(7), number), signed_by(NEW, number)]);
     }
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(world.calls("batchers"), before);
     assert!(runner.verifier.candidates.is_empty());
     world.change().l1_finalized = Some(1_000_001);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(world.calls("batchers"), before + 2, "once for a new final block");
 }
 
@@ -457,7 +457,7 @@ async fn follow_rotations(steps: Vec<Step>) {
         state.down.clear();
         (state.l1_finalized, state.l1_latest) = (Some(tip), tip);
     }
-    runner.settle().await;
+    runner.run_until_idle().await;
     let last = (tip + 1) * BLOCKS_PER_ORIGIN - 1;
     assert_eq!(runner.number(), last, "{}", runner.reason());
     assert!(runner.metrics.render().contains(r#"batches_total{result="mismatch"} 0"#));

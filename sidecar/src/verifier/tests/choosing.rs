@@ -11,7 +11,7 @@ async fn everything_that_is_ready_is_confirmed_in_one_go() {
     world.post_all(MAIN, 1..=300);
     let store = MemoryStore::default();
     let mut runner = world.verifier(&store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.source, head.status), (300, Source::Espresso, Status::Ok));
     assert_eq!(head.hash, Some(l2_hash(MAIN, 300).to_string()));
@@ -26,16 +26,16 @@ async fn an_origin_that_is_not_final_is_waited_for() {
     world.post_all(MAIN, 1..=10);
     world.change().l1_finalized = Some(2);
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 5, "block 6 is built on L1 block 3");
     assert!(runner.reason().contains("waits for its L1 origin 3"), "{}", runner.reason());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert!(
         runner.metrics.render().contains(r#"batches_total{result="undecided"} 1"#),
         "said once"
     );
     world.change().l1_finalized = Some(4);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 9);
 }
 
@@ -51,11 +51,11 @@ async fn an_undecided_batch_is_not_overtaken() {
     world.post([good]);
     world.change().l1_finalized = Some(2);
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 5);
     // Once L1 block 3 is final, and another one, the first batch is out.
     world.change().l1_finalized = Some(3);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 6);
 }
 
@@ -67,7 +67,7 @@ async fn a_batch_on_an_l1_block_that_ethereum_dropped_is_skipped() {
     world.post([Posted { l1_origin: orphan, ..Posted::of(OTHER, 6) }]);
     world.post_all(MAIN, 6..=8);
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 8);
     assert!(runner.metrics.render().contains(r#"batches_total{result="skipped"} 1"#));
 }
@@ -78,11 +78,11 @@ async fn one_wrong_answer_of_l1_rejects_nothing_for_ever() {
     world.post_all(MAIN, 1..=8);
     world.change().l1_fork = Fork { name: 4, at: 2 };
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 5);
     assert!(runner.reason().contains("Ethereum did not keep"), "{}", runner.reason());
     world.change().l1_fork = MAIN;
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 8);
 }
 
@@ -92,12 +92,12 @@ async fn l1_being_down_only_delays() {
     world.post_all(MAIN, 1..=8);
     let mut runner = world.verifier(&MemoryStore::default());
     world.change().down.insert("l1 hash");
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.head(), None, "block 1 needs the hash of L1 block 0");
     world.change().down.insert("l1");
-    runner.settle().await;
+    runner.run_until_idle().await;
     world.change().down.clear();
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 8);
 }
 
@@ -113,17 +113,17 @@ async fn with_both_forks_on_hotshot_the_first_one_counts_in_either_order() {
             }
             world.change().node_fork = node_follows;
             let mut runner = world.verifier(&MemoryStore::default());
-            runner.settle().await;
+            runner.run_until_idle().await;
             let agrees = node_follows == first;
             assert_eq!(runner.number(), if agrees { 8 } else { 5 });
             if !agrees {
                 assert!(runner.reason().contains("not the one that HotShot confirmed"));
                 assert!(runner.metrics.render().contains(r#"batches_total{result="mismatch"} 1"#));
                 // Looking again does not alarm again; the node coming to the right fork ends it.
-                runner.settle().await;
+                runner.run_until_idle().await;
                 assert!(runner.metrics.render().contains(r#"batches_total{result="mismatch"} 1"#));
                 world.change().node_fork = first;
-                runner.settle().await;
+                runner.run_until_idle().await;
                 assert_eq!(runner.number(), 8);
             }
         }
@@ -149,11 +149,11 @@ async fn a_batch_that_does_not_follow_the_head_is_never_chosen() {
         world.post([bad]);
     }
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 5);
     assert!(runner.reason().contains("6 of another fork"), "{}", runner.reason());
     world.post_all(MAIN, 6..=8);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 8);
 }
 
@@ -162,10 +162,10 @@ async fn nothing_is_skipped_on_espressos_word_alone() {
     let world = World::new(20);
     world.post_all(MAIN, (1..=5).chain(7..=20));
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 5);
     world.post_all(MAIN, 6..=6);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 20, "what came before its turn was kept");
 }
 
@@ -181,7 +181,7 @@ async fn order_repetition_and_numbers_from_the_future_do_no_harm() {
         );
     }
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 30);
 }
 
@@ -190,17 +190,17 @@ async fn a_node_without_the_block_is_waited_for() {
     let world = World::new(3);
     world.post_all(MAIN, 1..=9);
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 3);
     assert!(runner.reason().contains("does not have block 4"), "{}", runner.reason());
     let before = world.calls("node block");
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert!(
         world.calls("node block") - before <= 2,
         "a node that lags is not asked for what it lacks"
     );
     world.change().node_latest = 9;
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 9);
 }
 
@@ -210,7 +210,7 @@ async fn a_strangers_bytes_cause_no_call_and_take_no_memory() {
     world.post_all(MAIN, 1..=4);
     let store = MemoryStore::default();
     let mut runner = world.verifier(&store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     let calls =
         |world: &World| ["node block", "l1 hash", "light client"].map(|name| world.calls(name));
     let before = calls(&world);
@@ -220,11 +220,11 @@ async fn a_strangers_bytes_cause_no_call_and_take_no_memory() {
         world.post([strange, far]);
         world.change().hotshot.push(vec![vec![], vec![0; 64], b"garbage".to_vec()]);
     }
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(calls(&world), before);
     assert!(runner.verifier.candidates.is_empty());
     world.post_all(MAIN, 5..=8);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 8);
 }
 

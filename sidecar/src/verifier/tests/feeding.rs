@@ -18,11 +18,11 @@ async fn a_block_whose_payload_is_missing_is_waited_for() {
     world.post_all(MAIN, 1..=40);
     world.change().hotshot_missing.insert(23);
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 23, "everything before it was read");
     assert!(runner.reason().contains("at 23 of 40"), "{}", runner.reason());
     world.change().hotshot_missing.clear();
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 40);
 }
 
@@ -39,7 +39,7 @@ async fn what_went_wrong_before_this_round_is_asked_for_again() {
     let budget = Budget { count: 8, bytes: usize::MAX };
     let mut runner =
         world.verifier_with(&MemoryStore::default(), |options| options.budget = budget);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.verifier.candidates.len(), 8);
     while world.calls("feed range") < 2 {
         tokio::task::yield_now().await;
@@ -54,15 +54,15 @@ async fn absurd_heights_do_no_harm() {
     let world = World::new(40);
     world.post_all(MAIN, 1..=5);
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     for height in [u64::MAX, 0, 1] {
         world.change().hotshot_height = Some(height);
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.number(), 5);
     }
     world.change().hotshot_height = None;
     world.post_all(MAIN, 6..=7);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 7);
 }
 
@@ -73,10 +73,10 @@ async fn a_feed_that_is_down_only_delays() {
     let mut runner = world.verifier(&MemoryStore::default());
     for down in ["feed", "feed range", "feed height", "feed limits"] {
         world.change().down.insert(down);
-        runner.settle().await;
+        runner.run_until_idle().await;
         world.change().down.clear();
     }
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 5);
 }
 
@@ -89,7 +89,7 @@ async fn a_service_whose_headers_fail_is_read_all_the_same() {
         world.post_all(MAIN, [number]);
         // The pause after the last outage is over.
         world.change().down.clear();
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.number(), number);
         assert_eq!(world.calls("feed header"), number, "it was asked for, and failed");
     }
@@ -107,7 +107,7 @@ async fn what_was_dropped_for_room_is_read_again() {
         let budget = Budget { count, bytes: usize::MAX };
         let mut runner =
             world.verifier_with(&MemoryStore::default(), |options| options.budget = budget);
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.number(), 60, "room for {count}");
         assert!(runner.verifier.candidates.len() <= count);
     }
@@ -120,7 +120,7 @@ async fn all_batches_in_one_hotshot_block_and_hardly_any_room() {
     let budget = Budget { count: 2, bytes: usize::MAX };
     let mut runner =
         world.verifier_with(&MemoryStore::default(), |options| options.budget = budget);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 30);
 }
 
@@ -134,7 +134,7 @@ async fn a_batch_from_the_far_future_cannot_keep_the_reader_going_back() {
     let budget = Budget { count: 10, bytes: usize::MAX };
     let store = MemoryStore::default();
     let mut runner = world.verifier_with(&store, |options| options.budget = budget);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 60);
     assert!(world.calls("feed range") < 100, "{} ranges", world.calls("feed range"));
 }
@@ -150,7 +150,7 @@ async fn a_replayed_batch_takes_no_room_from_the_one_that_is_next() {
     let budget = Budget { count: 10, bytes: usize::MAX };
     let mut runner =
         world.verifier_with(&MemoryStore::default(), |options| options.budget = budget);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 12);
     assert!(world.calls("feed range") < 10, "{} ranges", world.calls("feed range"));
 }
@@ -167,7 +167,7 @@ async fn a_number_is_not_decided_while_an_earlier_candidate_for_it_may_have_been
     let budget = Budget { count: 2, bytes: usize::MAX };
     let mut runner =
         world.verifier_with(&MemoryStore::default(), |options| options.budget = budget);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 7, "HotShot's first batch for block 8 is not the node's");
     assert!(runner.reason().contains("not the one that HotShot confirmed"), "{}", runner.reason());
     let mismatch = runner.board.snapshot().last_mismatch.unwrap();
@@ -182,10 +182,10 @@ async fn the_restart_position_moves_on_over_empty_blocks() {
     world.post_all(MAIN, 1..=5);
     let store = MemoryStore::default();
     let mut runner = world.verifier(&store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(store.on_disk().unwrap().restart_height, Some(5));
     world.change().hotshot.extend(std::iter::repeat_n(Vec::new(), 3000));
-    runner.settle().await;
+    runner.run_until_idle().await;
     let position = store.on_disk().unwrap().restart_height.unwrap();
     assert!(position > 2000, "{position}");
     let (stop, stopped) = tokio::sync::watch::channel(true);
@@ -200,12 +200,12 @@ async fn a_long_way_to_the_tip_is_reported_until_it_is_done() {
     world.change().hotshot.extend(std::iter::repeat_n(Vec::new(), 10_000));
     world.change().hotshot_missing.insert(2_500);
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     let catch_up = runner.board.snapshot().hotshot.catch_up.unwrap();
     assert_eq!((catch_up.blocks_left, catch_up.percent), (7_500, 25.0));
     assert!(runner.metrics.render().contains("espresso_hotshot_catch_up_ratio 0.25"));
     world.change().hotshot_missing.clear();
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.board.snapshot().hotshot.catch_up, None);
     assert!(!runner.metrics.render().contains("espresso_hotshot_catch_up"));
 }
@@ -215,7 +215,7 @@ async fn ranges_fetched_ahead_are_asked_for_once_and_end_at_the_tip() {
     let world = World::new(300);
     world.post_all(MAIN, 1..=300);
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 300);
     let mut asked = world.change().ranges.clone();
     asked.sort_unstable();

@@ -9,7 +9,7 @@ const OTHER: Fork = Fork { name: 1, at: 5 };
 async fn at_eight(world: &World, store: &MemoryStore) -> Runner {
     world.post_all(MAIN, 1..=8);
     let mut runner = world.verifier(store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 8);
     runner
 }
@@ -26,22 +26,22 @@ async fn the_node_s_finalized_is_the_head_when_it_is_higher() {
     let store = MemoryStore::default();
     let mut runner = at_eight(&world, &store).await;
     finalize(&world, 7);
-    runner.settle().await;
+    runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.source), (8, Source::Espresso));
     assert_eq!(head.ethereum.unwrap().number, 7);
     finalize(&world, 30);
-    runner.settle().await;
+    runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.source), (30, Source::Ethereum));
     // Verification goes on from there, whatever HotShot lacks in between.
     world.post_all(MAIN, 29..=40);
-    runner.settle().await;
+    runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.source), (40, Source::Espresso));
     // A reading that falls is ignored.
     finalize(&world, 3);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 40);
     assert_eq!(runner.head().unwrap().ethereum.unwrap().number, 30);
 }
@@ -63,7 +63,7 @@ async fn a_finalized_that_cannot_be_believed_is_not_admitted() {
         let mut runner = at_eight(&world, &store).await;
         finalize(&world, 30);
         lie(&world);
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.number(), 8, "{said}");
         let refused = runner.board.snapshot().node.finalized_refused.unwrap();
         assert!(refused.contains(said), "{refused} lacks {said}");
@@ -78,10 +78,10 @@ async fn a_dependency_that_is_down_refuses_finality_only_for_now() {
         let mut runner = at_eight(&world, &store).await;
         finalize(&world, 30);
         world.change().down.insert(down);
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.number(), 8, "{down}");
         world.change().down.clear();
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.number(), 30, "{down}");
     }
 }
@@ -92,7 +92,7 @@ async fn divergence_ends_when_the_node_returns() {
     let store = MemoryStore::default();
     let mut runner = at_eight(&world, &store).await;
     world.change().node_fork = OTHER;
-    runner.settle().await;
+    runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.status), (8, Status::Diverged));
     let reason = runner.reason();
@@ -100,12 +100,12 @@ async fn divergence_ends_when_the_node_returns() {
     assert!(reason.contains(&l2_hash(OTHER, 8).to_string()), "{reason}");
     // Finality below the head decides nothing.
     finalize(&world, 7);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.head().unwrap().status, Status::Diverged);
     world.change().node_fork = MAIN;
     world.change().node_latest = 12;
     world.post_all(MAIN, 9..=12);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 12);
     assert_eq!(runner.head().unwrap().status, Status::Ok);
     assert!(runner.metrics.render().contains("contradictions_total 0"));
@@ -119,10 +119,10 @@ async fn divergence_ends_when_ethereum_decides_for_the_other_block() {
         let mut runner = at_eight(&world, &store).await;
         world.change().node_fork = OTHER;
         world.change().node_latest = 12;
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.head().unwrap().status, Status::Diverged);
         finalize(&world, finalized);
-        runner.settle().await;
+        runner.run_until_idle().await;
         let head = runner.head().unwrap();
         assert_eq!(
             (head.number, head.source, head.status),
@@ -136,7 +136,7 @@ async fn divergence_ends_when_ethereum_decides_for_the_other_block() {
         assert_eq!(store.on_disk().unwrap().hash, Some(l2_hash(OTHER, finalized)));
         // Verification goes on from there.
         world.post_all(OTHER, 9..=12);
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.number(), 12);
     }
 }
@@ -147,16 +147,16 @@ async fn a_node_behind_the_head_and_a_pruned_one_are_told_apart() {
     let store = MemoryStore::default();
     let mut runner = at_eight(&world, &store).await;
     world.change().node_latest = 2;
-    runner.settle().await;
+    runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.status), (8, Status::NodeBehind));
     assert!(runner.reason().contains("behind the head 8"));
     world.change().node_latest = 12;
     world.change().node_pruned_below = 9;
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.head().unwrap().status, Status::Pruned);
     world.post_all(MAIN, 9..=12);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 12);
     assert_eq!(runner.head().unwrap().status, Status::Ok);
 }
@@ -167,7 +167,7 @@ async fn a_node_that_is_down_leaves_the_head_as_it_is() {
     let store = MemoryStore::default();
     let mut runner = at_eight(&world, &store).await;
     world.change().down.insert("node");
-    runner.settle().await;
+    runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.status), (8, Status::Ok));
     assert!(runner.reason().contains("node"), "{}", runner.reason());
@@ -181,11 +181,11 @@ async fn finality_below_a_head_that_a_failed_save_left_on_the_disk_stops_nothing
     let mut runner = at_eight(&world, &store).await;
     world.post_all(MAIN, 9..=12);
     store.set_writes(Writes::FailAfterWriting);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!((runner.number(), store.on_disk().unwrap().number), (8, 12));
     store.set_writes(Writes::Work);
     finalize(&world, 10);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 12);
     assert_eq!(runner.board.snapshot().last_store_error, None);
 }

@@ -108,7 +108,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// A block that the model knows to be settled.
+/// A block that the model knows to be confirmed.
 #[derive(Debug, Clone, Copy)]
 struct Tip {
     number: u64,

@@ -16,7 +16,7 @@ fn finalize(world: &World, number: u64) {
 async fn confirmed(world: &World, store: &MemoryStore, number: u64) -> Runner {
     world.post_all(MAIN, 1..=number);
     let mut runner = world.verifier(store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), number);
     runner
 }
@@ -30,12 +30,12 @@ async fn a_kill_between_reading_and_saving_loses_no_batch() {
     world.change().node_latest = 4;
     world.post_all(MAIN, [9, 7, 5, 8, 6]);
     let mut runner = world.verifier(&store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.verifier.candidates.len(), 5);
     drop(runner);
     world.change().node_latest = 20;
     let mut runner = world.verifier(&store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 9);
 }
 
@@ -47,13 +47,13 @@ async fn a_head_that_finality_moves_leaves_the_waiting_candidates_in_place() {
         let mut runner = confirmed(&world, &store, 4).await;
         // Block 5 is missing; 6 to 12 wait.
         world.post_all(MAIN, 6..=12);
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.verifier.candidates.len(), 7);
         finalize(&world, jump);
         runner.round().await;
         drop(runner);
         let mut runner = world.verifier(&store);
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.number(), end, "after a jump to {jump}");
     }
 }
@@ -70,7 +70,7 @@ async fn a_wiped_store_starts_at_the_finalized_block_and_finds_the_next_batch() 
             options.light_client = light_client.then_some(Address::repeat_byte(1));
             options.initial_hotshot_height = (!light_client).then_some(3);
         });
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.number(), 16);
     }
 }
@@ -83,11 +83,11 @@ async fn a_start_above_the_next_batch_waits_only_until_finality_has_passed_it() 
     let store = MemoryStore::default();
     let mut runner =
         world.verifier_with(&store, |options| options.initial_hotshot_height = Some(9));
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 2);
     assert!(runner.reason().contains("no batch for block 3"), "{}", runner.reason());
     finalize(&world, 9);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 16);
 }
 
@@ -99,15 +99,15 @@ async fn a_light_client_that_goes_back_does_not_move_a_running_or_stored_positio
     world.change().light_client.insert(0, 0);
     let contract = Some(Address::repeat_byte(1));
     let mut runner = world.verifier_with(&store, |options| options.light_client = contract);
-    runner.settle().await;
+    runner.run_until_idle().await;
     let asked = world.calls("light client");
     world.change().light_client.clear();
     world.change().ranges.clear();
     world.post_all(MAIN, 9..=12);
-    runner.settle().await;
+    runner.run_until_idle().await;
     let mut runner = world.verifier_with(&store, |options| options.light_client = contract);
     world.post_all(MAIN, 13..=16);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!((runner.number(), world.calls("light client")), (16, asked));
     assert!(world.change().ranges.iter().all(|(from, _)| *from >= 8));
 }
@@ -120,15 +120,15 @@ async fn an_l1_reorg_above_the_origins_changes_nothing_and_below_them_only_waits
     world.post_all(MAIN, 9..=12);
     // Above: no batch is built there.
     world.change().l1_fork = Fork { name: 6, at: 6 };
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 12);
     // Below: Ethereum would have to give up what was final. The head stays.
     world.post_all(MAIN, 13..=16);
     world.change().l1_fork = Fork { name: 6, at: 3 };
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 12);
     world.change().l1_fork = MAIN;
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 16);
 }
 
@@ -140,17 +140,17 @@ async fn a_deep_reorg_of_the_node_below_the_head_freezes_it_until_the_node_is_ba
     world.change().node_fork = Fork { name: 2, at: 1 };
     world.change().node_latest = 30;
     world.post_all(Fork { name: 2, at: 1 }, 2..=30);
-    runner.settle().await;
+    runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.status), (12, Status::Diverged));
     // A restart sees the same.
     let mut runner = world.verifier(&store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.status), (12, Status::Diverged));
     world.change().node_fork = MAIN;
     world.post_all(MAIN, 13..=20);
-    runner.settle().await;
+    runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.status), (20, Status::Ok));
 }
@@ -165,12 +165,12 @@ async fn a_wiped_node_that_syncs_from_genesis_is_waited_for() {
         world.change().node_latest = latest;
         // Its op-node begins anew as well.
         world.change().consensus_finalized = None;
-        runner.settle().await;
+        runner.run_until_idle().await;
         let head = runner.head().unwrap();
         assert_eq!((head.number, head.status), (12, Status::NodeBehind), "at {latest}");
     }
     world.change().node_latest = 15;
-    runner.settle().await;
+    runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.status), (15, Status::Ok));
 }
@@ -181,7 +181,7 @@ async fn l1_finality_that_stops_or_goes_back_only_waits() {
     world.post_all(MAIN, 1..=40);
     world.change().l1_finalized = Some(4);
     let mut runner = world.verifier(&MemoryStore::default());
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 9);
     for finalized in [Some(4), None, Some(2), Some(0)] {
         world.change().l1_finalized = finalized;
@@ -191,7 +191,7 @@ async fn l1_finality_that_stops_or_goes_back_only_waits() {
         assert_eq!(runner.number(), 9);
     }
     world.change().l1_finalized = Some(20);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 40);
 }
 
@@ -214,7 +214,7 @@ async fn candidates_dropped_for_room_are_found_again_after_a_kill() {
         world.post_all(MAIN, [3, 40]);
         drop(runner);
         let mut runner = start();
-        runner.settle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.number(), 40, "killed after {rounds} rounds");
     }
 }
@@ -225,17 +225,17 @@ async fn a_sequencer_reorg_while_batches_wait_follows_hotshots_order() {
     world.post_all(MAIN, 1..=5);
     let store = MemoryStore::default();
     let mut runner = world.verifier(&store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     world.post_all(OTHER, 6..=9);
     world.post_all(MAIN, 6..=12);
     world.change().node_latest = 12;
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 5);
     drop(runner);
     let mut runner = world.verifier(&store);
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 5, "the node is on the fork that came second");
     world.change().node_fork = OTHER;
-    runner.settle().await;
+    runner.run_until_idle().await;
     assert_eq!(runner.number(), 9);
 }

@@ -285,7 +285,7 @@ impl Runner {
     }
 
     /// Rounds until there is nothing to do.
-    pub(super) async fn settle(&mut self) {
+    pub(super) async fn run_until_idle(&mut self) {
         for _ in 0..10_000 {
             if self.round().await == Round::Idle {
                 return;
