@@ -106,7 +106,7 @@ fn fuzz(workspace: &Workspace, cargo_fuzz: &PathBuf, name: &str, seconds: u64) -
 fn mutate(workspace: &Workspace, seconds: u64, names: &[String]) -> Result<()> {
     let mut cargo = workspace.cargo();
     cargo
-        .args(["test", "--package", "finality-sidecar", "--test", "corpus"])
+        .args(["test", "--package", "finality-sidecar", "--test", "it", "corpus::"])
         .env("FINALITY_FUZZ_TARGETS", names.join(","))
         .env("FINALITY_FUZZ_MUTATIONS", seconds.saturating_mul(MUTATIONS).to_string());
     process::run(&mut cargo)

@@ -10,6 +10,7 @@
 )]
 
 mod blocks;
+mod chart;
 mod commands;
 mod form;
 mod links;

@@ -4,7 +4,6 @@
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::indexing_slicing, missing_docs, unreachable_pub)]
 
-mod chart;
 mod configuration;
 mod envoy;
 mod failures;

@@ -23,7 +23,7 @@ use finality_sidecar::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::{chain, services::Services};
+use super::services::{self, Services};
 
 /// What following the services to a block cost.
 #[derive(Debug, Serialize, Deserialize)]
@@ -85,11 +85,11 @@ pub(crate) async fn run(url: &str, target: u64, steady: u64, interval: Duration)
     let (keeper, mut head) = HeadKeeper::new(store, metrics.clone());
     let board = Arc::<Board>::default();
     let upstream = |target, path| upstream(url, target, path, &metrics);
-    let query = QueryServices::new(vec![upstream(Target::Query, "hotshot")], 0, metrics.clone());
+    let query = QueryServices::new(vec![upstream(Target::Query, "v1")], 0, metrics.clone());
     let verifier = Verifier::new(
         Op::default(),
-        Node::new(upstream(Target::Node, "node"), upstream(Target::Consensus, "op-node")),
-        L1::new(upstream(Target::L1, "l1")),
+        Node::new(upstream(Target::Node, "rpc/node"), upstream(Target::Consensus, "rpc/consensus")),
+        L1::new(upstream(Target::L1, "rpc/l1")),
         move |namespace| query.with_namespace(namespace),
         keeper,
         board,
@@ -97,7 +97,9 @@ pub(crate) async fn run(url: &str, target: u64, steady: u64, interval: Duration)
         Options {
             interval,
             namespace: None,
-            batchers: BatcherSource::Fixed(vec![BatcherTenure::always(chain::batcher())]),
+            batchers: BatcherSource::Fixed(vec![BatcherTenure::always(
+                services::batcher().address(),
+            )]),
             light_client: None,
             initial_hotshot_height: Some(0),
             budget: Budget::default(),

@@ -10,7 +10,9 @@
     reason = "a benchmark ends at the first thing that is not as expected"
 )]
 
-mod chain;
+#[path = "../../tests/it/support/canned/mod.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod canned;
 mod follow;
 mod services;
 mod stages;

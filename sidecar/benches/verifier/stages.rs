@@ -20,9 +20,9 @@ use futures::{StreamExt, stream};
 use serde::Serialize;
 
 use super::{
-    chain::{self, CHAIN_ID},
+    canned::chain::CHAIN_ID,
     follow::upstream,
-    services::Services,
+    services::{self, Services},
 };
 
 /// Blocks in one request, and requests at once, of the bare reader: as the verifier does it.
@@ -57,9 +57,9 @@ pub(crate) async fn measure(services: &Services, count: u64, range: u64) -> Stag
     let metrics = Metrics::new();
     let open = |target, path| upstream(&services.url, target, path, &metrics);
     let query =
-        QueryServices::new(vec![open(Target::Query, "hotshot")], CHAIN_ID as u32, metrics.clone());
-    let node = Node::new(open(Target::Node, "node"), open(Target::Consensus, "op-node"));
-    let op = Op::new([chain::batcher()]);
+        QueryServices::new(vec![open(Target::Query, "v1")], CHAIN_ID as u32, metrics.clone());
+    let node = Node::new(open(Target::Node, "rpc/node"), open(Target::Consensus, "rpc/consensus"));
+    let op = Op::new([services::batcher().address()]);
 
     let clock = Clock::start();
     let mut payloads = Vec::new();
@@ -128,17 +128,15 @@ pub(crate) async fn bare_reader(services: &Services, count: u64, range: u64) -> 
     let started = Instant::now();
     let ranges = stream::iter((0..count).step_by(range as usize)).map(|from| {
         let until = (from + range).min(count);
-        let url = format!(
-            "{}/hotshot/availability/block/{from}/{until}/namespace/{CHAIN_ID}",
-            services.url
-        );
+        let url =
+            format!("{}/v1/availability/block/{from}/{until}/namespace/{CHAIN_ID}", services.url);
         let request = client.get(url);
         async move { request.send().await.unwrap().bytes().await.unwrap().len() }
     });
     let blocks = stream::iter(1..=count).map(|number| {
         let call = serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": "eth_getBlockByNumber",
             "params": [format!("{number:#x}"), true]});
-        let request = client.post(format!("{}/node", services.url)).json(&call);
+        let request = client.post(format!("{}/rpc/node", services.url)).json(&call);
         async move { request.send().await.unwrap().bytes().await.unwrap().len() }
     });
     let read_ranges = ranges.buffered(AT_ONCE).for_each(async |length| _ = black_box(length));

@@ -1,14 +1,7 @@
 //! From Espresso's Go proxy to the sidecar and back: its configuration files and flags through the
 //! real binary, its state file, and the tables of `docs/migration.md`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failing test may panic"
-)]
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use finality_sidecar::{
     config::{GO_PROXY_NAMES, Setting},
@@ -16,13 +9,9 @@ use finality_sidecar::{
 };
 use serde_json::Value;
 
-const OUR_LIST: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+use crate::support::command::{self, Ended};
 
-struct Ended {
-    code: i32,
-    out: String,
-    err: String,
-}
+const OUR_LIST: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 
 impl Ended {
     #[track_caller]
@@ -40,17 +29,7 @@ impl Ended {
 }
 
 fn run_in(folder: &Path, arguments: &[&str]) -> Ended {
-    let ended = Command::new(env!("CARGO_BIN_EXE_finality-sidecar"))
-        .args(arguments)
-        .current_dir(folder)
-        .env_clear()
-        .output()
-        .unwrap();
-    Ended {
-        code: ended.status.code().unwrap(),
-        out: String::from_utf8(ended.stdout).unwrap(),
-        err: String::from_utf8(ended.stderr).unwrap(),
-    }
+    command::run(folder, arguments, b"", &[])
 }
 
 /// `print-config` beside the files of that program.

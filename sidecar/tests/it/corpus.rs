@@ -1,15 +1,8 @@
 //! The fuzz targets over their corpus and mutations of it, without libFuzzer.
 //! `FINALITY_FUZZ_TARGETS` (names, by commas) and `FINALITY_FUZZ_MUTATIONS` (for each file) change
 //! what is run.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failing test may panic"
-)]
 
-#[path = "../../fuzz/src/lib.rs"]
+#[path = "../../../fuzz/src/lib.rs"]
 #[allow(unreachable_pub, reason = "it is a crate of its own, too")]
 mod targets;
 

@@ -1,37 +1,33 @@
 //! No secret of a URL comes out anywhere, whatever the dependencies do, and every log line is one
 //! JSON object of the documented shape.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failing test may panic"
-)]
-
-mod request;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
     sync::mpsc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Value, json};
 
+use crate::support::{
+    PATIENCE, command,
+    http::{Request, serve},
+    process::{STORE, Sidecar},
+};
+
 /// Part of every secret, in each form in which a server could repeat it.
 const SECRET: &str = "hush";
 const SETTINGS: [&str; 4] =
     ["node_execution_rpc", "node_consensus_rpc", "l1_rpc", "query_service_url"];
-/// Nothing takes nearly as long; whoever waits longer hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a dependency does with a request, of which it has the head.
+/// What a dependency answers to the text of a request.
 type Behaviour = fn(&str) -> String;
+
+fn text((head, body): &Request) -> String {
+    head.clone() + &String::from_utf8_lossy(body)
+}
 
 fn answer(code: &str, body: &str) -> String {
     let length = body.len();
@@ -66,7 +62,7 @@ const WAYS: [(&str, Behaviour); 6] = [
 /// error.
 fn first_steps(request: &str) -> String {
     let vectors: Value =
-        serde_json::from_str(include_str!("../testdata/op_node_rpc.json")).unwrap();
+        serde_json::from_str(include_str!("../../testdata/op_node_rpc.json")).unwrap();
     let config = &vectors["rollup_config"];
     let result = if request.contains("optimism_rollupConfig") {
         config.clone()
@@ -83,44 +79,6 @@ fn first_steps(request: &str) -> String {
         return answer("200 OK", &json!({"jsonrpc": "2.0", "id": 1, "error": error}).to_string());
     };
     answer("200 OK", &json!({"jsonrpc": "2.0", "id": 1, "result": result}).to_string())
-}
-
-/// A server that tells each request and answers it once per connection.
-fn serve(requests: mpsc::Sender<String>, behave: impl Fn(&str) -> String + Send + 'static) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    // The thread ends with the test's process.
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let (head, body) = request::read(&mut stream, PATIENCE).unwrap_or_default();
-            let request = head + &String::from_utf8_lossy(&body);
-            drop(stream.write_all(behave(&request).as_bytes()));
-            drop(requests.send(request));
-        }
-    });
-    port
-}
-
-struct Sidecar {
-    process: Child,
-    lines: mpsc::Receiver<String>,
-}
-
-impl Drop for Sidecar {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
-
-fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 /// A JSON object in which no name stands twice.
@@ -168,14 +126,14 @@ fn no_secret_comes_out_whatever_the_dependencies_do() {
     let mut urls: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for setting in SETTINGS {
         for (way, behave) in WAYS {
-            let port = serve(sender.clone(), behave);
+            let port = serve(sender.clone(), move |request| behave(&text(request)));
             urls.entry(setting).or_default().push(format!(
                 "http://{SECRET}-user:{SECRET}-p%61ss@127.0.0.1:{port}/{way}/{setting}/{SECRET}-path/\
                  elsewhere-{other_host}?key={SECRET}-key"
             ));
             expected.insert(format!("{way}/{setting}"));
         }
-        let works = serve(sender.clone(), first_steps);
+        let works = serve(sender.clone(), |request| first_steps(&text(request)));
         // Nobody answers at the discard port, and nobody speaks TLS.
         let plain = serve(sender.clone(), |_| String::new());
         urls.entry(setting).or_default().extend([
@@ -187,69 +145,49 @@ fn no_secret_comes_out_whatever_the_dependencies_do() {
     let folder = tempfile::tempdir().unwrap();
     // With a stored head HotShot is read whatever the others do.
     let stored = r#"{"l2_block_number":10,"fallback_hotshot_height":20,"updated_at":"2026-03-27T10:11:12Z"}"#;
-    std::fs::write(folder.path().join("finality-store.json"), stored).unwrap();
+    std::fs::write(folder.path().join(STORE), stored).unwrap();
     // One of the settings by reference, whose name may be shown and whose value may not.
     std::fs::write(folder.path().join("l1"), urls["l1_rpc"].join(",")).unwrap();
     let flag = |setting: &str| match setting {
         "l1_rpc" => format!("--l1-rpc=file:{}", folder.path().join("l1").display()),
         setting => format!("--{}={}", setting.replace('_', "-"), urls[setting].join(",")),
     };
-    let flags: Vec<_> = SETTINGS.iter().map(|setting| flag(setting)).collect();
-    let command = |name: &str| {
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_finality-sidecar"), name])
-            .args(&flags)
-            .args(["--batcher-addresses", "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"])
-            .args(["--request-timeout", "2s"])
-            .args(["--verification-interval", "1ms", "--listen-addr", "127.0.0.1:0"])
-            .args(["--log-level", "trace", "--log-format", "json"])
-            .current_dir(folder.path())
-            .env_clear()
-            .stdin(Stdio::null());
-        command
-    };
-    let printed = command("print-config").output().unwrap();
-    assert!(printed.status.success(), "{printed:?}");
-    let mut outputs = vec![String::from_utf8(printed.stdout).unwrap()];
-    let mut process = command("run").stderr(Stdio::piped()).spawn().unwrap();
-    let log = BufReader::new(process.stderr.take().unwrap());
-    let (line, lines) = mpsc::channel();
-    std::thread::spawn(move || {
-        log.lines().map_while(Result::ok).try_for_each(|text| line.send(text))
-    });
-    let mut sidecar = Sidecar { process, lines };
+    let mut arguments: Vec<_> = SETTINGS.iter().map(|setting| flag(setting)).collect();
+    arguments.extend(
+        [
+            "--batcher-addresses=0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
+            "--request-timeout=2s",
+            "--verification-interval=1ms",
+            "--log-level=trace",
+        ]
+        .map(str::to_owned),
+    );
+    let shown: Vec<_> =
+        ["print-config"].into_iter().chain(arguments.iter().map(String::as_str)).collect();
+    let printed = command::run(folder.path(), &shown, b"", &[("FINALITY_STORE_PATH", STORE)]);
+    assert_eq!(printed.code, 0, "{printed:?}");
+    let mut outputs = vec![printed.out];
+    let sidecar = Sidecar::start(folder.path(), &arguments, &[]);
 
-    let mut log = Vec::new();
-    let address = loop {
-        let text = sidecar.lines.recv_timeout(PATIENCE).expect("the sidecar serves");
-        let line: Value = serde_json::from_str(&text).unwrap();
-        log.push(text);
-        if line["message"] == "serving" {
-            break line["address"].as_str().unwrap().to_owned();
-        }
-    };
     // Until every way to fail was met by every kind of dependency.
     let began = Instant::now();
     while !expected.is_empty() {
-        let head = requests.recv_timeout(PATIENCE).unwrap_or_default();
+        let (head, _) = requests.recv_timeout(PATIENCE).unwrap_or_default();
         expected.retain(|way| !head.contains(way));
         assert!(
             began.elapsed() < PATIENCE,
             "{expected:?} are never asked: {}",
-            get(&address, "/v1/status")
+            sidecar.get("/v1/status").body
         );
     }
-    let redirected = taken.recv_timeout(PATIENCE).expect("the redirect is followed");
+    let redirected = text(&taken.recv_timeout(PATIENCE).expect("the redirect is followed"));
     assert!(!redirected.contains(SECRET), "the other host got\n{redirected}");
     for path in ["/v1/status", "/v1/head", "/readyz?verbose", "/livez", "/metrics", "/nothing"] {
-        outputs.push(get(&address, path));
+        let answer = sidecar.get(path);
+        outputs.extend([answer.head, answer.body]);
     }
-    let id = sidecar.process.id().to_string();
-    assert!(Command::new("kill").args(["-s", "TERM", &id]).status().unwrap().success());
-    // The log ends with the process.
-    log.extend(sidecar.lines.iter());
-    assert_eq!(sidecar.process.wait().unwrap().code(), Some(0));
+    let (code, log) = sidecar.stop();
+    assert_eq!(code, Some(0));
 
     log.iter().for_each(|line| assert_shape(line));
     let failures = log.iter().filter(|line| line.contains("dependency failed")).count();

@@ -1,16 +1,8 @@
 //! The commands through the real binary: exit codes, standard output to the byte, one line per
 //! mistake.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failing test may panic"
-)]
 
 use std::{
     fs,
-    io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -19,18 +11,13 @@ use finality_sidecar::store::FileStore;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::command::{self, Ended};
+
 const ADDRESS: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 const GO_FILE: &str = r#"{"l2_block_number":10,"fallback_hotshot_height":20,"updated_at":"2026-03-27T10:11:12.123456789Z"}"#;
 
 /// A folder of its own, which is also the working directory.
 struct Place(TempDir);
-
-#[derive(Debug)]
-struct Ended {
-    code: i32,
-    out: String,
-    err: String,
-}
 
 impl Ended {
     /// The one line on standard error.
@@ -56,24 +43,7 @@ impl Place {
     }
 
     fn run_with(&self, arguments: &[&str], input: &str, variables: &[(&str, &str)]) -> Ended {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_finality-sidecar"))
-            .args(arguments)
-            .current_dir(self.0.path())
-            .env_clear()
-            .envs(variables.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // A command that does not read its input may have ended by now.
-        drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
-        let ended = child.wait_with_output().unwrap();
-        Ended {
-            code: ended.status.code().unwrap(),
-            out: String::from_utf8(ended.stdout).unwrap(),
-            err: String::from_utf8(ended.stderr).unwrap(),
-        }
+        command::run(self.0.path(), arguments, input.as_bytes(), variables)
     }
 }
 

@@ -1,12 +1,5 @@
 //! Findings of the audits of Espresso's streamer at the level of the clients, and that every test
 //! named in `docs/audit.md` exists.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failing test may panic"
-)]
 
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    fakes::{Block, Fakes, Signer},
+use crate::support::{
+    canned::{Chain, Fakes, Signer, chain::Block},
     process::Sidecar,
 };
 
@@ -23,13 +23,13 @@ struct Cost {
 }
 
 /// What is posted around the honest batch of a block.
-fn hostile(block: &Block, round: usize, batch: &[u8]) -> Vec<Vec<u8>> {
+fn hostile(chain: &Chain, block: &Block, round: usize, batch: &[u8]) -> Vec<Vec<u8>> {
     let stranger = Signer::new(9);
     // A stranger may sign anything: the right batch, an origin and a number from the far future.
     let signed = [
-        stranger.sign(&block.body),
-        stranger.sign(&Block::on(block.number, block.hash, u64::MAX / 4).body),
-        stranger.sign(&Block::on(u64::MAX / 4, block.hash, 1).body),
+        stranger.sign(&chain.batch(block)),
+        stranger.sign(&chain.batch(&chain.block(block.number, block.hash, u64::MAX / 4))),
+        stranger.sign(&chain.batch(&chain.block(u64::MAX / 4, block.hash, 1))),
         Signer::new(7).sign(b"garbage that the batcher signed"),
     ];
     let mut damaged = batch.to_vec();
@@ -47,19 +47,20 @@ fn hostile(block: &Block, round: usize, batch: &[u8]) -> Vec<Vec<u8>> {
 }
 
 async fn cost(attacked: bool) -> Cost {
-    let batcher = Signer::new(7);
-    let fakes = Fakes::start(BLOCKS).await;
-    for (round, block) in fakes.blocks().iter().skip(1).enumerate() {
-        let batch = batcher.sign(&block.body);
-        let mut payloads = if attacked { hostile(block, round, &batch) } else { Vec::new() };
+    let chain = Chain::new(BLOCKS, 0, |number| number / 4);
+    let fakes = Fakes::start(chain, BLOCKS, Signer::new(7)).await;
+    for (round, block) in fakes.chain().blocks.iter().skip(1).enumerate() {
+        let batch = fakes.signed(block.number);
+        let mut payloads =
+            if attacked { hostile(fakes.chain(), block, round, &batch) } else { Vec::new() };
         payloads.insert(payloads.len() / 2, batch);
         fakes.post(payloads);
     }
     let folder = tempfile::tempdir().unwrap();
-    let mut arguments = fakes.arguments(batcher);
+    let mut arguments = fakes.arguments();
     // Rounds follow upon each other while there is work, and then not again.
-    arguments.extend(["--verification-interval", "1h"].map(str::to_owned));
-    let sidecar = Sidecar::start(folder.path(), &arguments);
+    arguments.push("--verification-interval=1h".into());
+    let sidecar = Sidecar::start(folder.path(), &arguments, &[]);
     sidecar.head_reaches(BLOCKS).await;
     let status = std::fs::read_to_string(format!("/proc/{}/status", sidecar.id())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

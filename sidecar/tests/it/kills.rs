@@ -10,9 +10,9 @@ use std::{
 use finality_core::head::Source;
 use finality_sidecar::store::{FileStore, Record, Store, read};
 
-use super::{
-    fakes::{Fakes, Signer},
-    process::Sidecar,
+use crate::support::{
+    canned::{Chain, Fakes, Signer},
+    process::{STORE, Sidecar},
 };
 
 /// Names the state file for the writer, which is this program again.
@@ -82,25 +82,25 @@ fn hundreds_of_killed_writers_never_lower_the_number_nor_lose_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sidecar_killed_at_any_call_never_lowers_its_head_nor_loses_one() {
-    let batcher = Signer::new(7);
-    let fakes = Fakes::start(SIDECAR_KILLS * 2).await;
-    let mut arguments = fakes.arguments(batcher);
-    arguments.extend(["--verification-interval", "1ms"].map(str::to_owned));
-    let mut batches: Vec<_> =
-        fakes.blocks().iter().skip(1).map(|block| batcher.sign(&block.body)).collect();
+    const BLOCKS: u64 = SIDECAR_KILLS * 2;
+    let chain = Chain::new(BLOCKS, 0, |number| number / 4);
+    let fakes = Fakes::start(chain, BLOCKS, Signer::new(7)).await;
+    let mut arguments = fakes.arguments();
+    arguments.push("--verification-interval=1ms".into());
+    let mut batches: Vec<_> = (1..=BLOCKS).map(|number| fakes.signed(number)).collect();
     // Some come before their turn: what waits must be found again.
     for pair in batches.chunks_mut(5) {
         pair.reverse();
     }
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("store.json");
+    let path = folder.path().join(STORE);
     let mut batches = batches.into_iter();
     let mut known = 0;
     for kill in 0..SIDECAR_KILLS {
         for batch in batches.by_ref().take(2) {
             fakes.post(vec![batch]);
         }
-        let sidecar = Sidecar::start(folder.path(), &arguments);
+        let sidecar = Sidecar::start(folder.path(), &arguments, &[]);
         let (reached, wait) = mpsc::channel();
         // From before the first confirmation to some rounds after the last one.
         let mut left = 8 + kill % 4 * 30 + kill % 13;
@@ -122,7 +122,7 @@ async fn a_sidecar_killed_at_any_call_never_lowers_its_head_nor_loses_one() {
         assert!(found >= known, "{found} on the disk after {known}");
         known = found;
     }
-    let sidecar = Sidecar::start(folder.path(), &arguments);
-    sidecar.head_reaches(SIDECAR_KILLS * 2).await;
+    let sidecar = Sidecar::start(folder.path(), &arguments, &[]);
+    sidecar.head_reaches(BLOCKS).await;
     assert!(known > 0, "something was confirmed in between");
 }

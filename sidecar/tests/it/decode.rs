@@ -1,26 +1,14 @@
 //! `decode` through the real binary, on every vector.
 
-#![allow(clippy::unwrap_used, reason = "test code: a failure is a panic with its place")]
-
-use std::{
-    io::Write,
-    process::{Command, Output, Stdio},
-};
+use std::path::Path;
 
 use serde_json::Value;
 
-fn decode(arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_finality-sidecar"))
-        .args(["decode", "op"])
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A process that refuses its arguments does not read.
-    let _ = child.stdin.take().unwrap().write_all(input);
-    child.wait_with_output().unwrap()
+use crate::support::command::{self, Ended};
+
+fn decode(arguments: &[&str], input: &str) -> Ended {
+    let arguments = [&["decode", "op"], arguments].concat();
+    command::run(Path::new("."), &arguments, input.as_bytes(), &[])
 }
 
 fn vectors(name: &str) -> Value {
@@ -33,11 +21,10 @@ fn every_batch_is_printed_as_one_object() {
     for case in vectors("op_batches.json")["cases"].as_array().unwrap() {
         for shape in ["three_field", "four_field"] {
             let payload = case[shape]["payload"].as_str().unwrap();
-            let output =
-                decode(&["--batcher", case["batcher"].as_str().unwrap()], payload.as_bytes());
-            assert_eq!(output.status.code(), Some(0));
-            assert!(output.stderr.is_empty());
-            let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let output = decode(&["--batcher", case["batcher"].as_str().unwrap()], payload);
+            assert_eq!(output.code, 0);
+            assert!(output.err.is_empty());
+            let printed: Value = serde_json::from_str(&output.out).unwrap();
             assert_eq!(printed["number"], case["number"]);
             assert_eq!(printed["hash"], case["header_hash"]);
             assert_eq!(printed["parent_hash"], case["rpc_block"]["parentHash"]);
@@ -58,15 +45,15 @@ fn what_is_refused_gets_one_line_and_exit_code_2() {
     for case in vectors["cases"].as_array().unwrap() {
         // Only the comparison with a block can tell this one.
         let good = case["name"] == "extra transaction not in header transactionsRoot";
-        let output = decode(&["--batcher", batcher], case["payload"].as_str().unwrap().as_bytes());
-        assert_eq!(output.status.code(), Some(if good { 0 } else { 2 }), "{}", case["name"]);
-        let printed = String::from_utf8(output.stdout).unwrap();
+        let output = decode(&["--batcher", batcher], case["payload"].as_str().unwrap());
+        assert_eq!(output.code, if good { 0 } else { 2 }, "{}", case["name"]);
+        let printed = output.out;
         assert_eq!(printed.lines().count(), 1, "{}: {printed}", case["name"]);
     }
     for input in ["0x123", "hello", "0xzz", "\u{e9}"] {
-        let output = decode(&["--batcher", batcher], input.as_bytes());
-        assert_eq!(output.status.code(), Some(2));
-        assert!(String::from_utf8(output.stdout).unwrap().starts_with("hex: "), "{input}");
+        let output = decode(&["--batcher", batcher], input);
+        assert_eq!(output.code, 2);
+        assert!(output.out.starts_with("hex: "), "{input}");
     }
 }
 
@@ -77,18 +64,18 @@ fn white_space_and_a_missing_prefix_do_no_harm_and_any_of_several_batchers_may_s
     let batcher = case["batcher"].as_str().unwrap();
     let other = "0x70997970c51812dc3a010c7d01b50e0d17dc79c8";
     let input = format!(" \n{payload}\r\n");
-    let output = decode(&["--batcher", other, "--batcher", batcher], input.as_bytes());
-    assert_eq!(output.status.code(), Some(0));
-    let output = decode(&["--batcher", other], input.as_bytes());
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stdout).unwrap().starts_with("signer: "));
+    let output = decode(&["--batcher", other, "--batcher", batcher], &input);
+    assert_eq!(output.code, 0);
+    let output = decode(&["--batcher", other], &input);
+    assert_eq!(output.code, 2);
+    assert!(output.out.starts_with("signer: "));
 }
 
 #[test]
 fn bad_arguments_are_usage_errors() {
     for arguments in [&[][..], &["--batcher", "0x12"], &["--batcher"], &["--unknown"]] {
-        let output = decode(arguments, b"0x");
-        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
-        assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 1);
+        let output = decode(arguments, "0x");
+        assert_eq!(output.code, 64, "{arguments:?}");
+        assert_eq!(output.err.lines().count(), 1);
     }
 }

@@ -1,159 +1,18 @@
 //! The HTTP API through real sockets, with a head that the test moves by hand.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failing test may panic"
-)]
 
 use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use finality_core::head::{HeadQuery, HeadReport, Mode, Source, Status, hex_number};
-use finality_sidecar::{
-    api::{self, ApiState, Phase, events::Streams, server, status::StatusSource},
-    telemetry::Metrics,
-};
-use serde_json::Value;
+use finality_core::head::{HeadQuery, HeadReport, Status};
+use finality_sidecar::api::Phase;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::JoinHandle,
+    net::TcpStream,
 };
 
-/// Longer than any test takes: whoever waits for it hangs.
-const FOR_EVER: Duration = Duration::from_secs(3600);
-
-#[derive(Debug)]
-struct Facts {
-    alive: AtomicBool,
-    writable: AtomicBool,
-}
-
-impl StatusSource for Facts {
-    fn status(&self) -> Value {
-        serde_json::json!({ "reason": self.reason(), "next": 6 })
-    }
-
-    fn reason(&self) -> String {
-        "the node has not answered yet".into()
-    }
-
-    fn verifier_alive(&self) -> bool {
-        self.alive.load(Ordering::Relaxed)
-    }
-
-    fn store_writable(&self) -> bool {
-        self.writable.load(Ordering::Relaxed)
-    }
-}
-
-/// A served API and the strings that move it.
-struct Sidecar {
-    address: SocketAddr,
-    head: watch::Sender<Option<Arc<HeadReport>>>,
-    phase: watch::Sender<Phase>,
-    facts: Arc<Facts>,
-    server: JoinHandle<()>,
-}
-
-#[derive(Debug)]
-struct Answer {
-    code: u16,
-    head: String,
-    body: String,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-    }
-}
-
-fn report(number: u64, status: Status) -> Arc<HeadReport> {
-    Arc::new(HeadReport {
-        number,
-        hex: hex_number(number),
-        hash: None,
-        source: Source::Espresso,
-        mode: Mode::Espresso,
-        status,
-        espresso: None,
-        ethereum: None,
-        chain_id: 1,
-        updated_at: "2026-01-01T00:00:00.123Z".into(),
-    })
-}
-
-impl Sidecar {
-    async fn start() -> Self {
-        Self::start_with(|_| {}, 1000).await
-    }
-
-    async fn start_with(change: impl FnOnce(&mut ApiState), max_connections: usize) -> Self {
-        let (head, heads) = watch::channel(None);
-        let (phase, phases) = watch::channel(Phase::Serving);
-        let facts =
-            Arc::new(Facts { alive: AtomicBool::new(true), writable: AtomicBool::new(true) });
-        let mut state = ApiState {
-            head: heads,
-            status: facts.clone(),
-            history: Arc::default(),
-            streams: Streams::new(max_connections),
-            metrics: Metrics::new(),
-            phase: phases.clone(),
-            long_poll_limit: FOR_EVER,
-            ready_max_age: None,
-        };
-        change(&mut state);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = api::router(state);
-        let server =
-            tokio::spawn(server::serve(listener, router, max_connections, phases, FOR_EVER));
-        Self { address, head, phase, facts, server }
-    }
-
-    fn publish(&self, number: u64, status: Status) {
-        self.head.send_replace(Some(report(number, status)));
-    }
-
-    /// Sends a request on a connection of its own; the answer comes later.
-    async fn send(&self, request: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let text = format!("{request} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
-        stream.write_all(text.as_bytes()).await.unwrap();
-        stream
-    }
-
-    async fn ask(&self, request: &str) -> Answer {
-        receive(self.send(request).await).await
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        self.ask(&format!("GET {path}")).await
-    }
-}
-
-async fn receive(mut stream: TcpStream) -> Answer {
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
-    let code = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer { code, head: head.to_owned(), body: body.to_owned() }
-}
+use crate::support::api::{FOR_EVER, Options, Served, receive, report};
 
 fn after(number: u64, status: Option<Status>) -> String {
     let query = HeadQuery { after: Some(number), status, wait_seconds: 3000 };
@@ -162,7 +21,7 @@ fn after(number: u64, status: Option<Status>) -> String {
 
 #[tokio::test]
 async fn without_a_head_it_says_why() {
-    let sidecar = Sidecar::start().await;
+    let sidecar = Served::start().await;
     let answer = sidecar.get("/v1/head").await;
     assert_eq!(answer.code, 503);
     assert_eq!(answer.json()["error"], "no_head");
@@ -172,7 +31,7 @@ async fn without_a_head_it_says_why() {
 
 #[tokio::test]
 async fn the_head_is_answered_as_the_core_reads_it() {
-    let sidecar = Sidecar::start().await;
+    let sidecar = Served::start().await;
     sidecar.publish(12345, Status::Ok);
     let answer = sidecar.get("/v1/head").await;
     assert_eq!(answer.code, 200);
@@ -188,7 +47,7 @@ async fn the_head_is_answered_as_the_core_reads_it() {
 
 #[tokio::test]
 async fn a_long_poll_ends_with_a_higher_number_and_not_before() {
-    let sidecar = Sidecar::start().await;
+    let sidecar = Served::start().await;
     sidecar.publish(5, Status::Ok);
     let waiting = sidecar.send(&after(5, Some(Status::Ok))).await;
     // Seen by the server before the head moves: the second answer comes after the first request.
@@ -200,7 +59,7 @@ async fn a_long_poll_ends_with_a_higher_number_and_not_before() {
 
 #[tokio::test]
 async fn a_long_poll_ends_with_another_status() {
-    let sidecar = Sidecar::start().await;
+    let sidecar = Served::start().await;
     sidecar.publish(5, Status::Ok);
     let by_status = sidecar.send(&after(5, Some(Status::Ok))).await;
     let by_number = sidecar.send(&after(5, None)).await;
@@ -213,7 +72,7 @@ async fn a_long_poll_ends_with_another_status() {
 
 #[tokio::test]
 async fn a_client_that_has_a_head_waits_for_the_first_one_of_this_sidecar() {
-    let sidecar = Sidecar::start().await;
+    let sidecar = Served::start().await;
     let waiting = sidecar.send(&after(5, Some(Status::Ok))).await;
     sidecar.get("/v1/head").await;
     sidecar.publish(4, Status::Ok);
@@ -224,7 +83,8 @@ async fn a_client_that_has_a_head_waits_for_the_first_one_of_this_sidecar() {
 #[tokio::test(start_paused = true)]
 async fn when_the_wait_is_over_the_current_head_is_answered() {
     let limit = Duration::from_secs(2);
-    let sidecar = Sidecar::start_with(|state| state.long_poll_limit = limit, 10).await;
+    let sidecar =
+        Served::start_with(Options { long_poll_limit: limit, ..Options::default() }).await;
     let start = tokio::time::Instant::now();
     let answer = sidecar.ask(&after(5, None)).await;
     assert_eq!((answer.code, answer.json()["error"].as_str()), (503, Some("no_head")));
@@ -237,7 +97,7 @@ async fn when_the_wait_is_over_the_current_head_is_answered() {
 
 #[tokio::test]
 async fn hundreds_wait_while_others_are_answered_and_one_change_wakes_them_all() {
-    let sidecar = Sidecar::start().await;
+    let sidecar = Served::start().await;
     sidecar.publish(5, Status::Ok);
     let mut waiting = Vec::new();
     for _ in 0..300 {
@@ -252,7 +112,7 @@ async fn hundreds_wait_while_others_are_answered_and_one_change_wakes_them_all()
 
 #[tokio::test]
 async fn a_bad_query_is_named() {
-    let sidecar = Sidecar::start().await;
+    let sidecar = Served::start().await;
     sidecar.publish(5, Status::Ok);
     for (query, parameter) in [
         ("after=x", "\"after\""),
@@ -272,7 +132,7 @@ async fn a_bad_query_is_named() {
 
 #[tokio::test]
 async fn every_answer_bears_the_marker_and_every_error_is_json() {
-    let sidecar = Sidecar::start().await;
+    let sidecar = Served::start().await;
     for (request, code) in [
         ("GET /v1/head", 503),
         ("GET /v1/head?wait=x", 400),
@@ -305,7 +165,7 @@ async fn every_answer_bears_the_marker_and_every_error_is_json() {
 
 #[tokio::test]
 async fn head_requests_have_no_body() {
-    let sidecar = Sidecar::start().await;
+    let sidecar = Served::start().await;
     sidecar.publish(5, Status::Ok);
     let answer = sidecar.ask("HEAD /v1/head").await;
     assert_eq!((answer.code, answer.body.as_str()), (200, ""));
@@ -313,7 +173,7 @@ async fn head_requests_have_no_body() {
 
 #[tokio::test]
 async fn readiness_lists_its_checks() {
-    let sidecar = Sidecar::start().await;
+    let sidecar = Served::start().await;
     let answer = sidecar.get("/readyz").await;
     assert_eq!(answer.code, 503);
     assert_eq!(answer.json()["checks"][0]["reason"], "the node has not answered yet");
@@ -333,7 +193,7 @@ async fn readiness_lists_its_checks() {
 #[tokio::test]
 async fn age_counts_only_when_asked() {
     let limit = Some(Duration::from_secs(60));
-    let sidecar = Sidecar::start_with(|state| state.ready_max_age = limit, 10).await;
+    let sidecar = Served::start_with(Options { ready_max_age: limit, ..Options::default() }).await;
     sidecar.publish(5, Status::Ok);
     let answer = sidecar.get("/readyz").await;
     assert_eq!((answer.code, &answer.json()["checks"][0]["name"]), (503, &"age".into()));
@@ -345,7 +205,7 @@ async fn age_counts_only_when_asked() {
 
 #[tokio::test]
 async fn metrics_count_answers_by_known_paths_only() {
-    let sidecar = Sidecar::start().await;
+    let sidecar = Served::start().await;
     sidecar.get("/v1/head").await;
     sidecar.get("/v1/head").await;
     sidecar.get("/secret-path").await;
@@ -362,7 +222,7 @@ async fn metrics_count_answers_by_known_paths_only() {
 
 #[tokio::test]
 async fn a_drain_serves_everything_and_the_close_answers_those_who_wait() {
-    let sidecar = Sidecar::start().await;
+    let sidecar = Served::start().await;
     sidecar.publish(5, Status::Ok);
     let waiting = sidecar.send(&after(5, Some(Status::Ok))).await;
     let until_close = sidecar.send(&after(6, Some(Status::Ok))).await;
@@ -379,8 +239,8 @@ async fn a_drain_serves_everything_and_the_close_answers_those_who_wait() {
 
 #[tokio::test]
 async fn an_idle_connection_does_not_hold_up_the_close() {
-    let sidecar = Sidecar::start().await;
-    let mut idle = TcpStream::connect(sidecar.address).await.unwrap();
+    let sidecar = Served::start().await;
+    let mut idle = sidecar.connect().await;
     idle.write_all(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
     let mut first = [0; 15];
     idle.read_exact(&mut first).await.unwrap();
@@ -391,7 +251,7 @@ async fn an_idle_connection_does_not_hold_up_the_close() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_wait_their_turn() {
-    let sidecar = Sidecar::start_with(|_| {}, 1).await;
+    let sidecar = Served::with_room(1).await;
     sidecar.publish(5, Status::Ok);
     let first = sidecar.send(&after(5, Some(Status::Ok))).await;
     let second = sidecar.send("GET /v1/head").await;
@@ -401,8 +261,8 @@ async fn connections_beyond_the_limit_wait_their_turn() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_is_too_slow_is_cut_off() {
-    let sidecar = Sidecar::start().await;
-    let mut slow = TcpStream::connect(sidecar.address).await.unwrap();
+    let sidecar = Served::start().await;
+    let mut slow = sidecar.connect().await;
     slow.write_all(b"GET /livez HTTP/1.1\r\nhost: te").await.unwrap();
     let mut rest = Vec::new();
     slow.read_to_end(&mut rest).await.unwrap();
@@ -411,7 +271,7 @@ async fn a_client_that_is_too_slow_is_cut_off() {
 
 #[tokio::test]
 async fn a_head_of_a_request_that_is_too_large_is_refused() {
-    let sidecar = Sidecar::start().await;
+    let sidecar = Served::start().await;
     let answer = sidecar.get(&format!("/{}", "x".repeat(20_000))).await;
     assert!([414, 431].contains(&answer.code), "{answer:?}");
     assert_eq!(sidecar.get("/livez").await.code, 200);
@@ -419,8 +279,8 @@ async fn a_head_of_a_request_that_is_too_large_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_asks_and_does_not_read_loses_its_place() {
-    let sidecar = Sidecar::start_with(|_| {}, 1).await;
-    let mut deaf = TcpStream::connect(sidecar.address).await.unwrap();
+    let sidecar = Served::with_room(1).await;
+    let mut deaf = sidecar.connect().await;
     let ended = tokio::time::timeout(FOR_EVER, async {
         // The answers fill every buffer on the way, then the requests do, then the connection ends.
         while deaf.write_all(b"GET /metrics HTTP/1.1\r\nhost: test\r\n\r\n").await.is_ok() {}
@@ -431,8 +291,8 @@ async fn a_client_that_asks_and_does_not_read_loses_its_place() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_closed_in_the_end() {
-    let sidecar = Sidecar::start_with(|_| {}, 1).await;
-    let mut idle = TcpStream::connect(sidecar.address).await.unwrap();
+    let sidecar = Served::with_room(1).await;
+    let mut idle = sidecar.connect().await;
     idle.write_all(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
     let mut text = String::new();
     tokio::time::timeout(FOR_EVER, idle.read_to_string(&mut text)).await.expect("it ends").unwrap();
@@ -442,9 +302,9 @@ async fn an_idle_connection_is_closed_in_the_end() {
 
 #[tokio::test]
 async fn a_body_is_not_waited_for() {
-    let sidecar = Sidecar::start().await;
+    let sidecar = Served::start().await;
     for (request, code) in [("POST /v1/head", 405), ("GET /livez", 200), ("PUT /nothing", 404)] {
-        let mut stream = TcpStream::connect(sidecar.address).await.unwrap();
+        let mut stream = sidecar.connect().await;
         let head =
             format!("{request} HTTP/1.1\r\nhost: test\r\ncontent-length: 1000000000\r\n\r\nx");
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -458,7 +318,7 @@ async fn a_body_is_not_waited_for() {
 
 #[tokio::test]
 async fn what_is_no_request_is_refused_and_harms_nobody() {
-    let sidecar = Sidecar::start().await;
+    let sidecar = Served::start().await;
     let many_headers = format!("GET /livez HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(200));
     let long_path = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(15_000));
     let long_header = format!("GET /livez HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(20_000));
@@ -473,7 +333,7 @@ async fn what_is_no_request_is_refused_and_harms_nobody() {
         (long_header.as_str(), 431),
         (long_path.as_str(), 404),
     ] {
-        let mut stream = TcpStream::connect(sidecar.address).await.unwrap();
+        let mut stream = sidecar.connect().await;
         stream.write_all(text.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
         let shown: String = text.chars().take(60).collect();
@@ -496,7 +356,7 @@ async fn thousands_of_long_polls_do_not_stand_in_the_way() {
     rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).unwrap();
     assert!(limit.maximum.is_none_or(|most| most > 2 * POLLS as u64 + 500), "raise ulimit -Hn");
 
-    let sidecar = Sidecar::start_with(|_| {}, 2 * POLLS).await;
+    let sidecar = Served::with_room(2 * POLLS).await;
     sidecar.publish(5, Status::Ok);
     let mut waiting = Vec::new();
     for _ in 0..POLLS {

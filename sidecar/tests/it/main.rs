@@ -1,0 +1,22 @@
+//! The sidecar from outside: the program, its API over real sockets, and its clients.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failing test may panic"
+)]
+
+mod audit;
+mod cli;
+mod corpus;
+mod decode;
+mod hostile_feed;
+mod http_api;
+mod kills;
+mod lifecycle;
+mod migration;
+mod page;
+mod secrets;
+mod support;
+mod traces;

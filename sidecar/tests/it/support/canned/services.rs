@@ -1,0 +1,227 @@
+//! Node, op-node, L1 and query service over HTTP, with counters of every call.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, RwLock},
+};
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::chain::{CHAIN_ID, Chain, L1_CHAIN_ID, Signer, l1_hash};
+
+/// L1 blocks up to here are final.
+const L1_FINALIZED: u64 = 1_000_000;
+
+/// Called with the number of all calls so far.
+type Watch = Box<dyn FnMut(u64) + Send>;
+
+struct Content {
+    /// The node's latest block.
+    latest: u64,
+    /// The payloads of each HotShot block.
+    hotshot: Vec<Vec<Vec<u8>>>,
+}
+
+#[derive(Default)]
+struct Calls {
+    by_name: BTreeMap<String, u64>,
+    total: u64,
+    watch: Option<Watch>,
+}
+
+struct Shared {
+    chain: Chain,
+    batcher: Signer,
+    content: RwLock<Content>,
+    calls: Mutex<Calls>,
+}
+
+/// The services. They end with the runtime.
+#[derive(Clone)]
+pub(crate) struct Fakes {
+    pub(crate) address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Fakes {
+    /// Serves a node with the blocks up to `latest`, and a HotShot without anything.
+    pub(crate) async fn start(chain: Chain, latest: u64, batcher: Signer) -> Self {
+        let content = RwLock::new(Content { latest, hotshot: Vec::new() });
+        let shared = Arc::new(Shared { chain, batcher, content, calls: Mutex::default() });
+        let router = Router::new()
+            .route("/rpc/{name}", post(rpc))
+            .route("/v1/status/block-height", get(height))
+            .route("/v1/availability/limits", get(limits))
+            .route("/v1/availability/block/{from}/{until}/namespace/{namespace}", get(range))
+            .route("/advance", post(advance))
+            .with_state(Arc::clone(&shared));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { address, shared }
+    }
+
+    pub(crate) fn chain(&self) -> &Chain {
+        &self.shared.chain
+    }
+
+    /// A HotShot block with these payloads.
+    pub(crate) fn post(&self, payloads: Vec<Vec<u8>>) {
+        self.shared.content.write().unwrap().hotshot.push(payloads);
+    }
+
+    /// The batch for a block, as it is posted.
+    pub(crate) fn signed(&self, number: u64) -> Vec<u8> {
+        self.shared.signed(number)
+    }
+
+    /// How often each thing was asked.
+    pub(crate) fn calls(&self) -> BTreeMap<String, u64> {
+        self.shared.calls.lock().unwrap().by_name.clone()
+    }
+
+    /// Calls `watch` at every call from now on.
+    pub(crate) fn watch(&self, watch: impl FnMut(u64) + Send + 'static) {
+        self.shared.calls.lock().unwrap().watch = Some(Box::new(watch));
+    }
+
+    /// The arguments that lead a sidecar here.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let url = |path: &str| format!("http://{}/{path}", self.address);
+        [
+            ("node-execution-rpc", url("rpc/node")),
+            ("node-consensus-rpc", url("rpc/consensus")),
+            ("l1-rpc", url("rpc/l1")),
+            ("query-service-url", url("v1")),
+            ("batcher-addresses", self.shared.batcher.address().to_string()),
+            ("initial-hotshot-height", "0".into()),
+        ]
+        .map(|(name, value)| format!("--{name}={value}"))
+        .to_vec()
+    }
+}
+
+impl Shared {
+    fn called(&self, name: String) {
+        let mut calls = self.calls.lock().unwrap();
+        *calls.by_name.entry(name).or_default() += 1;
+        calls.total += 1;
+        let total = calls.total;
+        if let Some(watch) = &mut calls.watch {
+            watch(total);
+        }
+    }
+
+    fn signed(&self, number: u64) -> Vec<u8> {
+        let block = &self.chain.blocks[usize::try_from(number).unwrap()];
+        self.batcher.sign(&self.chain.batch(block))
+    }
+
+    /// A block that the node has.
+    fn node_block(&self, number: u64, whole: bool) -> Option<String> {
+        let latest = self.content.read().unwrap().latest;
+        let block = self.chain.blocks.get(usize::try_from(number).ok()?)?;
+        (number <= latest).then(|| self.chain.show(block, whole))
+    }
+}
+
+type Fake = State<Arc<Shared>>;
+
+fn json_text(text: String) -> Response {
+    ([("content-type", "application/json")], text).into_response()
+}
+
+async fn rpc(State(shared): Fake, Path(name): Path<String>, Json(call): Json<Value>) -> Response {
+    let method = call["method"].as_str().unwrap();
+    shared.called(format!("{name} {method}"));
+    let (block, whole) = (call["params"][0].as_str(), call["params"][1] == true);
+    let number = block
+        .and_then(|block| block.strip_prefix("0x"))
+        .and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    let result = match (name.as_str(), method) {
+        ("node", "eth_chainId") => format!("\"{CHAIN_ID:#x}\""),
+        ("node", "eth_blockNumber") => {
+            format!("\"{:#x}\"", shared.content.read().unwrap().latest)
+        }
+        ("node", "eth_getBlockByNumber") => number
+            .and_then(|number| shared.node_block(number, whole))
+            .unwrap_or_else(|| "null".into()),
+        ("l1", "eth_chainId") => format!("\"{L1_CHAIN_ID:#x}\""),
+        ("l1", "eth_getBlockByNumber") => {
+            let number = number.unwrap_or(L1_FINALIZED);
+            json!({"number": format!("{number:#x}"), "hash": l1_hash(number),
+                "parentHash": l1_hash(number.saturating_sub(1))})
+            .to_string()
+        }
+        ("consensus", "optimism_rollupConfig") => shared.chain.rollup_config().to_string(),
+        _ => "null".into(),
+    };
+    json_text(format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, call["id"]))
+}
+
+async fn height(State(shared): Fake) -> Json<Value> {
+    shared.called("height".into());
+    Json(json!(shared.content.read().unwrap().hotshot.len()))
+}
+
+async fn limits(State(shared): Fake) -> Json<Value> {
+    shared.called("limits".into());
+    Json(json!({"small_object_range_limit": 500, "large_object_range_limit": 100}))
+}
+
+async fn range(
+    State(shared): Fake,
+    Path((from, until, namespace)): Path<(usize, usize, u64)>,
+) -> Response {
+    shared.called("range".into());
+    let content = shared.content.read().unwrap();
+    let Some(blocks) = content.hotshot.get(from..until) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let elements: Vec<_> = blocks.iter().map(|payloads| element(payloads, namespace)).collect();
+    json_text(format!("[{}]", elements.join(",")))
+}
+
+/// The element of a namespace range for one HotShot block.
+fn element(payloads: &[Vec<u8>], namespace: u64) -> String {
+    if payloads.is_empty() {
+        return r#"{"proof":null,"transactions":[]}"#.into();
+    }
+    let mut table = (payloads.len() as u32).to_le_bytes().to_vec();
+    let mut end = 0_u32;
+    for payload in payloads {
+        end += payload.len() as u32;
+        table.extend(end.to_le_bytes());
+    }
+    table.extend(payloads.concat());
+    let proven = STANDARD.encode(table);
+    let transactions: Vec<_> = payloads
+        .iter()
+        .map(|payload| {
+            format!(r#"{{"namespace":{namespace},"payload":"{}"}}"#, STANDARD.encode(payload))
+        })
+        .collect();
+    let transactions = transactions.join(",");
+    format!(
+        r#"{{"proof":{{"V1":{{"ns_index":0,"ns_payload":"{proven}","ns_proof":"MERKLE_PROOF~"}}}},"transactions":[{transactions}]}}"#
+    )
+}
+
+/// Shows the node's next block, and posts its batch.
+async fn advance(State(shared): Fake) {
+    let next = shared.content.read().unwrap().latest + 1;
+    let payload = shared.signed(next);
+    let mut content = shared.content.write().unwrap();
+    content.latest = next;
+    content.hotshot.push(vec![payload]);
+}
