@@ -65,7 +65,7 @@ fn a_dead_link_is_found() {
     let pages = pages();
     let from = Path::new("docs/design.md");
     for good in
-        ["design.md", "../README.md#two-commands", "#2-the-head", "https://x.test/#y", "../docs"]
+        ["design.md", "../README.md#quick-start", "#2-the-head", "https://x.test/#y", "../docs"]
     {
         assert_eq!(problem(from, good, &pages), None, "{good}");
     }

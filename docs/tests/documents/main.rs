@@ -32,3 +32,15 @@ fn the_tables_of_settings_are_those_of_the_code() {
         finality_docs::PAGE
     );
 }
+
+/// What a newcomer reads in three minutes.
+const README_WORDS: usize = 750;
+
+#[test]
+fn the_readme_is_short() {
+    let text = std::fs::read_to_string(page::root().join("README.md")).unwrap();
+    // Code blocks are looked at, not read.
+    let prose = text.split("```").step_by(2);
+    let words: usize = prose.map(|part| part.split_whitespace().count()).sum();
+    assert!(words <= README_WORDS, "README.md has {words} words, the limit is {README_WORDS}");
+}
