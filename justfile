@@ -20,7 +20,7 @@ demo *arguments:
 fmt *arguments:
     cargo xtask fmt {{ arguments }}
 
-# Run clippy, and cargo-deny if it is installed
+# Run clippy, rustdoc, typos and cargo-deny
 lint:
     cargo xtask lint
 

@@ -1,5 +1,4 @@
-//! Compiles a package of the workspace to WebAssembly: the module that Envoy loads, and that of the
-//! page.
+//! Compiles a package of the workspace to WebAssembly: the filter or the status page.
 
 use std::{
     ffi::OsString,
@@ -15,7 +14,7 @@ use crate::{
     workspace::{self, Workspace},
 };
 
-/// Compiles the library of `package` and gives the module.
+/// Compiles the library of `package` and returns the module.
 ///
 /// # Errors
 /// The build fails, or the package is not a `cdylib`.
@@ -46,12 +45,12 @@ fn cargo(workspace: &Workspace, compiler: &Compiler, package: &str) -> Command {
         cargo.arg("--target-dir").arg(workspace.target.join("wasm-fallback"));
         cargo.arg("-Zbuild-std=std,panic_abort");
     }
-    // The same module whatever flags the user has for other programs.
+    // The user's flags must not change the module.
     cargo.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", flags(workspace, compiler));
     cargo
 }
 
-/// Debian's cargo and compiler, which see nothing of rustup's.
+/// Debian's cargo and compiler, isolated from rustup's.
 pub(crate) fn debian_cargo(workspace: &Workspace, linker: &Path) -> Command {
     let mut cargo = Command::new(wasm::DEBIAN_CARGO);
     workspace::forget_outer_cargo(&mut cargo);
@@ -71,9 +70,9 @@ pub(crate) fn debian_cargo(workspace: &Workspace, linker: &Path) -> Command {
     cargo
 }
 
-/// Compiler flags, as cargo wants them in one variable.
+/// Compiler flags in the encoding of `CARGO_ENCODED_RUSTFLAGS`.
 ///
-/// The paths of this machine are replaced, so that the module is the same wherever it is built.
+/// Paths of this machine are remapped, so that builds are reproducible anywhere.
 fn flags(workspace: &Workspace, compiler: &Compiler) -> OsString {
     let mut flags = OsString::from("-Ctarget-feature=+simd128");
     let mut replace = |path: &Path, name: &str| {
@@ -82,7 +81,7 @@ fn flags(workspace: &Workspace, compiler: &Compiler) -> OsString {
         flags.push("=");
         flags.push(name);
     };
-    // Of several prefixes that match, the last one counts.
+    // If several prefixes match, the last one wins.
     if let Compiler::Debian { sysroot, .. } = compiler {
         replace(sysroot, "rust");
     }
@@ -96,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_compiler_of_debian_sees_nothing_of_rustup() {
+    fn debians_compiler_is_isolated_from_rustup() {
         let workspace = Workspace { root: "/checkout".into(), target: "/checkout/target".into() };
         let compiler = Compiler::Debian { linker: "/bin/wasm-ld".into(), sysroot: "/usr".into() };
         let cargo = cargo(&workspace, &compiler, "finality-filter");

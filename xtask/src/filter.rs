@@ -13,7 +13,7 @@ use crate::{compile, module, process, tools::wasm, workspace::Workspace};
 /// Builds `filter/finality_filter.wasm` in the target folder and prints its size and digest.
 ///
 /// # Errors
-/// There is no compiler for it, the build fails, or the module is not as it must be.
+/// There is no compiler for WebAssembly, the build fails, or the module breaks a rule of `module`.
 pub(crate) fn build(workspace: &Workspace, force_fallback: bool) -> Result<PathBuf> {
     let compiler = wasm::set_up(workspace, force_fallback)?;
     process::step(format_args!("building the filter ({compiler})"));
@@ -32,13 +32,13 @@ pub(crate) fn build(workspace: &Workspace, force_fallback: bool) -> Result<PathB
     Ok(path)
 }
 
-/// An Envoy may be reading the old file: it is replaced, not written over.
+/// Replaces the file instead of overwriting it: an Envoy may be reading the old one.
 fn publish(bytes: &[u8], path: &Path) -> Result<()> {
     let folder = path.parent().context("it has a folder")?;
     fs::create_dir_all(folder)?;
     let file = tempfile::NamedTempFile::new_in(folder)?;
     fs::write(file.path(), bytes)?;
-    // A temporary file is ours alone; this one is for everybody, Envoy's own user included.
+    // Temporary files are private, and Envoy runs as another user.
     let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     fs::set_permissions(file.path(), everybody)?;
     file.persist(path)?;
@@ -54,13 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_digest_is_sha256_in_hex() {
-        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        assert_eq!(digest(b""), empty);
-    }
-
-    #[test]
-    fn a_published_module_replaces_the_old_one_and_is_for_everybody() {
+    fn a_published_module_replaces_the_old_one_and_is_world_readable() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/module.wasm");
         publish(b"a longer first module", &path).unwrap();

@@ -1,4 +1,4 @@
-//! The fuzz targets: under libFuzzer, or over corpus and mutations where that cannot be built.
+//! Fuzz targets: with libFuzzer, or with mutations of the corpus where libFuzzer cannot be built.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -6,21 +6,19 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     process,
-    tools::cache::Cache,
+    tools::{cache::Cache, crates::CARGO_FUZZ},
     workspace::{Workspace, forget_outer_cargo},
 };
 
-/// The version of cargo-fuzz that is installed if there is none.
-const VERSION: &str = "0.13.2";
-/// Longest input, in bytes: twice the longest of the corpus.
+/// Maximum input in bytes: twice the longest of the corpus.
 const LONGEST: usize = 40_000;
-/// Mutations of each file of the corpus for each second, without libFuzzer.
+/// Mutations per corpus file and second of the time limit, without libFuzzer.
 const MUTATIONS: u64 = 2_000;
 
-/// Runs the targets with these names, all if there are none, each for so many seconds.
+/// Runs the named targets, or all if none is named, for `seconds` each.
 ///
 /// # Errors
-/// No target has such a name, or a target fails: what it failed on is then under `fuzz/artifacts`.
+/// A name is unknown, or a target fails; its input is then in `fuzz/artifacts`.
 pub(crate) fn run(
     workspace: &Workspace,
     cache: &Cache,
@@ -29,15 +27,13 @@ pub(crate) fn run(
 ) -> Result<()> {
     let known = targets(workspace)?;
     if let Some(name) = wanted.iter().find(|name| !known.contains(name)) {
-        bail!("no fuzz target is called `{name}`; there are: {}", known.join(", "));
+        bail!("unknown fuzz target `{name}`; targets: {}", known.join(", "));
     }
     let chosen = if wanted.is_empty() { &known } else { wanted };
-    let cargo_fuzz = match cargo_fuzz(workspace, cache) {
+    let cargo_fuzz = match CARGO_FUZZ.find(cache) {
         Ok(program) => program,
         Err(error) => {
-            process::step(format_args!(
-                "without libFuzzer, since there is no cargo-fuzz: {error:#}"
-            ));
+            process::step(format_args!("mutations only, without libFuzzer: {error:#}"));
             return mutate(workspace, seconds, chosen);
         }
     };
@@ -50,7 +46,7 @@ pub(crate) fn run(
         }
     }
     if !failed.is_empty() {
-        bail!("these fuzz targets failed: {}", failed.join(", "));
+        bail!("failed fuzz targets: {}", failed.join(", "));
     }
     Ok(())
 }
@@ -66,23 +62,8 @@ fn targets(workspace: &Workspace) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn cargo_fuzz(workspace: &Workspace, cache: &Cache) -> Result<PathBuf> {
-    if let Some(program) = process::find_in_path("cargo-fuzz") {
-        return Ok(program);
-    }
-    cache.keep(&format!("cargo-fuzz-{VERSION}"), "cargo-fuzz", |empty| {
-        process::step(format_args!("installing cargo-fuzz {VERSION}"));
-        let mut cargo = workspace.cargo();
-        cargo.args(["install", "--quiet", "--locked", "cargo-fuzz", "--version", VERSION]);
-        cargo.arg("--root").arg(empty).arg("--target-dir").arg(empty.join("build"));
-        process::output(&mut cargo)?;
-        Ok(empty.join("bin/cargo-fuzz"))
-    })
-}
-
-/// Runs one target under libFuzzer. The code is safe Rust, so that no sanitizer, and with it no
-/// nightly compiler, is needed. What libFuzzer learns stays under `target`; the corpus of the
-/// repository only grows by hand.
+/// Runs one target with libFuzzer. Safe Rust needs no sanitizer, hence no nightly compiler. What
+/// libFuzzer finds stays under `target`; the corpus in the repository grows by hand only.
 fn fuzz(workspace: &Workspace, cargo_fuzz: &PathBuf, name: &str, seconds: u64) -> Result<()> {
     let target = workspace.target.join("fuzz");
     let learned = target.join("corpus").join(name);

@@ -1,18 +1,22 @@
-//! The gate: everything that must hold before a change goes in.
+//! The gate: the checks that every change must pass.
 
 use std::{
+    fmt::Display,
+    path::PathBuf,
     process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::{
-    lint, manifests, package, process, reproduce, scenarios::Parts, tools::cache::Cache,
+    lint, manifests, package, process, reproduce,
+    scenarios::Artifacts,
+    tools::{cache::Cache, crates::CARGO_DENY, linters::TYPOS},
     workspace::Workspace,
 };
 
-/// Tests that passed and failed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Counts {
     passed: u64,
@@ -20,7 +24,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Adds what the last line of a test program says, if this is one.
+    /// Adds the counts of a line such as `test result: ok. 1 passed; …`; ignores other lines.
     fn add(&mut self, line: &str) {
         let Some(result) = line.trim().strip_prefix("test result: ") else { return };
         let number = |unit: &str| {
@@ -35,7 +39,7 @@ impl Counts {
 
 enum Outcome {
     Passed,
-    Skipped(&'static str),
+    Skipped(String),
     Failed(String),
 }
 
@@ -51,61 +55,71 @@ struct Gate {
     counts: Counts,
 }
 
-/// Runs every step, also after one has failed, so that one run shows all there is to repair.
+/// Runs every step, even after a failure, so that one run reports everything.
 ///
 /// # Errors
 /// A step failed.
 pub(crate) fn run(workspace: &Workspace, cache: &Cache, force_fallback: bool) -> Result<()> {
-    let mut gate = Gate::default();
+    thread::scope(|scope| {
+        // If it must be built, that happens in the background, mostly while scenarios wait.
+        let cargo_deny = scope.spawn(|| CARGO_DENY.find(cache));
+        let mut gate = Gate::default();
+        steps(&mut gate, workspace, cache, force_fallback);
+        let failed = |_| Err(anyhow!("its installation panicked"));
+        gate.dependencies(workspace, cargo_deny.join().unwrap_or_else(failed));
+        gate.conclude()
+    })
+}
+
+fn steps(gate: &mut Gate, workspace: &Workspace, cache: &Cache, force_fallback: bool) {
     gate.step("format", |_| lint::format(workspace, true));
     gate.step("clippy", |_| lint::clippy(workspace));
     gate.step("documentation", |_| lint::documentation(workspace));
-    if lint::cargo_deny(cache).is_some() {
-        gate.step("cargo-deny", |_| lint::deny(workspace, cache).map(|_| ()));
-    } else {
-        gate.skip("cargo-deny", "it is not installed");
+    match TYPOS.find(cache) {
+        Ok(typos) => gate.step("spelling", |_| lint::spelling(workspace, &typos.path)),
+        Err(error) => gate.skip("spelling", format_args!("{error:#}")),
     }
-    let mut parts = None;
+    let mut artifacts = None;
     gate.step("filter, sidecar and tools", |_| {
-        parts = Some(Parts::prepare(workspace, cache, force_fallback)?);
+        artifacts = Some(Artifacts::prepare(workspace, cache, force_fallback)?);
         Ok(())
     });
     gate.step("tests", |counts| {
         process::step("tests");
         let mut cargo = workspace.cargo();
-        if let Some(parts) = &parts {
-            parts.tell(&mut cargo);
+        if let Some(artifacts) = &artifacts {
+            artifacts.pass_to(&mut cargo);
         }
-        // Documentation examples are among them.
         run_tests(cargo.args(["test", "--workspace", "--no-fail-fast"]), counts)
     });
-    gate.step("finality-core for others", |_| package::check(workspace, force_fallback, false));
-    // Where nothing may be installed, only the page goes unseen.
-    if let Some(parts) = &mut parts
-        && let Err(error) = parts.find_chromium()
+    gate.step("finality-core package", |_| package::check(workspace, force_fallback, false));
+    if let Some(artifacts) = &mut artifacts
+        && let Err(error) = artifacts.find_chromium()
     {
         process::step(format_args!("{error:#}"));
-        gate.skip("page in Chromium", "there is none");
+        gate.skip("page in Chromium", "Chromium is missing");
     }
-    match &parts {
-        Some(parts) => {
+    match &artifacts {
+        Some(artifacts) => {
             gate.step("reproducible module", |_| {
-                process::step("the module, built a second time");
+                process::step("building the module a second time");
                 reproduce::run(workspace, force_fallback)
             });
-            gate.step("manifests", |_| manifests::run(workspace, cache, parts, false));
+            gate.step("manifests", |_| {
+                manifests::render(workspace, cache, false)?;
+                manifests::check(workspace, cache, artifacts)
+            });
             gate.step("scenarios", |counts| {
                 process::step("scenarios on a real Envoy");
-                run_tests(&mut parts.scenarios(workspace), counts)
+                run_tests(&mut artifacts.scenarios(workspace), counts)
             });
         }
         None => {
-            gate.skip("reproducible module", "a step before has failed");
-            gate.skip("manifests", "a step before has failed");
-            gate.skip("scenarios", "a step before has failed");
+            gate.skip("reproducible module", "an earlier step failed");
+            gate.skip("manifests", "an earlier step failed");
+            gate.skip("scenarios", "an earlier step failed");
         }
     }
-    gate.conclude()
 }
 
 impl Gate {
@@ -121,8 +135,22 @@ impl Gate {
         self.steps.push(Step { name, took: start.elapsed(), outcome });
     }
 
-    fn skip(&mut self, name: &'static str, why: &'static str) {
-        self.steps.push(Step { name, took: Duration::ZERO, outcome: Outcome::Skipped(why) });
+    fn skip(&mut self, name: &'static str, why: impl Display) {
+        let outcome = Outcome::Skipped(why.to_string());
+        self.steps.push(Step { name, took: Duration::ZERO, outcome });
+    }
+
+    /// Runs cargo-deny; advisories only if their database can be fetched.
+    fn dependencies(&mut self, workspace: &Workspace, cargo_deny: Result<PathBuf>) {
+        let cargo_deny = match cargo_deny {
+            Ok(program) => program,
+            Err(error) => return self.skip("cargo-deny", format_args!("{error:#}")),
+        };
+        self.step("cargo-deny", |_| lint::deny(workspace, &cargo_deny));
+        match lint::fetch_advisories(workspace, &cargo_deny) {
+            Ok(()) => self.step("advisories", |_| lint::advisories(workspace, &cargo_deny)),
+            Err(error) => self.skip("advisories", format_args!("{error:#}")),
+        }
     }
 
     fn conclude(&self) -> Result<()> {
@@ -146,15 +174,15 @@ impl Gate {
     }
 }
 
-/// The last word. A step that failed without a failed test, such as a build, counts as one, so that
-/// the line never says that nothing failed when something did.
+/// The last line. If steps failed without a failed test, such as a build, they are counted instead:
+/// the line must not say that nothing failed.
 fn summary(counts: Counts, failed_steps: usize) -> String {
     let Counts { passed, failed } = counts;
     let failed = if failed == 0 { failed_steps as u64 } else { failed };
     format!("{passed} passed, {failed} failed")
 }
 
-/// Runs tests with their output in view, and counts them.
+/// Runs tests, shows their output and counts them.
 fn run_tests(command: &mut Command, counts: &mut Counts) -> Result<()> {
     let mut written = Ok(());
     count_tests(command, counts, |line| {
@@ -205,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_test_program_fails_its_step_and_is_counted() {
+    fn failed_tests_are_counted_and_fail_their_step() {
         let mut counts = Counts::default();
         let script = "echo 'test result: FAILED. 1 passed; 1 failed; 0 ignored'; exit 101";
         let mut shown = String::new();

@@ -1,7 +1,7 @@
-//! Build, tool set-up and the gate. `cargo xtask` lists the commands.
+//! Build, tool setup and the gate. `cargo xtask` lists the commands.
 //!
-//! Everything a bare machine lacks (a compiler target for the module, Envoy, Anvil) is set up on
-//! first use, so that each command works from a fresh clone without another step before it.
+//! Each command works from a fresh clone: whatever a bare machine lacks (a compiler target for the
+//! module, Envoy, Anvil) is set up on first use.
 
 mod bench;
 mod compile;
@@ -24,20 +24,16 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand, builder::FalseyValueParser};
 
-use crate::{scenarios::Parts, tools::cache::Cache, workspace::Workspace};
+use crate::{scenarios::Artifacts, tools::cache::Cache, workspace::Workspace};
 
 #[derive(Debug, Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    about = "Build, tool set-up and the gate"
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Build, tool setup and the gate")]
 struct Arguments {
-    /// Leave the user's cache alone: keep fetched tools under target/tools
+    /// Keep fetched tools under target/tools instead of the user's cache
     #[arg(long, global = true, env = "FINALITY_NO_CACHE", value_parser = FalseyValueParser::new())]
     no_cache: bool,
 
-    /// Build the module with the Debian packages even where rustup has the target
+    /// Build the module with the Debian packages even if rustup has the target
     #[arg(long, global = true, env = "FINALITY_WASM_FALLBACK", value_parser = FalseyValueParser::new())]
     force_fallback: bool,
 
@@ -47,81 +43,81 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Run everything: format, lints, module checks, all tests, scenarios on a real Envoy
+    /// Run the gate: format, lints, module checks, all tests, scenarios on a real Envoy
     Test,
-    /// Run the scenarios on a real Envoy and a real Anvil
+    /// Run scenarios on a real Envoy and a real Anvil
     E2e {
         /// List the scenarios instead
         #[arg(long)]
         list: bool,
-        /// Parts of scenario names, such as `s03`; none means all
+        /// Substrings of scenario names, such as `s03`; default: all scenarios
         scenarios: Vec<String>,
     },
-    /// Start a devnet and watch a tag resolve; Ctrl-C ends it
+    /// Start a devnet and watch a tag resolve; Ctrl-C stops it
     Demo {
-        /// Run until the head has advanced by ten blocks, compare answers, then exit 0 or 1
+        /// Exit once the head has advanced ten blocks through Envoy: 0 if all answers match, else 1
         #[arg(long)]
         check: bool,
     },
-    /// Build and check the module: target/filter/finality_filter.wasm
+    /// Build and check the module, target/filter/finality_filter.wasm
     Filter,
-    /// Build the module a second time in another folder: it must be the same, byte for byte
+    /// Build the module a second time in another folder and compare it byte for byte
     Reproduce,
-    /// Check the configuration of gateways, the chart, the images and the workflows
+    /// Check gateway configurations, chart, kustomize component, images and workflows
     Manifests {
-        /// Write the rendered manifests instead of comparing with them
+        /// Write the rendered manifests instead of comparing them
         #[arg(long)]
         write: bool,
     },
-    /// Build what the status page runs in the browser; a sidecar that is built later embeds it
+    /// Build the WebAssembly of the status page; the next build of the sidecar embeds it
     Page,
-    /// Take the pictures of the status page in docs/images from a running devnet
+    /// Take the screenshots in docs/images from a running devnet
     Pictures,
-    /// Set up Envoy, Anvil, Chromium and the wasm compiler, and print what will be used
+    /// Set up Envoy, Anvil, Chromium and the wasm compiler, and print which ones are used
     Tools,
     /// Format the code
     Fmt {
-        /// Only say whether it is formatted
+        /// Check the format without changing files
         #[arg(long)]
         check: bool,
     },
-    /// Run clippy and, where it is installed, cargo-deny
+    /// Run clippy, rustdoc, typos and cargo-deny
     Lint,
-    /// Write the tables of docs/configuration.md anew, from the code
+    /// Regenerate the tables of docs/configuration.md from the code
     Docs,
-    /// Pack finality-core, build that for every target, and compare its public interface with the
-    /// recorded one
+    /// Package finality-core, build the package for every target, and compare its public API with
+    /// the recorded one
     Package {
-        /// Record the public interface anew
+        /// Record the public API
         #[arg(long)]
         write: bool,
     },
-    /// Feed every decoder and the rewriter with arbitrary bytes
+    /// Fuzz the decoders and the rewriter
     Fuzz {
-        /// How long each target runs
+        /// Time per target
         #[arg(long, default_value_t = 10)]
         seconds: u64,
-        /// Names of targets; none means all
+        /// Names of targets; default: all
         targets: Vec<String>,
     },
-    /// Run benchmarks: `filter` measures the filter in Envoy beside a bare Envoy, `propagation` how
-    /// fast a new head reaches requests, `verifier` the verifier against canned services, all else
-    /// goes to those of the core
+    /// Run benchmarks: `filter` compares Envoy with and without the filter, `propagation` measures
+    /// how fast a new head reaches requests, `verifier` runs the verifier against canned services;
+    /// anything else is passed to the benchmarks of finality-core
     Bench {
-        /// `filter`, `propagation`, or `verifier` and arguments, or arguments for the benchmark
-        /// program of the core
+        /// `filter`, `propagation` or `verifier` with its arguments, or arguments for the
+        /// benchmarks of finality-core
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
 }
 
-/// Its own command line; the tests of the documents try what they show against it.
+/// The command line, against which the tests of the documents check the commands they show.
 #[must_use]
 pub fn command() -> clap::Command {
     Arguments::command()
 }
 
-/// Runs the command that the process was started with.
+/// Runs the command given by the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -145,8 +141,9 @@ fn run(arguments: &Arguments) -> Result<()> {
         Task::Filter => filter::build(&workspace, forced).map(|_| ()),
         Task::Reproduce => reproduce::run(&workspace, forced),
         Task::Manifests { write } => {
-            let parts = Parts::prepare(&workspace, &cache, forced)?;
-            manifests::run(&workspace, &cache, &parts, *write)
+            manifests::render(&workspace, &cache, *write)?;
+            let artifacts = Artifacts::prepare(&workspace, &cache, forced)?;
+            manifests::check(&workspace, &cache, &artifacts)
         }
         Task::Page => page::build(&workspace, forced),
         Task::Pictures => scenarios::pictures(&workspace, &cache, forced),

@@ -1,15 +1,19 @@
-//! Format, lints, and the part of the documents that is written by a program.
+//! Format, lints, and the generated tables of the documents.
 
-use std::path::PathBuf;
+use std::{path::Path, process::Command};
 
 use anyhow::Result;
 
-use crate::{process, tools::cache::Cache, workspace::Workspace};
+use crate::{
+    process,
+    tools::{cache::Cache, crates::CARGO_DENY, linters::TYPOS},
+    workspace::{Workspace, forget_outer_cargo},
+};
 
-/// Formats the code; with `check` only says whether it is formatted.
+/// Formats the code, or with `check` only verifies the format.
 ///
 /// # Errors
-/// It is not.
+/// The code is not formatted.
 pub(crate) fn format(workspace: &Workspace, check: bool) -> Result<()> {
     process::step(if check { "checking the format" } else { "formatting" });
     let mut cargo = workspace.cargo();
@@ -20,20 +24,32 @@ pub(crate) fn format(workspace: &Workspace, check: bool) -> Result<()> {
     process::run(&mut cargo)
 }
 
-/// Runs clippy and rustdoc, where every warning is an error, and cargo-deny if there is one.
+/// Runs clippy and rustdoc, where every warning is an error, typos and cargo-deny.
 ///
 /// # Errors
-/// Either complains.
+/// One of them complains.
 pub(crate) fn lint(workspace: &Workspace, cache: &Cache) -> Result<()> {
     clippy(workspace)?;
     documentation(workspace)?;
-    if deny(workspace, cache)? {
-        return Ok(());
+    match TYPOS.find(cache) {
+        Ok(typos) => spelling(workspace, &typos.path)?,
+        Err(error) => process::step(format_args!("spelling is not checked: {error:#}")),
     }
-    process::step(
-        "cargo-deny is not installed: licences and sources of dependencies are not checked",
-    );
-    Ok(())
+    let cargo_deny = match CARGO_DENY.find(cache) {
+        Ok(program) => program,
+        Err(error) => {
+            process::step(format_args!("dependencies are not checked: {error:#}"));
+            return Ok(());
+        }
+    };
+    deny(workspace, &cargo_deny)?;
+    match fetch_advisories(workspace, &cargo_deny) {
+        Ok(()) => advisories(workspace, &cargo_deny),
+        Err(error) => {
+            process::step(format_args!("advisories are not checked: {error:#}"));
+            Ok(())
+        }
+    }
 }
 
 /// # Errors
@@ -46,7 +62,7 @@ pub(crate) fn clippy(workspace: &Workspace) -> Result<()> {
 }
 
 /// # Errors
-/// A link of the documentation leads nowhere.
+/// A link in the documentation is broken.
 pub(crate) fn documentation(workspace: &Workspace) -> Result<()> {
     process::step("documentation");
     let mut cargo = workspace.cargo();
@@ -54,32 +70,62 @@ pub(crate) fn documentation(workspace: &Workspace) -> Result<()> {
     process::run(cargo.args(["doc", "--workspace", "--no-deps"]))
 }
 
-/// Writes the tables of docs/configuration.md; the tests say when they are stale.
+/// Checks spelling and house terms, as `typos.toml` has them.
 ///
 /// # Errors
-/// The page cannot be written, or has lost the marks between which its tables stand.
+/// A word is misspelled.
+pub(crate) fn spelling(workspace: &Workspace, typos: &Path) -> Result<()> {
+    process::step("spelling");
+    process::run(Command::new(typos).current_dir(&workspace.root).args(["--format", "brief"]))
+}
+
+/// Checks licenses, bans and sources of the dependencies.
+///
+/// # Errors
+/// A dependency is not as `deny.toml` allows.
+pub(crate) fn deny(workspace: &Workspace, cargo_deny: &Path) -> Result<()> {
+    process::step("cargo-deny");
+    let checks = ["licenses", "bans", "sources"];
+    process::run(check_dependencies(workspace, cargo_deny).args(checks))
+}
+
+/// Updates the database of advisories.
+///
+/// # Errors
+/// The database cannot be fetched.
+pub(crate) fn fetch_advisories(workspace: &Workspace, cargo_deny: &Path) -> Result<()> {
+    process::step("fetching advisories");
+    process::output(run_cargo_deny(workspace, cargo_deny).args(["fetch", "db"])).map(|_| ())
+}
+
+/// Checks the dependencies against the fetched advisories.
+///
+/// # Errors
+/// A dependency has an advisory.
+pub(crate) fn advisories(workspace: &Workspace, cargo_deny: &Path) -> Result<()> {
+    process::step("advisories");
+    let offline = ["--disable-fetch", "advisories"];
+    process::run(check_dependencies(workspace, cargo_deny).args(offline))
+}
+
+fn check_dependencies(workspace: &Workspace, cargo_deny: &Path) -> Command {
+    let mut command = run_cargo_deny(workspace, cargo_deny);
+    command.args(["check", "--hide-inclusion-graph"]);
+    command
+}
+
+fn run_cargo_deny(workspace: &Workspace, program: &Path) -> Command {
+    let mut command = Command::new(program);
+    forget_outer_cargo(&mut command);
+    command.current_dir(&workspace.root).arg("--all-features");
+    command
+}
+
+/// Regenerates the tables of docs/configuration.md; a test fails while they are stale.
+///
+/// # Errors
+/// The page cannot be written, or lacks the markers around a table.
 pub(crate) fn write_tables(workspace: &Workspace) -> Result<()> {
     process::step("docs/configuration.md");
     process::run(workspace.cargo().args(["run", "--quiet", "--package", "finality-docs"]))
-}
-
-/// Checks licences, bans and sources of the dependencies; advisories need the network and are left
-/// to a job of their own. Says whether there is a cargo-deny at all.
-///
-/// # Errors
-/// It complains.
-pub(crate) fn deny(workspace: &Workspace, cache: &Cache) -> Result<bool> {
-    let Some(program) = cargo_deny(cache) else { return Ok(false) };
-    process::step("cargo-deny");
-    let mut cargo_deny = std::process::Command::new(program);
-    crate::workspace::forget_outer_cargo(&mut cargo_deny);
-    cargo_deny.current_dir(&workspace.root);
-    cargo_deny.args(["--all-features", "check", "--hide-inclusion-graph"]);
-    process::run(cargo_deny.args(["licenses", "bans", "sources"]))?;
-    Ok(true)
-}
-
-/// The program, if it is installed. It takes three minutes to build, so nobody is made to wait.
-pub(crate) fn cargo_deny(cache: &Cache) -> Option<PathBuf> {
-    process::find_in_path("cargo-deny").or_else(|| cache.installed("cargo-deny"))
 }

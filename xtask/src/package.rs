@@ -1,5 +1,4 @@
-//! `finality-core` as others get it: packed, built for each target that it promises, its public
-//! interface as recorded.
+//! The package of `finality-core`: built for each supported target, with the recorded public API.
 
 use std::{
     fs,
@@ -17,20 +16,20 @@ use crate::{
 
 const CRATE: &str = "finality-core";
 
-/// Targets beside the host.
+/// Targets besides the host.
 const TARGETS: [&str; 2] = [wasm::TARGET, "wasm32-wasip1"];
 
-/// The recorded public interface, one line for each item, from the top of the checkout.
+/// The recorded public API, one line per item, relative to the root of the checkout.
 const RECORD: &str = "shared/public-api.txt";
 
-/// Packs the crate and checks what was packed. With `write` the public interface is recorded anew.
+/// Packages the crate and checks the package; with `write` records the public API.
 ///
 /// # Errors
-/// It cannot be packed or built from that alone, or its public interface is another one.
+/// The crate cannot be packaged, the package does not build by itself, or the public API differs.
 pub(crate) fn check(workspace: &Workspace, force_fallback: bool, write: bool) -> Result<()> {
-    process::step(format_args!("packing {CRATE}, and building it from that alone"));
+    process::step(format_args!("packaging {CRATE}"));
     let mut cargo = workspace.cargo();
-    // What is about to be committed may be packed, too.
+    // Uncommitted changes are packaged, too.
     process::run(cargo.args(["package", "--quiet", "--allow-dirty", "--package", CRATE]))?;
     let folder = tempfile::tempdir()?;
     let packed = unpack(workspace, folder.path())?;
@@ -38,12 +37,12 @@ pub(crate) fn check(workspace: &Workspace, force_fallback: bool, write: bool) ->
     let targets = targets(workspace, &compiler);
     process::step(format_args!("{CRATE} for {}", targets.join(", ")));
     process::run(&mut build(workspace, &compiler, &packed, &targets))?;
-    process::step(format_args!("the public interface of {CRATE}"));
+    process::step(format_args!("public API of {CRATE}"));
     public_interface(workspace, write)
 }
 
-/// The folder of the packed crate. It is unpacked outside of the checkout, whose workspace would
-/// claim it.
+/// Unpacks the package and returns its folder, outside the checkout so that it is not taken for a
+/// member of the workspace.
 fn unpack(workspace: &Workspace, folder: &Path) -> Result<PathBuf> {
     let name = format!("{CRATE}-{}", env!("CARGO_PKG_VERSION"));
     let archive = workspace.target.join("package").join(format!("{name}.crate"));
@@ -54,14 +53,14 @@ fn unpack(workspace: &Workspace, folder: &Path) -> Result<PathBuf> {
     Ok(folder.join(name))
 }
 
-/// The targets that can be built for here.
+/// The targets this machine can build.
 fn targets(workspace: &Workspace, compiler: &Compiler) -> Vec<&'static str> {
     let Compiler::Rustup = compiler else { return TARGETS.to_vec() };
     let mut targets = TARGETS.to_vec();
     targets.retain(|target| {
         let there = wasm::is_installed(workspace, target) || wasm::add(workspace, target);
         if !there {
-            process::step(format_args!("skipped: rustup does not have {target}"));
+            process::step(format_args!("skipped: rustup cannot add {target}"));
         }
         there
     });
@@ -77,8 +76,8 @@ fn build(workspace: &Workspace, compiler: &Compiler, packed: &Path, targets: &[&
         }
         Compiler::Debian { linker, .. } => {
             let mut cargo = compile::debian_cargo(workspace, linker);
-            // The C library of the target is missing there. A check does without, and would find
-            // what a build of a library finds.
+            // The target's C library is missing there. A check needs none, and finds what the build
+            // of a library would find.
             cargo.args(["check", "-Zbuild-std=std,panic_abort"]);
             cargo
         }
@@ -88,22 +87,20 @@ fn build(workspace: &Workspace, compiler: &Compiler, packed: &Path, targets: &[&
     for target in targets {
         cargo.args(["--target", target]);
     }
-    // Nobody looks at it with a debugger.
+    // No debugger will need it.
     cargo.env("CARGO_PROFILE_DEV_DEBUG", "0");
     cargo
 }
 
-/// Compares the public interface with the record.
+/// Compares the public API with the record.
 fn public_interface(workspace: &Workspace, write: bool) -> Result<()> {
-    // A folder of its own, since the setting below would have the dependencies built anew for
-    // everybody.
+    // In a folder of its own: the variable below would rebuild all dependencies.
     let target = workspace.target.join("public-api");
     let mut cargo = workspace.cargo();
     cargo.args(["rustdoc", "--quiet", "--lib", "--package", CRATE]);
     cargo.arg("--target-dir").arg(&target);
     cargo.args(["--", "-Zunstable-options", "--output-format", "json"]);
-    // The form of this output is not stable, but the compiler is pinned, and so is the reader of
-    // the form.
+    // The format is unstable, but both the compiler and the parser are pinned.
     process::run(cargo.env("RUSTC_BOOTSTRAP", "1"))?;
     let json = target.join("doc").join(CRATE.replace('-', "_")).with_extension("json");
     let found = public_api::Builder::from_rustdoc_json(json)
@@ -120,14 +117,14 @@ fn public_interface(workspace: &Workspace, write: bool) -> Result<()> {
     let difference = difference(&recorded, &found);
     if !difference.is_empty() {
         bail!(
-            "the public interface of {CRATE} is not the recorded one; if that is meant, run `cargo xtask package --write`:\n{}",
+            "the public API of {CRATE} differs from {RECORD}; if intended, run `cargo xtask package --write`:\n{}",
             difference.join("\n")
         );
     }
     Ok(())
 }
 
-/// What was taken away and what was added, line by line.
+/// Removed and added lines.
 fn difference(recorded: &str, found: &str) -> Vec<String> {
     let without = |text: &str, other: &str, mark: &str| -> Vec<String> {
         let lines = text.lines().filter(|line| !other.lines().any(|known| known == *line));
@@ -143,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_shows_what_went_and_what_came() {
+    fn a_difference_shows_removed_and_added_lines() {
         assert_eq!(difference("a\nb\n", "b\na\n"), Vec::<String>::new());
         assert_eq!(difference("a\nb\n", "b\nc\n"), ["- a", "+ c"]);
     }

@@ -1,4 +1,4 @@
-//! Builds what the status page runs in the browser: `sidecar/page`, which the sidecar embeds.
+//! Builds the WebAssembly of the status page, `sidecar/page`, which the sidecar embeds.
 
 use std::{fs, path::Path};
 
@@ -9,16 +9,16 @@ use crate::{compile, process, tools::wasm, workspace::Workspace};
 
 /// Where the sidecar's build script looks.
 const FOLDER: &str = "sidecar/page/built";
-/// The files that it embeds: the module, and the JavaScript that loads it.
+/// The files it embeds: the module and the JavaScript that loads it.
 const FILES: [&str; 2] = ["finality_page_bg.wasm", "finality_page.js"];
-/// The size budget of the module in bytes: it is a part of every sidecar.
+/// Size budget of the module in bytes.
 const MAX_BYTES: u64 = 256 * 1024;
 
-/// Builds the module and its JavaScript. Files that come out as they were are not touched, so that
-/// cargo does not build the sidecar again for them.
+/// Builds the module and its JavaScript. Unchanged files are not touched, so that cargo does not
+/// rebuild the sidecar.
 ///
 /// # Errors
-/// There is no compiler for it, the build fails, or the module is too large.
+/// There is no compiler for WebAssembly, the build fails, or the module is too large.
 pub(crate) fn build(workspace: &Workspace, force_fallback: bool) -> Result<()> {
     let compiler = wasm::set_up(workspace, force_fallback)?;
     process::step(format_args!("building the page ({compiler})"));
@@ -35,17 +35,17 @@ pub(crate) fn build(workspace: &Workspace, force_fallback: bool) -> Result<()> {
         .context("wasm-bindgen")?;
     let size = fresh.path().join(FILES[0]).metadata()?.len();
     if size > MAX_BYTES {
-        bail!("the page's module has {size} bytes, and {MAX_BYTES} are allowed");
+        bail!("the page's module has {size} bytes; the limit is {MAX_BYTES}");
     }
     let folder = workspace.root.join(FOLDER);
     for name in FILES {
         replace(&fresh.path().join(name), &folder.join(name)).context(name)?;
     }
-    println!("{FOLDER}/{} has {size} bytes of at most {MAX_BYTES}", FILES[0]);
+    println!("{FOLDER}/{}: {size} bytes (limit {MAX_BYTES})", FILES[0]);
     Ok(())
 }
 
-/// Writes a file anew, unless it is the same already.
+/// Replaces a file if its content differs.
 fn replace(fresh: &Path, path: &Path) -> Result<()> {
     let bytes = fs::read(fresh)?;
     if fs::read(path).is_ok_and(|old| old == bytes) {
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_the_same_is_not_touched() {
+    fn an_unchanged_file_is_not_touched() {
         let folder = tempfile::tempdir().unwrap();
         let (fresh, path) = (folder.path().join("fresh"), folder.path().join("kept"));
         fs::write(&fresh, "one").unwrap();

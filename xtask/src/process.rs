@@ -1,4 +1,4 @@
-//! Running other programs, and saying so.
+//! Runs other programs.
 
 use std::{
     env,
@@ -11,15 +11,15 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 
-/// Says in one line what is done next.
+/// Announces the next step.
 pub(crate) fn step(text: impl Display) {
     eprintln!("==> {text}");
 }
 
-/// Runs a program to its end on our own terminal.
+/// Runs a program on our terminal until it exits.
 ///
 /// # Errors
-/// The program cannot be started, or ends with another code than zero.
+/// The program cannot be started or exits with a code other than zero.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| cannot_start(command))?;
     if !status.success() {
@@ -28,10 +28,10 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program silently and gives its standard output.
+/// Runs a program silently and returns its standard output.
 ///
 /// # Errors
-/// The program cannot be started, or fails: the error is the line that says why.
+/// The program cannot be started or fails; the error is the line of its output that says why.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| cannot_start(command))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -43,7 +43,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Err(anyhow!(why.unwrap_or_else(|| output.status.to_string())))
 }
 
-/// Runs a program, hands each line of its standard output to `line`, and says whether it
+/// Runs a program, passes each line of its standard output to `line`, and returns whether it
 /// succeeded.
 ///
 /// # Errors
@@ -62,10 +62,10 @@ pub(crate) fn each_line(command: &mut Command, mut line: impl FnMut(&str)) -> Re
     Ok(child.wait()?.success())
 }
 
-/// Writes a piece of another program's output to our own.
+/// Copies another program's output to ours.
 ///
 /// # Errors
-/// Nobody reads our output any more.
+/// Our output is closed.
 pub(crate) fn pass_on(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
@@ -73,17 +73,17 @@ pub(crate) fn pass_on(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Becomes another program: signals and exit codes are then its own, and no process stands between
-/// it and the terminal. Returns only when it cannot be started.
+/// Replaces this process by another program, which then gets our signals and sets our exit code.
+/// Returns only if the program cannot be started.
 ///
 /// # Errors
-/// Always, when it returns.
-pub(crate) fn become_program(command: &mut Command) -> Result<()> {
+/// The program cannot be started.
+pub(crate) fn exec(command: &mut Command) -> Result<()> {
     let error = std::os::unix::process::CommandExt::exec(command);
     Err(error).with_context(|| cannot_start(command))
 }
 
-/// The executable file of that name that a shell would run.
+/// The executable file that a shell would run for that name.
 pub(crate) fn find_in_path(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?)
         .map(|folder| folder.join(name))
@@ -95,8 +95,8 @@ pub(crate) fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
-/// The line that says why a program failed: the first that speaks of an error, since what follows
-/// is mostly advice and traces; else the last.
+/// The line that says why a program failed: the first that mentions an error, since the rest is
+/// mostly advice and traces, or else the last.
 fn complaint(text: &str) -> Option<&str> {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let is_error = |line: &&str| {
@@ -114,7 +114,7 @@ fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<_> = words
         .enumerate()
-        // The folder of the program says nothing here.
+        // The program's folder is noise.
         .map(|(index, word)| match (index, Path::new(word).file_name()) {
             (0, Some(name)) => name.to_string_lossy(),
             _ => word.to_string_lossy(),
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_that_says_why_is_found() {
+    fn the_first_error_line_is_the_complaint() {
         let pip = "WARNING: Retrying after NewConnectionError\nERROR: No matching version\nhelp";
         assert_eq!(complaint(pip), Some("ERROR: No matching version"));
         let npm = "npm error code ECONNREFUSED\nnpm error syscall connect\n\n";
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn else_an_error_is_the_last_line_of_the_program() {
+    fn otherwise_the_last_line_is_the_complaint() {
         let error = output(
             Command::new("sh").args(["-c", "echo first >&2; echo last >&2; echo >&2; exit 3"]),
         );

@@ -1,5 +1,4 @@
-//! The scenarios on a real Envoy, and the demo: both on the same devnet, the same builds and the
-//! same tools.
+//! Scenarios on a real Envoy, and the demo: both use the same devnet, builds and tools.
 
 use std::{
     env, fs,
@@ -16,32 +15,30 @@ use crate::{
     workspace::{self, Artifact, Workspace},
 };
 
-/// What the devnet is made of, handed to it by environment variables.
+/// The programs of a devnet, passed to it in environment variables.
 #[derive(Debug)]
-pub(crate) struct Parts {
-    /// The sidecar's program.
+pub(crate) struct Artifacts {
     pub(crate) sidecar: PathBuf,
     /// The module.
     pub(crate) filter: PathBuf,
-    /// The program.
     pub(crate) envoy: PathBuf,
     anvil: PathBuf,
     envoy_yaml: PathBuf,
     devnet: PathBuf,
-    /// The test program that holds the scenarios.
+    /// The test program with the scenarios.
     scenarios: PathBuf,
-    /// Looks at the status page; only some scenarios need it.
+    /// Needed by the scenarios of the status page only.
     chromium: Option<PathBuf>,
 }
 
-/// What the names of the scenarios that need Chromium begin with.
+/// Prefix of the scenarios that need Chromium.
 const PAGE: &str = "page::";
 
-impl Parts {
-    /// Fetches and builds all parts.
+impl Artifacts {
+    /// Fetches and builds everything but Chromium.
     ///
     /// # Errors
-    /// One of them cannot be had.
+    /// A tool cannot be set up, or a build fails.
     pub(crate) fn prepare(
         workspace: &Workspace,
         cache: &Cache,
@@ -64,17 +61,17 @@ impl Parts {
         })
     }
 
-    /// Adds Chromium, without which the scenarios of the page are left out.
+    /// Adds Chromium, without which the scenarios of the page are skipped.
     ///
     /// # Errors
-    /// There is none, and none can be installed.
+    /// Chromium is neither installed nor installable.
     pub(crate) fn find_chromium(&mut self) -> Result<()> {
         self.chromium = Some(chromium::find()?);
         Ok(())
     }
 
-    /// Tells a program where the parts are.
-    pub(crate) fn tell(&self, command: &mut Command) {
+    /// Passes the paths to a program.
+    pub(crate) fn pass_to(&self, command: &mut Command) {
         command
             .env("FINALITY_E2E_SIDECAR", &self.sidecar)
             .env("FINALITY_E2E_FILTER", &self.filter)
@@ -83,15 +80,15 @@ impl Parts {
             .env("FINALITY_E2E_ENVOY_YAML", &self.envoy_yaml);
     }
 
-    /// The test program, ready to run in the folder that cargo would run it in.
+    /// The test program, to be run in the folder where cargo would run it.
     pub(crate) fn scenarios(&self, workspace: &Workspace) -> Command {
         let mut command = test_program(workspace, &self.scenarios);
-        self.tell(&mut command);
+        self.pass_to(&mut command);
         match &self.chromium {
             Some(chromium) => command.env("FINALITY_E2E_CHROMIUM", chromium),
             None => command.args(["--skip", PAGE]),
         };
-        // Processes of a scenario mostly wait, but each runs some ten of them.
+        // A scenario has about ten processes, which mostly wait.
         let cores = thread::available_parallelism().map_or(2, usize::from);
         if env::var_os("RUST_TEST_THREADS").is_none() {
             command.env("RUST_TEST_THREADS", cores.clamp(2, 8).to_string());
@@ -100,9 +97,8 @@ impl Parts {
     }
 }
 
-/// Demo and scenarios are built by the same call, so that one leaves nothing to build to the other.
-/// The whole workspace is selected: cargo chooses features of dependencies by what is selected, and
-/// another choice would build them twice.
+/// Builds demo and scenarios together and selects the whole workspace: cargo unifies the features
+/// of dependencies over the selected packages, so another selection would build them again.
 fn build(workspace: &Workspace) -> Result<Vec<Artifact>> {
     process::step("building the sidecar and the devnet");
     let mut cargo = workspace.cargo();
@@ -127,36 +123,36 @@ fn test_program(workspace: &Workspace, program: &Path) -> Command {
 /// Runs the scenarios whose names contain one of `wanted`; all if it is empty.
 ///
 /// # Errors
-/// A part cannot be had, or no scenario has such a name. A failed scenario is not an error here:
-/// the test program takes our place, and its exit code is the answer.
+/// An artifact is missing, or no scenario has such a name. Failed scenarios set the exit code: the
+/// test program replaces this process.
 pub(crate) fn run(
     workspace: &Workspace,
     cache: &Cache,
     force_fallback: bool,
     wanted: &[String],
 ) -> Result<()> {
-    let mut parts = Parts::prepare(workspace, cache, force_fallback)?;
-    let known = names(workspace, &parts.scenarios)?;
+    let mut artifacts = Artifacts::prepare(workspace, cache, force_fallback)?;
+    let known = names(workspace, &artifacts.scenarios)?;
     if let Some(name) = unknown(wanted, &known) {
-        bail!("no scenario has `{name}` in its name; there are: {}", known.join(", "));
+        bail!("no scenario name contains `{name}`; scenarios: {}", known.join(", "));
     }
     if needs_chromium(wanted, &known) {
-        parts.find_chromium()?;
+        artifacts.find_chromium()?;
     }
     process::step("scenarios on a real Envoy");
-    process::become_program(parts.scenarios(workspace).args(wanted))
+    process::exec(artifacts.scenarios(workspace).args(wanted))
 }
 
-/// Takes the pictures of the status page that the README shows: `docs/images/`.
+/// Takes the screenshots of the status page in `docs/images`.
 ///
 /// # Errors
-/// A part cannot be had, the scenario fails, or the pictures cannot be written.
+/// An artifact is missing, the scenario fails, or the screenshots cannot be written.
 pub(crate) fn pictures(workspace: &Workspace, cache: &Cache, force_fallback: bool) -> Result<()> {
-    let mut parts = Parts::prepare(workspace, cache, force_fallback)?;
-    parts.find_chromium()?;
-    process::step("taking pictures of the status page");
+    let mut artifacts = Artifacts::prepare(workspace, cache, force_fallback)?;
+    artifacts.find_chromium()?;
+    process::step("screenshots of the status page");
     let folder = workspace.target.join("pictures");
-    let mut scenario = parts.scenarios(workspace);
+    let mut scenario = artifacts.scenarios(workspace);
     process::run(
         scenario.arg("s12_page_has_its_picture_taken").env("FINALITY_E2E_PICTURES", &folder),
     )?;
@@ -166,14 +162,14 @@ pub(crate) fn pictures(workspace: &Workspace, cache: &Cache, force_fallback: boo
         fs::copy(folder.join(name), images.join(name)).with_context(|| name.to_owned())?;
         println!("docs/images/{name}");
     }
-    println!("others are in {}", folder.display());
+    println!("more in {}", folder.display());
     Ok(())
 }
 
 /// Prints the names of the scenarios.
 ///
 /// # Errors
-/// They cannot be built.
+/// The build fails.
 pub(crate) fn list(workspace: &Workspace) -> Result<()> {
     let program = workspace::executable(&build(workspace)?, "scenarios")?;
     for name in names(workspace, &program)? {
@@ -182,26 +178,26 @@ pub(crate) fn list(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Runs the demo.
+/// Replaces this process by the demo.
 ///
 /// # Errors
-/// A part cannot be had; else the demo takes our place.
+/// An artifact is missing.
 pub(crate) fn demo(
     workspace: &Workspace,
     cache: &Cache,
     force_fallback: bool,
     check: bool,
 ) -> Result<()> {
-    let parts = Parts::prepare(workspace, cache, force_fallback)?;
+    let artifacts = Artifacts::prepare(workspace, cache, force_fallback)?;
     process::step("starting the devnet");
-    let mut demo = Command::new(&parts.devnet);
+    let mut demo = Command::new(&artifacts.devnet);
     workspace::forget_outer_cargo(&mut demo);
-    parts.tell(&mut demo);
+    artifacts.pass_to(&mut demo);
     demo.arg("demo");
     if check {
         demo.arg("--check");
     }
-    process::become_program(&mut demo)
+    process::exec(&mut demo)
 }
 
 fn names(workspace: &Workspace, program: &Path) -> Result<Vec<String>> {
@@ -211,12 +207,12 @@ fn names(workspace: &Workspace, program: &Path) -> Result<Vec<String>> {
     Ok(list.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
 }
 
-/// A name that would silently select nothing.
+/// The first name that selects nothing.
 fn unknown<'a>(wanted: &'a [String], known: &[String]) -> Option<&'a String> {
     wanted.iter().find(|name| !known.iter().any(|known| known.contains(name.as_str())))
 }
 
-/// Whether one of the wanted scenarios is of the page; all are wanted if none is named.
+/// Whether a selected scenario is about the page; an empty selection means all.
 fn needs_chromium(wanted: &[String], known: &[String]) -> bool {
     known.iter().filter(|known| known.starts_with(PAGE)).any(|known| {
         wanted.is_empty() || wanted.iter().any(|wanted| known.contains(wanted.as_str()))
@@ -228,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scenario_that_does_not_exist_is_noticed() {
+    fn a_name_that_selects_nothing_is_reported() {
         let known = ["s01_tag_advances_exact", "s02_l1_reorg"].map(str::to_owned);
         let wanted = ["s01", "reorg"].map(str::to_owned);
         assert_eq!(unknown(&wanted, &known), None);
@@ -238,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn chromium_is_set_up_only_where_the_page_is_wanted() {
+    fn chromium_is_needed_for_the_page_only() {
         let known = ["advance::s01_tag", "page::s12_page_box"].map(str::to_owned);
         assert!(needs_chromium(&[], &known));
         assert!(needs_chromium(&["box".to_owned()], &known));

@@ -1,4 +1,4 @@
-//! The checkout, and cargo as it is called inside it.
+//! The checkout, and calls of cargo in it.
 
 use std::{
     env,
@@ -12,31 +12,28 @@ use serde_json::Value;
 
 use crate::process;
 
-/// The checkout and where cargo builds it.
+/// The checkout and its target folder.
 #[derive(Debug)]
 pub(crate) struct Workspace {
-    /// The top of the checkout.
     pub(crate) root: PathBuf,
     /// `target`, unless the user moved it.
     pub(crate) target: PathBuf,
 }
 
-/// A file that cargo has built.
+/// A target that cargo has built.
 #[derive(Debug)]
 pub(crate) struct Artifact {
-    /// Name of the binary, library or test.
     pub(crate) name: String,
-    /// The program, if it is one.
+    /// The program, if the target is one.
     pub(crate) executable: Option<PathBuf>,
-    /// Every file of the artifact.
     pub(crate) files: Vec<PathBuf>,
 }
 
 impl Workspace {
-    /// Asks cargo.
+    /// Asks cargo for the checkout of the current folder.
     ///
     /// # Errors
-    /// Not inside the checkout, or cargo does not answer as expected.
+    /// The current folder is not in a checkout, or cargo's output is not as expected.
     pub(crate) fn find() -> Result<Self> {
         let metadata =
             process::output(cargo_program().args(["metadata", "--no-deps", "--format-version=1"]))?;
@@ -48,7 +45,7 @@ impl Workspace {
         Ok(Self { root: path("workspace_root")?, target: path("target_directory")? })
     }
 
-    /// Cargo at the top of the checkout, as a user would call it.
+    /// Cargo in the root of the checkout, in the environment of a user's shell.
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = cargo_program();
         cargo.current_dir(&self.root);
@@ -56,10 +53,10 @@ impl Workspace {
     }
 }
 
-/// Builds, and gives what was built.
+/// Runs a build and returns its artifacts.
 ///
 /// # Errors
-/// Cargo fails; it has then said why.
+/// The build fails; cargo has printed why.
 pub(crate) fn build(cargo: &mut Command) -> Result<Vec<Artifact>> {
     cargo.arg("--message-format=json-render-diagnostics");
     let mut artifacts = Vec::new();
@@ -70,10 +67,10 @@ pub(crate) fn build(cargo: &mut Command) -> Result<Vec<Artifact>> {
     Ok(artifacts)
 }
 
-/// The program of that name among what was built.
+/// The program of that name.
 ///
 /// # Errors
-/// There is none.
+/// Cargo built no such program.
 pub(crate) fn executable(artifacts: &[Artifact], name: &str) -> Result<PathBuf> {
     artifacts
         .iter()
@@ -101,8 +98,8 @@ fn cargo_program() -> Command {
     cargo
 }
 
-/// Takes away what the cargo that runs us has put into the environment. Left there, it would make
-/// build scripts and fingerprints differ from those of a cargo that the user calls.
+/// Removes the variables that the outer `cargo run` has set. They would make build scripts and
+/// fingerprints differ from those of a cargo in the user's shell.
 pub(crate) fn forget_outer_cargo(command: &mut Command) {
     for (name, _) in env::vars_os() {
         if is_set_by_cargo_run(&name) {
@@ -126,8 +123,8 @@ fn is_set_by_cargo_run(name: &OsStr) -> bool {
         || name.starts_with("CARGO_MANIFEST_")
 }
 
-/// The library path without the entries that rustup and `cargo run` put in front: libraries of one
-/// compiler must not be found by another.
+/// The library path without the entries that rustup and `cargo run` prepend: a compiler must not
+/// load the libraries of another.
 fn without_toolchain(paths: &OsStr, rustup_home: &Path) -> Option<OsString> {
     let toolchains = rustup_home.join("toolchains");
     let built = |path: &Path| path.ends_with("debug") || path.ends_with("debug/deps");
@@ -137,12 +134,12 @@ fn without_toolchain(paths: &OsStr, rustup_home: &Path) -> Option<OsString> {
     env::join_paths(kept).ok().filter(|paths| !paths.is_empty())
 }
 
-/// Where rustup keeps its toolchains.
+/// rustup's folder.
 fn rustup_home() -> PathBuf {
     home("RUSTUP_HOME", ".rustup")
 }
 
-/// Where cargo keeps the sources of dependencies.
+/// cargo's folder, with the sources of dependencies.
 pub(crate) fn cargo_home() -> PathBuf {
     home("CARGO_HOME", ".cargo")
 }
@@ -159,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cargo_run_sets_is_told_from_what_a_user_sets() {
+    fn variables_of_cargo_run_are_distinguished_from_the_users() {
         for name in
             ["CARGO", "CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "OUT_DIR"]
         {
@@ -173,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn libraries_of_the_user_stay_in_the_path() {
+    fn the_users_libraries_stay_in_the_path() {
         let paths =
             OsStr::new("/c/target/debug:/c/target/debug/deps:/r/toolchains/stable/lib:/opt/lib:");
         assert_eq!(without_toolchain(paths, Path::new("/r")), Some("/opt/lib".into()));

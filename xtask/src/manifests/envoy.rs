@@ -1,21 +1,20 @@
-//! Envoy reads the configurations that the manifests bring, and `envoy.yaml` with its part for
-//! compressed requests, with the module in them. The scenarios run `envoy.yaml` itself, and both
-//! files of `mtls`.
+//! Envoy validates, with the module, the configurations in the manifests and `envoy.yaml` with and
+//! without `decompressor.yaml`. The scenarios run `envoy.yaml` and the files of `mtls`.
 
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
 
 use super::files;
-use crate::{process, scenarios::Parts};
+use crate::{process, scenarios::Artifacts};
 
-/// Lets Envoy validate everything.
+/// Lets Envoy validate all configurations.
 ///
 /// # Errors
-/// Envoy refuses a configuration, or accepts one that is wrong.
-pub(super) fn validate(shipped: &Path, found: &Path, parts: &Parts) -> Result<()> {
+/// Envoy refuses a configuration, or accepts an invalid one.
+pub(super) fn validate(shipped: &Path, found: &Path, artifacts: &Artifacts) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let envoy = Envoy { parts, folder: folder.path() };
+    let envoy = Envoy { artifacts, folder: folder.path() };
 
     let read = |name: &str| {
         let path = shipped.join(name);
@@ -35,7 +34,7 @@ pub(super) fn validate(shipped: &Path, found: &Path, parts: &Parts) -> Result<()
     for (name, text) in &configurations {
         envoy.validate(text).with_context(|| format!("Envoy refuses {name}"))?;
     }
-    // What says yes to everything says nothing.
+    // A validation that accepts everything proves nothing.
     let wrong = plain.replace("\"sidecar_cluster\"", "\"sidecar_clusters\"");
     if wrong == plain || envoy.validate(&wrong).is_ok() {
         bail!("Envoy accepts a filter with a key that does not exist");
@@ -45,23 +44,23 @@ pub(super) fn validate(shipped: &Path, found: &Path, parts: &Parts) -> Result<()
 }
 
 struct Envoy<'a> {
-    parts: &'a Parts,
+    artifacts: &'a Artifacts,
     folder: &'a Path,
 }
 
 impl Envoy<'_> {
     fn validate(&self, text: &str) -> Result<()> {
-        let module = self.parts.filter.to_string_lossy();
+        let module = self.artifacts.filter.to_string_lossy();
         let text = text.replace("/etc/envoy/finality_filter.wasm", &module);
         let path = self.folder.join("envoy.yaml");
         fs::write(&path, text)?;
-        let mut envoy = Command::new(&self.parts.envoy);
+        let mut envoy = Command::new(&self.artifacts.envoy);
         envoy.args(["--mode", "validate", "--log-level", "error", "--config-path"]).arg(path);
         process::output(&mut envoy).map(|_| ())
     }
 }
 
-/// The shipped configuration with the filters that go before ours.
+/// The shipped configuration with more filters before ours.
 fn with_decompressor(plain: &str, filters: &str) -> Result<String> {
     let ours = "          - name: finality\n";
     let (before, after) = plain.split_once(ours).context("envoy.yaml has no filter `finality`")?;
@@ -73,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_decompressor_goes_before_the_filter() {
+    fn the_decompressor_precedes_the_filter() {
         let plain = "a\n          - name: finality\nb\n";
         let with = with_decompressor(plain, "          - name: gzip\n").unwrap();
         assert!(with.starts_with("a\n          - name: gzip\n          - name: finality\nb\n"));

@@ -9,7 +9,7 @@ use std::{fs, path::Path, process::Command};
 use anyhow::{Result, bail};
 use sha2::{Digest, Sha256};
 
-use super::{Places, RENDERED, files};
+use super::{Paths, RENDERED, files};
 use crate::process;
 
 /// What stands before the digest in the first line.
@@ -19,14 +19,14 @@ const DIGEST: &str = "# Rendered by kustomize from what has the sha256 ";
 ///
 /// # Errors
 /// It cannot be rendered; or there is no kustomize and what is kept is stale.
-pub(super) fn render(places: &Places) -> Result<Option<String>> {
-    let digest = digest(&[&places.component, &places.example])?;
+pub(super) fn render(paths: &Paths) -> Result<Option<String>> {
+    let digest = digest(&[&paths.component, &paths.example])?;
     if let Some(mut kustomize) = kustomize() {
-        let text = process::output(kustomize.arg(&places.example))?;
+        let text = process::output(kustomize.arg(&paths.example))?;
         return Ok(Some(format!("{DIGEST}{digest}\n{text}")));
     }
     process::step("the component is not rendered: there is no kustomize; its digest is compared");
-    let path = places.example.join(RENDERED);
+    let path = paths.example.join(RENDERED);
     let kept = fs::read_to_string(&path).unwrap_or_default();
     if kept.lines().next() != Some(&format!("{DIGEST}{digest}")) {
         bail!(

@@ -1,9 +1,10 @@
-//! What operators deploy: configuration of gateways, the chart, the kustomize component, images,
+//! Checks what operators deploy: gateway configurations, chart, kustomize component, images,
 //! workflows.
 //!
-//! Charts are rendered and compared with what is kept beside them. Each resource is checked against
-//! the schemas of Kubernetes, Istio, Envoy Gateway and the Prometheus operator; Envoy reads each
-//! configuration that it would get, with the module in it, and the sidecar each environment.
+//! Chart and component are rendered and compared with the rendered files in the repository. Each
+//! resource is checked against the schemas of Kubernetes, Istio, Envoy Gateway and the Prometheus
+//! operator; Envoy loads each of its configurations with the module, and the sidecar each of its
+//! environments.
 
 mod envoy;
 mod helm;
@@ -21,7 +22,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     process,
-    scenarios::Parts,
+    scenarios::Artifacts,
     tools::{
         cache::Cache,
         linters::{HADOLINT, ZIZMOR},
@@ -30,61 +31,71 @@ use crate::{
 };
 use node::Node;
 
-/// Checks everything; with `write` renders anew instead of comparing.
+/// Renders chart and component, and compares the result with the rendered files in the repository,
+/// or with `write` repaths them.
 ///
 /// # Errors
-/// Something is wrong; or a tool cannot be had.
-pub(crate) fn run(workspace: &Workspace, cache: &Cache, parts: &Parts, write: bool) -> Result<()> {
-    process::step("manifests");
-    let places = Places::new(workspace);
+/// Rendering fails, the result differs, or a tool is missing.
+pub(crate) fn render(workspace: &Workspace, cache: &Cache, write: bool) -> Result<()> {
+    process::step("rendering manifests");
+    let paths = Paths::new(workspace);
     let node = Node::set_up(workspace, cache)?;
-
-    let out = workspace.target.join("manifests/out");
-    if out.exists() {
-        fs::remove_dir_all(&out)?;
+    if paths.out.exists() {
+        fs::remove_dir_all(&paths.out)?;
     }
-    fs::create_dir_all(&out)?;
-    for (case, text) in helm::render(&places, &node, cache)? {
+    fs::create_dir_all(&paths.out)?;
+    for (case, text) in helm::render(&paths, &node, cache)? {
         if case.ends_with(MONITORING) {
-            fs::write(out.join(RENDERED), text)?;
+            fs::write(paths.out.join(RENDERED), text)?;
         } else {
             keep(&case.join(RENDERED), &text, write)?;
         }
     }
-    if let Some(text) = kustomize::render(&places)? {
-        keep(&places.example.join(RENDERED), &text, write)?;
+    if let Some(text) = kustomize::render(&paths)? {
+        keep(&paths.example.join(RENDERED), &text, write)?;
     }
+    Ok(())
+}
 
-    let mut files = files(&places.cases, RENDERED)?;
-    files.extend(self::files(&out, RENDERED)?);
-    files.push(places.example.join(RENDERED));
+/// Checks what was rendered, and everything else that operators deploy.
+///
+/// # Errors
+/// A file is wrong, or a tool is missing.
+pub(crate) fn check(workspace: &Workspace, cache: &Cache, artifacts: &Artifacts) -> Result<()> {
+    process::step("checking manifests");
+    let paths = Paths::new(workspace);
+    let node = Node::set_up(workspace, cache)?;
+    let mut files = files(&paths.cases, RENDERED)?;
+    files.extend(self::files(&paths.out, RENDERED)?);
+    files.push(paths.example.join(RENDERED));
     for folder in ["istio", "envoy-gateway"] {
-        files.extend(self::files(&places.envoy.join(folder), ".yaml")?);
+        files.extend(self::files(&paths.envoy.join(folder), ".yaml")?);
     }
-    node.check(&out, &files)?;
-    node.compose(&out, &places.envoy.join("compose/compose.yaml"))?;
-    envoy::validate(&places.envoy, &out, parts)?;
-    sidecar::read_settings(&out, &parts.sidecar)?;
+    node.check(&paths.out, &files)?;
+    node.compose(&paths.out, &paths.envoy.join("compose/compose.yaml"))?;
+    envoy::validate(&paths.envoy, &paths.out, artifacts)?;
+    sidecar::read_settings(&paths.out, &artifacts.sidecar)?;
     lint(workspace, cache)?;
     node.workflows(&files_in(&workspace.root.join(".github/workflows"))?)
 }
 
-/// What rendered manifests are called.
+/// The name of files with rendered manifests.
 const RENDERED: &str = "rendered.yaml";
-/// The case that is checked and not kept: the chart's dashboard and alerts are in the repository
-/// already.
+/// The case whose result is not kept: it repeats the dashboard and the alerts of the chart.
 const MONITORING: &str = "monitoring";
 
-/// Folders of the checkout.
-struct Places {
+/// Folders in the checkout.
+struct Paths {
     envoy: PathBuf,
     chart: PathBuf,
     cases: PathBuf,
     component: PathBuf,
     example: PathBuf,
+    /// Intermediate results.
+    out: PathBuf,
 }
 
-impl Places {
+impl Paths {
     fn new(workspace: &Workspace) -> Self {
         let envoy = workspace.root.join("envoy");
         let kubernetes = envoy.join("kubernetes");
@@ -93,12 +104,13 @@ impl Places {
             cases: kubernetes.join("tests"),
             component: kubernetes.join("component"),
             example: kubernetes.join("example"),
+            out: workspace.target.join("manifests/out"),
             envoy,
         }
     }
 }
 
-/// Compares rendered manifests with those that are kept, or keeps them.
+/// Compares rendered manifests with a file, or repaths the file.
 fn keep(path: &Path, text: &str, write: bool) -> Result<()> {
     if write {
         return fs::write(path, text).with_context(|| path.display().to_string());
@@ -106,13 +118,13 @@ fn keep(path: &Path, text: &str, write: bool) -> Result<()> {
     let kept = fs::read_to_string(path).unwrap_or_default();
     let Some(line) = first_difference(&kept, text) else { return Ok(()) };
     bail!(
-        "{} is not what is rendered now, from line {line} on: \
-         look at the difference after `cargo xtask manifests --write`",
+        "{} differs from the rendered manifests from line {line} on; \
+         if intended, run `cargo xtask manifests --write`",
         path.display()
     )
 }
 
-/// The first line that differs, counted from one.
+/// The first line that differs, from 1.
 fn first_difference(kept: &str, rendered: &str) -> Option<usize> {
     if kept == rendered {
         return None;
@@ -121,7 +133,7 @@ fn first_difference(kept: &str, rendered: &str) -> Option<usize> {
     Some(same + 1)
 }
 
-/// The files under a folder whose names end so, in order.
+/// The files in a folder tree whose names end with `end`, in order.
 fn files(folder: &Path, end: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for path in files_in(folder)? {
@@ -142,8 +154,7 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Images cannot be built without a daemon, nor releases be made; whether their files are well made
-/// can be said.
+/// Lints Dockerfiles and workflows, since images and releases cannot be built here.
 fn lint(workspace: &Workspace, cache: &Cache) -> Result<()> {
     let root = &workspace.root;
     let dockerfiles: &[&str] = &["sidecar/Dockerfile", "filter/Dockerfile"];
@@ -165,15 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_difference_is_named_by_its_line() {
-        assert_eq!(first_difference("a\nb\n", "a\nb\n"), None);
-        assert_eq!(first_difference("a\nb\n", "a\nc\n"), Some(2));
-        assert_eq!(first_difference("a\n", "a\nb\n"), Some(2));
-        assert_eq!(first_difference("", "a\n"), Some(1));
-    }
-
-    #[test]
-    fn what_is_kept_is_compared_and_written() {
+    fn rendered_manifests_are_compared_and_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(RENDERED);
         let error = keep(&path, "kind: Pod\n", false).unwrap_err().to_string();
@@ -183,10 +186,10 @@ mod tests {
     }
 
     #[test]
-    fn the_values_of_the_charts_readme_are_a_test_case() {
-        let places = Places::new(&Workspace::find().unwrap());
-        let readme = fs::read_to_string(places.chart.join("README.md")).unwrap();
-        let values = fs::read_to_string(places.cases.join("stand-alone/values.yaml")).unwrap();
+    fn the_values_in_the_charts_readme_are_a_test_case() {
+        let paths = Paths::new(&Workspace::find().unwrap());
+        let readme = fs::read_to_string(paths.chart.join("README.md")).unwrap();
+        let values = fs::read_to_string(paths.cases.join("stand-alone/values.yaml")).unwrap();
         assert!(readme.contains(&format!("```yaml\n{values}```\n")));
     }
 }

@@ -1,4 +1,4 @@
-//! Checks that are done by libraries from npm.
+//! Checks by libraries from npm.
 
 use std::{
     fs,
@@ -22,10 +22,10 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Fetches the libraries if they are not in the cache.
+    /// Fetches the libraries into the cache.
     ///
     /// # Errors
-    /// There is no npm, or it fails.
+    /// npm is missing or fails.
     pub(super) fn set_up(workspace: &Workspace, cache: &Cache) -> Result<Self> {
         let version: String =
             Sha256::digest(LOCK).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
@@ -55,25 +55,25 @@ impl Node {
         Ok(Self { script })
     }
 
-    /// What a YAML file holds.
+    /// Parses a YAML file.
     ///
     /// # Errors
-    /// It is not YAML.
+    /// The file is not YAML.
     pub(super) fn read(&self, file: &Path) -> Result<Value> {
         let text = process::output(Command::new("node").arg(&self.script).arg("json").arg(file))?;
         let mut values: Vec<Value> = serde_json::from_str(&text)?;
         values.pop().with_context(|| format!("{} is empty", file.display()))
     }
 
-    /// Checks all resources, and writes what Envoy and the sidecar would get.
+    /// Checks all resources, and writes the configurations they give to Envoy and the sidecar.
     ///
     /// # Errors
-    /// A resource is wrong.
+    /// A resource is invalid.
     pub(super) fn check(&self, out: &Path, files: &[PathBuf]) -> Result<()> {
         self.run(Command::new("node").arg(&self.script).arg("check").arg(out).args(files))
     }
 
-    /// Writes what the sidecar would get from Compose.
+    /// Writes the configuration that Compose gives to the sidecar.
     ///
     /// # Errors
     /// The file is not YAML, or has no sidecar.
@@ -84,15 +84,15 @@ impl Node {
     /// Checks workflows.
     ///
     /// # Errors
-    /// A workflow is wrong.
+    /// A workflow is invalid.
     pub(super) fn workflows(&self, files: &[PathBuf]) -> Result<()> {
         self.run(Command::new("node").arg(&self.script).arg("workflows").args(files))
     }
 
-    /// Its complaints go to our own standard error.
+    /// Runs the script, which prints errors itself.
     fn run(&self, command: &mut Command) -> Result<()> {
         if !command.status().context("cannot start `node`")?.success() {
-            bail!("a manifest is wrong: the lines above say which");
+            bail!("invalid manifests: see the errors above");
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The sidecar reads the settings that the manifests give it.
+//! The sidecar reads the settings in the manifests.
 
 use std::{fs, path::Path, process::Command};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::files;
 use crate::process;
 
-/// Lets the sidecar look at each environment that was found in the manifests, and at its arguments.
+/// Lets the sidecar read the arguments and environment of each of its containers.
 ///
 /// # Errors
 /// The sidecar refuses one, or there is none.
@@ -34,7 +34,7 @@ pub(super) fn read_settings(found: &Path, sidecar: &Path) -> Result<()> {
         count += 1;
     }
     if count == 0 {
-        bail!("no container of the sidecar was found in the manifests");
+        bail!("no manifest has a container of the sidecar");
     }
     println!("{count} environments of the sidecar");
     Ok(())

@@ -1,4 +1,4 @@
-//! Anvil, from the package of its native program on npm.
+//! Anvil, from the npm package of its native program.
 
 use std::{
     env,
@@ -32,7 +32,7 @@ fn fetch(version: Version, folder: &Path) -> Result<PathBuf> {
     ])
     .arg("--prefix")
     .arg(folder)
-    // The user's own may not be writable, and is of no use: we keep the program ourselves.
+    // The user's cache may not be writable.
     .arg("--cache")
     .arg(folder.join("npm-cache"))
     .arg(format!("{package}@{version}"));
@@ -40,8 +40,7 @@ fn fetch(version: Version, folder: &Path) -> Result<PathBuf> {
     Ok(folder.join("node_modules").join(package).join("bin/anvil"))
 }
 
-/// The native package itself: the package `@foundry-rs/anvil` is a script that starts it, and a
-/// script cannot be stopped like the program.
+/// The native package: `@foundry-rs/anvil` is a script that starts it and does not forward signals.
 fn package(system: &str, processor: &str) -> Result<&'static str> {
     Ok(match (system, processor) {
         ("linux", "x86_64") => "@foundry-rs/anvil-linux-amd64",
@@ -57,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_package_follows_the_host() {
+    fn the_package_depends_on_the_host() {
         assert_eq!(package("linux", "x86_64").unwrap(), "@foundry-rs/anvil-linux-amd64");
         assert_eq!(package("macos", "aarch64").unwrap(), "@foundry-rs/anvil-darwin-arm64");
         assert!(package("linux", "riscv64").is_err());

@@ -1,4 +1,4 @@
-//! Debian packages, where we have the right to install them.
+//! Debian packages, where this user may install them.
 
 use std::{os::unix::fs::MetadataExt, path::Path, process::Command};
 
@@ -6,23 +6,22 @@ use anyhow::{Context, Result};
 
 use crate::process;
 
-/// How Debian packages can be installed.
+/// How this user can install Debian packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Apt {
-    /// We are root.
+    /// As root.
     Root,
-    /// `sudo` asks for no password.
+    /// With `sudo`, which asks for no password.
     Sudo,
-    /// There is no apt-get, or we have no right to it.
+    /// Not at all.
     No,
 }
 
-/// The right that we have.
-pub(crate) fn right() -> Apt {
+pub(crate) fn access() -> Apt {
     if process::find_in_path("apt-get").is_none() {
         return Apt::No;
     }
-    // The owner of our own entry is who we are.
+    // The owner of our entry is our user.
     let root = Path::new("/proc/self").metadata().is_ok_and(|owner| owner.uid() == 0);
     match root {
         true => Apt::Root,
@@ -31,16 +30,15 @@ pub(crate) fn right() -> Apt {
     }
 }
 
-/// Installs packages; nothing that is installed goes.
+/// Installs packages and removes none.
 ///
 /// # Errors
-/// apt-get fails: the error is its own.
+/// The error of apt-get.
 pub(crate) fn install(sudo: bool, packages: &[&str]) -> Result<()> {
     process::step(format_args!("apt-get install {}", packages.join(" ")));
-    // A stale or missing index is renewed first. One broken source among many does not matter if
-    // the packages are found, so its error is shown only when they are not.
+    // The index may be stale or missing. A broken source does not matter if the packages are found,
+    // so its error is shown only if they are not.
     let update = process::output(apt_get(sudo).arg("update"));
-    // Nothing that is installed may go: then a human has to decide.
     let install = ["install", "--yes", "--no-install-recommends", "--no-remove"];
     let installed = process::output(apt_get(sudo).args(install).args(packages));
     match (installed, update) {

@@ -1,4 +1,4 @@
-//! The folder that keeps fetched programs from one checkout to the next.
+//! The folder of fetched programs, shared by all checkouts.
 
 use std::{
     env,
@@ -11,18 +11,18 @@ use anyhow::{Context, Result};
 
 use crate::{process, workspace::Workspace};
 
-/// Where fetched programs are kept.
 #[derive(Debug)]
 pub(crate) struct Cache {
     root: PathBuf,
 }
 
-/// What a folder is called until it is complete.
-const PARTIAL: &str = ".partial-";
+/// The folder of incomplete fetches, with a subfolder and a lock for each folder of the cache.
+const PARTIAL: &str = ".partial";
+const LOCK: &str = "lock";
 
 impl Cache {
-    /// The folder in the user's cache; one under `target` with `no_cache`, or where the user has
-    /// none that can be written.
+    /// The folder in the user's cache, or one under `target` with `no_cache` or if the user has no
+    /// writable cache.
     pub(crate) fn choose(no_cache: bool, workspace: &Workspace) -> Self {
         let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
         let own = || workspace.target.join("tools");
@@ -36,23 +36,21 @@ impl Cache {
         Self::at(users.filter(|folder| fs::create_dir_all(folder).is_ok()).unwrap_or_else(own))
     }
 
-    /// The cache in this folder.
     pub(crate) fn at(root: PathBuf) -> Self {
         Self { root }
     }
 
-    /// The program that `cargo install --root <cache>` would have put here.
-    pub(crate) fn installed(&self, name: &str) -> Option<PathBuf> {
-        Some(self.root.join("bin").join(name)).filter(|path| process::is_program(path))
+    /// The program `name` in `folder` of the cache, if it is there.
+    pub(crate) fn kept(&self, folder: &str, name: &str) -> Option<PathBuf> {
+        Some(self.root.join(folder).join(name)).filter(|path| process::is_program(path))
     }
 
-    /// The program, library or folder `name` in `folder` of the cache. If it is not there, `fetch`
-    /// is called with an empty folder and gives its place in it; only what is complete is ever seen
-    /// in the cache, also when we are killed at any moment, and two processes fetch one after the
-    /// other.
+    /// The program, library or folder `name` in `folder` of the cache. If it is missing, `fetch`
+    /// gets an empty folder and returns the path in it. Only complete fetches appear in the cache,
+    /// even if the process is killed, and two processes that need the same fetch it once.
     ///
     /// # Errors
-    /// The cache cannot be written, or fetching fails.
+    /// The cache is not writable, or fetching fails.
     pub(crate) fn keep(
         &self,
         folder: &str,
@@ -68,47 +66,52 @@ impl Cache {
     }
 
     fn fill(&self, program: &Path, fetch: impl FnOnce(&Path) -> Result<PathBuf>) -> Result<()> {
+        let folder = program.parent().context("a program has a folder")?;
+        let partial = self.root.join(PARTIAL).join(folder.file_name().unwrap_or_default());
         // Held until the file is closed.
-        let _lock = self.lock().with_context(|| {
-            format!("cannot write the cache {} (FINALITY_CACHE names another)", self.root.display())
+        let _lock = lock(&partial).with_context(|| {
+            format!(
+                "cannot write to the cache {} (set FINALITY_CACHE to another folder)",
+                self.root.display()
+            )
         })?;
         if program.exists() {
             return Ok(());
         }
-        self.remove_leftovers()?;
-        let empty = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(&self.root)?;
+        remove_leftovers(&partial)?;
+        let empty = tempfile::tempdir_in(&partial)?;
         let fetched = fetch(empty.path())?;
-        let ready = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(&self.root)?;
+        let ready = tempfile::tempdir_in(&partial)?;
         let name = program.file_name().context("a program has a name")?;
         fs::rename(fetched, ready.path().join(name))?;
-        let folder = program.parent().context("a program has a folder")?;
         if folder.exists() {
             fs::remove_dir_all(folder)?;
         }
         fs::rename(ready.keep(), folder)?;
         Ok(())
     }
-
-    fn lock(&self) -> std::io::Result<File> {
-        fs::create_dir_all(&self.root)?;
-        let file = File::create(self.root.join(".lock"))?;
-        file.lock()?;
-        Ok(file)
-    }
-
-    /// Removes what killed processes have left. Only called with the lock held.
-    fn remove_leftovers(&self) -> Result<()> {
-        for entry in fs::read_dir(&self.root)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
-                fs::remove_dir_all(entry.path())?;
-            }
-        }
-        Ok(())
-    }
 }
 
-/// A relative `XDG_CACHE_HOME` counts as not set; its specification says so.
+/// Creates the folder and locks it against other processes.
+fn lock(folder: &Path) -> std::io::Result<File> {
+    fs::create_dir_all(folder)?;
+    let file = File::create(folder.join(LOCK))?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// Removes the leftovers of killed processes. The caller holds the lock.
+fn remove_leftovers(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name() != LOCK {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// A relative `XDG_CACHE_HOME` is ignored, as its specification demands.
 fn users_folder(xdg: Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
     let xdg = xdg.map(PathBuf::from).filter(|folder| folder.is_absolute());
     let cache = xdg.or_else(|| Some(home?.join(".cache")))?;
@@ -132,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_not_fetched_again() {
+    fn cached_programs_are_not_fetched_again() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path().join("new"));
         let first = cache.keep("tool-1", "tool", program).unwrap();
@@ -142,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_half_finished_fetch_leaves_nothing_to_be_found() {
+    fn an_incomplete_fetch_does_not_appear_in_the_cache() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path().into());
         let error = cache.keep("tool-1", "tool", |empty| {
@@ -152,14 +155,13 @@ mod tests {
         assert!(error.is_err());
         assert!(!folder.path().join("tool-1").exists());
 
-        // As a killed process leaves it: a partial folder, and a final one without its program.
-        fs::create_dir(folder.path().join(".partial-killed")).unwrap();
+        // The leftovers of a killed process: a partial folder, and a final one without its program.
+        let partial = folder.path().join(PARTIAL).join("tool-1");
+        fs::create_dir(partial.join("killed")).unwrap();
         fs::create_dir(folder.path().join("tool-1")).unwrap();
         assert!(cache.keep("tool-1", "tool", program).is_ok());
-        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
-        let mut names: Vec<_> = names.collect();
-        names.sort();
-        assert_eq!(names, [".lock", "tool-1"]);
+        let left = fs::read_dir(partial).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(left.collect::<Vec<_>>(), [LOCK]);
     }
 
     #[test]

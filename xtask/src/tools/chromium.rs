@@ -1,5 +1,5 @@
-//! Chromium, for the scenarios of the status page: from the variable, from `PATH`, or Debian's
-//! package.
+//! Chromium for the scenarios of the status page: named by a variable, found in `PATH`, or from
+//! Debian's package.
 
 use std::{env, path::PathBuf, process::Command};
 
@@ -8,17 +8,15 @@ use anyhow::{Context, Result, bail};
 use super::apt::{self, Apt};
 use crate::process;
 
-/// The variable that names the program.
 const VARIABLE: &str = "CHROMIUM";
-/// What it is called where.
+/// Its names in distributions.
 const NAMES: [&str; 3] = ["chromium", "google-chrome", "chrome"];
-/// Debian's package.
 const PACKAGE: &str = "chromium";
 
-/// The program; installed where there is none and we may.
+/// The program, installed if necessary and permitted.
 ///
 /// # Errors
-/// There is none: says what to install.
+/// There is none; the error says what to install.
 pub(crate) fn find() -> Result<PathBuf> {
     if let Some(path) = env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
         let path = std::path::absolute(&path)?;
@@ -33,14 +31,14 @@ pub(crate) fn find() -> Result<PathBuf> {
             "no Chromium: install it, on Debian by `apt-get install {PACKAGE}`, or set {VARIABLE} to it"
         )
     };
-    match apt::right() {
+    match apt::access() {
         Apt::No => bail!(advice()),
-        right => apt::install(right == Apt::Sudo, &[PACKAGE]).with_context(advice)?,
+        access => apt::install(access == Apt::Sudo, &[PACKAGE]).with_context(advice)?,
     }
     in_path().with_context(advice)
 }
 
-/// Some systems have a script of that name that only says how to install it.
+/// Some systems have a script of that name that only explains how to install it.
 fn in_path() -> Option<PathBuf> {
     NAMES.iter().filter_map(|name| process::find_in_path(name)).find(|path| runs(path).is_ok())
 }

