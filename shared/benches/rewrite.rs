@@ -1,4 +1,5 @@
-//! The cost of the rewriter for bodies of different shapes, compared with a `serde_json` round trip.
+//! The cost of the rewriter for bodies of different shapes, compared with a `serde_json` round
+//! trip.
 //!
 //! `cargo bench -p finality-core`
 #![allow(missing_docs, clippy::panic, reason = "criterion's macros generate undocumented items")]

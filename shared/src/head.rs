@@ -303,8 +303,8 @@ pub fn hex_number(number: u64) -> String {
     text
 }
 
-/// Appends [`hex_number`]. Written by hand because every tagged request pays for it: `format!` takes
-/// as long as the search for the tag.
+/// Appends [`hex_number`]. Written by hand because every tagged request pays for it: `format!`
+/// takes as long as the search for the tag.
 pub(crate) fn push_hex_number(text: &mut String, number: u64) {
     let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(1);
     let digit = |place: u32| {

@@ -1,5 +1,5 @@
-//! Writes a [`Refusal`] as a JSON-RPC error for the client or, where only the node can respond, as a
-//! call that the node rejects.
+//! Writes a [`Refusal`] as a JSON-RPC error for the client or, where only the node can respond, as
+//! a call that the node rejects.
 //!
 //! Ids are echoed byte for byte, so that big numbers and escapes survive.
 

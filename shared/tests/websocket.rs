@@ -1,4 +1,5 @@
-//! The WebSocket relay between a client and a server of tungstenite, with the bytes cut into chunks.
+//! The WebSocket relay between a client and a server of tungstenite, with the bytes cut into
+//! chunks.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

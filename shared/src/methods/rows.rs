@@ -1,5 +1,5 @@
-//! Derives requests from every row of `data/block-tag-methods.csv` and checks that they are rewritten
-//! or left alone as the row says, in both scopes.
+//! Derives requests from every row of `data/block-tag-methods.csv` and checks that they are
+//! rewritten or left alone as the row says, in both scopes.
 
 use std::collections::{BTreeMap, BTreeSet};
 

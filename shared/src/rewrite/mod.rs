@@ -15,10 +15,10 @@
 //! - Nodes differ in which of several `method` members they use. If the rules treat those methods
 //!   differently, a request with a tag is refused. Members that are not strings are ignored. A
 //!   request without a method is treated like one with an unknown method.
-//! - Lone surrogates and bytes that are not UTF-8 are allowed inside strings: they cannot be part of
-//!   a tag, and nodes differ in what they accept. Anything else that RFC 8259 forbids, including a
-//!   byte order mark, makes a body that may contain a tag unparsable. A body that cannot contain a
-//!   tag is not parsed at all.
+//! - Lone surrogates and bytes that are not UTF-8 are allowed inside strings: they cannot be part
+//!   of a tag, and nodes differ in what they accept. Anything else that RFC 8259 forbids, including
+//!   a byte order mark, makes a body that may contain a tag unparsable. A body that cannot contain
+//!   a tag is not parsed at all.
 
 mod prefilter;
 mod rules;
@@ -110,8 +110,8 @@ impl Rewriter {
         &self.prepared.rules
     }
 
-    /// Decides what to do with a complete body. A body that cannot contain a tag is searched but not
-    /// parsed.
+    /// Decides what to do with a complete body. A body that cannot contain a tag is searched but
+    /// not parsed.
     #[must_use]
     pub fn inspect(&self, body: &[u8]) -> Inspection {
         let Prepared { rules, prefilter, .. } = &*self.prepared;
@@ -133,7 +133,8 @@ impl Rewriter {
         }
     }
 
-    /// Refuses a body that is nested too deep. It is walked once more without the limit, for its ids.
+    /// Refuses a body that is nested too deep. It is walked once more without the limit, for its
+    /// ids.
     fn refuse_depth(&self, body: &[u8]) -> Inspection {
         match self.walk(body, usize::MAX) {
             Ok(walk) => {
@@ -240,8 +241,8 @@ impl Tagged {
         self.tags.iter().map(|tag| tag.start..tag.end)
     }
 
-    /// The body with every eligible tag replaced by the number as a JSON-RPC quantity. `body` is the
-    /// inspected one.
+    /// The body with every eligible tag replaced by the number as a JSON-RPC quantity. `body` is
+    /// the inspected one.
     #[must_use]
     pub fn splice(&self, body: &[u8], number: u64) -> Vec<u8> {
         let value = token(number);
@@ -257,8 +258,8 @@ impl Tagged {
     }
 
     /// The response if the tags cannot be replaced: one error for each request that has an id, in
-    /// order, tagged or not, since the whole body is refused; an array if the body is a batch. Empty
-    /// if there are only notifications. `body` is the inspected one.
+    /// order, tagged or not, since the whole body is refused; an array if the body is a batch.
+    /// Empty if there are only notifications. `body` is the inspected one.
     #[must_use]
     pub fn refuse(&self, body: &[u8], refusal: &Refusal) -> Vec<u8> {
         self.ids.errors(body, refusal)
@@ -299,8 +300,8 @@ impl Denied {
         Inspection::Refused(Self { refusal, ids })
     }
 
-    /// The response: errors as in [`Tagged::refuse`], or one error with the id `null` if the body is
-    /// not JSON, as JSON-RPC 2.0 (section 5.1) requires. `body` is the inspected one.
+    /// The response: errors as in [`Tagged::refuse`], or one error with the id `null` if the body
+    /// is not JSON, as JSON-RPC 2.0 (section 5.1) requires. `body` is the inspected one.
     #[must_use]
     pub fn refuse(&self, body: &[u8]) -> Vec<u8> {
         match &self.ids {

@@ -51,8 +51,8 @@ impl std::str::FromStr for Scope {
     }
 }
 
-/// Default limit of a body that is held as a whole, in bytes. Below the 1 MiB that an Envoy listener
-/// buffers by default.
+/// Default limit of a body that is held as a whole, in bytes. Below the 1 MiB that an Envoy
+/// listener buffers by default.
 pub const DEFAULT_MAX_BODY_BYTES: usize = 1_000_000;
 
 /// Default of [`Rules::max_held_bytes`]. Well below the 1 MiB that an Envoy listener buffers by

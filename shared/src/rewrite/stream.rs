@@ -27,8 +27,8 @@ const PIECE: usize = 4096;
 /// The longest id, in bytes, that is kept for the response.
 const LONGEST_ID: usize = 256;
 
-/// The longest body, in bytes, whose offsets fit in 32 bits with room to spare. A longer body is only
-/// searched, and refused if it may contain a tag.
+/// The longest body, in bytes, whose offsets fit in 32 bits with room to spare. A longer body is
+/// only searched, and refused if it may contain a tag.
 const LONGEST_BODY: usize = 1 << 31;
 
 /// A body that is rewritten while it streams.
@@ -39,15 +39,15 @@ const LONGEST_BODY: usize = 1 << 31;
 /// # In a proxy that buffers the chunk
 ///
 /// Push the new bytes, [write](ChunkRewrite::write) the result, replace as many bytes at the front
-/// of the proxy's buffer as `write` returned with what it wrote (if both are empty, leave the buffer
-/// alone), and forward the buffer. Held bytes are kept in the stream, not in the buffer, so chunks
-/// of any size fit; they come out with a later chunk. At the end of a JSON body none are held, since
-/// bytes are only held inside an incomplete value. If [`finish`](Self::finish) returns bytes, append
-/// them to the last chunk; if nothing can be appended any more, because trailers have arrived,
-/// refuse the body as [`Refusal::Unparsable`].
+/// of the proxy's buffer as `write` returned with what it wrote (if both are empty, leave the
+/// buffer alone), and forward the buffer. Held bytes are kept in the stream, not in the buffer, so
+/// chunks of any size fit; they come out with a later chunk. At the end of a JSON body none are
+/// held, since bytes are only held inside an incomplete value. If [`finish`](Self::finish) returns
+/// bytes, append them to the last chunk; if nothing can be appended any more, because trailers have
+/// arrived, refuse the body as [`Refusal::Unparsable`].
 ///
-/// Prefer [`inspect`](super::Rewriter::inspect) for a body that is short enough to hold: its verdict
-/// is never late, and the response to a refused body has all ids.
+/// Prefer [`inspect`](super::Rewriter::inspect) for a body that is short enough to hold: its
+/// verdict is never late, and the response to a refused body has all ids.
 ///
 /// ```
 /// use finality_core::refusal::Refusal;
@@ -245,15 +245,15 @@ impl Stream {
         Ok(self.tail.get(self.tail.len() - self.held..).unwrap_or_default())
     }
 
-    /// Whether the [finished](Self::finish) body is one JSON value. True if it exceeds a limit, since
-    /// it is not scanned further.
+    /// Whether the [finished](Self::finish) body is one JSON value. True if it exceeds a limit,
+    /// since it is not scanned further.
     #[must_use]
     pub fn is_json(&self) -> bool {
         self.fault != Some(Refusal::Unparsable)
     }
 
-    /// The response to a refused body: one error object. Its id is that of the request if the body is
-    /// a single request that has shown an id of at most 256 bytes, and `null` otherwise.
+    /// The response to a refused body: one error object. Its id is that of the request if the body
+    /// is a single request that has shown an id of at most 256 bytes, and `null` otherwise.
     #[must_use]
     pub fn refuse(&self, refusal: &Refusal) -> Vec<u8> {
         match &self.id {

@@ -1,7 +1,7 @@
 //! Compares raw JSON strings with plain text, after unescaping and without allocating.
 
-/// The bytes of a JSON string after unescaping. A lone surrogate becomes U+FFFD, as in Go; bytes that
-/// are not UTF-8 are kept.
+/// The bytes of a JSON string after unescaping. A lone surrogate becomes U+FFFD, as in Go; bytes
+/// that are not UTF-8 are kept.
 #[derive(Debug)]
 pub(super) struct Unescaped<'a> {
     /// What remains between the quotes of a string that the scanner has accepted.

@@ -1,5 +1,5 @@
-//! A second, naive implementation of the rewriting rules on values that `serde_json` has parsed, and
-//! a writer that spells such values as JSON in unusual ways.
+//! A second, naive implementation of the rewriting rules on values that `serde_json` has parsed,
+//! and a writer that spells such values as JSON in unusual ways.
 
 use std::fmt::{self, Write as _};
 

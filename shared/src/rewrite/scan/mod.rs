@@ -1,4 +1,5 @@
-//! A strict, incremental JSON scanner without recursion. It accepts the bytes in chunks of any size.
+//! A strict, incremental JSON scanner without recursion. It accepts the bytes in chunks of any
+//! size.
 //!
 //! It keeps one state and one byte for each open container, whatever the input, and reports tokens
 //! by their offsets; keeping the bytes is up to the caller. The grammar is that of RFC 8259. Inside
@@ -194,8 +195,8 @@ impl Scanner {
     /// Scans the next chunk.
     ///
     /// # Errors
-    /// [`Fault`] at the first byte that is not valid JSON or exceeds the depth. Do not call it again
-    /// after that.
+    /// [`Fault`] at the first byte that is not valid JSON or exceeds the depth. Do not call it
+    /// again after that.
     pub(super) fn feed(&mut self, chunk: &[u8], tokens: &mut impl Tokens) -> Result<(), Fault> {
         let mut at = 0;
         while let Some(&byte) = chunk.get(at) {
@@ -412,7 +413,8 @@ const fn white_space(byte: u8) -> Result<(), Fault> {
     }
 }
 
-/// Words of a string that are checked one by one before a search that only pays off on long strings.
+/// Words of a string that are checked one by one before a search that only pays off on long
+/// strings.
 const SHORT: usize = 6;
 
 /// How many bytes at the start are plain characters of a string.
