@@ -157,7 +157,6 @@ unsafe fn take(data: *mut u8, size: usize) -> Vec<u8> {
 
 /// Level of a log line; the host may filter further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum Level {
     Debug = 1,
     Info = 2,

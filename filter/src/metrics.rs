@@ -14,7 +14,6 @@ use crate::host::{Metric, MetricKind};
 
 /// A counter. What one increment is, is said by the name of its variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "see NAMES")]
 pub enum Counter {
     Requests,
     BodiesRewritten,

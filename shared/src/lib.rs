@@ -14,6 +14,8 @@
 //! Wrong layer? The Envoy filter is `finality-filter`; verification and the store are in
 //! `finality-sidecar`.
 
+#![warn(missing_docs)]
+
 /// Compiles the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -2,7 +2,7 @@
 
 // Tests fail by panics, and the fake host is the other side of the ABI.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![allow(clippy::indexing_slicing, missing_docs, unreachable_pub)]
+#![allow(clippy::indexing_slicing, unreachable_pub)]
 
 mod configuration;
 mod envoy;

@@ -63,9 +63,6 @@ pub struct Traces(SdkTracerProvider);
 
 impl Traces {
     /// Traces as the environment asks for them, if it does; what is sent is sent on `runtime`.
-    ///
-    /// # Errors
-    /// [`TracesError`].
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
         runtime: Handle,

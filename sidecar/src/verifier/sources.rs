@@ -16,7 +16,6 @@ macro_rules! source {
         $(fn $method:ident($($argument:ident: $type:ty),*) -> $output:ty;)*
     }) => {
         $(#[$doc])*
-        #[allow(missing_docs, reason = "the methods are those of the client")]
         pub trait $name: Send + Sync + 'static {
             $(fn $method(&self, $($argument: $type),*) -> impl Future<Output = $output> + Send;)*
         }
