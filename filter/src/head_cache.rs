@@ -20,8 +20,9 @@ use crate::host::{self, HostError, Version};
 pub struct Head {
     /// The block number that tags become.
     pub number: u64,
-    /// Whether the node still has that block.
-    pub status: Status,
+    /// Whether the node still has that block. `None`: the sidecar reports a status that this
+    /// version does not know.
+    pub status: Option<Status>,
     /// The L2 chain.
     pub chain_id: u64,
     /// When the sidecar last answered, in milliseconds since 1970.
@@ -106,7 +107,11 @@ impl Head {
     /// # Errors
     /// The status, if it forbids it.
     pub fn usable_status(self) -> Result<u64, NoHead> {
-        if self.status.is_usable() { Ok(self.number) } else { Err(NoHead::Status(self.status)) }
+        match self.status {
+            Some(status) if status.is_usable() => Ok(self.number),
+            Some(status) => Err(NoHead::Status(status)),
+            None => Err(NoHead::UnknownStatus),
+        }
     }
 
     fn encode(self) -> [u8; 25] {
@@ -117,30 +122,25 @@ impl Head {
             .into_iter()
             .chain(self.chain_id.to_le_bytes())
             .chain(self.contact.to_le_bytes())
-            .chain([match self.status {
-                Status::Ok => 0,
-                Status::Diverged => 1,
-                Status::NodeBehind => 2,
-                Status::Pruned => 3,
-            }]);
+            .chain([self.status_byte()]);
         bytes.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
         bytes
+    }
+
+    /// The status by its place among all statuses. A later version may know more of them.
+    fn status_byte(self) -> u8 {
+        let place = Status::ALL.iter().position(|status| Some(*status) == self.status);
+        place.and_then(|place| u8::try_from(place).ok()).unwrap_or(u8::MAX)
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (number, rest) = bytes.split_first_chunk()?;
         let (chain_id, rest) = rest.split_first_chunk()?;
         let (contact, rest) = rest.split_first_chunk()?;
-        let status = match rest {
-            [0] => Status::Ok,
-            [1] => Status::Diverged,
-            [2] => Status::NodeBehind,
-            [3] => Status::Pruned,
-            _ => return None,
-        };
+        let [status] = rest else { return None };
         Some(Self {
             number: u64::from_le_bytes(*number),
-            status,
+            status: Status::ALL.get(usize::from(*status)).copied(),
             chain_id: u64::from_le_bytes(*chain_id),
             contact: u64::from_le_bytes(*contact),
         })
@@ -214,15 +214,6 @@ impl HeadCache {
         self.change(|before| Head::merge(before, report, now))
     }
 
-    /// Notes that the sidecar answered without a head of its own. What is known stays.
-    ///
-    /// # Errors
-    /// [`UpdateError::Host`].
-    pub fn touch(&self, now: u64) -> Result<(), UpdateError> {
-        let Some(head) = self.get() else { return Ok(()) };
-        self.change(|before| Ok(Head { contact: now, ..before.unwrap_or(head) })).map(drop)
-    }
-
     /// Changes the head by a rule, and tells the other workers that it does.
     fn change(
         &self,
@@ -254,19 +245,26 @@ mod tests {
     use super::*;
 
     fn report(number: u64, status: Status, chain_id: u64) -> ReportedHead {
-        ReportedHead { number, status, chain_id }
+        ReportedHead { number, status: Some(status), chain_id }
     }
 
-    const HEAD: Head = Head { number: 10, status: Status::Ok, chain_id: 1, contact: 1_000_000 };
+    const HEAD: Head =
+        Head { number: 10, status: Some(Status::Ok), chain_id: 1, contact: 1_000_000 };
 
     #[test]
     fn the_number_takes_the_maximum_and_the_rest_the_latest() {
         let first = Head::merge(None, &report(0, Status::Ok, 1), 5).unwrap();
-        assert_eq!(first, Head { number: 0, status: Status::Ok, chain_id: 1, contact: 5 });
-        let higher = Head::merge(Some(HEAD), &report(11, Status::Pruned, 1), 7).unwrap();
-        assert_eq!(higher, Head { number: 11, status: Status::Pruned, chain_id: 1, contact: 7 });
-        let lower = Head::merge(Some(HEAD), &report(9, Status::Diverged, 1), 7).unwrap();
-        assert_eq!(lower, Head { number: 10, status: Status::Diverged, chain_id: 1, contact: 7 });
+        assert_eq!(first, Head { number: 0, contact: 5, ..HEAD });
+        for (reported, number, status) in [
+            (11, 11, Some(Status::Pruned)),
+            (9, 10, Some(Status::Diverged)),
+            (12, 12, None),
+            (0, 10, None),
+        ] {
+            let report = ReportedHead { number: reported, status, chain_id: 1 };
+            let expected = Head { number, status, chain_id: 1, contact: 7 };
+            assert_eq!(Head::merge(Some(HEAD), &report, 7), Ok(expected));
+        }
     }
 
     #[test]
@@ -286,10 +284,11 @@ mod tests {
         assert_eq!(HEAD.usable(700_000, age), Ok(10), "a clock set back a little");
         assert_eq!(HEAD.usable(699_999, age), Err(NoHead::NoContact), "and too much");
         for (status, usable) in [
-            (Status::Ok, Ok(10)),
-            (Status::Pruned, Ok(10)),
-            (Status::Diverged, Err(NoHead::Status(Status::Diverged))),
-            (Status::NodeBehind, Err(NoHead::Status(Status::NodeBehind))),
+            (Some(Status::Ok), Ok(10)),
+            (Some(Status::Pruned), Ok(10)),
+            (Some(Status::Diverged), Err(NoHead::Status(Status::Diverged))),
+            (Some(Status::NodeBehind), Err(NoHead::Status(Status::NodeBehind))),
+            (None, Err(NoHead::UnknownStatus)),
         ] {
             assert_eq!(Head { status, ..HEAD }.usable(1_000_000, age), usable);
         }
@@ -297,13 +296,13 @@ mod tests {
 
     #[test]
     fn the_written_form_is_read_back() {
-        for status in [Status::Ok, Status::Diverged, Status::NodeBehind, Status::Pruned] {
+        for status in Status::ALL.into_iter().map(Some).chain([None]) {
             let head = Head { status, number: u64::MAX, ..HEAD };
             assert_eq!(Head::decode(&head.encode()), Some(head));
         }
         assert_eq!(Head::decode(UNKNOWN), None);
         assert_eq!(Head::decode(b""), None);
-        assert_eq!(Head::decode(&[4; 25]), None);
+        assert_eq!(Head::decode(&[200; 25]).unwrap().status, None, "of a later version");
         assert_eq!(Head::decode(&[0; 26]), None);
     }
 }

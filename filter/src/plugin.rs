@@ -62,7 +62,7 @@ impl Plugin {
 fn shared_key(what: &str, config: &Config) -> String {
     let Config { cache_key, sidecar_cluster, sidecar_authority, chain_id, .. } = config;
     format!(
-        "finality {what} 2 {cache_key:?} {sidecar_cluster:?} {sidecar_authority:?} {chain_id:?}"
+        "finality {what} 3 {cache_key:?} {sidecar_cluster:?} {sidecar_authority:?} {chain_id:?}"
     )
 }
 

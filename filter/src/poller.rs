@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use finality_core::head::HeadQuery;
+use finality_core::head::{HeadQuery, Status};
 
 use crate::{
     head_cache::{Head, Update},
@@ -88,12 +88,13 @@ impl Poller {
             return;
         }
         let head = self.plugin.head.get();
-        // Waiting for news is right only where the last news are fresh.
+        // Waiting for news is right only where the last news are fresh, and where the question can
+        // name the status whose change would be news.
         let fresh = |head: Head| now.abs_diff(head.contact) <= milliseconds(config.poll_timeout);
-        let wait = failures == 0 && head.is_some_and(fresh);
+        let wait = failures == 0 && head.is_some_and(|head| head.status.is_some() && fresh(head));
         let query = HeadQuery {
             after: head.map(|head| head.number),
-            status: head.map(|head| head.status),
+            status: head.and_then(|head| head.status),
             wait_seconds: if wait { config.long_poll.as_secs() } else { 0 },
         };
         match sidecar::ask(&self.plugin, &query, config.poll_timeout) {
@@ -148,10 +149,12 @@ impl Poller {
                         &format!("the head is {} on chain {}", after.number, after.chain_id),
                     ),
                     Some(before) if before.status != after.status => host::log(
-                        if after.status.is_usable() { Level::Info } else { Level::Warn },
+                        if after.usable_status().is_ok() { Level::Info } else { Level::Warn },
                         &format!(
                             "the head's status changes from {} to {} at {}",
-                            before.status, after.status, after.number
+                            name(before.status),
+                            name(after.status),
+                            after.number
                         ),
                     ),
                     Some(_) => {}
@@ -184,6 +187,10 @@ impl Poller {
             );
         }
     }
+}
+
+fn name(status: Option<Status>) -> &'static str {
+    status.map_or("one that this filter does not know", Status::as_str)
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -153,10 +153,7 @@ fn take_over(plugin: &Plugin, now: u64) -> Result<Answer, AskError> {
             let update = plugin.head.update(&report, now)?;
             Ok(Answer::Head { reported: report.number, update })
         }
-        ("503", true) => {
-            plugin.head.touch(now)?;
-            Ok(Answer::NoHead)
-        }
+        ("503", true) => Ok(Answer::NoHead),
         (_, true) => Err(AskError::HttpStatus { status }),
         ("200", false) => {
             Err(AskError::NoMarker { cluster: plugin.config.sidecar_cluster.clone() })

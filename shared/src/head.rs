@@ -151,15 +151,17 @@ pub struct HeadReport {
 /// use finality_core::head::{ReportedHead, Status};
 ///
 /// let report = serde_json::json!({"number": 12345, "hex": "0x3039", "status": "ok", "chain_id": 22266222});
-/// assert_eq!(ReportedHead::read(&report)?, ReportedHead { number: 12345, status: Status::Ok, chain_id: 22266222 });
+/// let head = ReportedHead { number: 12345, status: Some(Status::Ok), chain_id: 22266222 };
+/// assert_eq!(ReportedHead::read(&report)?, head);
 /// # Ok::<(), finality_core::head::HeadReportError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReportedHead {
     /// The block number that tags become.
     pub number: u64,
-    /// Whether the node still has that block.
-    pub status: Status,
+    /// Whether the node still has that block. `None` when a later sidecar reports a status that
+    /// this version does not know: the head must not be used then.
+    pub status: Option<Status>,
     /// The L2 chain id.
     pub chain_id: u64,
 }
@@ -213,11 +215,7 @@ impl ReportedHead {
             return Err(HeadReportError::HexDiffers { number, hex: hex.to_owned() });
         }
         let status = Status::ALL.into_iter().find(|known| known.as_str() == status);
-        Ok(Self {
-            number,
-            status: status.ok_or(HeadReportError::Member("status"))?,
-            chain_id: whole("chain_id")?,
-        })
+        Ok(Self { number, status, chain_id: whole("chain_id")? })
     }
 }
 
@@ -347,7 +345,7 @@ mod tests {
         let written = serde_json::to_string(&report).unwrap();
         assert_eq!(HeadReport::parse(written.as_bytes()).unwrap(), report);
         assert!(written.contains(r#""source":"espresso","mode":"espresso","status":"ok""#));
-        let read = ReportedHead { number: 12345, status: Status::Ok, chain_id: 22_266_222 };
+        let read = ReportedHead { number: 12345, status: Some(Status::Ok), chain_id: 22_266_222 };
         for body in [REPORT, &written] {
             assert_eq!(self::read(body).unwrap(), read);
         }
@@ -358,8 +356,20 @@ mod tests {
         for status in Status::ALL {
             let spelled = format!("\"status\": {}", serde_json::to_string(&status).unwrap());
             let body = REPORT.replace(r#""status": "ok""#, &spelled);
-            assert_eq!(read(&body).unwrap().status, status);
+            assert_eq!(read(&body).unwrap().status, Some(status));
         }
+    }
+
+    #[test]
+    fn an_unknown_status_is_none_and_unknown_words_elsewhere_change_nothing() {
+        for word in ["fine", "OK", "ok ", "", "a_status_of_a_later_version"] {
+            let body = REPORT.replace(r#""status": "ok""#, &format!(r#""status": "{word}""#));
+            let expected = ReportedHead { status: None, ..read(REPORT).unwrap() };
+            assert_eq!(read(&body).unwrap(), expected, "{word}");
+        }
+        let body = REPORT.replace(r#": "espresso""#, r#": "a_word_of_a_later_version""#);
+        assert_ne!(body, REPORT);
+        assert_eq!(read(&body).unwrap(), read(REPORT).unwrap());
     }
 
     #[test]
@@ -379,7 +389,7 @@ mod tests {
         for (member, wrong) in [
             (r#""number": 12345"#, r#""number": 1.5"#),
             (r#""hex": "0x3039""#, r#""hex": 12345"#),
-            (r#""status": "ok""#, r#""status": "fine""#),
+            (r#""status": "ok""#, r#""status": 1"#),
             (r#""chain_id": 22266222"#, r#""chain_id": null"#),
         ] {
             let name = member.split('"').nth(1).unwrap();

@@ -58,6 +58,8 @@ pub enum NoHead {
     Unknown,
     /// The head's status makes it unusable.
     Status(Status),
+    /// The sidecar reports a status that this version does not know.
+    UnknownStatus,
     /// The sidecar has not responded for longer than `max_contact_age`.
     NoContact,
     /// With `freshness: strict`, the sidecar did not confirm the head for this request.
@@ -97,7 +99,7 @@ impl Refusal {
     }
 
     /// Every value of [`Refusal::reason`].
-    pub const REASONS: [&str; 13] = [
+    pub const REASONS: [&str; 14] = [
         "unparsable",
         "body_too_large",
         "batch_too_long",
@@ -110,6 +112,7 @@ impl Refusal {
         "unconfirmed",
         "diverged",
         "node_behind",
+        "unknown_status",
         "host_failure",
     ];
 
@@ -130,6 +133,7 @@ impl Refusal {
             Self::NoHead(NoHead::NoContact) => "no_contact",
             Self::NoHead(NoHead::Unconfirmed) => "unconfirmed",
             Self::NoHead(NoHead::Status(status)) => status.as_str(),
+            Self::NoHead(NoHead::UnknownStatus) => "unknown_status",
         }
     }
 
@@ -180,6 +184,10 @@ impl Refusal {
             Self::NoHead(NoHead::Status(_)) => {
                 "the node has not reached the finality head: retry later".into()
             }
+            Self::NoHead(NoHead::UnknownStatus) => {
+                "the finality sidecar reports a status that this filter does not know: update the filter"
+                    .into()
+            }
         }
     }
 }
@@ -203,6 +211,7 @@ mod tests {
             (Refusal::NoHead(NoHead::Unconfirmed), -32055, 503, "unconfirmed"),
             (Refusal::NoHead(NoHead::Status(Status::Diverged)), -32055, 503, "diverged"),
             (Refusal::NoHead(NoHead::Status(Status::NodeBehind)), -32055, 503, "node_behind"),
+            (Refusal::NoHead(NoHead::UnknownStatus), -32055, 503, "unknown_status"),
             (Refusal::HostFailure, -32603, 500, "host_failure"),
         ];
         assert_eq!(expected.each_ref().map(|(.., reason)| *reason), Refusal::REASONS);

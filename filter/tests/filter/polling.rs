@@ -228,7 +228,7 @@ fn answers_that_cannot_be_meant_are_counted_and_change_nothing() {
         (ok(""), "answers_refused_malformed_total"),
         (ok("null"), "answers_refused_malformed_total"),
         (ok(&"[".repeat(100_000)), "answers_refused_malformed_total"),
-        (ok(&report(101).body.replace("ok", "fine")), "answers_refused_malformed_total"),
+        (ok(&report(101).body.replace(r#""ok""#, "null")), "answers_refused_malformed_total"),
         (contradiction, "answers_refused_malformed_total"),
         (report_of(101, "ok", 1), "answers_refused_chain_id_total"),
         (Answer { marker: false, ..report(101) }, "answers_refused_no_marker_total"),
@@ -302,14 +302,63 @@ fn a_head_is_used_for_as_long_as_the_sidecar_was_heard_lately() {
     pass(1);
     assert_eq!(resolve(), "no_contact");
     assert_eq!(metric("refused_no_contact_total"), 1);
-    // A sidecar that answers without a head of its own is there all the same.
     tick(ROOT);
-    answer(ROOT, &no_head());
+    answer(ROOT, &report(100));
     assert_eq!(resolve(), "100");
 
     assert!(configure(2, &CONFIG.replace('}', r#","max_contact_age":"0s"}"#)));
     pass(1_000_000_000);
     assert_eq!((resolve_on(2), resolve()), ("100".to_owned(), "no_contact".to_owned()));
+}
+
+#[test]
+fn a_sidecar_without_a_head_keeps_no_old_head_alive() {
+    start_with_head(CONFIG, 100);
+    answer(ROOT, &no_head());
+    for _ in 0..300 {
+        assert_eq!(resolve(), "100");
+        next_tick(ROOT);
+        answer(ROOT, &no_head());
+    }
+    pass(1);
+    assert_eq!(resolve(), "no_contact");
+    assert_eq!(metric("head_contact_timestamp_seconds"), 1_800_000_000);
+    next_tick(ROOT);
+    answer(ROOT, &report(100));
+    assert_eq!(resolve(), "100");
+}
+
+#[test]
+fn an_unknown_status_refuses_tags_on_all_workers_until_a_known_one_comes() {
+    start_with_head(CONFIG, 100);
+    assert!(configure(2, CONFIG));
+    answer(ROOT, &report_of(101, "a_word_of_a_later_version", 22_266_222));
+    assert_eq!((resolve(), resolve_on(2)), ("unknown_status".into(), "unknown_status".into()));
+    assert_eq!(metric("refused_unknown_status_total"), 2);
+    assert_eq!((metric("head_number"), metric("polls_failed_total")), (101, 0));
+    // It cannot name that status in a question that waits for a change, so it asks at each tick.
+    answer(ROOT, &report_of(101, "a_word_of_a_later_version", 22_266_222));
+    for _ in 0..3 {
+        let before = polls();
+        next_tick(ROOT);
+        assert_eq!(polls(), before + 1);
+        assert_eq!(last_poll().header(":path"), "/v1/head?after=101");
+        answer(ROOT, &report_of(101, "a_word_of_a_later_version", 22_266_222));
+        assert_eq!(polls(), before + 1, "no busy loop");
+    }
+    assert_eq!(lines(WARN).len(), 1, "{:?}", lines(WARN));
+    next_tick(ROOT);
+    answer(ROOT, &report(101));
+    assert_eq!((resolve(), resolve_on(2)), ("101".into(), "101".into()));
+}
+
+#[test]
+fn unknown_words_in_source_and_mode_change_nothing() {
+    start_with_head(CONFIG, 100);
+    let mut later = report(101);
+    later.body = later.body.replace(r#":"espresso""#, r#":"a word of a later version""#);
+    answer(ROOT, &later);
+    assert_eq!(resolve(), "101");
 }
 
 #[test]
