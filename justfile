@@ -60,6 +60,10 @@ tools:
 fuzz *arguments:
     cargo xtask fuzz {{ arguments }}
 
+# Mutate the files that hold rules: all, or those with a name like `store`
+mutants *files:
+    cargo xtask mutants {{ files }}
+
 # Run the benchmarks of the core, or those of the `filter` in Envoy, of the `propagation` of heads or of the `verifier`
 bench *arguments:
     cargo xtask bench {{ arguments }}

@@ -11,6 +11,7 @@ mod gate;
 mod lint;
 mod manifests;
 mod module;
+mod mutants;
 mod package;
 mod page;
 mod process;
@@ -100,6 +101,11 @@ enum Task {
         /// Names of targets; default: all
         targets: Vec<String>,
     },
+    /// Mutate the files that hold rules, and fail on mutants that no test notices
+    Mutants {
+        /// Substrings of file names, such as `store`; default: all files that hold rules
+        files: Vec<String>,
+    },
     /// Run benchmarks: `filter` compares Envoy with and without the filter, `propagation` measures
     /// how fast a new head reaches requests, `verifier` runs the verifier against canned services;
     /// anything else is passed to the benchmarks of finality-core
@@ -153,6 +159,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         Task::Package { write } => package::check(&workspace, forced, *write),
         Task::Docs => lint::write_tables(&workspace),
         Task::Fuzz { seconds, targets } => fuzz::run(&workspace, &cache, *seconds, targets),
+        Task::Mutants { files } => mutants::run(&workspace, &cache, files),
         Task::Bench { arguments } => bench::run(&workspace, &cache, forced, arguments),
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Crate {
 pub(crate) const CARGO_DENY: Crate = Crate { name: "cargo-deny", version: Version(0, 20, 2) };
 /// Drives libFuzzer.
 pub(crate) const CARGO_FUZZ: Crate = Crate { name: "cargo-fuzz", version: Version(0, 13, 2) };
+/// Mutates code where a test must notice.
+pub(crate) const CARGO_MUTANTS: Crate = Crate { name: "cargo-mutants", version: Version(27, 1, 0) };
 
 impl Crate {
     /// The program in `PATH` or in the cache.
