@@ -46,7 +46,7 @@ fn refused() -> [(Value, &'static str); 8] {
         ),
         (
             json!({"placement": "beside-node", "existingSecret": "urls"}),
-            "besideNode.podLabels: give the labels of the node's pods",
+            "besideNode.podLabels: set the labels of the node's pods",
         ),
     ]
 }

@@ -25,11 +25,11 @@ app.kubernetes.io/part-of: espresso-finality
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
-{{/* Labels of the pods in which the sidecar runs. */}}
+{{/* Labels of the pods that run the sidecar. */}}
 {{- define "espresso-finality.podSelector" -}}
 {{- if eq .Values.placement "beside-node" -}}
 {{- if not .Values.besideNode.podLabels }}
-{{- fail "besideNode.podLabels: give the labels of the node's pods" }}
+{{- fail "besideNode.podLabels: set the labels of the node's pods" }}
 {{- end }}
 {{- toYaml .Values.besideNode.podLabels }}
 {{- else -}}
@@ -55,25 +55,25 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- default (printf "%s.%s.svc.cluster.local" (include "espresso-finality.fullname" .) .Release.Namespace) .Values.filter.sidecarHost }}
 {{- end }}
 
-{{/* Settings as the sidecar's environment variables. Numbers of a values file are floating, and large ones would become 1e+06. */}}
+{{/* Settings as the sidecar's environment variables. Numbers in a values file are floats, and large ones would become 1e+06. */}}
 {{- define "espresso-finality.environment" -}}
 {{- range $name, $value := . }}
   FINALITY_{{ upper $name }}: {{ kindIs "float64" $value | ternary (int64 $value) $value | toString | quote }}
 {{- end }}
 {{- end }}
 
-{{/* Refuses a release whose sidecar could not start. */}}
+{{/* Rejects a release whose sidecar could not start. */}}
 {{- define "espresso-finality.requireSettings" -}}
 {{- if not .Values.existingSecret }}
 {{- range list "node_execution_rpc" "node_consensus_rpc" "l1_rpc" "query_service_url" }}
 {{- if not (or (get $.Values.settings .) (get $.Values.secretSettings .)) }}
-{{- fail (printf "%s is not set: give it in settings, in secretSettings or in existingSecret" .) }}
+{{- fail (printf "%s is not set: set it in settings, secretSettings or existingSecret" .) }}
 {{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
 
-{{/* The sidecar's container, but for its volumes. */}}
+{{/* The sidecar's container, without its volumes. */}}
 {{- define "espresso-finality.container" -}}
 name: sidecar
 image: {{ include "espresso-finality.image" . }}
