@@ -55,8 +55,8 @@ fn one() -> usize {
 /// The number of mutants of each file and description.
 type Mutants = BTreeMap<(String, String), usize>;
 
-/// Mutates the listed files whose paths contain one of `wanted`, or all if it is empty, and compares
-/// the survivors with the list.
+/// Mutates the listed files whose paths contain one of `wanted`, or all if it is empty, and
+/// compares the survivors with the list.
 ///
 /// # Errors
 /// The survivors differ from the list, or cargo-mutants cannot run.
