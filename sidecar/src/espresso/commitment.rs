@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256, Keccak256, U256};
 use serde::Deserialize;
 
-use super::{L1Finalized, TaggedBase64};
+use super::TaggedBase64;
 
 /// Ends every name, so that no name is the beginning of another.
 const NAME_END: [u8; 2] = [0xC0, 0x7F];
@@ -13,6 +13,17 @@ const NAME_END: [u8; 2] = [0xC0, 0x7F];
 pub fn transaction(namespace: u32, payload: &[u8]) -> TaggedBase64 {
     let parts = Parts::of("Transaction").number("namespace", u64::from(namespace)).bytes(payload);
     TaggedBase64 { tag: "TX".into(), value: parts.hash().to_vec() }
+}
+
+/// An L1 block in a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct L1Finalized {
+    /// Block number.
+    pub number: u64,
+    /// Block hash.
+    pub hash: B256,
+    /// Block time, seconds since the epoch.
+    pub timestamp: U256,
 }
 
 /// Everything that a header's commitment covers, of the versions that are known here.

@@ -1,12 +1,14 @@
 //! HotShot headers, as far as an operator wants to see them: how old HotShot's newest block is, and
 //! which L1 block HotShot knows to be final.
 
-use alloy_primitives::{B256, U256};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 
-use super::{NamespaceTable, TaggedBase64, commitment::HeaderParts};
+use super::{
+    NamespaceTable, TaggedBase64,
+    commitment::{HeaderParts, L1Finalized},
+};
 
 /// The part of a header that every version has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,17 +26,6 @@ pub struct HotShotHeader {
     /// The block's own commitment, recomputed from the header; none for versions before 0.3 and
     /// after 0.6.
     pub commitment: Option<TaggedBase64>,
-}
-
-/// An L1 block in a header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct L1Finalized {
-    /// Block number.
-    pub number: u64,
-    /// Block hash.
-    pub hash: B256,
-    /// Block time, seconds since the epoch.
-    pub timestamp: U256,
 }
 
 /// Version 0.1 has its fields at the top, later ones beside their version.

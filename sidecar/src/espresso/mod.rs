@@ -14,7 +14,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::upstream::{MAX_ANSWER_BYTES, Upstream, UpstreamError};
 
-pub use header::{HotShotHeader, L1Finalized};
+pub use commitment::L1Finalized;
+pub use header::HotShotHeader;
 pub use majority::QueryServices;
 pub use namespace::{NamespaceBlock, NamespaceTable};
 pub use tagged_base64::{TaggedBase64, TaggedBase64Error};
