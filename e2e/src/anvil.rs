@@ -11,7 +11,7 @@ use crate::{
     wait::{PATIENCE, until},
 };
 
-/// A running Anvil that mines only when told.
+/// A running Anvil that mines only on request.
 #[derive(Debug)]
 pub struct Anvil {
     /// Kept so that it lives as long as this.
@@ -54,7 +54,7 @@ impl Anvil {
         Self { _process: process, rpc }
     }
 
-    /// Its RPC, without anything in front.
+    /// Its RPC, without a proxy in front.
     #[must_use]
     pub fn rpc(&self) -> &Client {
         &self.rpc

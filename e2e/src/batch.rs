@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::client::{hash, quantity};
 
-/// The private keys of Anvil's first two development accounts, which everybody knows.
+/// The well-known private keys of Anvil's first two development accounts.
 const DEVELOPMENT_KEYS: [&str; 3] = [
     "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80",
     "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d",
@@ -18,7 +18,7 @@ const DEVELOPMENT_KEYS: [&str; 3] = [
 ];
 
 const DEPOSIT: u8 = 0x7e;
-/// Where the L1 origin stands in the info deposit's calldata, in every format.
+/// The offset of the L1 origin in the info deposit's calldata, in every format.
 const ORIGIN_NUMBER: std::ops::Range<usize> = 28..36;
 const ORIGIN_HASH: std::ops::Range<usize> = 100..132;
 
@@ -47,7 +47,7 @@ pub struct SingularBatch {
     pub transactions: Vec<Bytes>,
 }
 
-/// All that the batcher says of one L2 block.
+/// Everything that the batcher posts about one L2 block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// The block's header.
@@ -136,22 +136,22 @@ fn list(fields: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Somebody who signs payloads.
+/// A signer of payloads.
 #[derive(Debug, Clone, Copy)]
 pub struct Signer {
     key: SecretKey,
 }
 
 impl Signer {
-    /// The authorised batcher.
+    /// The authorized batcher.
     #[must_use]
     pub fn batcher() -> Self {
         Self::development(0)
     }
 
-    /// Somebody without authority.
+    /// An unauthorized signer.
     #[must_use]
-    pub fn stranger() -> Self {
+    pub fn unauthorized() -> Self {
         Self::development(1)
     }
 
@@ -183,7 +183,7 @@ impl Signer {
     }
 }
 
-/// The same payload with the other signature that anybody can make of a signature: `n - s`.
+/// The same payload with the twin of its signature (`n - s`), which anybody can compute.
 ///
 /// # Panics
 /// When the payload is shorter than a signature.
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn twin_has_the_same_signer() {
         let body = b"any body";
-        let payload = Signer::stranger().sign(body);
+        let payload = Signer::unauthorized().sign(body);
         let twin = high_s_twin(&payload);
         assert_ne!(payload, twin);
         for payload in [payload, twin] {
@@ -248,7 +248,7 @@ mod tests {
             let public = signature.recover(Message::from_digest(keccak256(body).0)).unwrap();
             let address =
                 Address::from_slice(&keccak256(&public.serialize_uncompressed()[1..])[12..]);
-            assert_eq!(address, Signer::stranger().address());
+            assert_eq!(address, Signer::unauthorized().address());
         }
     }
 }

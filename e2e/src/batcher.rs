@@ -18,12 +18,12 @@ pub fn namespace() -> u32 {
 #[derive(Debug)]
 pub struct Batcher {
     hotshot: Arc<Hotshot>,
-    /// Its keys, each with the L1 block since which it is the authorised one.
+    /// Its keys, each with the first L1 block at which it is authorized.
     keys: Mutex<Vec<(u64, Signer)>>,
 }
 
 impl Batcher {
-    /// A batcher with the authorised key.
+    /// A batcher with the authorized key.
     #[must_use]
     pub fn new(hotshot: Arc<Hotshot>) -> Self {
         Self { hotshot, keys: Mutex::new(vec![(0, Signer::batcher())]) }
@@ -34,11 +34,11 @@ impl Batcher {
         self.keys.lock().unwrap().push((from, signer));
     }
 
-    /// The payload of a batch under the key that is authorised at its L1 origin.
+    /// The payload of a batch, signed by the key that is authorized at its L1 origin.
     fn sign(&self, batch: &Batch, shape: Shape) -> Vec<u8> {
         let keys = self.keys.lock().unwrap();
         let in_force = keys.iter().rfind(|(from, _)| *from <= batch.content.epoch_number);
-        let (_, signer) = in_force.expect("the first key is authorised from the start");
+        let (_, signer) = in_force.expect("the first key is authorized from the start");
         signer.sign(&batch.body(shape))
     }
 
@@ -51,7 +51,7 @@ impl Batcher {
         }
     }
 
-    /// Posts a batch, whatever it says, under the authorised signature; returns the payload.
+    /// Posts a batch with any content under the authorized signature; returns the payload.
     pub fn post_batch(&self, batch: &Batch, shape: Shape) -> Vec<u8> {
         let payload = self.sign(batch, shape);
         let confirms = Some((batch.header.number, batch.header.hash_slow()));
@@ -60,12 +60,12 @@ impl Batcher {
         payload
     }
 
-    /// Posts a batch under the signature of somebody without authority.
-    pub fn post_as_stranger(&self, batch: &Batch) {
-        self.post_as(&Signer::stranger(), batch);
+    /// Posts a batch under an unauthorized signature.
+    pub fn post_unauthorized(&self, batch: &Batch) {
+        self.post_as(&Signer::unauthorized(), batch);
     }
 
-    /// Posts a batch under a signature that has no authority over it.
+    /// Posts a batch under a signature that is not authorized for it.
     pub fn post_as(&self, signer: &Signer, batch: &Batch) {
         self.post_bytes(signer.sign(&batch.body(Shape::FourFields)));
     }

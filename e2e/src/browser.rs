@@ -13,7 +13,7 @@ use crate::{
     wait::{PATIENCE, until},
 };
 
-/// Nothing but the page under test is loaded, and nothing outside of this machine is reached.
+/// Loads only the page under test, and reaches nothing outside this machine.
 const FLAGS: [&str; 14] = [
     "--headless",
     // The sandbox does not start for root, and the only pages are our own.
@@ -56,7 +56,7 @@ pub struct Browser {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     session: Option<String>,
     last_id: u64,
-    /// What the browser told without being asked.
+    /// Events that the browser sent.
     events: Vec<Value>,
     _process: Process,
 }
@@ -181,7 +181,7 @@ impl Browser {
         }
     }
 
-    /// Replaces what stands in a text field, as a paste does.
+    /// Replaces the contents of a text field, as a paste does.
     pub async fn paste(&mut self, id: &str, text: &str) {
         self.value(&format!("document.getElementById('{id}').focus()")).await;
         self.value(&format!("document.getElementById('{id}').select()")).await;
@@ -252,7 +252,7 @@ impl Browser {
     }
 }
 
-/// Where pictures of the page go, if anybody wants them.
+/// Where pictures of the page go, if they are wanted.
 #[must_use]
 pub fn pictures() -> Option<PathBuf> {
     std::env::var_os("FINALITY_E2E_PICTURES").map(PathBuf::from)

@@ -1,4 +1,4 @@
-//! Stand-ins for Espresso's contracts on L1, by hand: no Solidity compiler is needed.
+//! Minimal versions of Espresso's contracts on L1, written by hand: no Solidity compiler is needed.
 
 /// Three words that anybody may set: calldata of exactly 96 bytes sets them, any other call returns
 /// them. So `finalizedState()` answers (view number, HotShot height, root).

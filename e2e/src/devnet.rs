@@ -27,7 +27,7 @@ use crate::{
     wait::{PATIENCE, until},
 };
 
-/// L1 blocks before L2 begins: enough for finality to move.
+/// L1 blocks before L2 starts: enough for finality to advance.
 const L1_BEFORE: u64 = 8;
 /// L2 blocks before the sidecar starts, and how many of them the node calls finalized.
 const L2_BEFORE: u64 = 6;
@@ -64,7 +64,7 @@ pub struct Devnet {
     pub hotshot: Arc<Hotshot>,
     /// L1.
     pub l1: Arc<L1>,
-    /// The tag that stands first in the filter's configuration.
+    /// The first tag in the filter's configuration.
     pub tag: String,
     _folder: TempDir,
 }
@@ -110,7 +110,7 @@ impl Builder {
         self
     }
 
-    /// Lets the chain begin now, for a devnet that runs by the clock.
+    /// Starts the chain now, for a devnet that runs by the clock.
     #[must_use]
     pub fn genesis_now(mut self) -> Self {
         self.age = L1_BEFORE;
@@ -195,7 +195,7 @@ impl Devnet {
         Builder::default()
     }
 
-    /// Begins to watch the promises.
+    /// Starts watching the invariants.
     #[must_use]
     pub fn watch(&self) -> Watch {
         let truth = DevnetTruth {
@@ -239,7 +239,7 @@ impl Devnet {
         from
     }
 
-    /// L1 blocks; each tells the light client how far HotShot is.
+    /// Mines L1 blocks; each updates the light client to HotShot's height.
     pub async fn mine_l1(&self, count: u64) {
         for _ in 0..count {
             let height = self.hotshot.height();

@@ -25,8 +25,7 @@ pub const METHOD: &str = "x-echo-method";
 /// Response header: the trailers of the request, as text; absent without any.
 pub const TRAILERS: &str = "x-echo-trailers";
 
-/// Request header: a header that the answer shall bear, as `name: value`; as often as there are
-/// some.
+/// Request header: a header for the answer, as `name: value`; may be repeated.
 pub const ANSWER: &str = "x-echo-answer";
 
 /// A request as it reached the node, complete or not.

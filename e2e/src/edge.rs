@@ -1,5 +1,5 @@
-//! The real Envoy with the filter, between a node that tells what it got and a sidecar that says
-//! what a test wants.
+//! The real Envoy with the filter, between a node that records what it gets and a sidecar that
+//! answers what a test wants.
 
 use std::path::{Path, PathBuf};
 
@@ -48,7 +48,7 @@ impl Builder {
         self
     }
 
-    /// What the sidecar says at first.
+    /// The sidecar's first answer.
     #[must_use]
     pub fn says(mut self, says: Says) -> Self {
         self.says = says;
@@ -183,7 +183,7 @@ impl Edge {
     /// What a tag becomes: the number, or the reason of the refusal.
     ///
     /// # Panics
-    /// When the node got something else than the answer says.
+    /// When the node got something else than the answer shows.
     pub async fn resolve(&self) -> Result<u64, String> {
         resolve(&self.client()).await
     }

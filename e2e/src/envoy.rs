@@ -1,5 +1,5 @@
-//! The real Envoy with the shipped configuration, of which only addresses, ports and the module's
-//! path are replaced.
+//! The real Envoy with the shipped configuration; only addresses, ports and the module's path are
+//! replaced.
 
 use std::{
     path::{Path, PathBuf},
@@ -23,7 +23,7 @@ pub enum Framing {
     Chunked,
 }
 
-/// What Envoy is told.
+/// Envoy's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The program.
@@ -40,7 +40,7 @@ pub struct Settings {
     pub node_port: u16,
     /// Port of the sidecar.
     pub sidecar_port: u16,
-    /// Texts of the shipped configuration, and what stands there instead. A port that must not be
+    /// Texts of the shipped configuration, and their replacements. A port that must not be
     /// replaced any more is written `@12345`.
     pub edits: Vec<(String, String)>,
     /// More arguments for the program.

@@ -1,4 +1,4 @@
-//! A sidecar that says what a test wants, right or wrong.
+//! A sidecar that answers whatever a test wants, right or wrong.
 
 use std::{
     collections::HashMap,
@@ -24,10 +24,10 @@ use tokio::sync::watch;
 
 use crate::ports::Server;
 
-/// The chain that it reports unless told otherwise.
+/// The chain that it reports by default.
 pub const CHAIN_ID: u64 = 22_266_222;
 
-/// What it says when it is asked for the head.
+/// What it answers to a request for the head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Says {
     /// A head report; polls wait until there is news.
@@ -43,7 +43,7 @@ pub enum Says {
     NoHead,
     /// HTTP 200 with this body.
     Text(String),
-    /// Nothing, until it shall say something else.
+    /// No answer, until this changes.
     Nothing,
 }
 
@@ -112,7 +112,7 @@ impl FakeSidecar {
         self.server.port()
     }
 
-    /// What it says from now on; polls that wait get it at once.
+    /// Sets the answer from now on; open polls get it at once.
     pub fn say(&self, says: Says) {
         self.says.send_replace(says);
     }
@@ -139,7 +139,7 @@ async fn head(
     let seconds = query.get("wait").and_then(|wait| wait.strip_suffix('s')?.parse().ok());
     let wait = Duration::from_secs(seconds.unwrap_or(0));
     let is_news = |says: &Says| *says != Says::Nothing && says.is_news(&query);
-    // After the wait, what it has to say is said, news or not.
+    // After the wait it answers in any case, changed or not.
     let in_time = tokio::time::timeout(wait, context.says.wait_for(is_news)).await.is_ok();
     let says = context.says.wait_for(|says| in_time || *says != Says::Nothing).await;
     let Ok(says) = says.map(|says| says.clone()) else {

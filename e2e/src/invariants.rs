@@ -89,7 +89,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch `tag` through Envoy, and the sidecar's own report.
+    /// Starts watching `tag` through Envoy, and the sidecar's own report.
     #[must_use]
     pub fn start(envoy: Client, tag: &str, sidecar: Arc<Sidecar>, truth: impl Truth) -> Self {
         let shared = Arc::new(Shared::new(truth));
@@ -97,7 +97,7 @@ impl Watch {
         Self { shared, task }
     }
 
-    /// Says that from now on the node's block at the head may be another one, until the sidecar has
+    /// Declares that from now on the node's block at the head may differ, until the sidecar has
     /// noticed: the scenario makes it so.
     pub fn node_may_differ(&self, may: bool) {
         self.shared.node_may_differ.store(may, Ordering::SeqCst);
@@ -132,7 +132,7 @@ impl Watch {
 async fn watch(shared: Arc<Shared>, envoy: Client, tag: String, sidecar: Arc<Sidecar>) {
     let mut reported = None;
     let mut last = false;
-    // One more look after it is told to stop, so that it has seen what the scenario ended with.
+    // One more look after the stop signal, so that it has seen the end of the scenario.
     while !last {
         last = shared.stop.load(Ordering::SeqCst);
         let may_differ = shared.node_may_differ.load(Ordering::SeqCst);
@@ -171,7 +171,7 @@ impl Shared {
             Err(CallError::Rpc { status: 503, error }) if error["code"] == -32055 => {
                 seen.refused += 1;
                 if let Some(head) = answer.head() {
-                    seen.violations.push(format!("a refusal bears the head {head}: {error}"));
+                    seen.violations.push(format!("a refusal carries the head {head}: {error}"));
                 }
             }
             Err(CallError::NotJsonRpc { .. } | CallError::Transport(_)) => seen.unanswered += 1,
@@ -232,7 +232,7 @@ impl Shared {
                 .is_some_and(|hash| self.truth.verified(report.number).contains(&hash)),
         };
         if !lawful {
-            seen.violations.push(format!("the sidecar reports what nobody confirmed: {report:?}"));
+            seen.violations.push(format!("the sidecar reports an unconfirmed block: {report:?}"));
         }
     }
 }
@@ -307,7 +307,7 @@ mod tests {
             ("no block at the head", vec![answer(200, Some("3"), &null)]),
             ("unexpected answer", vec![answer(200, Some("3"), &error)]),
             ("unexpected answer", vec![answer(200, None, &refusal)]),
-            ("bears the head", vec![answer(503, Some("3"), &refusal)]),
+            ("carries the head", vec![answer(503, Some("3"), &refusal)]),
         ] {
             let found = violations(answers);
             assert!(found.iter().any(|text| text.contains(what)), "{what}: {found:?}");

@@ -1,4 +1,4 @@
-//! L1: Anvil with finality, reorgs, and stand-ins for Espresso's contracts.
+//! L1: Anvil with finality, reorgs, and minimal versions of Espresso's contracts.
 
 use std::path::Path;
 
@@ -60,7 +60,7 @@ impl L1 {
     /// Starts L1; block 1 deploys the contracts and makes `batcher` the first batcher.
     ///
     /// # Panics
-    /// When Anvil does not do as told.
+    /// When Anvil fails.
     pub async fn start(genesis_time: u64, batcher: Address, folder: &Path) -> Self {
         let slots = SLOTS_IN_AN_EPOCH.to_string();
         let more = ["--slots-in-an-epoch", &slots];
@@ -121,7 +121,7 @@ impl L1 {
         self.send(json!({"to": self.batch_authenticator, "data": batcher.into_word()})).await;
     }
 
-    /// Says in the next block to be mined which batcher is at work, Espresso's or the fallback one.
+    /// Sets the active batcher as of the next mined block: Espresso's or the fallback.
     pub async fn set_active_is_espresso(&self, active: bool) {
         let words = format!("0x{:064x}{:064x}", u8::from(!active), 0);
         self.send(json!({"to": self.batch_authenticator, "data": words})).await;

@@ -1,4 +1,4 @@
-//! The deposit that opens every L2 block: what L1 tells L2, in each format that rollups use.
+//! The first deposit of every L2 block: L1's attributes, in each format that rollups use.
 
 use alloy_primitives::{B256, keccak256};
 
@@ -38,7 +38,7 @@ impl L1InfoFormat {
             }
             data.extend(origin.hash.as_slice());
             data.extend(word(sequence_number));
-            // Batcher, overhead and scalar: nobody here charges L1 fees.
+            // Batcher, overhead and scalar: the devnet charges no L1 fees.
             data.extend([0; 96]);
             return data;
         }
@@ -120,7 +120,7 @@ mod tests {
             let got = format.calldata(&origin, case["sequence_number"].as_u64().unwrap());
             assert_eq!(got.len(), expected.len(), "{format:?}");
             assert_eq!(got[..4], expected[..4], "{format:?}");
-            // Number and hash stand at the same place in all formats.
+            // Number and hash have the same place in all formats.
             assert_eq!(got[28..36], expected[28..36], "{format:?}");
             assert_eq!(got[100..132], expected[100..132], "{format:?}");
             let (time, sequence) = match format {

@@ -112,7 +112,7 @@ impl L2Node {
     /// Starts a node with nothing but the genesis block.
     ///
     /// # Panics
-    /// When Anvil does not do as told.
+    /// When Anvil fails.
     pub async fn start(name: &str, genesis_time: u64, folder: &Path) -> Self {
         let port = free_port();
         let anvil = start_anvil(name, port, genesis_time, folder).await;
@@ -208,7 +208,7 @@ impl L2Node {
         expected: Option<&Arc<Block>>,
     ) -> Arc<Block> {
         if let Some(block) = expected {
-            // Before anybody can see it.
+            // Before it becomes visible.
             self.had.lock().unwrap().insert((block.number, block.hash));
         }
         // The node orders by arrival: the info deposit opens the block.

@@ -8,8 +8,8 @@
 //!          sidecar ─────────┴─▶ hotshot ◀─ batcher ◀─ sequencer (Anvil) ─▶ L1 (Anvil)
 //! ```
 //!
-//! Where only the filter matters, [`edge::Edge`] has the same Envoy between a node that tells what
-//! it got and a sidecar that says what the test wants.
+//! Where only the filter matters, [`edge::Edge`] has the same Envoy between a node that records
+//! what it gets and a sidecar that answers what the test wants.
 //!
 //! Nothing happens by itself: a test produces blocks and waits for what must follow. Only the demo
 //! has tickers. Everything listens on 127.0.0.1 and stops with the [`devnet::Devnet`], also when

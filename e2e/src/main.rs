@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
         eprintln!("finality-devnet: {error}");
         return ExitCode::FAILURE;
     }
-    // A part that does not start is a failure to be told, not a bug to be traced.
+    // A part that does not start is a failure to report, not a bug to trace.
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("finality-devnet: {}", panic.payload_as_str().unwrap_or("failed"));
     }));

@@ -1,5 +1,5 @@
-//! What stands in front of the full node: its execution RPC, where `finalized` and `safe` can be
-//! set, and the RPC of its op-node.
+//! The RPCs in front of the full node: its execution RPC, where `finalized` and `safe` can be set,
+//! and the RPC of its op-node.
 
 use std::{
     collections::VecDeque,
@@ -35,7 +35,7 @@ pub enum Fault {
     Garbage,
     /// No request is ever answered.
     Hang,
-    /// op-node only: it is still starting and says zero everywhere.
+    /// op-node only: it is still starting and reports zero everywhere.
     NotReady,
 }
 
@@ -54,7 +54,7 @@ pub struct Seen {
 struct Settings {
     finalized: Option<u64>,
     safe: Option<u64>,
-    /// What op-node says instead of `finalized`.
+    /// What op-node reports instead of `finalized`.
     consensus_finalized: Option<u64>,
     highest_finalized: u64,
     execution_fault: Option<Fault>,
@@ -126,7 +126,7 @@ impl OpNode {
         self.context.lock().finalized = None;
     }
 
-    /// What op-node says is finalized, if that should differ from what the execution RPC says.
+    /// What op-node reports as finalized, if it should differ from the execution RPC.
     pub fn set_consensus_finalized(&self, number: Option<u64>) {
         self.context.lock().consensus_finalized = number;
     }

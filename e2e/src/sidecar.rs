@@ -20,7 +20,7 @@ use crate::{
 const VERIFICATION_INTERVAL: &str = "100ms";
 const REQUEST_TIMEOUT: &str = "2s";
 
-/// What the sidecar is told at its start.
+/// The sidecar's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The program.
@@ -163,7 +163,7 @@ impl Sidecar {
 
     /// The value of a series of `/metrics`, such as
     /// `espresso_verifier_batches_total{result="mismatch"}`; None while it is not exported or
-    /// nobody answers.
+    /// the sidecar does not answer.
     pub async fn metric(&self, series: &str) -> Option<f64> {
         let answer = self.get("/metrics").await.ok()?;
         let text = answer.text();
@@ -174,7 +174,7 @@ impl Sidecar {
     /// How many batches were `confirmed`, `mismatch`, `undecided` or `skipped`.
     ///
     /// # Panics
-    /// When the sidecar does not say.
+    /// When the sidecar does not export it.
     pub async fn batches(&self, result: &str) -> f64 {
         let series = format!("espresso_verifier_batches_total{{result=\"{result}\"}}");
         self.metric(&series).await.unwrap_or_else(|| panic!("{series} is not exported"))

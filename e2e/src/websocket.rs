@@ -32,7 +32,7 @@ pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
-/// The version of HTTP that a connection begins with.
+/// The version of HTTP that a connection starts with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Http {
     /// An upgrade of HTTP/1.1.

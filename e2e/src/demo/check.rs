@@ -18,7 +18,7 @@ const BLOCKS: u64 = 10;
 const LIMIT: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Runs the check; says what it saw.
+/// Runs the check and prints what it saw.
 pub(super) async fn run(net: &Devnet) -> bool {
     let watch = net.watch();
     let Some(first) = net.head().await else {
@@ -83,7 +83,7 @@ fn questions(tag: &str) -> [(&'static str, Value); 6] {
     ]
 }
 
-/// Asks with the tag through Envoy, and with the number that the tag became directly.
+/// Sends the tagged request through Envoy, and the same request with the number directly.
 async fn compare(net: &Devnet, method: &str, params: &Value) -> Result<u64, String> {
     let tagged =
         net.client().ask(method, params.clone()).await.map_err(|error| error.to_string())?;

@@ -29,7 +29,7 @@ struct Snapshot {
     rate: Option<f64>,
 }
 
-/// Refreshes the view for ever.
+/// Refreshes the view forever.
 pub(super) async fn show(net: &Devnet) {
     let live = stdout().is_terminal();
     println!("\n{}\nCtrl-C stops everything.\n", commands(net));

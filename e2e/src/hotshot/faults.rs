@@ -9,7 +9,7 @@ pub enum Fault {
     LongArray,
     /// Namespace ranges come as an empty array.
     EmptyArray,
-    /// Transactions bear another namespace than the one asked for.
+    /// Transactions carry another namespace than the requested one.
     WrongNamespace,
     /// Payloads are no base64.
     GarbageBase64,

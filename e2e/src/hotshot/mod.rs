@@ -1,4 +1,4 @@
-//! HotShot as its query service shows it: blocks with transactions by namespace, made when told.
+//! HotShot as its query service shows it: blocks with transactions by namespace, made on request.
 
 mod encoding;
 mod faults;
@@ -27,7 +27,7 @@ pub struct Transaction {
     pub namespace: u32,
     /// The bytes.
     pub payload: Vec<u8>,
-    /// The block (number and hash) that it confirms, if the authorised batcher signed it.
+    /// The block (number and hash) that it confirms, if the authorized batcher signed it.
     pub confirms: Option<(u64, B256)>,
 }
 
@@ -102,7 +102,7 @@ impl Hotshot {
         state.blocks.push(HotshotBlock { transactions, timestamp, l1_head, l1_finalized });
     }
 
-    /// The hashes under which the authorised batcher had that L2 block confirmed.
+    /// The hashes under which the authorized batcher had that L2 block confirmed.
     #[must_use]
     pub fn confirmed(&self, number: u64) -> HashSet<B256> {
         self.state.lock().confirmed.get(&number).cloned().unwrap_or_default()

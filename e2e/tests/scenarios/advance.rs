@@ -1,4 +1,4 @@
-//! Scenario 1: the tag advances, and answers equal the direct answer.
+//! Scenario 1: the tag advances, and tagged answers equal direct ones.
 
 use finality_core::head::{Mode, Source, Status};
 use finality_e2e::{devnet::Devnet, envoy::Framing, l1_info::L1InfoFormat};
@@ -20,7 +20,7 @@ async fn tag_advances(framing: Framing, format: L1InfoFormat) {
     assert_eq!((report.mode, report.status), (Mode::Espresso, Status::Ok));
     assert_eq!(report.espresso.unwrap().number, head);
 
-    // What the node got: the body with nothing but the tag changed, framed as configured.
+    // The node got the body with only the tag changed, framed as configured.
     let body = r#"{"jsonrpc":"2.0","id":"as-it-reached-the-node","method":"eth_getBalance","params":["0x3c44cdddb6a900fa2b585dd299e03d12fa4293bc","espresso"]}"#;
     let answer = net.client().post(body).await.unwrap();
     assert_eq!(answer.head(), Some(head));

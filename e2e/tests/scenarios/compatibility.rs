@@ -1,4 +1,4 @@
-//! Scenario 10: JSON-RPC through Envoy is JSON-RPC of the node, with L2 production paused.
+//! Scenario 10: JSON-RPC through Envoy equals the node's own, with L2 production paused.
 
 use alloy_primitives::{Address, B256};
 use finality_e2e::{
@@ -10,10 +10,10 @@ use finality_e2e::{
 };
 use serde_json::{Value, json};
 
-/// A block with user transactions, to ask about.
+/// A block with user transactions.
 const BUSY_BLOCK: u64 = 5;
 
-/// A call with an id that nobody else uses, the sidecar included.
+/// A call with an id that no other client uses, not even the sidecar.
 fn call(method: &str, params: &Value) -> Value {
     json!({"jsonrpc": "2.0", "id": format!("compare {method}"), "method": method, "params": params})
 }
@@ -24,7 +24,7 @@ fn assert_same(through: &Answer, direct: &Answer, what: &str) {
     assert_eq!(through.headers["content-type"], direct.headers["content-type"], "{what}");
 }
 
-/// 25 methods without a tag.
+/// 25 untagged calls.
 fn untagged(block: &Block) -> Vec<(&'static str, Value)> {
     let transaction = block.json["transactions"].as_array().unwrap().last().unwrap();
     let (hash, transaction) = (block.hash, &transaction["hash"]);
@@ -59,7 +59,7 @@ fn untagged(block: &Block) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// 15 methods with a block, given as `at`.
+/// 15 calls with a block parameter, `at`.
 fn tagged(at: &str) -> Vec<(&'static str, Value)> {
     let counter = Sequencer::counter();
     let request = json!({"from": SENDER, "to": counter, "data": "0x"});
@@ -87,7 +87,7 @@ async fn compatible(framing: Framing) {
     let watch = net.watch();
     net.produce(3).await;
     let head = net.head_reaches(net.height().await).await;
-    // Blocks above the head, so that it is not just the latest block by another name.
+    // Blocks above the head, so that the head is not the latest block.
     net.build(2).await;
     let (envoy, node) = (net.client(), net.direct());
 
@@ -121,7 +121,7 @@ async fn compatible(framing: Framing) {
     }
     assert!(results >= 12, "only {results} methods had a result to compare");
 
-    // A mixed batch: elements without a tag, with one, with two, and a notification.
+    // A mixed batch: elements with no tag, one tag and two, and a notification.
     let batch = |at: &str| {
         let mut calls: Vec<Value> = tagged(at)
             .into_iter()
@@ -150,7 +150,7 @@ async fn compatible(framing: Framing) {
     let direct = node.post(notification(&number)).await.unwrap();
     assert_same(&through, &direct, "notification");
 
-    // Only the tag changes: big integers, key order, white space and unknown members stay.
+    // Only the tag changes: big integers, key order, whitespace and unknown members stay.
     let body = |at: &str| {
         format!(
             "{{ \"params\" : [ \"{:#x}\",\t{at} ] , \"z\": 1e400, \"method\":\"eth_getBalance\",\r\n \

@@ -9,10 +9,10 @@ use finality_e2e::{
 };
 use serde_json::json;
 
-/// How far below the head the node's fork begins.
+/// How far below the head the node's fork starts.
 const DEPTH: u64 = 2;
 
-/// Waits until clients are refused for that reason; untagged requests still work.
+/// Waits until tagged requests are refused for that reason; untagged ones still work.
 async fn tagged_is_refused(net: &Devnet, reason: &str) {
     until(&format!("tagged requests to be refused as {reason}"), PATIENCE, async || {
         let answer = net.ask_tagged().await;
@@ -29,8 +29,8 @@ async fn tagged_is_refused(net: &Devnet, reason: &str) {
     assert_eq!((through.status, through.text()), (200, direct.text()));
 }
 
-/// Confirms some blocks, then lets the node follow a fork that begins below the head and ends above
-/// it.
+/// Confirms some blocks, then makes the node follow a fork that starts below the head and ends
+/// above it.
 async fn diverge(net: &Devnet, watch: &Watch) -> (u64, Chain) {
     net.produce(4).await;
     let head = net.head_reaches(net.height().await).await;
@@ -69,7 +69,7 @@ async fn s09_divergence_decided_by_ethereum() {
     let net = Devnet::builder().start().await;
     let watch = net.watch();
     let (head, honest) = diverge(&net, &watch).await;
-    // Below the head Ethereum has not decided anything about it.
+    // A finalized block below the head decides nothing.
     net.op_node.set_finalized(head - 1);
     net.head_stays_at(head).await;
     tagged_is_refused(&net, "diverged").await;
@@ -87,9 +87,9 @@ async fn s09_divergence_decided_by_ethereum() {
     assert_eq!(contradictions, Some(1.0));
     let status = net.sidecar.status().await.to_string();
     let ours = honest.last().unwrap().hash.to_string();
-    assert!(status.contains(&ours), "the hash that was verified: {status}");
+    assert!(status.contains(&ours), "the confirmed hash: {status}");
 
-    // Verification goes on from there.
+    // Verification continues from there.
     net.produce(2).await;
     net.head_reaches(head + 3).await;
     net.report("source espresso", |report| report.source == Source::Espresso).await;
@@ -104,7 +104,7 @@ async fn s09_node_behind_the_head() {
     let head = net.head_reaches(net.height().await).await;
     let honest = net.sequencer.chain().await;
 
-    // The operator wiped the node; it syncs again from genesis.
+    // The operator wiped the node; it syncs from genesis again.
     watch.node_may_differ(true);
     net.node.wipe().await;
     tagged_is_refused(&net, "node_behind").await;

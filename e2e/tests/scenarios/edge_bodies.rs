@@ -1,4 +1,4 @@
-//! The filter on a real Envoy: compressed bodies, and traffic that is none of its business.
+//! The filter on a real Envoy: compressed bodies, and traffic that is not JSON-RPC.
 
 use std::io::Write;
 
@@ -70,13 +70,13 @@ async fn edge_compressed_requests_behind_a_decompressor() {
         let plain = edge.client().post(untagged()).await.unwrap();
         assert_eq!(plain.text(), untagged());
 
-        // What no decompressor knows is still refused.
+        // An encoding without a decompressor is still refused.
         for encoding in ["zstd", "deflate"] {
             let answer = post(&edge, encoding, tagged().into_bytes()).await;
             assert_eq!(answer.status, 415, "{encoding}");
         }
-        // Cut, emptied, garbage: refused, with and without a tag. What goes on of a long one before
-        // that is never a tag, nor whole JSON.
+        // Truncated, emptied, garbage: refused, tagged or not. What was already forwarded of a long
+        // body contains no tag and is not complete JSON.
         let batch = |request: String| format!("[{}]", vec![request; 500].join(","));
         let (long, plain) = (gzip(batch(tagged()).as_bytes()), gzip(batch(untagged()).as_bytes()));
         let short = gzip(tagged().as_bytes());
@@ -84,12 +84,12 @@ async fn edge_compressed_requests_behind_a_decompressor() {
         let cases = [
             ("gzip", long[..long.len() / 2].to_vec()),
             ("gzip", plain[..plain.len() / 2].to_vec()),
-            // More than the hundredfold of its size, where Envoy stops.
+            // More than a hundred times its size, where Envoy stops.
             ("gzip", long),
             ("gzip", plain),
             ("gzip", short[..60].to_vec()),
             ("br", brotli(tagged().as_bytes())[..50].to_vec()),
-            // Of these, nothing is left.
+            // Nothing is left of these.
             ("gzip", short[..12].to_vec()),
             ("gzip", tagged().into_bytes()),
             ("br", tagged().into_bytes()),
@@ -114,7 +114,7 @@ async fn edge_compressed_requests_behind_a_decompressor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn edge_what_is_not_json_rpc_passes_byte_by_byte() {
+async fn edge_traffic_that_is_not_json_rpc_passes_byte_by_byte() {
     for framing in [Framing::Exact, Framing::Chunked] {
         let edge = Edge::builder().framing(framing).start().await;
         edge.resolves_to(Ok(100)).await;
@@ -159,15 +159,14 @@ async fn edge_what_is_not_json_rpc_passes_byte_by_byte() {
                 if method != Method::HEAD {
                     assert_eq!(answer.body, body);
                 }
-                // Only a body that is inspected loses its length, and only where framing is
-                // chunked.
+                // Only inspected bodies lose their length, and only with chunked framing.
                 let inspected = method == Method::POST && kind == "application/json";
                 if framing == Framing::Exact || !inspected {
                     let length = if body.is_empty() { None } else { Some(body.len().to_string()) };
-                    let told = answer.headers[LENGTH].to_str().unwrap();
+                    let got = answer.headers[LENGTH].to_str().unwrap();
                     assert!(
-                        length.as_ref().is_none_or(|length| length == told),
-                        "{method} {kind}: {told}"
+                        length.as_ref().is_none_or(|length| length == got),
+                        "{method} {kind}: {got}"
                     );
                 }
             }
@@ -176,7 +175,7 @@ async fn edge_what_is_not_json_rpc_passes_byte_by_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn edge_the_number_that_a_client_is_told_is_the_filters() {
+async fn edge_the_head_header_is_the_filters() {
     let edge = Edge::builder().start().await;
     edge.resolves_to(Ok(100)).await;
     for client in [http().clone(), http2()] {
@@ -187,8 +186,8 @@ async fn edge_the_number_that_a_client_is_told_is_the_filters() {
             .header(ANSWER, "x-finality-head: 8")
             .body(tagged());
         let answer = send(request).await.unwrap();
-        let told: Vec<_> = answer.headers.get_all(headers::HEAD).iter().collect();
-        assert_eq!(told, ["100"]);
+        let got: Vec<_> = answer.headers.get_all(headers::HEAD).iter().collect();
+        assert_eq!(got, ["100"]);
     }
 }
 

@@ -16,7 +16,7 @@ use finality_e2e::{
 };
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
-/// What differs between one pushed configuration and the next.
+/// The difference between one pushed configuration and the next.
 const DEPTH: &str = r#""max_depth": 128"#;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,8 +55,8 @@ async fn edge_two_listeners_with_two_sidecars_do_not_mix_heads() {
     both(Ok(100), Err("diverged".into())).await;
 }
 
-/// Asks with tags on a connection of its own, so by one worker, until somebody has seen the last
-/// head. No answer may be below what anybody had seen when it was asked.
+/// Sends tagged requests on one connection, so to one worker, until any client has seen the last
+/// head. No answer may be below what any client had seen when the request was sent.
 async fn watch_heads(url: String, seen: Arc<watch::Sender<u64>>, last: u64) {
     let client = reqwest::Client::new();
     while *seen.borrow() < last {
@@ -86,10 +86,10 @@ async fn edge_no_worker_goes_back_behind_another() {
     for number in 101..=LAST {
         edge.sidecar.say(Says::head(number));
         tokio::select! {
-            told = timeout(PATIENCE, seen.wait_for(|seen| *seen >= number)) => {
-                told.expect("a client sees each head in time").unwrap();
+            reached = timeout(PATIENCE, seen.wait_for(|seen| *seen >= number)) => {
+                reached.expect("a client sees each head in time").unwrap();
             }
-            // Before the last head only by a panic.
+            // Ends before the last head only by a panic.
             Some(ended) = clients.join_next() => ended.unwrap(),
         }
     }
@@ -98,12 +98,12 @@ async fn edge_no_worker_goes_back_behind_another() {
     }
 }
 
-/// Asks with tags until it is told to stop. The head must never fall, and every request be
+/// Sends tagged requests until `stop`. The head must never go down, and every request must be
 /// answered.
 async fn load(url: String, stop: Arc<AtomicBool>) -> (u64, u64) {
     let (mut head, mut requests) = (0, 0);
     while !stop.load(Ordering::SeqCst) {
-        // Each on a connection of its own: an idle one may be closed by a listener that drains.
+        // Each on a new connection: a draining listener may close an idle one.
         let request = http().post(&url).header("content-type", "application/json");
         let answer = send(request.header("connection", "close").body(tagged())).await.unwrap();
         let number = outcome(&answer).unwrap();
@@ -128,7 +128,7 @@ async fn edge_configurations_change_under_load() {
         edge.sidecar.say(Says::head(number));
         edge.resolves_to(Ok(number)).await;
     }
-    // A configuration that the filter refuses: the one before goes on, and learns new heads.
+    // A configuration that the filter rejects: the previous one keeps running and gets new heads.
     assert!(!edge.envoy.push(&depth, r#""max_depth": "deep""#).await);
     edge.sidecar.say(Says::head(121));
     edge.resolves_to(Ok(121)).await;
@@ -139,7 +139,7 @@ async fn edge_configurations_change_under_load() {
         let (head, requests) = client.await.unwrap();
         assert!(head >= 120 && requests > 100, "{requests} requests, head {head}");
     }
-    // Pollers that were left behind end with their listeners; one is left.
+    // The pollers of drained listeners end with them; one is left.
     edge.envoy.drained().await;
     until("one poller", PATIENCE, async || (edge.sidecar.waiting() == 1).then_some(())).await;
     edge.sidecar.say(Says::head(122));
@@ -158,13 +158,13 @@ async fn edge_memory_is_back_after_many_configurations() {
     edge.resolves_to(Ok(100)).await;
     let mut depth = DEPTH.to_owned();
     let mut memory = Vec::new();
-    // The first ones let the allocator's pools grow to their size.
+    // The first ones grow the allocator's pools to their size.
     for (first, count) in [(1000, 30), (2000, pushes())] {
         for number in first..first + count {
             let next = format!(r#""max_depth": {number}"#);
             assert!(edge.envoy.push(&depth, &next).await);
             depth = next;
-            // At most some at a time, as with any operator who pushes by hand or by a controller.
+            // A few at a time at most, as with an operator who pushes by hand or by a controller.
             if number % 10 == 0 {
                 edge.envoy.drained().await;
             }

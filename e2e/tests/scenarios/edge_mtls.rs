@@ -1,5 +1,5 @@
-//! The sidecar behind an Envoy of its own, which lets in by mutual TLS: both files of `envoy/mtls`,
-//! of which only addresses, ports and the folder of the certificates are replaced.
+//! The sidecar behind an Envoy of its own over mutual TLS: both files of `envoy/mtls`, with only
+//! addresses, ports and the folder of the certificates replaced.
 
 use std::path::Path;
 
@@ -17,11 +17,11 @@ use finality_e2e::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::net::TcpStream;
 
-/// An authority, and certificates by it for these names under `.example`.
+/// An authority, and its certificates for these names under `.example`.
 fn certificates(folder: &Path, names: &[&str]) {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    // Another name than the certificates have, which would seem to have signed themselves.
+    // A different name than the certificates', which would otherwise look self-signed.
     authority.distinguished_name.push(DnType::CommonName, "authority");
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
     std::fs::write(folder.join("ca.crt"), authority.pem()).unwrap();
@@ -34,7 +34,7 @@ fn certificates(folder: &Path, names: &[&str]) {
     }
 }
 
-/// An edge that shows the certificate of that name.
+/// An edge that presents the certificate for that name.
 fn edge(tools: &Tools, folder: &Path, name: &str, node: u16, port: u16) -> Envoy {
     let shipped = std::fs::read_to_string(&tools.envoy_yaml).unwrap();
     let (_, plain) = shipped.split_once("  - name: finality_sidecar\n").unwrap();
@@ -67,10 +67,10 @@ fn edge(tools: &Tools, folder: &Path, name: &str, node: u16, port: u16) -> Envoy
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn edge_over_mutual_tls_only_who_is_named_gets_the_head() {
+async fn edge_over_mutual_tls_only_the_named_client_gets_the_head() {
     let tools = Tools::from_env().unwrap();
     let folder = process::folder();
-    certificates(folder.path(), &["edge", "sidecar", "stranger"]);
+    certificates(folder.path(), &["edge", "sidecar", "other"]);
     let node = Echo::start().await;
     let sidecar = FakeSidecar::start(Says::head(100)).await;
     let port = free_port();
@@ -99,17 +99,17 @@ async fn edge_over_mutual_tls_only_who_is_named_gets_the_head() {
         (resolve(&client).await == Ok(100)).then_some(())
     })
     .await;
-    // Long polls go through as well.
+    // Long polls work as well.
     sidecar.say(Says::head(101));
     until("the next head", PATIENCE, async || (resolve(&client).await == Ok(101)).then_some(()))
         .await;
 
-    // Signed by the same authority, but of another name.
-    let stranger = edge(&tools, folder.path(), "stranger", node.port(), port);
-    stranger.start().await;
+    // Signed by the same authority, but for another name.
+    let other = edge(&tools, folder.path(), "other", node.port(), port);
+    other.start().await;
     until("a poll that failed", PATIENCE, async || {
-        (stranger.stat("wasmcustom.finality_filter_polls_failed_total").await > 0).then_some(())
+        (other.stat("wasmcustom.finality_filter_polls_failed_total").await > 0).then_some(())
     })
     .await;
-    assert_eq!(resolve(&Client::new(stranger.url())).await, Err("no_head".into()));
+    assert_eq!(resolve(&Client::new(other.url())).await, Err("no_head".into()));
 }

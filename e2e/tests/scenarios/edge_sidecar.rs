@@ -1,4 +1,4 @@
-//! The filter on a real Envoy, and a sidecar that fails in every way.
+//! The filter on a real Envoy, with a sidecar that fails in every way.
 
 use finality_e2e::{
     client::{http, http2, pieces, send},
@@ -9,7 +9,7 @@ use finality_e2e::{
     wait::{PATIENCE, until},
 };
 
-/// Polls follow one another fast, so that a scenario sees several.
+/// Polls in quick succession, so that a scenario sees several.
 const FAST: &str = r#""poll_tick": "20ms", "long_poll": "1s", "poll_timeout": "1100ms", "poll_backoff_max": "20ms""#;
 
 /// Untagged traffic is never affected.
@@ -18,7 +18,7 @@ async fn untagged_passes(edge: &Edge) {
     assert_eq!((answer.status, answer.text(), answer.head()), (200, untagged(), None));
 }
 
-/// Waits for one more poll that is counted like that.
+/// Waits until that counter has counted one more poll.
 async fn one_more(edge: &Edge, counter: &str) {
     let before = edge.envoy.filter_stat(counter).await;
     until(&format!("one more {counter}"), PATIENCE, async || {
@@ -31,10 +31,10 @@ async fn one_more(edge: &Edge, counter: &str) {
 async fn edge_sidecar_unreachable() {
     for freshness in ["cached", "strict"] {
         // The comment keeps the text that the devnet replaces.
-        let nobody = format!("port_value: @{} # not port_value: 8090", free_port());
+        let closed = format!("port_value: @{} # not port_value: 8090", free_port());
         let edge = Edge::builder()
             .filter(&format!(r#""freshness": "{freshness}", {FAST}"#))
-            .edit("port_value: 8090", &nobody)
+            .edit("port_value: 8090", &closed)
             .start()
             .await;
         untagged_passes(&edge).await;
@@ -42,8 +42,8 @@ async fn edge_sidecar_unreachable() {
         let reason = if freshness == "strict" { "unconfirmed" } else { "no_head" };
         assert_eq!(edge.resolve().await, Err(reason.into()));
         assert_eq!(edge.sidecar.asked(), 0);
-        let told = edge.envoy.log().matches("poll failed").count();
-        assert!((1..=3).contains(&told), "told {told} times"); // at most once for each thread
+        let logged = edge.envoy.log().matches("poll failed").count();
+        assert!((1..=3).contains(&logged), "logged {logged} times"); // at most once per thread
     }
 }
 
@@ -53,7 +53,7 @@ async fn edge_sidecar_without_a_head_slow_and_wrong() {
     edge.resolves_to(Err("no_head")).await;
     untagged_passes(&edge).await;
 
-    // Silent: nothing is known, later what was known goes on.
+    // A silent sidecar: no head at first, later the last head stays in use.
     edge.sidecar.say(Says::Nothing);
     one_more(&edge, "polls_failed_total").await;
     edge.resolves_to(Err("no_head")).await;
@@ -94,7 +94,7 @@ async fn edge_strict_freshness() {
     let strict = format!(r#""freshness": "strict", "freshness_timeout": "500ms", {FAST}"#);
     for framing in [Framing::Exact, Framing::Chunked] {
         let edge = Edge::builder().framing(framing).filter(&strict).start().await;
-        // The very next request sees what the sidecar says now, on every worker.
+        // The very next request sees the sidecar's current answer, on every worker.
         for number in 100..130 {
             edge.sidecar.say(Says::head(number));
             assert_eq!(edge.resolve().await, Ok(number));
@@ -104,7 +104,7 @@ async fn edge_strict_freshness() {
 
         edge.sidecar.say(Says::Nothing);
         assert_eq!(edge.resolve().await, Err("unconfirmed".into()));
-        // A client that goes away while its request waits.
+        // A client that disconnects while its request waits.
         let post = http().post(edge.envoy.url()).header("content-type", "application/json");
         let asked = edge.sidecar.asked();
         let client = tokio::spawn(send(post.body(tagged())));

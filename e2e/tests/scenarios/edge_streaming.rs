@@ -10,7 +10,7 @@ use finality_e2e::{
 
 const MIB: usize = 1024 * 1024;
 
-/// A batch of about that size, with a tag at its begin and its end.
+/// A batch of about that size, with a tag at both ends.
 fn batch(size: usize, tag: &str) -> String {
     let call = |block: &str| {
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"eth_call","params":[{{}},"{block}"]}}"#)
@@ -44,14 +44,14 @@ async fn edge_64_mib_pass_in_constant_memory() {
     assert!(grown < 32, "Envoy has grown by {grown} MiB");
 }
 
-/// A short part of a body followed by one that alone fills the host's buffer, as a busy Envoy reads
+/// A short chunk of a body, then one that alone fills the host's buffer, as a busy Envoy reads
 /// them.
 #[tokio::test(flavor = "multi_thread")]
 async fn edge_parts_as_long_as_the_buffer() {
     const WIDER: &str = "              request_body_buffer_limit: 2097152\n";
     let (body, expected) = (batch(3 * MIB, "espresso"), batch(3 * MIB, "0x64"));
-    // A length that is known needs no more than the listener's own buffer; without one the shipped
-    // configuration has room for a part of that length upon what is held.
+    // A body of known length needs no more than the listener's own buffer; for one of unknown
+    // length, the shipped configuration has room for such a chunk on top of what is held.
     for known in [true, false] {
         let mut builder = Edge::builder().framing(Framing::Chunked).edit(
             "per_connection_buffer_limit_bytes: 1048576",
@@ -118,7 +118,7 @@ async fn edge_long_bodies_that_are_refused() {
             edge.resolves_to(Ok(100)).await;
         }
         edge.node.take_seen();
-        // Without its end: the refusal comes when most of it has gone out.
+        // A body without its end: the refusal comes when most of it has been forwarded.
         let answer =
             post(&http2(), &edge, pieces(&body.as_bytes()[..body.len() - 1], 20_000, false)).await;
         let error = answer.result().unwrap_err();
@@ -130,7 +130,7 @@ async fn edge_long_bodies_that_are_refused() {
         }
     }
 
-    // Exact framing keeps its limit, and says so before Envoy does.
+    // Exact framing has a limit, and the filter enforces it before Envoy does.
     let edge = Edge::builder().start().await;
     edge.resolves_to(Ok(100)).await;
     let answer = post(http(), &edge, body.into()).await;

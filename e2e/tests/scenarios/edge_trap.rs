@@ -1,8 +1,7 @@
 //! A module that fails in a real Envoy.
 //!
-//! The shipped module has no way to fail on purpose. So it is the same module, to the last
-//! instruction, that is allowed less memory than a long body takes: there it ends in a trap, as any
-//! program without memory.
+//! The shipped module cannot fail on purpose. So the scenario runs the same module, to the last
+//! instruction, with less memory than a long body takes: it traps, as any program without memory.
 
 use finality_e2e::{
     client::{Answer, CallError, http, send},
@@ -15,16 +14,16 @@ use finality_e2e::{
 use wasm_encoder::{MemorySection, MemoryType, Module, RawSection};
 use wasmparser::{Parser, Payload};
 
-/// Memory beyond what the module begins with, in pages of 64 KiB: more than small requests take and
-/// one copy of [`long`], less than two.
+/// Memory beyond the module's initial size, in pages of 64 KiB: more than small requests and one
+/// copy of [`long`] take, less than two copies.
 const MORE_PAGES: u64 = 20;
 
-/// A tagged request that takes nearly what the shipped listener allows.
+/// A tagged request of nearly the size that the shipped listener allows.
 fn long() -> String {
     format!("{}{}", " ".repeat(900_000), tagged())
 }
 
-/// The module with that much more memory than it begins with, and no more.
+/// The module with exactly that much memory beyond its initial size.
 fn limited(module: &[u8]) -> Vec<u8> {
     let mut limited = Module::new();
     for payload in Parser::new(0).parse_all(module) {
@@ -51,14 +50,14 @@ fn limited(module: &[u8]) -> Vec<u8> {
     limited.finish()
 }
 
-/// Posts on a connection of its own, which is any worker's.
+/// Posts on a new connection, so to any worker.
 async fn post(edge: &Edge, body: String) -> Answer {
     let request = http().post(edge.envoy.url()).header("content-type", "application/json");
     send(request.header("connection", "close").body(body)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn edge_a_module_that_traps_is_started_anew_and_knows_the_head() {
+async fn edge_a_module_that_traps_is_restarted_and_has_the_head() {
     const TRAPS: u64 = 5;
     let folder = process::folder();
     let path = folder.path().join("limited.wasm");
@@ -66,14 +65,14 @@ async fn edge_a_module_that_traps_is_started_anew_and_knows_the_head() {
     std::fs::write(&path, limited(&shipped)).unwrap();
     let edge = Edge::builder().module(&path).start().await;
     edge.resolves_to(Ok(100)).await;
-    // From now on only what the workers share knows of 100.
+    // From now on only the data shared by the workers has 100.
     edge.sidecar.say(Says::head(99));
     for trap in 1..=TRAPS {
-        // Envoy answers in place of the module.
+        // Envoy answers instead of the module.
         let answer = post(&edge, long()).await;
         assert_eq!((answer.status, answer.text()), (503, String::new()));
         assert!(edge.envoy.log().contains("unreachable"));
-        // Envoy starts the module anew for the next request, but not twice in a second.
+        // Envoy restarts the module for the next request, but not twice in a second.
         until("tagged and untagged requests", PATIENCE, async || {
             for _ in 0..10 {
                 let (plain, answer) = (post(&edge, untagged()).await, post(&edge, tagged()).await);
@@ -90,7 +89,7 @@ async fn edge_a_module_that_traps_is_started_anew_and_knows_the_head() {
         })
         .await;
     }
-    // Whoever held the lease: somebody polls.
+    // Whichever worker held the lease, one of them polls.
     edge.sidecar.say(Says::head(101));
     edge.resolves_to(Ok(101)).await;
     for seen in edge.node.take_seen() {

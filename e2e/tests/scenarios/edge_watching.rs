@@ -1,5 +1,5 @@
-//! What operators see of the filter: the access log, and the metrics that the shipped dashboard and
-//! alerts ask for.
+//! What operators see of the filter: the access log, and the metrics that the shipped dashboard
+//! and alerts use.
 
 use finality_e2e::{
     edge::{Edge, tagged, untagged},
@@ -39,13 +39,13 @@ async fn edge_access_log_shows_the_number_that_tags_became() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn edge_metrics_are_those_that_dashboard_and_alerts_ask_for() {
+async fn edge_metrics_are_those_that_dashboard_and_alerts_use() {
     let edge = Edge::builder().says(Says::NoHead).start().await;
     edge.resolves_to(Err("no_head")).await;
     let value_in = |text: &str, series: &str| -> Option<f64> {
         text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
     };
-    // What was counted is told at the next tick.
+    // Counters are flushed at the next tick.
     let text = until("the refusal in the metrics", PATIENCE, async || {
         let text = edge.envoy.prometheus().await;
         let series = r#"finality_filter_refused_total{finality_reason="no_head"}"#;
@@ -56,7 +56,7 @@ async fn edge_metrics_are_those_that_dashboard_and_alerts_ask_for() {
     // No contact yet is 0, so that the alert sees it.
     assert_eq!(value("finality_filter_head_contact_timestamp_seconds{}"), Some(0.0), "{text}");
     for name in finality_filter::metrics::names() {
-        // The reason is a label, and version and commit are two.
+        // The reason is a label, and so are version and commit.
         let reason = ["passed", "answers_refused", "refused"].iter().find_map(|kind| {
             let reason = name.strip_prefix(&format!("finality_filter_{kind}_"))?;
             let reason = reason.strip_suffix("_total")?;

@@ -1,4 +1,4 @@
-//! JSON-RPC over WebSocket through a real Envoy, to Anvil and to a node that tells what it got.
+//! JSON-RPC over WebSocket through a real Envoy, to Anvil and to a node that records what it gets.
 
 use finality_e2e::{
     anvil::Anvil,
@@ -52,7 +52,7 @@ async fn conversation(edge: &Edge, anvil: &Anvil, http: Http) {
     assert_eq!(block["number"], "0x3");
     let latest = call(&mut connection, 2, "eth_getBlockByNumber", json!(["latest", false])).await;
     assert_eq!(quantity(&latest["number"]), known);
-    // A long message, by the longest form of its length.
+    // A long message, with its length in the longest form.
     let addresses = vec!["0x0000000000000000000000000000000000000001"; 2000];
     let filter = json!([{"fromBlock": "espresso", "toBlock": "espresso", "address": addresses}]);
     assert_eq!(call(&mut connection, 3, "eth_getLogs", filter).await, json!([]));
@@ -66,9 +66,9 @@ async fn conversation(edge: &Edge, anvil: &Anvil, http: Http) {
     connection.send(Message::Ping(b"x".as_slice().into())).await;
     assert_eq!(connection.message().await, Message::Pong(b"x".as_slice().into()));
 
-    // Without a usable head the node refuses, by the same id; all else goes on. Anvil says over
-    // WebSocket that it cannot read what it does not know; other nodes say -32601, as Anvil does
-    // over HTTP.
+    // Without a usable head the node refuses, with the same id; everything else continues. Over
+    // WebSocket, Anvil reports an unknown method as unreadable; other nodes answer -32601, as
+    // Anvil does over HTTP.
     edge.sidecar.say(DIVERGED);
     reason(edge, Some("diverged")).await;
     connection.send(Message::text(tagged())).await;
@@ -77,7 +77,7 @@ async fn conversation(edge: &Edge, anvil: &Anvil, http: Http) {
     anvil.rpc().call("evm_mine", json!([])).await;
     assert_eq!(json_of(connection.message().await)["params"]["subscription"], subscription);
 
-    // What is no JSON but has a tag closes the connection; other clients go on.
+    // A tagged message that is not JSON closes the connection; other clients are unaffected.
     let mut other = Connection::open(http, &edge.envoy.url()).await;
     connection.send(Message::text(&tagged()[1..])).await;
     let end = connection.next().await;

@@ -10,12 +10,12 @@ async fn s06_envoy_restarts_without_the_sidecar() {
     net.produce(3).await;
     let head = net.head_reaches(net.height().await).await;
 
-    // The sidecar alone is down: the filter goes on with what it knows.
+    // Only the sidecar is down: the filter keeps its head.
     net.sidecar.kill();
     assert_eq!(net.head().await, Some(head));
     net.assert_tagged_equals_direct().await;
 
-    // Envoy too: untagged traffic does not care.
+    // Envoy restarts too: untagged traffic is unaffected.
     net.envoy.stop().await;
     net.envoy.start().await;
     for (method, params) in [
@@ -49,13 +49,13 @@ async fn s06_envoy_restarts_without_the_sidecar() {
     assert_eq!(ids, [&json!("a"), &json!(7)]);
     assert!(errors.as_array().unwrap().iter().all(|error| error["error"]["code"] == -32055));
 
-    // It recovers, and not below what was told before.
+    // It recovers, at or above the earlier head.
     net.sidecar.start().await;
     net.head_reaches(head).await;
     net.produce(2).await;
     net.head_reaches(head + 2).await;
 
-    // Envoy alone restarts.
+    // Only Envoy restarts.
     net.envoy.stop().await;
     let down = net.client().ask("eth_chainId", json!([])).await;
     assert!(matches!(down, Err(CallError::Transport(_))), "{down:?}");

@@ -1,4 +1,4 @@
-//! The fixtures themselves, without sidecar and Envoy.
+//! The fixtures themselves, without the sidecar and Envoy.
 
 use std::sync::Arc;
 
@@ -180,13 +180,13 @@ async fn fixture_hotshot_and_op_node_serve_what_the_sequencer_built() {
     assert_eq!((busy.status, busy.headers["retry-after"].to_str().unwrap()), (429, "1"));
     hotshot.set_fault(None);
 
-    // The execution port: tags as set, everything else as Anvil answers it.
+    // The execution port: tags as set, everything else as Anvil answers.
     op_node.set_finalized(3);
     let execution = Client::new(op_node.execution().url());
     let by_tag = execution.ask("eth_getBlockByNumber", json!(["finalized", true])).await.unwrap();
     let by_number = node.rpc().ask("eth_getBlockByNumber", json!([hex(3), true])).await.unwrap();
     assert_eq!(by_tag.body, by_number.body);
-    // The node's own JSON of a block, as the sidecar gets it, makes the same batch.
+    // The node's own JSON of a block, as the sidecar gets it, gives the same batch.
     assert_eq!(Batch::of(&by_tag.json()["result"]), Batch::of(&block(&chain, 3).json));
     op_node.forget_finalized();
     let unknown = execution.call("eth_getBlockByNumber", json!(["finalized", true])).await;

@@ -1,4 +1,4 @@
-//! Scenario 5: the sidecar is killed again and again during progress.
+//! Scenario 5: the sidecar is killed again and again while the head advances.
 
 use finality_e2e::{
     devnet::Devnet,
@@ -15,7 +15,7 @@ async fn s05_killed_again_and_again() {
     for round in 0..ROUNDS {
         let before = stored().await;
         net.produce(3).await;
-        // Another moment each time.
+        // At a different moment each time.
         match round % 4 {
             0 => {
                 net.head_reaches(net.height().await).await;
@@ -36,14 +36,14 @@ async fn s05_killed_again_and_again() {
             }
         }
         net.sidecar.kill();
-        let told = *watch.seen().heads.last().unwrap();
+        let served = *watch.seen().heads.last().unwrap();
 
-        // Nobody verifies now, but the filter still knows the head.
-        assert!(net.head().await.unwrap() >= told);
+        // Nothing verifies now, but the filter still has the head.
+        assert!(net.head().await.unwrap() >= served);
         net.build(1).await;
         net.sidecar.start().await;
         let report = net.report("any number", |_| true).await;
-        assert!(report.number >= told, "{report:?} after {told}");
+        assert!(report.number >= served, "{report:?} after {served}");
         let unposted = net.sequencer.chain().await;
         net.batcher.post(&unposted[unposted.len() - 1..]);
         net.mine_hotshot(1).await;
@@ -51,7 +51,7 @@ async fn s05_killed_again_and_again() {
     net.head_reaches(net.height().await).await;
     net.assert_tagged_equals_direct().await;
 
-    // And once in peace.
+    // Once more without a kill.
     let floor = net.height().await;
     net.sidecar.stop().await;
     net.sidecar.start().await;
@@ -61,7 +61,7 @@ async fn s05_killed_again_and_again() {
     watch.finish().await;
 }
 
-/// What was read but could not be confirmed yet is read again after a restart.
+/// Batches that were read but not confirmed are read again after a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn s05_killed_with_batches_waiting() {
     let net = Devnet::builder().start().await;
@@ -69,7 +69,7 @@ async fn s05_killed_with_batches_waiting() {
     net.produce(2).await;
     let head = net.head_reaches(net.height().await).await;
 
-    // HotShot is ahead of the node, in disorder and over several blocks.
+    // HotShot is ahead of the node, out of order and over several blocks.
     net.mine_l1(4).await;
     let blocks = net.sequencer.produce(4).await;
     for index in [3, 1, 0, 2] {

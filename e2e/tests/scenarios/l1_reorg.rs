@@ -2,7 +2,8 @@
 
 use finality_e2e::{devnet::Devnet, l1::FINALITY_DEPTH, l2::block, sequencer::OriginPolicy};
 
-/// The sequencer builds on L1 blocks that are not final; L1 drops them, and so must everybody.
+/// The sequencer builds on L1 blocks that are not final; L1 drops them, and so must everything
+/// else.
 #[tokio::test(flavor = "multi_thread")]
 async fn s02_l1_reorg_drops_origins() {
     let net = Devnet::builder().origins(OriginPolicy::Latest).start().await;
@@ -21,7 +22,7 @@ async fn s02_l1_reorg_drops_origins() {
     net.l1.reorg(3).await;
     net.head_stays_at(confirmed).await;
 
-    // The sequencer leaves the blocks whose origins are gone; the node follows; HotShot gets both.
+    // The sequencer drops the blocks whose origins are gone; the node follows; HotShot gets both.
     net.sequencer.fork_above(tip - 3).await;
     let new = net.build(3).await;
     net.batcher.post(&new);
@@ -41,7 +42,7 @@ async fn s02_l1_reorg_drops_origins() {
     watch.finish().await;
 }
 
-/// A sequencer that uses final origins only does not care.
+/// A sequencer that uses only final origins is unaffected.
 #[tokio::test(flavor = "multi_thread")]
 async fn s02_l1_reorg_with_final_origins() {
     let net = Devnet::builder().start().await;

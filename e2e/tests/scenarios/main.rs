@@ -1,5 +1,5 @@
-//! The whole path on real programs, and the two promises as clients see them through Envoy. Run by
-//! `cargo xtask e2e`, which sets up what is needed; `cargo xtask e2e s03` runs one scenario.
+//! The whole path on real programs, with the two guarantees as clients see them through Envoy. Run
+//! by `cargo xtask e2e`, which sets up what is needed; `cargo xtask e2e s03` runs one scenario.
 
 #![allow(
     clippy::unwrap_used,

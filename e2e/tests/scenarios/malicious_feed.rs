@@ -1,4 +1,4 @@
-//! Scenario 4: what strangers, and a batcher gone wrong, can post.
+//! Scenario 4: what unauthorized signers, and a faulty batcher, can post.
 
 use alloy_primitives::{B256, Bytes};
 use finality_core::head::Source;
@@ -11,7 +11,7 @@ use finality_e2e::{
     wait::{PATIENCE, until},
 };
 
-/// The batch of the next block, which is built but not posted.
+/// The batch of the next block, built but not posted.
 async fn next_batch(net: &Devnet) -> Batch {
     net.mine_l1(1).await;
     let blocks = net.build(1).await;
@@ -24,32 +24,32 @@ fn with_extra_data(mut batch: Batch, data: &'static [u8]) -> Batch {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn s04_strangers_garbage_and_far_future() {
+async fn s04_unauthorized_garbage_and_far_future() {
     let net = Devnet::builder().start().await;
     let watch = net.watch();
     for round in 0..4_u64 {
         let batch = next_batch(&net).await;
-        // Bytes of no meaning, short and long, some with the start of a signature.
+        // Meaningless bytes, short and long, some with the start of a signature.
         for length in [0, 1, 63, 64, 65, 66, 200, 100_000] {
             let seed = length as u64 * 31 + round;
             net.batcher.post_bytes((0..length).map(|at| (at as u64 * seed % 251) as u8).collect());
         }
-        // A stranger signs the right batch, another one, and ones with origins nobody knows.
-        net.batcher.post_as_stranger(&batch);
-        net.batcher.post_as_stranger(&with_extra_data(batch.clone(), b"stranger"));
+        // An unauthorized signer signs the right batch, another one, and ones with unknown origins.
+        net.batcher.post_unauthorized(&batch);
+        net.batcher.post_unauthorized(&with_extra_data(batch.clone(), b"unauthorized"));
         for origin in [0, 1_000, u64::MAX] {
             let mut odd = batch.clone();
             odd.content.epoch_number = origin;
             odd.content.epoch_hash = B256::repeat_byte(7);
-            net.batcher.post_as_stranger(&odd);
+            net.batcher.post_unauthorized(&odd);
         }
-        // The batcher itself, far ahead of its time or with numbers at the edge.
+        // The batcher itself, far in the future or with numbers at their limits.
         for number in [l2::CHAIN_ID, u64::MAX - 1, u64::MAX, 0] {
             let mut far = batch.clone();
             far.header.number = number;
             net.batcher.post_batch(&far, Shape::FourFields);
         }
-        // A good signature over something that is no batch.
+        // A valid signature over something that is not a batch.
         net.batcher.post_bytes(Signer::batcher().sign(b"no batch at all"));
         // Another rollup.
         let payload = Signer::batcher().sign(&batch.body(Shape::FourFields));
@@ -66,9 +66,9 @@ async fn s04_strangers_garbage_and_far_future() {
     watch.finish().await;
 }
 
-/// Wrong batches under the right signature that cannot be the next block do no harm.
+/// Authorized batches that do not extend the head do no harm.
 #[tokio::test(flavor = "multi_thread")]
-async fn s04_impossible_batches_are_passed_over() {
+async fn s04_batches_that_do_not_extend_the_head_are_skipped() {
     let net = Devnet::builder().start().await;
     let watch = net.watch();
     let batch = next_batch(&net).await;
@@ -105,7 +105,7 @@ async fn s04_impossible_batches_are_passed_over() {
     net.mine_hotshot(1).await;
     net.head_reaches(number).await;
 
-    // Too late to matter: another block of a number that is settled.
+    // Too late to matter: another block for a confirmed number.
     net.batcher.post_batch(&with_extra_data(batch, b"late"), Shape::FourFields);
     net.produce(3).await;
     net.head_reaches(number + 3).await;
@@ -113,7 +113,8 @@ async fn s04_impossible_batches_are_passed_over() {
     watch.finish().await;
 }
 
-/// A possible block that is not the node's comes first: the head waits, until Ethereum has decided.
+/// A batch that extends the head but is not the node's block comes first: the head waits until
+/// Ethereum has decided.
 #[tokio::test(flavor = "multi_thread")]
 async fn s04_batch_that_differs_from_the_node() {
     let net = Devnet::builder().start().await;
@@ -151,7 +152,7 @@ async fn s04_duplicates_and_disorder() {
     let blocks = net.build(5).await;
     let batches: Vec<Batch> = blocks.iter().map(|block| Batch::of(&block.json)).collect();
 
-    // All but the next one, backwards, each in every form that means the same.
+    // All but the next one, in reverse, each in every equivalent form.
     for batch in batches[1..].iter().rev() {
         let payload = net.batcher.post_batch(batch, Shape::FourFields);
         net.batcher.post_bytes(high_s_twin(&payload));
@@ -161,7 +162,7 @@ async fn s04_duplicates_and_disorder() {
     }
     net.head_stays_at(start).await;
 
-    // The one that was missing, and only as the twin of what the batcher made.
+    // The missing one, and only with the twin of the batcher's signature.
     let payload = Signer::batcher().sign(&batches[0].body(Shape::FourFields));
     net.hotshot.submit(Transaction {
         namespace: namespace(),

@@ -1,5 +1,5 @@
-//! Scenario 12: the status page of a running devnet in Chromium. Its pictures are those of the
-//! README: `cargo xtask pictures`.
+//! Scenario 12: the status page of a running devnet in Chromium. `cargo xtask pictures` takes its
+//! pictures for the README.
 
 use finality_e2e::{
     browser::{Browser, Key, Scheme, pictures},
@@ -12,14 +12,14 @@ use finality_e2e::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A width of a desk and of a telephone.
+/// The width of a desktop and of a phone.
 const WIDE: (u32, u32) = (1100, 900);
 const NARROW: (u32, u32) = (400, 800);
-/// Blocks before a picture is taken: few, or enough for a chart when the picture is for the README.
+/// Blocks before a picture is taken: a few, or enough for a chart if the picture is for the README.
 const FEW: u64 = 6;
 const MANY: u64 = 150;
 
-/// The page of this devnet, with figures in it.
+/// The page of this devnet, with figures.
 async fn page(net: &Devnet) -> (Browser, TempDir) {
     let folder = process::folder();
     let program = tools::chromium().unwrap_or_else(|error| panic!("{error}"));
@@ -31,12 +31,12 @@ async fn page(net: &Devnet) -> (Browser, TempDir) {
 }
 
 fn shown(number: u64) -> String {
-    // No devnet gets so far that a number needs a separator.
+    // No devnet lasts until a number needs a separator.
     assert!(number < 1000);
     format!("document.getElementById('number').textContent === '{number}'")
 }
 
-/// The page complains about nothing and asks nobody but the sidecar.
+/// The page logs no errors and sends requests only to the sidecar.
 fn assert_quiet(browser: &Browser, net: &Devnet) {
     assert_eq!(browser.complaints(), [""; 0]);
     let own = net.sidecar.url("/");
@@ -63,13 +63,13 @@ async fn s12_page_shows_the_head_as_it_advances() {
     browser.until("document.querySelectorAll('#dependencies [data-level=ok]').length === 4").await;
     browser.until("document.querySelector('#plot .head')?.getAttribute('d').includes('L')").await;
 
-    // L2 goes on and HotShot does not: the reason and the distance are told.
+    // L2 continues and HotShot does not: the page shows the reason and the distance.
     net.build(2).await;
     browser.until("document.getElementById('lag').textContent === '2 blocks'").await;
     let reason = format!("HotShot has no batch for block {} yet", net.height().await - 1);
     browser.until(&format!("document.getElementById('reason').textContent === '{reason}'")).await;
 
-    // What fails is named, with its words as text.
+    // A dependency that fails is named, and its message is shown as text.
     net.hotshot.set_fault(Some(Fault::Status(500)));
     browser.until("document.querySelectorAll('#dependencies [data-level=bad]').length === 1").await;
     let failing = "document.querySelector('#dependencies li:has([data-level=bad])').textContent";
@@ -86,7 +86,7 @@ async fn s12_page_box_shows_what_the_node_gets() {
     let (mut browser, _folder) = page(&net).await;
     let head = net.head_reaches(net.height().await).await;
     browser.until(&shown(head)).await;
-    // A node that tells what it got, behind an Envoy with the same head.
+    // A node that records what it gets, behind an Envoy with the same head.
     let edge = Edge::builder().says(Says::head(head)).start().await;
     edge.resolves_to(Ok(head)).await;
 
@@ -130,7 +130,7 @@ async fn s12_page_notices_that_the_sidecar_goes_away_and_comes_back() {
     let (mut browser, _folder) = page(&net).await;
     let away = "document.getElementById('connection').textContent.startsWith('Away since')";
     let live = "document.getElementById('connection').textContent === 'Live'";
-    // Asked to stop with a page open, and killed.
+    // Stopped with a page open, and killed.
     net.sidecar.stop().await;
     browser.until(away).await;
     let banner = browser.text("away").await;
@@ -146,7 +146,7 @@ async fn s12_page_notices_that_the_sidecar_goes_away_and_comes_back() {
     net.produce(2).await;
     let head = net.head_reaches(net.height().await).await;
     browser.until(&shown(head)).await;
-    // The browser itself notes the requests that failed (it asks for the icon when it likes), and
+    // The browser itself notes the requests that failed (it requests the icon at any time), and
     // nothing else.
     let own = net.sidecar.url("/");
     for complaint in browser.complaints() {
@@ -160,7 +160,7 @@ async fn s12_page_is_for_keyboards_screen_readers_and_small_screens() {
     let (mut browser, _folder) = page(&net).await;
     browser.until("document.querySelector('#plot .head') !== null").await;
 
-    // Every control is reached in order, and it shows that it is.
+    // Every control can be reached in order, and shows its focus.
     let focus = "(() => { const at = document.activeElement; \
         const name = at.id || at.tagName + ' ' + at.textContent; \
         return [name, getComputedStyle(at).outlineStyle]; })()";
@@ -196,7 +196,7 @@ async fn s12_page_is_for_keyboards_screen_readers_and_small_screens() {
         assert!(reached.starts_with(expected), "{reached} is not {expected}");
     }
 
-    // Everything that takes input, moves or is a picture has a name.
+    // Every input, moving part and picture has a name.
     let named = ["textbox", "combobox", "link", "image", "img", "region", "heading", "navigation"];
     let accessible = browser.accessible().await;
     for (role, name) in &accessible {
@@ -219,7 +219,7 @@ async fn s12_page_is_for_keyboards_screen_readers_and_small_screens() {
     assert_quiet(&browser, &net);
 }
 
-/// Texts whose contrast to what stands behind them is below 4.5.
+/// Texts whose contrast to their background is below 4.5.
 const POOR_CONTRAST: &str = r#"(() => {
     const rgb = (text) => (text.match(/[\d.]+/g) ?? []).map(Number);
     const luminance = (color) => {
@@ -245,7 +245,7 @@ const POOR_CONTRAST: &str = r#"(() => {
     });
 })()"#;
 
-/// Pictures of a page with something to see, if a place for them is named.
+/// Takes pictures of a page with something to see, if a folder for them is given.
 #[tokio::test(flavor = "multi_thread")]
 async fn s12_page_has_its_picture_taken() {
     let folder = pictures();
@@ -261,7 +261,7 @@ async fn s12_page_has_its_picture_taken() {
         }
         let finalized = net.height().await.saturating_sub(40);
         net.op_node.set_finalized(finalized.max(net.op_node.highest_finalized()));
-        // A step of the page is the clock of the picture.
+        // A step of the page is the picture's clock.
         let latest = net.height().await;
         browser
             .until(&format!("document.getElementById('chart-latest').textContent === '{latest}'"))
@@ -271,7 +271,7 @@ async fn s12_page_has_its_picture_taken() {
     let folder = folder.unwrap_or_else(|| own.path().into());
     for (scheme, name) in [(Scheme::Light, "light"), (Scheme::Dark, "dark")] {
         browser.show_as(WIDE.0, WIDE.1, scheme).await;
-        // The upper part is what the README shows.
+        // The README shows the upper part.
         let end = "Math.ceil(document.querySelector('.card:has(#plot)').getBoundingClientRect().bottom) + 16";
         let end = browser.value(end).await.as_u64().and_then(|end| u32::try_from(end).ok());
         let file = folder.join(format!("status-page-{name}.png"));
@@ -279,7 +279,7 @@ async fn s12_page_has_its_picture_taken() {
         browser.picture(&folder.join(format!("status-page-{name}-whole.png")), None).await;
         browser.show_as(NARROW.0, NARROW.1, scheme).await;
         browser.picture(&folder.join(format!("status-page-{name}-narrow.png")), None).await;
-        // PNG, and not of one colour.
+        // PNG, and not of a single color.
         let bytes = std::fs::read(&file).unwrap();
         assert!(bytes.starts_with(b"\x89PNG") && bytes.len() > 20_000, "{}", bytes.len());
     }

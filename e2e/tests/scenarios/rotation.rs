@@ -9,7 +9,7 @@ use finality_e2e::{
 };
 use serde_json::json;
 
-/// The sequencer follows the L1 tip, so that batches of both keys are on HotShot long before the
+/// The sequencer follows the L1 tip, so batches of both keys are on HotShot long before the
 /// rotation between them is final.
 #[tokio::test(flavor = "multi_thread")]
 async fn s11_the_batchers_key_changes() {
@@ -19,7 +19,7 @@ async fn s11_the_batchers_key_changes() {
     let rotation = net.rotate_batcher(Signer::successor()).await;
     net.produce(FINALITY_DEPTH).await;
 
-    // What is final by now is confirmed, under the old key.
+    // What is final by now is confirmed under the old key.
     let built_up_to = async |origin: u64| {
         let chain = net.sequencer.chain().await;
         chain.iter().filter(|block| block.inputs.origin.number <= origin).count() as u64
@@ -42,7 +42,7 @@ async fn s11_the_batchers_key_changes() {
     ]);
     assert_eq!(status["batchers"]["terms"], terms);
 
-    // The old key over a block after the rotation: passed over, whatever it says.
+    // The old key signs a block after the rotation: skipped, whatever its content.
     net.mine_l1(1).await;
     let block = net.build(1).await.remove(0);
     let batch = Batch::of(&block.json);
@@ -65,7 +65,7 @@ async fn s11_the_batchers_key_changes() {
     watch.finish().await;
 }
 
-/// L1 drops the block of a rotation before it is final: the old key goes on as if nothing had been.
+/// L1 drops the block of a rotation before it is final: the old key stays authorized.
 #[tokio::test(flavor = "multi_thread")]
 async fn s11_an_l1_reorg_undoes_the_rotation() {
     let net = Devnet::builder().start().await;
@@ -74,7 +74,7 @@ async fn s11_an_l1_reorg_undoes_the_rotation() {
     net.l1.set_batcher(Signer::successor().address()).await;
     net.mine_l1(2).await;
     net.l1.reorg(FINALITY_DEPTH - 1).await;
-    // Beyond the L1 block of the rotation, all under the old key.
+    // Past the L1 block of the rotation, all under the old key.
     net.produce(FINALITY_DEPTH + 4).await;
     net.head_reaches(net.height().await).await;
     let status = net.sidecar.status().await;
@@ -84,9 +84,9 @@ async fn s11_an_l1_reorg_undoes_the_rotation() {
     watch.finish().await;
 }
 
-/// While the chain runs on the fallback batcher the status says so.
+/// While the chain runs on the fallback batcher, status says so.
 #[tokio::test(flavor = "multi_thread")]
-async fn s11_the_fallback_batcher_is_at_work() {
+async fn s11_the_fallback_batcher_is_active() {
     let net = Devnet::builder().start().await;
     let watch = net.watch();
     let reason = async |words: &str| {
@@ -99,7 +99,7 @@ async fn s11_the_fallback_batcher_is_at_work() {
     net.l1.set_active_is_espresso(false).await;
     net.mine_l1(FINALITY_DEPTH + 1).await;
     reason("runs on the fallback batcher").await;
-    // Ethereum's finality goes on.
+    // Ethereum's finality continues.
     net.build(3).await;
     let height = net.height().await;
     net.op_node.set_finalized(height);

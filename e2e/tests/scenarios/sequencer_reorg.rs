@@ -11,7 +11,7 @@ use finality_e2e::{
 /// Blocks by which the forks differ.
 const FORKED: u64 = 3;
 
-/// A devnet with a confirmed chain, and two continuations of it that nobody has seen yet.
+/// A devnet with a confirmed chain, and two unpublished continuations of it.
 struct Fork {
     net: Devnet,
     common: u64,
@@ -39,7 +39,7 @@ impl Fork {
         &chain[usize::try_from(self.common).unwrap()..]
     }
 
-    /// Waits until the verifier has seen that the node's block is another one.
+    /// Waits until the verifier has seen that the node's block differs.
     async fn mismatch_is_noticed(&self) {
         until("a mismatch to be counted", PATIENCE, async || {
             (self.net.sidecar.batches("mismatch").await > 0.0).then_some(())
@@ -48,7 +48,7 @@ impl Fork {
         self.net.head_stays_at(self.common).await;
     }
 
-    /// The head is at the end of `chain`, and goes on along it.
+    /// The head is at the end of `chain`, and continues along it.
     async fn head_follows(&self, chain: &Chain) {
         let tip = chain.last().unwrap();
         self.net.head_reaches(tip.number).await;

@@ -15,7 +15,7 @@ async fn s07_finalized_overtakes_while_hotshot_stalls() {
     net.produce(2).await;
     let head = net.head_reaches(net.height().await).await;
 
-    // L2 goes on, HotShot does not.
+    // L2 continues, HotShot does not.
     net.mine_l1(6).await;
     let blocks = net.build(6).await;
     net.batcher.post(&blocks);
@@ -38,7 +38,7 @@ async fn s07_finalized_overtakes_while_hotshot_stalls() {
     watch.finish().await;
 }
 
-/// A `finalized` that op-node, L1 or the node itself does not bear out is not believed.
+/// A `finalized` that op-node, L1 or the node itself does not confirm is not admitted.
 #[tokio::test(flavor = "multi_thread")]
 async fn s07_finalized_needs_admission() {
     let net = Devnet::builder().start().await;
@@ -47,7 +47,7 @@ async fn s07_finalized_needs_admission() {
     net.mine_l1(4).await;
     net.build(4).await;
 
-    // op-node says less than the execution RPC.
+    // op-node reports less than the execution RPC.
     net.op_node.set_consensus_finalized(Some(head));
     net.op_node.set_finalized(head + 2);
     net.head_stays_at(head).await;
@@ -62,7 +62,7 @@ async fn s07_finalized_needs_admission() {
             (net.op_node.sync_status_requests() >= asked + 2).then_some(())
         })
         .await;
-        // Lowered before the fault ends: a reading that falls is ignored in any case.
+        // Lowered before the fault ends: a reading that goes down is ignored anyway.
         net.op_node.set_finalized(head);
         net.op_node.set_consensus_fault(None);
         net.head_stays_at(head).await;
@@ -76,7 +76,7 @@ async fn s07_finalized_needs_admission() {
     watch.finish().await;
 }
 
-/// The node's own RPCs fail: nothing is lost, and what the tag became stays.
+/// The node's own RPCs fail: nothing is lost, and tags keep their number.
 #[tokio::test(flavor = "multi_thread")]
 async fn s07_node_fails() {
     let net = Devnet::builder().start().await;
@@ -131,7 +131,7 @@ async fn s07_query_service_fails_in_every_way() {
             (net.hotshot.requests(route) >= asked + 2).then_some(())
         })
         .await;
-        // A height that is too high hides nothing: the verifier finds how far it can read.
+        // A height that is too high hides nothing: the verifier finds out how far it can read.
         if fault != Fault::Height(u64::MAX) {
             assert_eq!(net.head().await, Some(head), "{fault:?}");
         }

@@ -1,4 +1,4 @@
-//! Scenario 8: `finalized` as a tag, alone and beside `espresso`.
+//! Scenario 8: `finalized` as a tag, alone and with `espresso`.
 
 use finality_e2e::{client::hex, devnet::Devnet};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ async fn s08_finalized_as_the_tag() {
     let head = net.head_reaches(net.height().await).await;
     net.assert_tagged_equals_direct().await;
 
-    // The node itself means something else by it.
+    // To the node itself it means something else.
     let block = |client: &finality_e2e::client::Client, tag: &'static str| {
         let client = client.clone();
         async move { client.ask("eth_getBlockByNumber", json!([tag, false])).await.unwrap() }
@@ -22,7 +22,7 @@ async fn s08_finalized_as_the_tag() {
     let through = block(&net.client(), "finalized").await;
     assert_ne!(own.json()["result"]["number"], through.json()["result"]["number"]);
     assert_eq!(through.json()["result"]["number"], hex(head));
-    // Other tags are the node's business, `espresso` included.
+    // Other tags are the node's business, including `espresso`.
     for tag in ["latest", "safe", "earliest", "pending", "espresso", "Finalized"] {
         let through = block(&net.client(), tag).await;
         assert_eq!(through.head(), None, "{tag}");
