@@ -1,13 +1,10 @@
 //! Who may sign batches: which signatures are worth reading, and whose batch counts at which L1
 //! origin.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use alloy_primitives::Address;
+use parking_lot::RwLock;
 use serde::Serialize;
 
 /// A batcher, and the L1 origins of the batches that it may sign.
@@ -109,12 +106,12 @@ impl KnownBatchers {
     /// Whether a signature of this address is read.
     #[must_use]
     pub fn contains(&self, address: &Address) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(address)
+        self.0.read().contains(address)
     }
 
     /// Adds addresses. Answers whether one of them is new.
     pub fn extend(&self, addresses: impl IntoIterator<Item = Address>) -> bool {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.write();
         let before = known.len();
         known.extend(addresses);
         known.len() > before

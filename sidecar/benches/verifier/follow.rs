@@ -18,7 +18,7 @@ use finality_sidecar::{
     store::FileStore,
     telemetry::{Metrics, metrics::Target},
     upstream::{Upstream, UpstreamOptions},
-    verifier::{Board, Budget, Options, Verifier},
+    verifier::{Budget, Options, Parts, Verifier},
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -83,28 +83,30 @@ pub(crate) async fn run(url: &str, target: u64, steady: u64, interval: Duration)
     let metrics = Metrics::new();
     let store = FileStore::open(&folder.path().join("store.json")).unwrap();
     let (keeper, mut head) = HeadKeeper::new(store, metrics.clone());
-    let board = Arc::<Board>::default();
     let upstream = |target, path| upstream(url, target, path, &metrics);
     let query = QueryServices::new(vec![upstream(Target::Query, "v1")], 0, metrics.clone());
-    let verifier = Verifier::new(
-        Op::default(),
-        Node::new(upstream(Target::Node, "rpc/node"), upstream(Target::Consensus, "rpc/consensus")),
-        L1::new(upstream(Target::L1, "rpc/l1")),
-        move |namespace| query.with_namespace(namespace),
+    let parts = Parts {
+        rollup: Op::default(),
+        node: Node::new(
+            upstream(Target::Node, "rpc/node"),
+            upstream(Target::Consensus, "rpc/consensus"),
+        ),
+        l1: L1::new(upstream(Target::L1, "rpc/l1")),
+        open_feed: Box::new(move |namespace| query.with_namespace(namespace)),
         keeper,
-        board,
-        metrics.clone(),
-        Options {
-            interval,
-            namespace: None,
-            batchers: BatcherSource::Fixed(vec![BatcherTenure::always(
-                services::batcher().address(),
-            )]),
-            light_client: None,
-            initial_hotshot_height: Some(0),
-            budget: Budget::default(),
-        },
-    );
+        board: Arc::default(),
+        metrics: metrics.clone(),
+    };
+    let batcher = services::batcher().address();
+    let options = Options {
+        interval,
+        namespace: None,
+        batchers: BatcherSource::Fixed(vec![BatcherTenure::always(batcher)]),
+        light_client: None,
+        initial_hotshot_height: Some(0),
+        budget: Budget::default(),
+    };
+    let verifier = Verifier::new(parts, options);
     let (stop, stopped) = watch::channel(false);
     let started = Instant::now();
     let task = tokio::spawn(verifier.run(stopped));

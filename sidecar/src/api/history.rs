@@ -1,12 +1,9 @@
 //! Where head and node stood in the last hour, for the chart of the status page.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Serialize, Serializer, ser::SerializeTuple};
 use tokio::time::MissedTickBehavior;
 
@@ -77,7 +74,7 @@ impl History {
     }
 
     fn samples(&self) -> MutexGuard<'_, VecDeque<Sample>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Takes a sample in each interval, forever.

@@ -229,23 +229,24 @@ fn start_verifier(
     let status = StatusReader::new(Arc::clone(&board), head.clone(), metrics.clone(), move || {
         dependencies.iter().flat_map(Failover::reports).chain(services.reports()).collect()
     });
-    let verifier = verifier::Verifier::new(
-        Op::default(),
-        Node::new(execution, consensus),
-        L1::new(l1),
-        move |namespace| query.with_namespace(namespace),
+    let parts = verifier::Parts {
+        rollup: Op::default(),
+        node: Node::new(execution, consensus),
+        l1: L1::new(l1),
+        open_feed: Box::new(move |namespace| query.with_namespace(namespace)),
         keeper,
         board,
-        metrics.clone(),
-        verifier::Options {
-            interval: config.verification_interval,
-            namespace: config.namespace,
-            batchers: config.batchers.clone(),
-            light_client: config.light_client_address,
-            initial_hotshot_height: config.initial_hotshot_height,
-            budget: verifier::Budget::default(),
-        },
-    );
+        metrics: metrics.clone(),
+    };
+    let options = verifier::Options {
+        interval: config.verification_interval,
+        namespace: config.namespace,
+        batchers: config.batchers.clone(),
+        light_client: config.light_client_address,
+        initial_hotshot_height: config.initial_hotshot_height,
+        budget: verifier::Budget::default(),
+    };
+    let verifier = verifier::Verifier::new(parts, options);
     let task = tokio::spawn(async move { Ok(verifier.run(stopped).await?) });
     Ok(Verifier { head, status: Arc::new(status), task })
 }

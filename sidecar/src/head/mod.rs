@@ -3,13 +3,14 @@
 //! A head is durable before it is visible: saved first, then published to everybody who watches.
 //! The number never falls; the status is a second fact beside it and may change either way.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use alloy_primitives::B256;
 use finality_core::head::{
     EspressoPosition, EthereumPosition, HeadReport, Mode, Source, Status, hex_number,
 };
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
@@ -107,9 +108,8 @@ impl HeadKeeper {
     /// # Errors
     /// [`StoreError::OtherChain`] when the stored head is of another chain.
     pub fn bind_chain_id(&mut self, chain_id: u64) -> Result<(), StoreError> {
-        if let Some(stored) = self.identity.filter(|stored| stored.chain_id != chain_id) {
-            let given = Box::new(Identity { chain_id, ..stored });
-            return Err(StoreError::OtherChain { stored: Box::new(stored), given });
+        if let Some(stored) = self.identity {
+            stored.check(Identity { chain_id, ..stored })?;
         }
         self.chain_id = Some(chain_id);
         self.publish();
@@ -121,9 +121,8 @@ impl HeadKeeper {
     /// # Errors
     /// [`StoreError::OtherChain`] when the stored head is of another chain.
     pub fn bind(&mut self, identity: Identity) -> Result<(), StoreError> {
-        if let Some(stored) = self.identity.filter(|stored| *stored != identity) {
-            let given = Box::new(identity);
-            return Err(StoreError::OtherChain { stored: Box::new(stored), given });
+        if let Some(stored) = self.identity {
+            stored.check(identity)?;
         }
         self.identity = Some(identity);
         self.bind_chain_id(identity.chain_id)
@@ -209,9 +208,7 @@ impl HeadKeeper {
             updated_at,
         };
         let store = Arc::clone(&self.store);
-        let saving = tokio::task::spawn_blocking(move || {
-            store.lock().unwrap_or_else(PoisonError::into_inner).save(record)
-        });
+        let saving = tokio::task::spawn_blocking(move || store.lock().save(record));
         let result = match saving.await {
             Ok(result) => result,
             // The runtime is going down, or the store panicked: nothing may become visible.

@@ -1,11 +1,9 @@
 //! The newest final L1 block, by number and hash, and which endpoints are known to have it.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeSet;
 
 use alloy_primitives::B256;
+use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
 
 use crate::{eth::BlockId, upstream::UpstreamError};
@@ -84,6 +82,6 @@ impl Pin {
     }
 
     fn pinned(&self) -> MutexGuard<'_, Pinned> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

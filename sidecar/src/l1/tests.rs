@@ -1,13 +1,10 @@
 //! Several endpoints over real sockets: chains that fork, lag and answer nonsense.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use alloy_primitives::{B256, keccak256};
 use axum::{Json, Router, http::StatusCode, routing::post};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::*;
 use crate::{
@@ -110,7 +107,7 @@ impl World {
             let router = Router::new().route(
                 "/",
                 post(async move |Json(request): Json<Value>| {
-                    let mut chain = served.lock().unwrap();
+                    let mut chain = served.lock();
                     match chain.down {
                         true => Err(StatusCode::BAD_REQUEST),
                         false => Ok(Json(chain.answer(&request))),
@@ -134,7 +131,7 @@ impl World {
     }
 
     fn chain(&self, index: usize) -> MutexGuard<'_, Chain> {
-        self.chains[index].lock().unwrap()
+        self.chains[index].lock()
     }
 
     /// The last error in the status of an endpoint that is not in order.

@@ -1,6 +1,8 @@
 //! A store in memory for tests: a clone is the same disk, and writes can be told to fail.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::{Record, Store, StoreError};
 
@@ -31,28 +33,28 @@ struct Disk {
 impl MemoryStore {
     pub(crate) fn with(record: Record) -> Self {
         let store = Self::default();
-        store.disk.lock().unwrap().record = Some(record);
+        store.disk.lock().record = Some(record);
         store.reopen()
     }
 
     /// The store as a new process finds it.
     pub(crate) fn reopen(&self) -> Self {
-        let record = self.disk.lock().unwrap().record.clone();
+        let record = self.disk.lock().record.clone();
         Self { record, disk: Arc::clone(&self.disk) }
     }
 
     pub(crate) fn set_writes(&self, writes: Writes) {
-        self.disk.lock().unwrap().writes = writes;
+        self.disk.lock().writes = writes;
     }
 
     /// What is on the disk.
     pub(crate) fn on_disk(&self) -> Option<Record> {
-        self.disk.lock().unwrap().record.clone()
+        self.disk.lock().record.clone()
     }
 
     /// The numbers of all successful saves.
     pub(crate) fn saves(&self) -> Vec<u64> {
-        self.disk.lock().unwrap().saves.clone()
+        self.disk.lock().saves.clone()
     }
 }
 
@@ -62,7 +64,7 @@ impl Store for MemoryStore {
     }
 
     fn save(&mut self, record: Record) -> Result<(), StoreError> {
-        let mut disk = self.disk.lock().unwrap();
+        let mut disk = self.disk.lock();
         let failed = || StoreError::Interrupted("told to".into());
         if disk.writes == Writes::Fail {
             return Err(failed());

@@ -41,6 +41,19 @@ pub struct Identity {
     pub namespace: u32,
 }
 
+impl Identity {
+    /// Checks that a chain is the one that is stored.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherChain`] names both.
+    pub fn check(self, given: Self) -> Result<(), StoreError> {
+        if self == given {
+            return Ok(());
+        }
+        Err(StoreError::OtherChain { stored: Box::new(self), given: Box::new(given) })
+    }
+}
+
 impl std::fmt::Display for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { chain_id, genesis_hash, namespace } = self;
@@ -65,21 +78,6 @@ pub struct Record {
     pub identity: Option<Identity>,
     /// When the record was made.
     pub updated_at: Timestamp,
-}
-
-impl Record {
-    /// Checks that the record is of the given chain. A record without identity is of any chain.
-    ///
-    /// # Errors
-    /// [`StoreError::OtherChain`] names both.
-    pub fn check_identity(&self, identity: &Identity) -> Result<(), StoreError> {
-        match self.identity {
-            Some(stored) if stored != *identity => {
-                Err(StoreError::OtherChain { stored: Box::new(stored), given: Box::new(*identity) })
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 /// Keeps one record, which never falls.

@@ -1,13 +1,11 @@
 //! The gauges, computed when they are asked for: what is not known yet is not exported, and the lag
 //! follows from head and node.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use finality_core::head::{Source, Status};
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -41,7 +39,7 @@ pub(super) struct Gauges(Arc<Mutex<Facts>>);
 impl Gauges {
     /// What is known, to be changed.
     pub(super) fn facts(&self) -> MutexGuard<'_, Facts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -6,7 +6,6 @@
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -21,6 +20,7 @@ use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{SdkTracer, SdkTracerProvider},
 };
+use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tracing::Span;
@@ -140,7 +140,7 @@ impl Client {
     }
 
     fn log(&self, error: Option<&str>) {
-        let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut quiet = self.quiet.lock();
         let line = match error {
             Some(error) => quiet.failed(error, Instant::now()),
             None => quiet.worked(Instant::now()),

@@ -6,13 +6,14 @@ mod health;
 mod json_rpc;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use alloy_primitives::bytes::{Bytes, BytesMut};
 use finality_core::headers;
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use reqwest::{Response, StatusCode};
 use thiserror::Error;
 use tracing::{Instrument, field};
@@ -317,7 +318,7 @@ impl Upstream {
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
-        self.inner.health.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.health.lock()
     }
 }
 

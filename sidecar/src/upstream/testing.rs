@@ -2,13 +2,14 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use axum::{Router, body::Bytes, http::StatusCode, routing::post};
+use parking_lot::Mutex;
 
 use super::{Upstream, UpstreamOptions};
 use crate::{
@@ -31,7 +32,7 @@ impl Endpoint {
         let (given, counted) = (Arc::clone(&answer), Arc::clone(&asked));
         let handler = async move |_: Bytes| {
             counted.fetch_add(1, Ordering::Relaxed);
-            *given.lock().unwrap()
+            *given.lock()
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = SecretUrl::parse(&format!("http://{}", listener.local_addr().unwrap()));
@@ -47,7 +48,7 @@ impl Endpoint {
     }
 
     pub(crate) fn answers(&self, status: u16, body: &'static str) {
-        *self.answer.lock().unwrap() = (StatusCode::from_u16(status).unwrap(), body);
+        *self.answer.lock() = (StatusCode::from_u16(status).unwrap(), body);
     }
 
     /// How often it was asked since the last time that this was asked.

@@ -1,9 +1,6 @@
 //! Against a real socket: what a dependency may answer, and what is remembered of it.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex},
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use axum::{
     Router,
@@ -12,6 +9,7 @@ use axum::{
     http::{Request, Response},
 };
 use jiff::tz::TimeZone;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::*;
@@ -32,8 +30,8 @@ impl Server {
         let answers = Answers::default();
         let asked = Arc::<Mutex<Vec<Request<()>>>>::default();
         let handler = async |State((answers, asked)): State<Shared>, request: Request<Body>| {
-            asked.lock().unwrap().push(request.map(|_| ()));
-            let answer = answers.lock().unwrap().pop_front();
+            asked.lock().push(request.map(|_| ()));
+            let answer = answers.lock().pop_front();
             answer.expect("the server has an answer for each request")
         };
         let router =
@@ -48,7 +46,7 @@ impl Server {
     }
 
     fn answers(&self, response: Response<Body>) {
-        self.answers.lock().unwrap().push_back(response);
+        self.answers.lock().push_back(response);
     }
 
     fn answers_json(&self, body: &Value) {
@@ -60,7 +58,7 @@ impl Server {
     }
 
     fn asked(&self) -> usize {
-        self.asked.lock().unwrap().len()
+        self.asked.lock().len()
     }
 }
 
@@ -98,7 +96,7 @@ async fn json_rpc_answers_are_read_and_null_is_one() {
     }
     // None of these is an outage: each was asked.
     assert_eq!(server.asked(), 7);
-    let request = &server.asked.lock().unwrap()[0];
+    let request = &server.asked.lock()[0];
     assert!(request.headers().contains_key(headers::SIDECAR), "the filter can tell who asks");
 }
 
@@ -198,7 +196,7 @@ async fn not_there_yet_is_no_outage() {
     server.answers(Response::new(Body::from("5")));
     assert_eq!(server.get("status/block-height").await.unwrap(), "5");
     assert_eq!(server.upstream.report().ok, Some(true));
-    let asked = server.asked.lock().unwrap();
+    let asked = server.asked.lock();
     assert_eq!(asked[1].uri().path(), "/v1/status/block-height", "below the base, without //");
     assert!(server.metrics.render().contains(r#"outcome="not_yet"} 1"#));
 }

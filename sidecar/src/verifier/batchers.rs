@@ -47,7 +47,7 @@ impl Batchers {
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// Learns who may sign batches, if L1 has a new final block, and tells `l1`. Fails only while
     /// nothing is known at all.
-    pub(super) async fn look_at_batchers(
+    pub(super) async fn refresh_batchers(
         &mut self,
         chain: &ChainFacts,
         l1: &mut L1View,
@@ -56,7 +56,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             let source = self.options.batchers.clone();
             let read = match source {
                 BatcherSource::Fixed(tenures) => {
-                    self.know_batchers(&tenures);
+                    self.add_batchers(&tenures);
                     self.batchers.authority = Some(Arc::new(Authority::fixed(tenures.clone())));
                     self.board.update(|findings| {
                         findings.batchers = BatcherFindings { tenures, ..Default::default() };
@@ -100,10 +100,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let history = history.map_err(|error| {
             format!("{error} (L1 block {}, contract {contract})", finalized.number)
         })?;
-        self.know_batchers(&history.tenures);
+        self.add_batchers(&history.tenures);
         // Without it the keys are learned when they are final.
         if let Ok(latest) = self.l1.batchers(contract, State::Latest).await {
-            self.know_batchers(&latest.tenures);
+            self.add_batchers(&latest.tenures);
         }
         let authority = Authority::as_of(history.tenures.clone(), finalized.number);
         self.batchers.authority = Some(Arc::new(authority));
@@ -122,7 +122,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     }
 
     /// Takes the signatures of these keys from now on.
-    fn know_batchers(&mut self, tenures: &[BatcherTenure]) {
+    fn add_batchers(&mut self, tenures: &[BatcherTenure]) {
         self.batchers.known(tenures);
         if self.rollup.batchers().extend(tenures.iter().map(|tenure| tenure.batcher)) {
             let tenures: Vec<String> = tenures.iter().map(ToString::to_string).collect();
@@ -133,7 +133,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// Goes back to where the batches above `tip` begin when a new key is known: they may be signed
     /// by it, and were a stranger's when they were read.
-    pub(super) async fn read_passed_over(&mut self, tip: &HeadBlock) -> Result<(), Waiting> {
+    pub(super) async fn rewind_for_new_batchers(&mut self, tip: &HeadBlock) -> Result<(), Waiting> {
         if !self.batchers.passed_over {
             return Ok(());
         }

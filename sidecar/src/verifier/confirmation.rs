@@ -31,6 +31,17 @@ const BLOCKS_IN_FLIGHT: usize = 8;
 /// An unchanged head's restart position is saved after so many HotShot blocks.
 const CHECKPOINT_DISTANCE: u64 = 1000;
 
+/// Why a run of confirmations ended.
+#[derive(Debug)]
+enum Halt {
+    /// The next block waits for something.
+    Stalled(Waiting),
+    /// Candidates were dropped for room: read again from this height.
+    Reread(u64),
+    /// The run is long enough to be saved; the next block may be ready.
+    RunEnded,
+}
+
 /// The last confirmed block of a run.
 #[derive(Debug, Clone, Copy)]
 struct Confirmed {
@@ -47,7 +58,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         chain: &ChainFacts,
         l1: &mut L1View,
     ) -> Result<Option<Waiting>, Stop> {
-        let feed = self.look_at_feed().await;
+        let feed = self.refresh_feed().await;
         let started = Instant::now();
         while started.elapsed() < ROUND_LENGTH {
             self.take_in(started).await;
@@ -127,28 +138,28 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         if tip.hash.is_none() {
             return self.learn_hash(tip, l1).await;
         }
-        let (confirmed, waiting) = self.find_confirmed(tip, chain, l1).await;
+        let (confirmed, halt) = self.find_confirmed(tip, chain, l1).await;
         if let Some(confirmed) = confirmed {
             self.finish(confirmed).await?;
         }
-        Ok(match waiting {
-            None => ControlFlow::Continue(()),
-            Some(Err(height)) => {
+        Ok(match halt {
+            Halt::RunEnded => ControlFlow::Continue(()),
+            Halt::Reread(height) => {
                 self.reread(height);
                 ControlFlow::Break(Waiting::Batch { number: self.confirmed_number() + 1 })
             }
-            Some(Ok(waiting)) => ControlFlow::Break(waiting),
+            Halt::Stalled(waiting) => ControlFlow::Break(waiting),
         })
     }
 
-    /// Walks from `tip` over the candidates and the node's blocks. Answers the last block that both
-    /// agree on, and what stopped it: a reason, or a height to read again from.
+    /// Walks from `tip` over the candidates and the node's blocks. Returns the last block that both
+    /// agree on, and why the walk ended there.
     async fn find_confirmed(
         &mut self,
         tip: HeadBlock,
         chain: &ChainFacts,
         l1: &mut L1View,
-    ) -> (Option<Confirmed>, Option<Result<Waiting, u64>>) {
+    ) -> (Option<Confirmed>, Halt) {
         let first = tip.number.saturating_add(1);
         let behind = self.node_latest.unwrap_or(first).saturating_sub(tip.number);
         let run = self.candidates.run_length(first, BLOCKS_PER_SAVE).min(behind.max(1));
@@ -169,15 +180,15 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 match choose(&self.candidates, &tip, timestamp, l1) {
                     Choice::Chosen(position, batch) => break (position, batch),
                     Choice::Ask(height) => l1.learn(height, ask(&self.l1, height).await),
-                    Choice::Reread(height) => return (confirmed, Some(Err(height))),
-                    Choice::Waits(waiting) => return (confirmed, Some(Ok(waiting))),
+                    Choice::Reread(height) => return (confirmed, Halt::Reread(height)),
+                    Choice::Waits(waiting) => return (confirmed, Halt::Stalled(waiting)),
                 }
             };
             let number = batch.facts.number;
             let answer = match blocks.next().await {
                 Some(answer) => answer,
                 // Only when a candidate appeared beyond the run: the next run takes it.
-                None => return (confirmed, None),
+                None => return (confirmed, Halt::RunEnded),
             };
             match self.compare(position, batch, answer) {
                 Ok(()) => {
@@ -186,10 +197,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     let count = confirmed.map_or(0, |confirmed| confirmed.count) + 1;
                     confirmed = Some(Confirmed { tip, hotshot_height: position.height, count });
                 }
-                Err(waiting) => return (confirmed, Some(Ok(waiting))),
+                Err(waiting) => return (confirmed, Halt::Stalled(waiting)),
             }
         }
-        (confirmed, None)
+        (confirmed, Halt::RunEnded)
     }
 
     /// Compares the chosen batch with the node's answer for its number.

@@ -78,7 +78,7 @@ impl<F> Feed<F> {
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// Asks how far HotShot is.
-    pub(super) async fn look_at_feed(&mut self) -> Result<(), Waiting> {
+    pub(super) async fn refresh_feed(&mut self) -> Result<(), Waiting> {
         let Some(feed) = &mut self.feed else { return Ok(()) };
         feed.ahead.begin_round();
         let broken = |error: UpstreamError| Waiting::Feed(error.to_string());
@@ -95,7 +95,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// Shows HotShot's newest block. For the operator only, and so last in a round: a service whose
     /// headers fail must not keep its batches from being read.
-    pub(super) async fn look_at_newest_block(&mut self) {
+    pub(super) async fn refresh_newest_header(&mut self) {
         let Some(feed) = &mut self.feed else { return };
         let Some(height) = feed.height.filter(|height| feed.shown != Some(*height)) else { return };
         feed.shown = Some(height);

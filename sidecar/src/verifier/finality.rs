@@ -20,7 +20,7 @@ pub(super) struct FinalityReading {
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// Looks whether the node still has the head's block. The head's status follows; what is found
     /// wrong is answered, and stands in the way of confirmations.
-    pub(super) async fn look_at_head(&mut self) -> Result<(), Waiting> {
+    pub(super) async fn check_head(&mut self) -> Result<(), Waiting> {
         let node = |error: crate::upstream::UpstreamError| Waiting::Node(error.to_string());
         let latest = self.node.latest().await.map_err(node)?;
         self.node_latest = Some(latest);
@@ -50,7 +50,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     }
 
     /// What L1 says of finality in this round; an L1 that is down says nothing.
-    pub(super) async fn look_at_l1(&self) -> L1View {
+    pub(super) async fn refresh_l1(&self) -> L1View {
         let finalized = self.l1.finalized().await.ok().flatten();
         if let Some(block) = finalized {
             self.metrics.l1_finalized(block.number);
@@ -61,7 +61,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// Reads the node's `finalized`, and moves the head there when it is admitted and at or above
     /// the head.
-    pub(super) async fn look_at_finality(
+    pub(super) async fn apply_finality(
         &mut self,
         chain: &ChainFacts,
         l1: &mut L1View,

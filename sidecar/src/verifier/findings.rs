@@ -1,12 +1,10 @@
 //! What the verifier finds, for whoever reports it.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use alloy_primitives::{Address, B256};
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 
 use super::{CatchUp, Waiting};
@@ -199,7 +197,7 @@ impl Board {
     /// What the verifier waits for.
     #[must_use]
     pub fn waiting(&self) -> Waiting {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.waiting.lock().clone()
     }
 
     /// Whether the verifier still does its rounds.
@@ -215,7 +213,7 @@ impl Board {
 
     /// Says what the verifier waits for.
     pub(super) fn waits(&self, waiting: Waiting) {
-        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
+        *self.waiting.lock() = waiting;
     }
 
     /// Says that the verifier has ended.
@@ -224,6 +222,6 @@ impl Board {
     }
 
     fn findings(&self) -> MutexGuard<'_, Findings> {
-        self.findings.lock().unwrap_or_else(PoisonError::into_inner)
+        self.findings.lock()
     }
 }

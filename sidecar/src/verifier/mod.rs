@@ -79,6 +79,30 @@ struct ChainFacts {
     namespace: u32,
 }
 
+/// What a verifier works with.
+pub struct Parts<R, N, L, F> {
+    /// The rollup kind.
+    pub rollup: R,
+    /// The full node.
+    pub node: N,
+    /// L1.
+    pub l1: L,
+    /// Opens the feed, once the namespace is known.
+    pub open_feed: Box<dyn Fn(u32) -> F + Send + Sync>,
+    /// Holds the head, which only the verifier moves.
+    pub keeper: HeadKeeper,
+    /// Where findings are written.
+    pub board: Arc<Board>,
+    /// The metrics.
+    pub metrics: Metrics,
+}
+
+impl<R, N, L, F> std::fmt::Debug for Parts<R, N, L, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("keeper", &self.keeper).finish_non_exhaustive()
+    }
+}
+
 /// The verifier of one rollup.
 pub struct Verifier<R: Rollup, N, L, F> {
     rollup: Arc<R>,
@@ -112,24 +136,16 @@ impl<R: Rollup, N, L, F> std::fmt::Debug for Verifier<R, N, L, F> {
 }
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
-    /// A verifier that moves the head of `keeper` and writes its findings to `board`.
-    #[allow(clippy::too_many_arguments, reason = "each is another part of the outside")]
-    pub fn new(
-        rollup: R,
-        node: N,
-        l1: L,
-        open_feed: impl Fn(u32) -> F + Send + Sync + 'static,
-        keeper: HeadKeeper,
-        board: Arc<Board>,
-        metrics: Metrics,
-        options: Options,
-    ) -> Self {
+    /// A verifier of these parts.
+    #[must_use]
+    pub fn new(parts: Parts<R, N, L, F>, options: Options) -> Self {
+        let Parts { rollup, node, l1, open_feed, keeper, board, metrics } = parts;
         let candidates = Candidates::new(options.budget);
         Self {
             rollup: Arc::new(rollup),
             node,
             l1,
-            open_feed: Box::new(open_feed),
+            open_feed,
             options,
             keeper,
             board,
@@ -214,17 +230,17 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// Answers what there is to wait for, or none when there may be more to do at once.
     async fn work(&mut self) -> Result<Option<Waiting>, Stop> {
         let chain = self.chain().await?;
-        let look = self.look_at_head().await;
-        let mut l1 = self.look_at_l1().await;
-        self.look_at_finality(&chain, &mut l1).await?;
+        let look = self.check_head().await;
+        let mut l1 = self.refresh_l1().await;
+        self.apply_finality(&chain, &mut l1).await?;
         let tip = self.tip(&chain)?;
         look?;
-        self.look_at_batchers(&chain, &mut l1).await?;
+        self.refresh_batchers(&chain, &mut l1).await?;
         self.open(&chain, &tip).await?;
-        self.read_passed_over(&tip).await?;
+        self.rewind_for_new_batchers(&tip).await?;
         let waiting = self.advance(&chain, &mut l1).await?;
         if waiting.is_some() {
-            self.look_at_newest_block().await;
+            self.refresh_newest_header().await;
         }
         Ok(waiting.map(|waiting| self.explain(waiting)))
     }

@@ -1,4 +1,6 @@
 //! What the verifier asks of the world, so that it can be tested without one.
+//!
+//! The methods are those of the clients, which document them.
 
 use alloy_primitives::{Address, B256};
 
@@ -10,53 +12,132 @@ use crate::{
     upstream::UpstreamError,
 };
 
-/// Defines a trait and implements it by the methods of the same names of a client.
-macro_rules! source {
-    ($(#[$doc:meta])* $name:ident for $client:ty {
-        $(fn $method:ident($($argument:ident: $type:ty),*) -> $output:ty;)*
-    }) => {
-        $(#[$doc])*
-        pub trait $name: Send + Sync + 'static {
-            $(fn $method(&self, $($argument: $type),*) -> impl Future<Output = $output> + Send;)*
-        }
-        impl $name for $client {
-            $(async fn $method(&self, $($argument: $type),*) -> $output {
-                <$client>::$method(self, $($argument),*).await
-            })*
-        }
-    };
+/// The full node; see [`Node`].
+pub trait NodeSource: Send + Sync + 'static {
+    fn chain_id(&self) -> impl Future<Output = Result<u64, UpstreamError>> + Send;
+    fn latest(&self) -> impl Future<Output = Result<u64, UpstreamError>> + Send;
+    fn hash_at(
+        &self,
+        number: u64,
+    ) -> impl Future<Output = Result<Option<B256>, UpstreamError>> + Send;
+    fn block(
+        &self,
+        number: u64,
+    ) -> impl Future<Output = Result<Option<Block>, UpstreamError>> + Send;
+    fn finalized(&self) -> impl Future<Output = Result<Option<BlockId>, UpstreamError>> + Send;
+    fn rollup_config(&self) -> impl Future<Output = Result<RollupConfig, UpstreamError>> + Send;
+    fn sync_status(&self) -> impl Future<Output = Result<SyncStatus, UpstreamError>> + Send;
 }
 
-source! {
-    /// The full node; see [`Node`].
-    NodeSource for Node {
-        fn chain_id() -> Result<u64, UpstreamError>;
-        fn latest() -> Result<u64, UpstreamError>;
-        fn hash_at(number: u64) -> Result<Option<B256>, UpstreamError>;
-        fn block(number: u64) -> Result<Option<Block>, UpstreamError>;
-        fn finalized() -> Result<Option<BlockId>, UpstreamError>;
-        fn rollup_config() -> Result<RollupConfig, UpstreamError>;
-        fn sync_status() -> Result<SyncStatus, UpstreamError>;
+/// L1; see [`L1`].
+pub trait L1Source: Send + Sync + 'static {
+    fn chain_id(&self) -> impl Future<Output = Result<u64, UpstreamError>> + Send;
+    fn finalized(&self) -> impl Future<Output = Result<Option<BlockId>, UpstreamError>> + Send;
+    fn hash_at(
+        &self,
+        number: u64,
+    ) -> impl Future<Output = Result<Option<B256>, UpstreamError>> + Send;
+    fn light_client(
+        &self,
+        contract: Address,
+        block: BlockId,
+    ) -> impl Future<Output = Result<FinalizedState, LightClientError>> + Send;
+    fn batchers(
+        &self,
+        contract: Address,
+        state: State,
+    ) -> impl Future<Output = Result<BatcherHistory, BatchAuthenticatorError>> + Send;
+}
+
+/// HotShot as the query services show it; see [`QueryServices`].
+pub trait FeedSource: Send + Sync + 'static {
+    fn height(&self) -> impl Future<Output = Result<u64, UpstreamError>> + Send;
+    fn range_limit(&self) -> impl Future<Output = Result<u64, UpstreamError>> + Send;
+    fn range(
+        &self,
+        from: u64,
+        until: u64,
+    ) -> impl Future<Output = Result<Vec<NamespaceBlock>, UpstreamError>> + Send;
+    fn header(
+        &self,
+        height: u64,
+    ) -> impl Future<Output = Result<HotShotHeader, UpstreamError>> + Send;
+}
+
+impl NodeSource for Node {
+    async fn chain_id(&self) -> Result<u64, UpstreamError> {
+        Self::chain_id(self).await
+    }
+
+    async fn latest(&self) -> Result<u64, UpstreamError> {
+        Self::latest(self).await
+    }
+
+    async fn hash_at(&self, number: u64) -> Result<Option<B256>, UpstreamError> {
+        Self::hash_at(self, number).await
+    }
+
+    async fn block(&self, number: u64) -> Result<Option<Block>, UpstreamError> {
+        Self::block(self, number).await
+    }
+
+    async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
+        Self::finalized(self).await
+    }
+
+    async fn rollup_config(&self) -> Result<RollupConfig, UpstreamError> {
+        Self::rollup_config(self).await
+    }
+
+    async fn sync_status(&self) -> Result<SyncStatus, UpstreamError> {
+        Self::sync_status(self).await
     }
 }
 
-source! {
-    /// The L1 node; see [`L1`].
-    L1Source for L1 {
-        fn chain_id() -> Result<u64, UpstreamError>;
-        fn finalized() -> Result<Option<BlockId>, UpstreamError>;
-        fn hash_at(number: u64) -> Result<Option<B256>, UpstreamError>;
-        fn light_client(contract: Address, block: BlockId) -> Result<FinalizedState, LightClientError>;
-        fn batchers(contract: Address, state: State) -> Result<BatcherHistory, BatchAuthenticatorError>;
+impl L1Source for L1 {
+    async fn chain_id(&self) -> Result<u64, UpstreamError> {
+        Self::chain_id(self).await
+    }
+
+    async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
+        Self::finalized(self).await
+    }
+
+    async fn hash_at(&self, number: u64) -> Result<Option<B256>, UpstreamError> {
+        Self::hash_at(self, number).await
+    }
+
+    async fn light_client(
+        &self,
+        contract: Address,
+        block: BlockId,
+    ) -> Result<FinalizedState, LightClientError> {
+        Self::light_client(self, contract, block).await
+    }
+
+    async fn batchers(
+        &self,
+        contract: Address,
+        state: State,
+    ) -> Result<BatcherHistory, BatchAuthenticatorError> {
+        Self::batchers(self, contract, state).await
     }
 }
 
-source! {
-    /// The HotShot feed; see [`QueryServices`].
-    FeedSource for QueryServices {
-        fn height() -> Result<u64, UpstreamError>;
-        fn range_limit() -> Result<u64, UpstreamError>;
-        fn range(from: u64, until: u64) -> Result<Vec<NamespaceBlock>, UpstreamError>;
-        fn header(height: u64) -> Result<HotShotHeader, UpstreamError>;
+impl FeedSource for QueryServices {
+    async fn height(&self) -> Result<u64, UpstreamError> {
+        Self::height(self).await
+    }
+
+    async fn range_limit(&self) -> Result<u64, UpstreamError> {
+        Self::range_limit(self).await
+    }
+
+    async fn range(&self, from: u64, until: u64) -> Result<Vec<NamespaceBlock>, UpstreamError> {
+        Self::range(self, from, until).await
+    }
+
+    async fn header(&self, height: u64) -> Result<HotShotHeader, UpstreamError> {
+        Self::header(self, height).await
     }
 }

@@ -118,7 +118,7 @@ async fn a_head_that_moves_is_told_before_the_second_is_over() {
         stream.event().await.unwrap();
         sidecar.publish(number, Status::Ok);
     }
-    let asked = sidecar.facts.asked_at.lock().unwrap().clone();
+    let asked = sidecar.facts.asked_at.lock().clone();
     let pauses = asked.windows(2).map(|pair| pair[1] - pair[0]);
     let shortest = pauses.min().unwrap();
     assert!(shortest < Duration::from_secs(1), "{shortest:?}");

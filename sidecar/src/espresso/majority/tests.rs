@@ -59,7 +59,7 @@ fn blocks(from: u64, until: u64, text: &str) -> Vec<Value> {
 }
 
 async fn height(State(script): State<Script>) -> Response {
-    let nature = *script.nature.lock().unwrap();
+    let nature = *script.nature.lock();
     match nature {
         Nature::Honest(height) => height.to_string().into_response(),
         Nature::Lies(_) | Nature::Short => HEIGHT.to_string().into_response(),
@@ -70,7 +70,7 @@ async fn height(State(script): State<Script>) -> Response {
 
 async fn range(State(script): State<Script>, Path((from, until)): Path<(u64, u64)>) -> Response {
     script.asked.fetch_add(1, Ordering::Relaxed);
-    let nature = *script.nature.lock().unwrap();
+    let nature = *script.nature.lock();
     let (until, text) = match nature {
         Nature::Honest(height) if until > height => {
             return StatusCode::NOT_FOUND.into_response();
@@ -117,7 +117,7 @@ impl World {
     }
 
     fn becomes(&self, index: usize, nature: Nature) {
-        *self.scripts[index].nature.lock().unwrap() = nature;
+        *self.scripts[index].nature.lock() = nature;
     }
 
     fn asked(&self, index: usize) -> usize {

@@ -225,8 +225,8 @@ impl Store for FileStore {
             return Err(StoreError::Regression { stored: floor, given: record.number });
         }
         if let Some(stored) = stored {
-            if let Some(identity) = &record.identity {
-                stored.check_identity(identity)?;
+            if let (Some(stored), Some(given)) = (stored.identity, record.identity) {
+                stored.check(given)?;
             }
             record.identity = record.identity.or(stored.identity);
         }

@@ -1,9 +1,6 @@
-use std::{
-    fs::File,
-    io::ErrorKind,
-    sync::{Arc, Mutex},
-};
+use std::{fs::File, io::ErrorKind, sync::Arc};
 
+use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::{
@@ -56,17 +53,17 @@ struct FaultyFiles(Arc<Mutex<Script>>);
 
 impl FaultyFiles {
     fn arm(&self, at: usize, fault: Fault) {
-        let mut script = self.0.lock().unwrap();
+        let mut script = self.0.lock();
         let calls = script.calls.len();
         script.at = Some((calls + at, fault));
     }
 
     fn disarm(&self) {
-        self.0.lock().unwrap().at = None;
+        self.0.lock().at = None;
     }
 
     fn calls(&self) -> Vec<&'static str> {
-        self.0.lock().unwrap().calls.clone()
+        self.0.lock().calls.clone()
     }
 
     fn call<T>(
@@ -75,7 +72,7 @@ impl FaultyFiles {
         work: impl FnOnce() -> io::Result<T>,
         half: impl FnOnce(),
     ) -> io::Result<T> {
-        let mut script = self.0.lock().unwrap();
+        let mut script = self.0.lock();
         let error = script.error;
         let broken = || io::Error::from(error);
         if script.killed {
@@ -201,7 +198,7 @@ fn a_full_disk_and_one_that_became_read_only_delay_and_lose_nothing() {
             let files = FaultyFiles::default();
             let mut store = open(&path, &files);
             store.save(record(5)).unwrap();
-            files.0.lock().unwrap().error = kind;
+            files.0.lock().error = kind;
             for number in 6..9 {
                 files.arm(at, Fault::FailsHalfway);
                 let error = store.save(record(number)).unwrap_err();
@@ -430,7 +427,7 @@ proptest! {
                 acknowledged = acknowledged.max(Some(number));
             }
             files.disarm();
-            let killed = files.0.lock().unwrap().killed;
+            let killed = files.0.lock().killed;
             if killed || matches!(event, Event::Reopen) {
                 drop(store.take());
                 files = FaultyFiles::default();

@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::Arc,
     time::Duration,
 };
 
 use alloy_primitives::{Address, B256, Bytes, keccak256};
 use finality_core::head::HeadReport;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     store::memory::MemoryStore,
     telemetry::Metrics,
     upstream::UpstreamError,
-    verifier::{Board, Budget, FeedSource, L1Source, NodeSource, Options, Round, Verifier},
+    verifier::{Board, Budget, FeedSource, L1Source, NodeSource, Options, Parts, Round, Verifier},
 };
 
 pub(super) const CHAIN_ID: u64 = 77;
@@ -195,7 +196,7 @@ impl World {
     }
 
     pub(super) fn change(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.0.lock()
     }
 
     /// A HotShot block with these batches.
@@ -220,7 +221,7 @@ impl World {
         service: &'static str,
         name: &'static str,
     ) -> Result<MutexGuard<'_, State>, UpstreamError> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.0.lock();
         *state.calls.entry(name).or_default() += 1;
         if state.down.contains(service) || state.down.contains(name) {
             return Err(UpstreamError::Connection(format!("{name} is down")));
@@ -250,16 +251,16 @@ impl World {
         let (keeper, head) = HeadKeeper::new(store.reopen(), metrics.clone());
         let board = Arc::<Board>::default();
         let world = self.clone();
-        let verifier = Verifier::new(
-            TestRollup::default(),
-            self.clone(),
-            self.clone(),
-            move |_| world.clone(),
+        let parts = Parts {
+            rollup: TestRollup::default(),
+            node: self.clone(),
+            l1: self.clone(),
+            open_feed: Box::new(move |_| world.clone()),
             keeper,
-            Arc::clone(&board),
-            metrics.clone(),
-            options,
-        );
+            board: Arc::clone(&board),
+            metrics: metrics.clone(),
+        };
+        let verifier = Verifier::new(parts, options);
         Runner { verifier, head, board, metrics, highest: 0 }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -14,6 +14,7 @@ use finality_sidecar::{
     api::{self, ApiState, Phase, events::Streams, history::History, server, status::StatusSource},
     telemetry::Metrics,
 };
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -43,7 +44,7 @@ pub(crate) struct Facts {
 impl StatusSource for Facts {
     fn status(&self) -> Value {
         let asked = self.asked.fetch_add(1, Ordering::Relaxed);
-        self.asked_at.lock().unwrap().push(Instant::now());
+        self.asked_at.lock().push(Instant::now());
         json!({ "asked": asked, "hostile": HOSTILE, "ballast": self.ballast })
     }
 

@@ -1,10 +1,6 @@
 //! Node, op-node, L1 and query service over HTTP, with counters of every call.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::{Arc, Mutex, RwLock},
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -14,6 +10,7 @@ use axum::{
     routing::{get, post},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -77,7 +74,7 @@ impl Fakes {
 
     /// A HotShot block with these payloads.
     pub(crate) fn post(&self, payloads: Vec<Vec<u8>>) {
-        self.shared.content.write().unwrap().hotshot.push(payloads);
+        self.shared.content.write().hotshot.push(payloads);
     }
 
     /// The batch for a block, as it is posted.
@@ -87,12 +84,12 @@ impl Fakes {
 
     /// How often each thing was asked.
     pub(crate) fn calls(&self) -> BTreeMap<String, u64> {
-        self.shared.calls.lock().unwrap().by_name.clone()
+        self.shared.calls.lock().by_name.clone()
     }
 
     /// Calls `watch` at every call from now on.
     pub(crate) fn watch(&self, watch: impl FnMut(u64) + Send + 'static) {
-        self.shared.calls.lock().unwrap().watch = Some(Box::new(watch));
+        self.shared.calls.lock().watch = Some(Box::new(watch));
     }
 
     /// The arguments that lead a sidecar here.
@@ -113,7 +110,7 @@ impl Fakes {
 
 impl Shared {
     fn called(&self, name: String) {
-        let mut calls = self.calls.lock().unwrap();
+        let mut calls = self.calls.lock();
         *calls.by_name.entry(name).or_default() += 1;
         calls.total += 1;
         let total = calls.total;
@@ -129,7 +126,7 @@ impl Shared {
 
     /// A block that the node has.
     fn node_block(&self, number: u64, whole: bool) -> Option<String> {
-        let latest = self.content.read().unwrap().latest;
+        let latest = self.content.read().latest;
         let block = self.chain.blocks.get(usize::try_from(number).ok()?)?;
         (number <= latest).then(|| self.chain.show(block, whole))
     }
@@ -151,7 +148,7 @@ async fn rpc(State(shared): Fake, Path(name): Path<String>, Json(call): Json<Val
     let result = match (name.as_str(), method) {
         ("node", "eth_chainId") => format!("\"{CHAIN_ID:#x}\""),
         ("node", "eth_blockNumber") => {
-            format!("\"{:#x}\"", shared.content.read().unwrap().latest)
+            format!("\"{:#x}\"", shared.content.read().latest)
         }
         ("node", "eth_getBlockByNumber") => number
             .and_then(|number| shared.node_block(number, whole))
@@ -171,7 +168,7 @@ async fn rpc(State(shared): Fake, Path(name): Path<String>, Json(call): Json<Val
 
 async fn height(State(shared): Fake) -> Json<Value> {
     shared.called("height".into());
-    Json(json!(shared.content.read().unwrap().hotshot.len()))
+    Json(json!(shared.content.read().hotshot.len()))
 }
 
 async fn limits(State(shared): Fake) -> Json<Value> {
@@ -184,7 +181,7 @@ async fn range(
     Path((from, until, namespace)): Path<(usize, usize, u64)>,
 ) -> Response {
     shared.called("range".into());
-    let content = shared.content.read().unwrap();
+    let content = shared.content.read();
     let Some(blocks) = content.hotshot.get(from..until) else {
         return StatusCode::NOT_FOUND.into_response();
     };
@@ -219,9 +216,9 @@ fn element(payloads: &[Vec<u8>], namespace: u64) -> String {
 
 /// Shows the node's next block, and posts its batch.
 async fn advance(State(shared): Fake) {
-    let next = shared.content.read().unwrap().latest + 1;
+    let next = shared.content.read().latest + 1;
     let payload = shared.signed(next);
-    let mut content = shared.content.write().unwrap();
+    let mut content = shared.content.write();
     content.latest = next;
     content.hotshot.push(vec![payload]);
 }
