@@ -1,11 +1,11 @@
-//! Commitments as HotShot makes them: keccak256 over named parts.
+//! Commitments as HotShot computes them: keccak256 over named parts.
 
 use alloy_primitives::{Address, B256, Keccak256, U256};
 use serde::Deserialize;
 
 use super::TaggedBase64;
 
-/// Ends every name, so that no name is the beginning of another.
+/// Ends every name, so that no name is a prefix of another.
 const NAME_END: [u8; 2] = [0xC0, 0x7F];
 
 /// The commitment of a transaction, by which every query service and explorer finds it (`TX~…`).
@@ -26,7 +26,7 @@ pub struct L1Finalized {
     pub timestamp: U256,
 }
 
-/// Everything that a header's commitment covers, of the versions that are known here.
+/// Everything that a header's commitment covers, in the known versions.
 #[derive(Deserialize)]
 pub(super) struct HeaderParts {
     chain_config: ChainConfigOrCommitment,
@@ -87,8 +87,7 @@ impl TryFrom<String> for Decimal {
 }
 
 impl HeaderParts {
-    /// The block's commitment (`BLOCK~…`). None for versions whose fields are not known here: 0.3
-    /// to 0.6 are.
+    /// The block's commitment (`BLOCK~…`); none for unknown versions (0.3 to 0.6 are known).
     pub(super) fn commitment(
         &self,
         (major, minor): (u64, u64),
@@ -186,7 +185,7 @@ fn hash_of(tagged: &TaggedBase64) -> Option<B256> {
     B256::try_from(tagged.value.as_slice()).ok()
 }
 
-/// What goes into a commitment, part by part.
+/// Builds a commitment, part by part.
 struct Parts(Keccak256);
 
 impl Parts {

@@ -1,5 +1,5 @@
-//! HotShot headers, as far as an operator wants to see them: how old HotShot's newest block is, and
-//! which L1 block HotShot knows to be final.
+//! HotShot headers, as far as an operator needs them: the age of HotShot's newest block, and the
+//! L1 block that HotShot knows to be final.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -19,7 +19,7 @@ pub struct HotShotHeader {
     pub timestamp: u64,
     /// The newest final L1 block that HotShot knew.
     pub l1_finalized: Option<L1Finalized>,
-    /// Which namespaces the block holds.
+    /// The namespaces in the block.
     pub namespaces: NamespaceTable,
     /// Commitment to the block's payload; the tag names the dispersal scheme.
     pub payload_commitment: TaggedBase64,
@@ -28,7 +28,7 @@ pub struct HotShotHeader {
     pub commitment: Option<TaggedBase64>,
 }
 
-/// Version 0.1 has its fields at the top, later ones beside their version.
+/// Version 0.1 has its fields at the top level, later ones beside their version.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Versioned {
@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for HotShotHeader {
         let table = STANDARD.decode(&fields.ns_table.bytes).map_err(D::Error::custom)?;
         let namespaces = NamespaceTable::decode(&table)
             .ok_or_else(|| D::Error::custom("the namespace table is malformed"))?;
-        // A version with other fields than are known here is read all the same.
+        // A version with unknown fields is read all the same.
         let parts = HeaderParts::deserialize(&value).ok();
         Ok(Self {
             height: fields.height,

@@ -1,6 +1,6 @@
-//! The HotShot query service: how far HotShot is, and what it confirmed in our namespace.
+//! The HotShot query service: HotShot's height, and what it confirmed in our namespace.
 //!
-//! Inclusion and order are what the service says; only the batcher's signature protects the
+//! The service is trusted for inclusion and order; only the batcher's signature protects the
 //! content.
 
 pub mod commitment;
@@ -23,8 +23,8 @@ pub use tagged_base64::{TaggedBase64, TaggedBase64Error};
 /// The range that every query service accepts by default, in blocks.
 const DEFAULT_RANGE_LIMIT: u64 = 100;
 
-/// The largest answer for several blocks, in bytes: several ranges are under way at once. A single
-/// block may fill [`MAX_ANSWER_BYTES`].
+/// The largest answer for several blocks, in bytes, since several ranges are in flight at once. A
+/// single block may fill [`MAX_ANSWER_BYTES`].
 const MAX_RANGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// One query service.
@@ -46,7 +46,7 @@ impl QueryService {
         Self { http, namespace }
     }
 
-    /// The number of HotShot blocks: the newest one is one less.
+    /// The number of HotShot blocks; the height of the newest one is one less.
     ///
     /// # Errors
     /// [`UpstreamError`], as for every call here.
@@ -54,7 +54,7 @@ impl QueryService {
         self.json("status/block-height").await
     }
 
-    /// How many blocks may be asked for at once. A service that does not say has the usual limit.
+    /// The number of blocks allowed per request; the usual limit if the service reports none.
     ///
     /// # Errors
     /// [`UpstreamError`].
@@ -84,7 +84,7 @@ impl QueryService {
         self.http.get(&path, limit, read).await
     }
 
-    /// The header of a block, checked against what the service says of the namespace in that block.
+    /// The header of a block, checked against the service's answer for the namespace in that block.
     ///
     /// # Errors
     /// [`UpstreamError`]; `Status(404)` when the service does not have it yet.
@@ -103,8 +103,8 @@ impl QueryService {
         }
     }
 
-    /// Asks for the namespace in the block of a header: it must be there exactly when the header's
-    /// table has it.
+    /// Requests the namespace in the block of a header: it must be present if and only if the
+    /// header's table has it.
     async fn namespace_agrees(&self, header: &HotShotHeader) -> Result<(), UpstreamError> {
         let (height, namespace) = (header.height, self.namespace);
         let until = height.saturating_add(1);

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
-/// What one HotShot block holds in our namespace.
+/// The contents of our namespace in one HotShot block.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NamespaceBlock {
     /// The payloads in order.
@@ -11,7 +11,7 @@ pub struct NamespaceBlock {
 }
 
 impl NamespaceBlock {
-    /// Reads the answer for `count` blocks and checks it against itself.
+    /// Reads the answer for `count` blocks and checks its consistency.
     ///
     /// # Errors
     /// What is wrong with it, in words.
@@ -26,7 +26,7 @@ struct Element {
     transactions: Vec<Transaction>,
 }
 
-/// The proof's form differs by the block's dispersal scheme; older API versions give it bare.
+/// The form of the proof depends on the block's dispersal scheme; older API versions give it bare.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Proof {
@@ -53,7 +53,7 @@ struct Transaction {
     payload: String,
 }
 
-/// Whether the answer for one block says that the namespace is in it: it then has a proof.
+/// Whether the answer for one block shows the namespace in it, which is when it has a proof.
 pub(super) fn is_present(body: &[u8]) -> Result<bool, String> {
     let elements: [Element; 1] = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     Ok(elements.iter().any(|element| element.proof.is_some()))
@@ -85,7 +85,7 @@ fn read_element(element: Element, namespace: u32) -> Result<NamespaceBlock, Stri
     }
     match element.proof {
         None if !payloads.is_empty() => Err("transactions without a proof".into()),
-        // The block was dispersed wrongly: the namespace counts as empty.
+        // The block was dispersed wrongly, so the namespace counts as empty.
         Some(Proof::Known(
             KnownProof::V1IncorrectEncoding(_) | KnownProof::V2IncorrectEncoding(_),
         )) if !payloads.is_empty() => Err("transactions in a wrongly dispersed block".into()),
@@ -103,8 +103,8 @@ fn read_element(element: Element, namespace: u32) -> Result<NamespaceBlock, Stri
 }
 
 /// The transactions of a namespace payload: u32 count, as many u32 end offsets, then the bodies,
-/// all little endian. None for one that is not well formed: builders may write such, and how a
-/// service then splits it is its own affair.
+/// all little endian. None for a malformed one: builders may write those, and each service splits
+/// them in its own way.
 fn split_payload(payload: &[u8]) -> Option<Vec<&[u8]>> {
     let (count, rest) = payload.split_first_chunk::<4>()?;
     let table_length = usize::try_from(u32::from_le_bytes(*count)).ok()?.checked_mul(4)?;
@@ -146,7 +146,7 @@ impl NamespaceTable {
         Some(Self { entries })
     }
 
-    /// Whether the block holds anything in a namespace.
+    /// Whether the block has anything in a namespace.
     #[must_use]
     pub fn contains(&self, namespace: u32) -> bool {
         self.entries.iter().any(|(id, _)| *id == namespace)

@@ -9,7 +9,7 @@ use thiserror::Error;
 /// A value with its tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaggedBase64 {
-    /// What the value is, for instance `TX`.
+    /// The kind of value, for instance `TX`.
     pub tag: String,
     /// The value.
     pub value: Vec<u8>,
@@ -24,7 +24,7 @@ pub enum TaggedBase64Error {
     /// What follows the tag is not base64 of at least the checksum.
     #[error("not base64")]
     NotBase64,
-    /// The checksum is another one.
+    /// The checksum differs.
     #[error("checksum {given}, expected {expected}")]
     Checksum {
         /// The last byte.

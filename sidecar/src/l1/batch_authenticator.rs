@@ -1,4 +1,4 @@
-//! Espresso's BatchAuthenticator contract: who may sign batches, since which L1 block.
+//! Espresso's BatchAuthenticator contract: the authorized batchers, each since an L1 block.
 
 use alloy_primitives::Address;
 use thiserror::Error;
@@ -12,22 +12,22 @@ const HISTORY_LENGTH: &str = "0x4268ecaa";
 const BATCHER_AT: &str = "0xfd402af7";
 /// Call data of `activeIsEspresso()`.
 const ACTIVE_IS_ESPRESSO: &str = "0xeca919df";
-/// Call data of `espressoBatcher()`, which older contracts have too.
+/// Call data of `espressoBatcher()`, which older contracts also have.
 const BATCHER: &str = "0x88da3bb7";
 
-/// A longer history is not believed: it has one entry for each change of the batcher.
+/// A longer history is rejected: there is one entry per change of the batcher.
 const MAX_ENTRIES: u64 = 1000;
 
-/// What the contract says at an L1 block.
+/// The contract's state at an L1 block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BatcherHistory {
-    /// Who may sign, in the order of L1; times without anybody are left out.
+    /// The authorized batchers, in L1 order; times without one are left out.
     pub tenures: Vec<BatcherTenure>,
-    /// Whether the Espresso batcher is the one at work; none if the contract does not say.
+    /// Whether the Espresso batcher is active; none if the contract does not say.
     pub active_is_espresso: Option<bool>,
 }
 
-/// Why the contract does not tell who may sign.
+/// Why the authorized batchers cannot be read from the contract.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BatchAuthenticatorError {
     /// The L1 node gave no answer, or an error.
@@ -36,10 +36,10 @@ pub enum BatchAuthenticatorError {
     /// There was no contract at that block.
     #[error("no BatchAuthenticator contract at that L1 block (batch_authenticator_address)")]
     NoContract,
-    /// An old contract, which tells the present batcher only.
-    #[error("the BatchAuthenticator keeps no history of its batchers: give batcher_addresses")]
+    /// An old contract, which has only the current batcher.
+    #[error("the BatchAuthenticator keeps no history of its batchers: set batcher_addresses")]
     NoHistory,
-    /// Not what such a contract answers.
+    /// Not the answer of such a contract.
     #[error(
         "the contract's answer is not that of a BatchAuthenticator (batch_authenticator_address): {0}"
     )]
@@ -47,8 +47,8 @@ pub enum BatchAuthenticatorError {
 }
 
 impl L1 {
-    /// Reads the whole history of the BatchAuthenticator at `contract`. Nothing is kept from an
-    /// earlier reading, so that a wrong answer does not outlive its own.
+    /// Reads the full history of the BatchAuthenticator at `contract`. Nothing is kept from an
+    /// earlier reading, so that a wrong answer lasts for one reading at most.
     ///
     /// # Errors
     /// [`BatchAuthenticatorError`].
@@ -88,7 +88,7 @@ impl L1 {
     }
 }
 
-/// Each entry holds until the next one begins; the zero address is nobody.
+/// Each entry is valid until the next one starts; the zero address means no batcher.
 fn tenures(entries: &[(Address, u64)]) -> Result<Vec<BatcherTenure>, BatchAuthenticatorError> {
     if !entries.is_sorted_by(|(_, earlier), (_, later)| earlier < later) {
         return Err(BatchAuthenticatorError::Malformed("its history is not in order"));
@@ -112,7 +112,7 @@ fn words<const N: usize>(data: &[u8]) -> Result<[[u8; 32]; N], BatchAuthenticato
         (words, []) => words.try_into().ok(),
         _ => None,
     }
-    .ok_or(BatchAuthenticatorError::Malformed("the number of words is another one"))
+    .ok_or(BatchAuthenticatorError::Malformed("the number of words is wrong"))
 }
 
 fn number(word: &[u8; 32]) -> Result<u64, BatchAuthenticatorError> {

@@ -14,8 +14,8 @@ const FINALIZED_STATE: &str = "0x9fdb54a7";
 pub struct FinalizedState {
     /// HotShot view.
     pub view_number: u64,
-    /// HotShot height: every batch with an L1 origin at or after the block asked about is posted
-    /// above it.
+    /// HotShot height: every batch with an L1 origin at or after the queried block is posted above
+    /// it.
     pub block_height: u64,
 }
 
@@ -57,7 +57,7 @@ fn number(word: &[u8; 32]) -> Result<u64, LightClientError> {
 }
 
 impl L1 {
-    /// What the light client at `contract` said after an L1 block.
+    /// The state of the light client at `contract` after an L1 block.
     ///
     /// # Errors
     /// [`LightClientError`].

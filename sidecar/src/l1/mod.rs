@@ -1,7 +1,7 @@
 //! L1: what is final there, hashes by number, and Espresso's contracts.
 //!
-//! Several endpoints may be given. The newest final block is pinned by its hash, and an endpoint is
-//! asked for anything else only while it has that block: all answers belong to one chain.
+//! There may be several endpoints. The newest final block is pinned by its hash, and an endpoint
+//! is used for anything else only while it has that block: all answers belong to one chain.
 
 mod batch_authenticator;
 mod light_client;
@@ -22,14 +22,14 @@ use pin::{Distrust, Pin};
 pub use batch_authenticator::{BatchAuthenticatorError, BatcherHistory};
 pub use light_client::{FinalizedState, LightClientError};
 
-/// L1 behind one or more endpoints. A clone is a handle to the same.
+/// L1 behind one or more endpoints; clones share state.
 #[derive(Debug, Clone)]
 pub struct L1 {
     endpoints: Failover,
     pin: Arc<Pin>,
 }
 
-/// The L1 state that a contract is asked about.
+/// The L1 state in which a contract is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// After this block.
@@ -54,8 +54,8 @@ impl L1 {
         Ok(id)
     }
 
-    /// The newest final block; none when no endpoint knows of one. It does not fall: a reading
-    /// below the pinned block comes from an endpoint that lags.
+    /// The newest final block; none if no endpoint has one. It never goes down: a reading below the
+    /// pinned block comes from an endpoint that lags.
     ///
     /// # Errors
     /// [`UpstreamError`].
@@ -78,9 +78,9 @@ impl L1 {
             }
         }
         if contradictions == self.endpoints.count() {
-            // Then the pin was wrong: without this, one wrong answer would count for ever.
+            // The pin was wrong; without this, one wrong answer would count forever.
             tracing::error!(
-                "every L1 endpoint contradicts the final block read before, which is given up"
+                "every L1 endpoint contradicts the pinned final block, which is dropped"
             );
             self.pin.clear();
         } else if lagging {
@@ -123,7 +123,7 @@ impl L1 {
         self.call("eth_call", json!([{"to": contract, "data": data}, block])).await
     }
 
-    /// The answer of the first endpoint in turn that has the pinned block and no error.
+    /// The answer of the first endpoint in order that has the pinned block and no error.
     async fn call<T: DeserializeOwned>(
         &self,
         method: &str,
@@ -142,7 +142,7 @@ impl L1 {
         Err(failed.unwrap_or_else(Failover::nobody))
     }
 
-    /// The answer of an endpoint, asked for only if that endpoint has the pinned block.
+    /// The answer of an endpoint, requested only if that endpoint has the pinned block.
     async fn checked<T>(
         &self,
         index: usize,
@@ -173,7 +173,7 @@ async fn finalized_of(
     Ok(block)
 }
 
-/// Makes the endpoint's status show that it is not used, and why.
+/// Shows in the endpoint's status that it is not used, and why.
 fn blame(endpoint: &Upstream, distrust: Distrust) -> UpstreamError {
     match distrust {
         Distrust::Upstream(error) => error,

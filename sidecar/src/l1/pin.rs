@@ -1,4 +1,4 @@
-//! The newest final L1 block, by number and hash, and which endpoints are known to have it.
+//! The newest final L1 block, by number and hash, and the endpoints known to have it.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ struct Pinned {
     agreeing: BTreeSet<usize>,
 }
 
-/// Why an endpoint's word does not count.
+/// Why an endpoint is not used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum Distrust {
     /// It gave no answer.
@@ -38,7 +38,7 @@ pub(super) enum Distrust {
     },
 }
 
-/// Compares what an endpoint has at the number of the pinned block with that block.
+/// Compares an endpoint's block at the pinned number with the pinned block.
 pub(super) fn compare(theirs: Option<BlockId>, pinned: BlockId) -> Result<(), Distrust> {
     match theirs {
         None => Err(Distrust::Lags(pinned)),
@@ -53,13 +53,13 @@ impl Pin {
         self.pinned().block
     }
 
-    /// The pinned block, if it is not known that this endpoint has it.
+    /// The pinned block, unless this endpoint is known to have it.
     pub(super) fn unchecked(&self, endpoint: usize) -> Option<BlockId> {
         let pinned = self.pinned();
         pinned.block.filter(|_| !pinned.agreeing.contains(&endpoint))
     }
 
-    /// An endpoint has the block, if that is still the pinned one.
+    /// Records that an endpoint has the block, if it is still the pinned one.
     pub(super) fn agrees(&self, block: BlockId, endpoint: usize) {
         let mut pinned = self.pinned();
         if pinned.block == Some(block) {
@@ -76,7 +76,7 @@ impl Pin {
         pinned.agreeing.insert(endpoint);
     }
 
-    /// Nothing is pinned any more.
+    /// Drops the pin.
     pub(super) fn clear(&self) {
         *self.pinned() = Pinned::default();
     }

@@ -1,4 +1,4 @@
-//! What op-node answers. Its numbers are plain JSON integers; unknown members are accepted.
+//! Answers of op-node. Its numbers are plain JSON integers; unknown members are accepted.
 
 use alloy_primitives::{Address, B256};
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use crate::eth::BlockId;
 /// The part of `optimism_rollupConfig` that is used.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct RollupConfig {
-    /// Where the rollup begins.
+    /// The rollup's genesis.
     pub genesis: Genesis,
     /// Seconds between two L2 blocks.
     pub block_time: u64,
@@ -16,11 +16,11 @@ pub struct RollupConfig {
     pub l1_chain_id: u64,
     /// The L2 chain id.
     pub l2_chain_id: u64,
-    /// The contract that authorises batchers, on Espresso builds.
+    /// The contract that authorizes batchers, on Espresso builds.
     pub batch_authenticator_address: Option<Address>,
 }
 
-/// Where a rollup begins.
+/// The genesis of a rollup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Genesis {
     /// The L1 block before the rollup's first one.
@@ -32,8 +32,8 @@ pub struct Genesis {
 }
 
 impl RollupConfig {
-    /// The time that the block with a number has; none for numbers before the rollup began or
-    /// beyond what 64 bits can say.
+    /// The time of the block with a number; none for numbers before genesis or times beyond 64
+    /// bits.
     #[must_use]
     pub fn timestamp(&self, number: u64) -> Option<u64> {
         let blocks = number.checked_sub(self.genesis.l2.number)?;
@@ -75,7 +75,7 @@ pub struct L2Ref {
 }
 
 impl SyncStatus {
-    /// The newest final L2 block; none while op-node is not ready, which it says by zeros.
+    /// The newest final L2 block; none while op-node is not ready, which it reports as zeros.
     #[must_use]
     pub fn ready_finalized_l2(&self) -> Option<BlockId> {
         let finalized = self.finalized_l2.filter(|block| !block.hash.is_zero())?;

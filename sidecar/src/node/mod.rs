@@ -1,7 +1,7 @@
 //! The full node: its execution RPC, and the consensus RPC of its op-node.
 //!
-//! The node is the operator's own: what it says of its blocks is believed. What it says is final is
-//! not (see `verifier::admission`).
+//! The node is the operator's own and is trusted for its blocks, but not for what is final (see
+//! `verifier::admission`).
 
 mod consensus;
 
@@ -24,14 +24,14 @@ use crate::{
 
 pub use consensus::{Genesis, L1Ref, L2Ref, RollupConfig, SyncStatus};
 
-/// A block with its transactions, as far as the comparison with a batch needs it.
+/// A block with its transactions, as far as the comparison with a batch needs them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Block {
     /// Block number.
     #[serde(deserialize_with = "quantity")]
     pub number: u64,
-    /// Block hash, as the node gives it.
+    /// Block hash, as the node reports it.
     pub hash: B256,
     /// Hash of the parent.
     pub parent_hash: B256,
@@ -47,7 +47,7 @@ pub struct Block {
 pub struct Transaction {
     /// Transaction hash.
     pub hash: B256,
-    /// The type as the node writes it, a hex quantity; some nodes leave it out for legacy ones.
+    /// The type as the node writes it, a hex quantity; some nodes omit it for legacy transactions.
     #[serde(rename = "type")]
     pub kind: Option<String>,
     /// Call data.
@@ -56,7 +56,7 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Whether the node says that it is of this type.
+    /// Whether the node reports this type.
     #[must_use]
     pub fn is_type(&self, number: u8) -> bool {
         let digits = self.kind.as_deref().and_then(|kind| kind.strip_prefix("0x"));
@@ -64,8 +64,7 @@ impl Transaction {
     }
 }
 
-/// The full node. Several endpoints may be given of each kind; one is asked until it gives no
-/// answer.
+/// The full node. There may be several endpoints of each kind; one is used until it fails.
 #[derive(Debug, Clone)]
 pub struct Node {
     execution: Failover,
@@ -90,8 +89,8 @@ impl Node {
         Ok(id)
     }
 
-    /// The number of the latest block. A reading below the last one is believed only if no endpoint
-    /// has more; the one that has most is used from then on.
+    /// The number of the latest block. A reading below the last one is accepted only if no endpoint
+    /// has a higher one; the endpoint with the highest is used from then on.
     ///
     /// # Errors
     /// [`UpstreamError`].
@@ -138,8 +137,8 @@ impl Node {
         Ok(block)
     }
 
-    /// The block that the node calls `finalized`; none when it knows of none. Nodes say so by null
-    /// or by an error object.
+    /// The block that the node calls `finalized`; none if it has none, which nodes report as null
+    /// or as an error object.
     ///
     /// # Errors
     /// [`UpstreamError`].
@@ -186,7 +185,7 @@ mod tests {
         second.answers(200, r#"{"result":"0x5f"}"#);
         assert_eq!(node.latest().await, Ok(100));
         assert_eq!(second.asked(), 0);
-        // The first one fails, and the second one lags: it is believed for want of a better one.
+        // The first one fails and the second one lags: it is accepted for lack of a better one.
         first.answers(404, "");
         assert_eq!(node.latest().await, Ok(95));
         first.answers(200, r#"{"result":"0x65"}"#);

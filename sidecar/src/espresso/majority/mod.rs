@@ -1,8 +1,7 @@
-//! Several query services, of which a majority must say the same.
+//! Several query services, of which a majority must agree.
 //!
-//! No more are asked than needed, each in its turn; one that fails, contradicts or keeps the others
-//! waiting is replaced by the next and avoided for a while. With a single service its word is
-//! trusted.
+//! No more services are asked than needed, in rotation; one that fails, contradicts or delays the
+//! others is replaced by the next and avoided for a while. A single service is trusted.
 
 use std::{
     sync::{
@@ -22,17 +21,17 @@ use crate::{
     upstream::{DependencyReport, Upstream, UpstreamError},
 };
 
-/// After so long without any answer the next service is asked as well, or waited for no longer.
+/// After this long without any answer the next service is asked as well, and slow services are no
+/// longer waited for.
 const HEDGE_AFTER: Duration = Duration::from_millis(300);
 
-/// How long a service that contradicted the majority or was too slow is asked only when others
-/// fail.
+/// How long a service that contradicted the majority or was too slow is used only if others fail.
 const AVOIDED_FOR: Duration = Duration::from_secs(30);
 
-/// So many HotShot blocks behind the majority is worth a word to the operator.
+/// A service more HotShot blocks than this behind the majority is reported to the operator.
 const BEHIND: u64 = 20;
 
-/// The configured query services. A clone is a handle to the same ones.
+/// The configured query services; clones share state.
 #[derive(Debug, Clone)]
 pub struct QueryServices {
     services: Arc<[Service]>,
@@ -48,7 +47,7 @@ struct Service {
     standing: Mutex<Standing>,
 }
 
-/// What is remembered of a service.
+/// What is known about a service.
 #[derive(Debug, Default)]
 struct Standing {
     height: Option<u64>,
@@ -77,7 +76,7 @@ impl QueryServices {
         Self { namespace, ..self.clone() }
     }
 
-    /// How each service is, and what its word counts for.
+    /// The state of each service, and its role.
     #[must_use]
     pub fn reports(&self) -> Vec<DependencyReport> {
         let count = self.services.len();
@@ -116,7 +115,7 @@ impl QueryServices {
         majority
     }
 
-    /// How many blocks a majority lets be asked for at once.
+    /// The number of blocks that a majority allows per request.
     ///
     /// # Errors
     /// [`UpstreamError`].
@@ -126,7 +125,7 @@ impl QueryServices {
         self.common(&answers)
     }
 
-    /// The payloads in the namespace, block by block, as a majority gives them.
+    /// The payloads in the namespace, block by block, as a majority returns them.
     ///
     /// # Errors
     /// [`UpstreamError`]; [`UpstreamError::NoMajority`] when the services contradict each other.
@@ -159,7 +158,7 @@ impl QueryServices {
         Ok(blocks)
     }
 
-    /// The header of a block, of the first service that has it: for the operator's eyes only.
+    /// The header of a block, from the first service that has it; shown to the operator only.
     ///
     /// # Errors
     /// [`UpstreamError`].
@@ -180,7 +179,7 @@ impl QueryServices {
         self.services.len() / 2 + 1
     }
 
-    /// The highest number that a majority of all services reaches, of the answers that there are.
+    /// The highest number that a majority of all services has reached, from the available answers.
     fn common(&self, answers: &[Answer<u64>]) -> Result<u64, UpstreamError> {
         let (mut reached, mut errors) = (Vec::new(), Vec::new());
         for answer in answers {
@@ -193,8 +192,8 @@ impl QueryServices {
         reached.get(self.majority() - 1).copied().ok_or_else(|| most_telling(errors))
     }
 
-    /// Whom to ask first: those in good standing, then those that have reached the block before
-    /// `until`, each in its turn so that every word is heard now and then.
+    /// The order of requests: services in good standing first, then those that have reached the
+    /// block before `until`; rotated, so that every service is polled regularly.
     fn order(&self, until: Option<u64>) -> Vec<usize> {
         let count = self.services.len();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -214,8 +213,7 @@ impl QueryServices {
         order.into_iter().map(|(.., index)| index).collect()
     }
 
-    /// Asks services in `order` until `agreeing` counts as many as are wanted, or all have
-    /// answered.
+    /// Asks services in `order` until `agreeing` counts as many as wanted, or all have answered.
     async fn ask<T>(
         &self,
         order: Vec<usize>,
@@ -231,7 +229,7 @@ impl QueryServices {
         };
         let mut order = order.into_iter();
         let mut pending = FuturesUnordered::new();
-        // Of the first wave; and those of them that others had to be asked instead of.
+        // Services of the first wave, and those of them that others had to replace.
         let (mut under_way, mut overdue) = (Vec::new(), Vec::new());
         let mut answers: Vec<Answer<T>> = Vec::new();
         let start = |index: usize| {
@@ -331,7 +329,7 @@ impl QueryServices {
 }
 
 impl Standing {
-    /// It said that it has so many blocks, `behind` fewer than the majority.
+    /// It reported this height, `behind` blocks below the majority.
     fn reached(&mut self, height: u64, behind: u64) {
         self.height = Some(height);
         if behind > BEHIND {
@@ -348,34 +346,34 @@ impl Service {
     }
 }
 
-/// How many are asked at first.
+/// How many services are asked at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
-    /// One, and the next when it fails.
+    /// One, and the next if it fails.
     One,
     /// As many as must agree.
     Majority,
-    /// All in good standing; those that are slower than a majority are waited for, but not long.
+    /// All in good standing; those slower than a majority are waited for, but not long.
     Everybody,
 }
 
-/// How many gave an answer.
+/// The number of answers.
 fn answered<T>(answers: &[Answer<T>]) -> usize {
     answers.iter().filter(|answer| answer.result.is_ok()).count()
 }
 
-/// How many gave the same answer, at most.
+/// The size of the largest group with the same answer.
 fn largest_group<T: PartialEq>(answers: &[Answer<T>]) -> usize {
     let given = || answers.iter().filter_map(|answer| answer.result.as_ref().ok());
     given().map(|one| given().filter(|other| *other == one).count()).max().unwrap_or(0)
 }
 
-/// Whether an error is the service's own: what is not there yet or too much at once is not.
+/// Whether an error is the service's fault: "not yet" and "too much at once" are not.
 const fn is_fault(error: &UpstreamError) -> bool {
     !matches!(error, UpstreamError::Status(404) | UpstreamError::TooLarge { .. })
 }
 
-/// Of several errors the one to act on: first those that less at once may mend.
+/// The error to act on: first those that a smaller request may fix.
 fn most_telling(errors: Vec<UpstreamError>) -> UpstreamError {
     let rank = |error: &UpstreamError| match error {
         UpstreamError::TooLarge { .. }
