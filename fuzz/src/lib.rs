@@ -148,7 +148,7 @@ pub fn rewriter(data: &[u8]) {
             assert_eq!(before[..at], after[..at]);
             let mut strings = serde_json::Deserializer::from_slice(&before[at..]).into_iter();
             let tag: String = strings.next().unwrap().unwrap();
-            assert_eq!(tag, "espresso");
+            assert!(tag.eq_ignore_ascii_case("espresso"));
             before = &before[at + strings.byte_offset()..];
             after = &after[at + VALUE.len()..];
         }

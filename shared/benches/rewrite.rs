@@ -4,10 +4,11 @@
 //! `cargo bench -p finality-core`
 #![allow(clippy::panic, reason = "a benchmark ends at the first thing that is not as expected")]
 
-use std::{convert::Infallible, hint::black_box};
+use std::{convert::Infallible, hint::black_box, time::Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use finality_core::rewrite::{Inspection, Rewriter, Rules, Scope};
+use memchr::memmem;
 
 const HEAD: u64 = 0x0123_4567;
 
@@ -66,6 +67,39 @@ fn round_trip(body: &[u8]) -> Vec<u8> {
     serde_json::to_vec(&parsed).unwrap_or_default()
 }
 
+/// What ignoring the case of tags costs: the search of a body without a tag, compared with one for
+/// exactly `espresso`. The two take turns, and the shortest time of each counts.
+fn case(_: &mut Criterion) {
+    let rewriter = Rewriter::new(Rules::default()).unwrap_or_else(|error| panic!("{error}"));
+    let exact = memmem::Finder::new("espresso");
+    for body in [call(1, "latest", 0), batch(100, false), batch(5000, false)] {
+        let body = body.as_bytes();
+        let repetitions = 1_000_000 / body.len() + 1;
+        let time = |search: &dyn Fn() -> bool| {
+            let start = Instant::now();
+            for _ in 0..repetitions {
+                assert!(!search());
+            }
+            start.elapsed().as_secs_f64() / repetitions as f64 * 1e6
+        };
+        let (mut any_case, mut same_case) = (f64::MAX, f64::MAX);
+        for _ in 0..1000 {
+            let found = || rewriter.inspect(black_box(body)) != Inspection::Untouched;
+            any_case = any_case.min(time(&found));
+            let found = || {
+                exact.find(black_box(body)).is_some()
+                    || memchr::memchr(b'\\', black_box(body)).is_some()
+            };
+            same_case = same_case.min(time(&found));
+        }
+        println!(
+            "{} bytes without a tag: {any_case:.3} µs in any case, {same_case:.3} µs in exact case, ratio {:.2}",
+            body.len(),
+            any_case / same_case
+        );
+    }
+}
+
 fn shapes(criterion: &mut Criterion) {
     let rewriter = |scope| {
         let rules = Rules { scope, max_batch_length: 5000, ..Rules::default() };
@@ -106,5 +140,5 @@ fn shapes(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, shapes);
+criterion_group!(benches, case, shapes);
 criterion_main!(benches);

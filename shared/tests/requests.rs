@@ -75,7 +75,7 @@ fn only_string_values_inside_params_are_replaced() {
         r#"{"other":{"params":["espresso"]},"params":[]}"#,
         r#"[[{"params":["espresso"]}]]"#,
         r#"[[["espresso"]],{"params":[]}]"#,
-        r#"{"params":["Espresso","espresso ","xespresso","espresso\u0000","espress\u006f\u006f"]}"#,
+        r#"{"params":["e\u017fpresso","espresso ","xespresso","espresso\u0000","espress\u006f\u006f"]}"#,
         r#"{"params":["\\u0065spresso","espresso\\"]}"#,
         r#"{"paramsx":["espresso"],"param":["espresso"]}"#,
         r#"{"params":[],"x":"espresso"}"#,
@@ -106,6 +106,45 @@ fn escaped_spellings_of_a_tag_are_replaced() {
     for near in [r"\ud83d", r"\ude00\ud83d", r"\ud83dx\ude00", r"\ud83d\ude01", r"\ud83d\n"] {
         let body = format!(r#"{{"params":["{near}"]}}"#);
         assert_eq!(rewriter.inspect(body.as_bytes()), Inspection::Untouched, "{body}");
+    }
+}
+
+#[test]
+fn a_tag_in_any_ascii_case_is_replaced() {
+    let params = |tag: &str| {
+        [
+            format!(r#"{{"method":"eth_call","params":[{{}},"{tag}"]}}"#),
+            format!(r#"{{"params":[{{}},{{"blockNumber":"{tag}"}}],"method":"eth_call"}}"#),
+            format!(
+                r#"[{{"method":"eth_getLogs","params":[{{"fromBlock":"{tag}","toBlock":"{tag}"}}]}}]"#
+            ),
+        ]
+    };
+    let tags = ["espresso", "FIN\u{e9}", "sink"].map(str::to_owned).to_vec();
+    for scope in [Scope::Params, Scope::BlockParameters] {
+        let rewriter = rewriter(Rules { tags: tags.clone(), scope, ..Rules::default() });
+        let spellings = [
+            "espresso",
+            "ESPRESSO",
+            "eSpReSsO",
+            r"\u0045spresso",
+            r"\u0065SPRESS\u004f",
+            "fin\u{e9}",
+            r"FiN\u00E9",
+            r"\u0066\u0049n\u00e9",
+            "SINK",
+        ];
+        for (body, replaced) in
+            spellings.iter().flat_map(|tag| params(tag).into_iter().zip(params("0x64")))
+        {
+            assert_eq!(outcome(&rewriter, &body), Ok(replaced), "{scope}");
+        }
+        // Only ASCII letters have a case; the long s and the Kelvin sign are not ASCII.
+        for near in ["FIN\u{c9}", r"fin\u00c9", r"e\u017fpresso", "\u{17f}ink", "sin\u{212a}"] {
+            for body in params(near) {
+                assert_eq!(rewriter.inspect(body.as_bytes()), Inspection::Untouched, "{body}");
+            }
+        }
     }
 }
 

@@ -13,6 +13,10 @@ use serde::Deserialize;
 /// bytes outside the matched tokens.
 const WHITE_SPACE_DROPPED: &str = "leading white space before a batch";
 
+/// The only case with a tag in upper case. The Go proxy forwards it to nodes that would accept it;
+/// this rewriter replaces it.
+const CASE_DIFFERS: &str = "case differs, not replaced";
+
 #[derive(Deserialize)]
 struct Vectors {
     from_seed_tests: Vec<Case>,
@@ -40,6 +44,10 @@ fn every_case_gives_the_expected_bytes() {
         if name == WHITE_SPACE_DROPPED {
             let white = &body[..body.len() - body.trim_start().len()];
             expected = out.as_ref().map(|out| format!("{white}{out}"));
+        }
+        if name == CASE_DIFFERS {
+            assert!(body.contains("\"Espresso\""), "{body}");
+            expected = Some(body.replace("\"Espresso\"", &format!("\"{block:#x}\"")));
         }
         let rules = Rules { tags: vec![tag.clone()], ..Rules::default() };
         let actual = match Rewriter::new(rules).unwrap().inspect(body.as_bytes()) {

@@ -25,7 +25,7 @@ pub const KEYS: [Key; 21] = [
         "`\"default\"`",
         "name of the head shared by all workers; a new name starts without a head",
     ),
-    key("tags", "`[\"espresso\"]`", "the strings that are replaced"),
+    key("tags", "`[\"espresso\"]`", "the strings that are replaced, in upper or lower case"),
     key(
         "scope",
         "`\"params\"`",

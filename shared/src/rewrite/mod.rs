@@ -6,8 +6,9 @@
 //! [`Rewriter::stream`].
 //!
 //! A tag is replaced where it is a JSON string *value* inside the `params` of a request, which is
-//! the top-level object or an object in the top-level array, and equals a tag exactly after
-//! unescaping. Ambiguous bodies are read as follows:
+//! the top-level object or an object in the top-level array, and equals a tag after unescaping. ASCII
+//! case is ignored, since nodes built on alloy (reth, op-reth, Anvil) accept tags in any case.
+//! Ambiguous bodies are read as follows:
 //!
 //! - Member names are matched as Go's `encoding/json` does: after unescaping, without case, with
 //!   U+017F as `s` and U+212A as `k`. All of several `params` members are read; of several `id`

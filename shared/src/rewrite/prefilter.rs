@@ -1,31 +1,31 @@
 //! The fast path: whether a body can contain a tag at all.
 
-use memchr::memmem::Finder;
+use wide::u8x16;
 
 use super::text::code_unit;
 
 /// Searches for the configured tags, prepared once.
 ///
-/// A body spells a tag either plainly or with at least one of its characters escaped. Of JSON's
-/// escapes, `\u` can spell any character and `\/` a slash; the others spell characters that no tag
-/// may contain.
+/// A body spells a tag either plainly, in any ASCII case, or with at least one of its characters
+/// escaped. Of JSON's escapes, `\u` can spell any character and `\/` a slash; the others spell
+/// characters that no tag may contain.
 #[derive(Debug, Clone)]
 pub(super) struct Prefilter {
-    plain: Vec<Finder<'static>>,
-    /// The UTF-16 code units of all tags, sorted.
+    plain: Vec<Plain>,
+    /// The UTF-16 code units of all tags in both cases, sorted.
     code_units: Vec<u16>,
 }
 
 impl Prefilter {
     pub(super) fn new(tags: &[String]) -> Self {
         let mut code_units = Vec::new();
-        for unit in tags.iter().flat_map(|tag| tag.encode_utf16()) {
-            if let Err(at) = code_units.binary_search(&unit) {
-                code_units.insert(at, unit);
-            }
+        for tag in tags {
+            code_units.extend(tag.to_ascii_lowercase().encode_utf16());
+            code_units.extend(tag.to_ascii_uppercase().encode_utf16());
         }
-        let plain = tags.iter().map(|tag| Finder::new(tag).into_owned()).collect();
-        Self { plain, code_units }
+        code_units.sort_unstable();
+        code_units.dedup();
+        Self { plain: tags.iter().map(|tag| Plain::new(tag)).collect(), code_units }
     }
 
     /// Whether a string of the body can be a tag. A false positive costs a walk over the body, a
@@ -35,7 +35,11 @@ impl Prefilter {
     }
 
     fn holds_plain(&self, bytes: &[u8]) -> bool {
-        self.plain.iter().any(|tag| tag.find(bytes).is_some())
+        self.plain.iter().any(|tag| tag.is_in(bytes))
+    }
+
+    fn longest(&self) -> usize {
+        self.plain.iter().map(|tag| tag.text.len()).max().unwrap_or_default()
     }
 
     /// What the escapes in these bytes spell. The first byte is not in the middle of one.
@@ -61,6 +65,96 @@ impl Prefilter {
             rest = after;
         }
         Escapes::Cut(0)
+    }
+}
+
+/// A search for one tag, spelled plainly in any ASCII case.
+///
+/// It looks for two bytes of the tag at their distance, in vectors. The searches of the crate memchr
+/// are for exact bytes and would have to run once for each spelling in upper and lower case.
+#[derive(Debug, Clone)]
+struct Plain {
+    text: Vec<u8>,
+    /// The two bytes, and their offsets in the tag.
+    bytes: [u8; 2],
+    offsets: [usize; 2],
+}
+
+/// Lengths of a block, for long bodies and for short ones. There is one check for hits in a block.
+const LONG_BLOCK: usize = 256;
+const SHORT_BLOCK: usize = 32;
+const VECTOR: usize = 16;
+
+/// Letters and digits, from the most common in JSON-RPC bodies to rarer ones; others are rare.
+const COMMON: &[u8] = b"0123456789abcdefthosrnmlipu";
+
+/// All bits but the one in which the cases of an ASCII letter differ.
+const WITHOUT_CASE: u8 = !0x20;
+
+impl Plain {
+    /// Chooses the two rarest bytes of the tag, which is not empty.
+    fn new(tag: &str) -> Self {
+        let text = tag.as_bytes().to_ascii_lowercase();
+        let rarity =
+            |byte| COMMON.iter().position(|common| *common == byte).unwrap_or(COMMON.len());
+        let mut by_rarity: Vec<(usize, u8)> = text.iter().copied().enumerate().collect();
+        by_rarity.sort_by_key(|(_, byte)| std::cmp::Reverse(rarity(*byte)));
+        let first = by_rarity.first().copied().unwrap_or_default();
+        let second = by_rarity.get(1).copied().unwrap_or(first);
+        Self { text, bytes: [first.1, second.1], offsets: [first.0, second.0] }
+    }
+
+    fn is_in(&self, bytes: &[u8]) -> bool {
+        let starts = (bytes.len() + 1).saturating_sub(self.text.len());
+        match starts {
+            LONG_BLOCK.. => self.is_in_blocks::<LONG_BLOCK>(bytes, starts),
+            SHORT_BLOCK.. => self.is_in_blocks::<SHORT_BLOCK>(bytes, starts),
+            _ => self.starts_in(bytes, 0, starts),
+        }
+    }
+
+    /// Searches block by block. `starts`, the number of offsets where the tag may start, is at least
+    /// `LENGTH`.
+    fn is_in_blocks<const LENGTH: usize>(&self, bytes: &[u8], starts: usize) -> bool {
+        let [first, second] =
+            self.offsets.map(|offset| bytes.get(offset..offset + starts).unwrap_or_default());
+        let blocks = first.as_chunks().0.iter().zip(second.as_chunks().0);
+        for (start, (first, second)) in (0..).step_by(LENGTH).zip(blocks) {
+            if self.may_start_in::<LENGTH>(first, second) && self.starts_in(bytes, start, LENGTH) {
+                return true;
+            }
+        }
+        // The last block overlaps the one before.
+        let last = first.last_chunk().zip(second.last_chunk());
+        last.is_some_and(|(first, second)| {
+            self.may_start_in::<LENGTH>(first, second)
+                && self.starts_in(bytes, starts - LENGTH, LENGTH)
+        })
+    }
+
+    /// Whether the two blocks have the two bytes at the same place, in any case.
+    fn may_start_in<const LENGTH: usize>(
+        &self,
+        first: &[u8; LENGTH],
+        second: &[u8; LENGTH],
+    ) -> bool {
+        let [wanted_first, wanted_second] = self.bytes.map(u8x16::splat);
+        let without_case = u8x16::splat(WITHOUT_CASE);
+        let mut least = u8x16::MAX;
+        for (first, second) in first.as_chunks::<VECTOR>().0.iter().zip(second.as_chunks().0) {
+            let difference =
+                (u8x16::new(*first) ^ wanted_first) | (u8x16::new(*second) ^ wanted_second);
+            least = least.min(difference & without_case);
+        }
+        least.simd_eq(u8x16::ZERO).any()
+    }
+
+    /// Whether the tag starts at one of `length` offsets from `start` on.
+    fn starts_in(&self, bytes: &[u8], start: usize, length: usize) -> bool {
+        (start..start + length).any(|at| {
+            let text = bytes.get(at..at + self.text.len());
+            text.is_some_and(|text| text.eq_ignore_ascii_case(&self.text))
+        })
     }
 }
 
@@ -92,8 +186,7 @@ impl Search {
     }
 
     fn find_plain(&mut self, prefilter: &Prefilter, part: &[u8]) -> bool {
-        let overlap =
-            prefilter.plain.iter().map(|tag| tag.needle().len()).max().unwrap_or_default() - 1;
+        let overlap = prefilter.longest() - 1;
         self.end.extend_from_slice(part.get(..overlap).unwrap_or(part));
         if prefilter.holds_plain(&self.end) || prefilter.holds_plain(part) {
             return true;
@@ -156,7 +249,7 @@ mod tests {
             r"\u4e2d\u0072",
             r"\u00\u0065",
             r"\u\u0065",
-            "espressespresso",
+            "espressESPRESSO",
             "espresespress",
             r"\\u0065",
             r"\\\\u0065",
@@ -178,12 +271,39 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_is_found_at_every_offset_of_bodies_of_every_length() {
+        for tag in ["espresso", "a/\u{1f600}", "x", "zw"] {
+            let prefilter = Prefilter::new(&[tag.to_owned()]);
+            for length in (0..130).chain(250..=300).chain(510..=530) {
+                // Parts of the tags are everywhere.
+                let mut body = b"espra/yz ".repeat(length / 9 + 1);
+                body.truncate(length);
+                assert!(!prefilter.holds_plain(&body), "{tag} in {length} bytes");
+                for at in 0..(length + 1).saturating_sub(tag.len()) {
+                    let mut body = body.clone();
+                    let text = if at % 2 == 0 { tag.to_owned() } else { tag.to_ascii_uppercase() };
+                    body[at..at + tag.len()].copy_from_slice(text.as_bytes());
+                    assert!(prefilter.holds_plain(&body), "{tag} at {at} of {length}");
+                    if tag.len() > 1 {
+                        body[at + 1] = b'*';
+                        assert!(!prefilter.holds_plain(&body), "{tag} broken at {at} of {length}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn only_a_tag_or_an_escaped_character_of_one_needs_a_walk() {
         let prefilter = Prefilter::new(&["espresso".to_owned(), "a/\u{1f600}".to_owned()]);
         for body in [
             r#"["espresso"]"#,
             "xespressox",
+            "ESPRESSO",
+            "eSPresSo",
+            "A/\u{1f600}",
             r"\u0065",
+            r"\u0045",
             r"\n\u0065",
             r"\\\u0065",
             r"\/",
@@ -196,7 +316,8 @@ mod tests {
         for body in [
             "",
             "espress",
-            "Espresso",
+            "Espress0",
+            "esp\u{212a}resso",
             r"\u4e2d",
             r"\\u0065",
             r"\\/",
@@ -205,7 +326,7 @@ mod tests {
             r"\",
             r"\u",
             r"\u00zz",
-            r"\u0045",
+            r"\u0025",
             "u0065 /",
         ] {
             assert!(!prefilter.may_hold_tag(body.as_bytes()), "{body}");

@@ -63,7 +63,7 @@ pub const DEFAULT_MAX_HELD_BYTES: usize = 256 * 1024;
 /// tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// The tags, case-sensitive. All become the same number.
+    /// The tags, in any ASCII case. All become the same number.
     pub tags: Vec<String>,
     /// Where tags are replaced.
     pub scope: Scope,
@@ -100,8 +100,8 @@ pub enum RulesError {
     /// A tag is the empty string.
     #[error("tags contains an empty tag")]
     EmptyTag,
-    /// A tag is listed twice.
-    #[error("tags contains {tag:?} twice")]
+    /// A tag is listed twice, perhaps in different case.
+    #[error("tags contains {tag:?} twice; upper and lower case are the same")]
     DuplicateTag {
         /// The tag.
         tag: String,
@@ -137,7 +137,7 @@ impl Rules {
         }
         for (at, tag) in self.tags.iter().enumerate() {
             check_tag(tag)?;
-            if self.tags.iter().take(at).any(|earlier| earlier == tag) {
+            if self.tags.iter().take(at).any(|earlier| earlier.eq_ignore_ascii_case(tag)) {
                 return Err(RulesError::DuplicateTag { tag: tag.clone() });
             }
         }
@@ -188,7 +188,10 @@ mod tests {
         let tag = |tag: &str| tag.to_owned();
         assert_eq!(check(&[]), Err(RulesError::NoTags));
         assert_eq!(check(&["espresso", ""]), Err(RulesError::EmptyTag));
-        assert_eq!(check(&["a", "b", "a"]), Err(RulesError::DuplicateTag { tag: tag("a") }));
+        for twice in [["a", "b", "a"], ["é", "a", "A"]] {
+            assert_eq!(check(&twice), Err(RulesError::DuplicateTag { tag: tag(twice[2]) }));
+        }
+        assert_eq!(check(&["é", "É"]), Ok(()), "only ASCII letters have a case here");
         for numeric in ["0x", "0x10", "0XfF"] {
             assert_eq!(check(&[numeric]), Err(RulesError::NumericTag { tag: tag(numeric) }));
         }

@@ -17,6 +17,7 @@ use super::{
     Id, Prepared, Refusal, jsonrpc,
     prefilter::Search,
     scan::{CutToken, Scanner, Span, Window},
+    text::may_become_tag,
     token,
     walk::{LONGEST_METHOD, Reading, Walk},
 };
@@ -323,10 +324,9 @@ impl Stream {
         let may_be_tag = |token: &CutToken| {
             let raw = needed.get(needed.len().checked_sub(self.read - token.start)? + 1..)?;
             // Once false it stays false as the string grows: forwarded bytes cannot be held again.
-            let plain = raw.split(|byte| *byte == b'\\').next().unwrap_or_default();
-            let spells = raw.len() <= self.prepared.longest_spelling
-                && self.prepared.rules.tags.iter().any(|tag| tag.as_bytes().starts_with(plain));
-            spells.then_some(token.start)
+            let may_be = raw.len() <= self.prepared.longest_spelling
+                && self.prepared.rules.tags.iter().any(|tag| may_become_tag(raw, tag));
+            may_be.then_some(token.start)
         };
         self.walk.held_from().or_else(|| {
             let token = self.scanner.cut_token()?;

@@ -82,9 +82,21 @@ pub(super) fn code_unit(digits: &[u8; 4]) -> Option<u16> {
     })
 }
 
-/// Whether a raw string is `text` after unescaping.
-pub(super) fn equals(raw: &[u8], escaped: bool, text: &str) -> bool {
-    if escaped { Unescaped::new(raw).eq(text.bytes()) } else { raw == text.as_bytes() }
+/// Whether a raw string is the tag after unescaping, in any ASCII case.
+pub(super) fn is_tag(raw: &[u8], escaped: bool, tag: &str) -> bool {
+    if escaped {
+        let lower_case = |byte: u8| byte.to_ascii_lowercase();
+        Unescaped::new(raw).map(lower_case).eq(tag.bytes().map(lower_case))
+    } else {
+        raw.eq_ignore_ascii_case(tag.as_bytes())
+    }
+}
+
+/// Whether a raw string may be the beginning of a spelling of the tag: its characters before the
+/// first escape are those of the tag, in any ASCII case.
+pub(super) fn may_become_tag(raw: &[u8], tag: &str) -> bool {
+    let plain = raw.split(|byte| *byte == b'\\').next().unwrap_or_default();
+    tag.as_bytes().get(..plain.len()).is_some_and(|start| start.eq_ignore_ascii_case(plain))
 }
 
 /// Whether Go's `encoding/json` takes a raw member name for the field `name`, which is ASCII: it

@@ -7,7 +7,7 @@
 use super::{
     Id, Refusal, Rules, Scope,
     scan::{Container, Span, Text, Tokens, Window},
-    text::{Unescaped, equals, names},
+    text::{Unescaped, is_tag, names},
 };
 use crate::methods::{BLOCK_NUMBER, MEMBERS, Position, positions};
 
@@ -102,7 +102,7 @@ struct Path {
     inner: Option<&'static str>,
 }
 
-/// A string in `params` that equals a tag.
+/// A string in `params` that is a tag.
 #[derive(Debug)]
 struct Candidate {
     span: Span,
@@ -231,7 +231,7 @@ impl Reading<'_> {
 
     fn candidate(&mut self, text: Text) {
         let Some(raw) = text.raw(self.window) else { return };
-        if !self.rules.tags.iter().any(|tag| equals(raw, text.escaped, tag)) {
+        if !self.rules.tags.iter().any(|tag| is_tag(raw, text.escaped, tag)) {
             return;
         }
         let candidate = Candidate { span: text.span, path: self.walk.request.path };

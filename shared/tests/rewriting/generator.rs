@@ -9,13 +9,23 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use crate::reference::{self, Node};
 
 /// The tags of the rules.
-pub(crate) const TAGS: [&str; 2] = ["espresso", "fin/\u{e9}\u{1f600}"];
+const TAGS: [&str; 2] = ["espresso", "fin/\u{e9}\u{1f600}"];
+
+/// The text with the letters of a bit mask in upper case.
+fn in_case(text: &str, upper: u64) -> String {
+    let case = |(at, letter): (usize, char)| match upper >> at & 1 {
+        1 => letter.to_ascii_uppercase(),
+        _ => letter,
+    };
+    text.chars().enumerate().map(case).collect()
+}
 
 /// Strings that are a tag, resemble one, or do neither.
 fn string() -> impl Strategy<Value = String> {
     prop_oneof![
-        4 => select(&TAGS[..]).prop_map(str::to_owned),
-        1 => select(&["Espresso", "espresso ", "espress", "fin/\u{e9}", "0x10", "latest", ""][..])
+        3 => select(&TAGS[..]).prop_map(str::to_owned),
+        2 => (select(&TAGS[..]), any::<u64>()).prop_map(|(tag, upper)| in_case(tag, upper)),
+        1 => select(&["e\u{17f}presso", "espresso ", "espress", "FIN/\u{c9}\u{1f600}", "0x10", "latest", ""][..])
             .prop_map(str::to_owned),
         1 => "[a-z\"\\\\/\u{8}\u{c}\n\t\u{0}\u{7f}\u{e9}\u{1f600}]{0,12}",
     ]

@@ -127,9 +127,14 @@ fn folds(name: &str, field: &str) -> bool {
     name.chars().map(fold).eq(field.chars().map(fold))
 }
 
+/// Whether the text is a tag in any case.
+pub(crate) fn is_tag(text: &str, rules: &Rules) -> bool {
+    rules.tags.iter().any(|tag| tag.eq_ignore_ascii_case(text))
+}
+
 fn replace(node: &mut Node, rules: &Rules, number: u64) -> usize {
     match node {
-        Node::String(text) if rules.tags.contains(text) => {
+        Node::String(text) if is_tag(text, rules) => {
             *text = format!("0x{number:x}");
             1
         }

@@ -161,6 +161,7 @@ fn every_cut_of_difficult_bodies() {
         for body in [
             r#"{"params":["0x1","\u0065spr\u0065sso"],"method":"eth_getBalance","id":1}"#,
             r#"{"params":["espresso","espress"],"method":"eth_\u0073ign"}"#,
+            r#"{"params":["0x1","\u0045SPR\u0065sso","ESPRESSO"],"method":"eth_getBalance","id":1}"#,
             r#"{"params":["espresso"],"method":"eth_sign"},"#,
             r#"{"params":["0x1","espresso"],"method":"eth_call","METHOD":"eth_sign"}"#,
             r#"{"method":"eth_getLogs","params":[{"fromBlock":"espresso","toBlock":"espresso","x":"espresso"}]}"#,
@@ -194,6 +195,7 @@ fn only_possible_tags_are_held() {
     assert_eq!(held(r#"{"method":"m","params":["#), 0);
     assert_eq!(held(r#"{"method":"m","params":[""#), 1);
     assert_eq!(held(r#"{"method":"m","params":["espr"#), 5);
+    assert_eq!(held(r#"{"method":"m","params":["eSPR"#), 5);
     assert_eq!(held(r#"{"method":"m","params":["0x"#), 0);
     assert_eq!(held(r#"{"method":"m","params":["esx"#), 0);
     assert_eq!(held(r#"{"method":"m","params":["\u00"#), 5);
