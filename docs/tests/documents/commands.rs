@@ -98,7 +98,7 @@ fn sidecar(arguments: &[&str]) -> Option<String> {
     let values = SettingFlags::from_arg_matches(flags).unwrap().gather();
     let problems = Config::from_values(&values).err()?;
     // What comes from files and variables of the reader's machine is not there.
-    let elsewhere = ["missing", "is not set", "cannot be read"];
+    let elsewhere = ["missing", "is not set", "cannot read"];
     let problems = problems.iter().map(ToString::to_string);
     problems.into_iter().find(|text| !elsewhere.iter().any(|word| text.contains(word)))
 }

@@ -1,7 +1,7 @@
 //! `/v1/events`: the status as server-sent events, for the status page.
 //!
-//! An event is made when the client has room for it, from what is then true: a slow client gets
-//! fewer events and holds nothing back.
+//! An event is made when the client has room for it, from the status at that moment: a slow client
+//! gets fewer events, and nothing queues up for it.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -19,16 +19,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{ApiState, Phase, error, status::StatusSource};
 
-/// The longest pause between two events. A client that hears nothing for several of these has lost
-/// the sidecar.
+/// The longest pause between two events. A client that receives nothing for several of these has
+/// lost the sidecar.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The shortest pause, however fast the head moves.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
-/// The most streams at once, whatever the number of connections.
+/// Maximum number of streams, however many connections are allowed.
 const MOST_STREAMS: usize = 64;
-/// One connection in so many may be a stream: the others are for the filter and for probes.
+/// The connections for each stream: the rest are for the filter and for probes.
 const SHARE: usize = 4;
-/// When a client that found no room may come again, in seconds.
+/// Seconds after which a refused client may retry.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// Room for streams.
@@ -36,7 +36,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 pub struct Streams(Arc<Semaphore>);
 
 impl Streams {
-    /// Room for a part of `max_connections`, and for one stream at least.
+    /// Room for a fraction of `max_connections`, and for one stream at least.
     #[must_use]
     pub fn new(max_connections: usize) -> Self {
         let most = (max_connections / SHARE).clamp(1, MOST_STREAMS);
@@ -49,7 +49,7 @@ struct Subscription {
     status: Arc<dyn StatusSource>,
     head: watch::Receiver<Option<Arc<HeadReport>>>,
     phase: watch::Receiver<Phase>,
-    /// Whether nothing was sent yet.
+    /// Whether nothing has been sent yet.
     first: bool,
     _place: OwnedSemaphorePermit,
 }
@@ -86,7 +86,8 @@ impl Subscription {
 
 pub(super) async fn events(State(state): State<ApiState>) -> Response {
     let Ok(place) = Arc::clone(&state.streams.0).try_acquire_owned() else {
-        let reason = "all streams are taken: a part of max_connections is for them";
+        let reason =
+            "too many event streams are open; their limit is a fraction of max_connections";
         let answer = error(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", reason);
         return ([(header::RETRY_AFTER, RETRY_AFTER)], answer).into_response();
     };
@@ -101,7 +102,7 @@ pub(super) async fn events(State(state): State<ApiState>) -> Response {
         let event = subscription.next().await?;
         Some((Ok::<_, Infallible>(event), subscription))
     });
-    // A proxy that collects answers before it passes them on would hold the events back.
+    // A proxy that buffers responses would delay the events.
     let unbuffered = (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     ([unbuffered], Sse::new(events)).into_response()
 }

@@ -36,9 +36,9 @@ pub(super) async fn head(
     }
 }
 
-/// The head as soon as it is news for the client; else the current one when the wait is over, when
-/// the sidecar closes, or when nobody is left who could change it. No head at all is not news to a
-/// client that has one, so that it waits for the next.
+/// The head as soon as it is news for the client; otherwise the current one at the end of the wait,
+/// when the sidecar closes, or when nothing can change the head any more. Having no head is not news
+/// to a client that has one, so it waits for the next.
 async fn news(state: &ApiState, query: &HeadQuery) -> Option<Arc<HeadReport>> {
     let mut receiver = state.head.clone();
     let mut phase = state.phase.clone();

@@ -1,8 +1,8 @@
 //! Liveness and readiness.
 //!
-//! Liveness asks for the process and its verifier only: a probe that failed on a head that stands
-//! still would restart the sidecar in a loop while HotShot is down. Age counts for readiness only
-//! when asked, since an unready sidecar takes its whole pod out of service, requests without a tag
+//! Liveness checks only the process and its verifier: a probe that failed while the head stalls
+//! would restart the sidecar in a loop while HotShot is down. Age affects readiness only if
+//! configured, since an unready sidecar takes its whole pod out of service, untagged requests
 //! included.
 
 use axum::{
@@ -22,7 +22,7 @@ use super::{ApiState, Phase};
 struct Check {
     name: &'static str,
     ok: bool,
-    /// What is wrong, when something is.
+    /// What is wrong, if something is.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -36,7 +36,7 @@ impl Check {
 #[derive(Debug, Serialize)]
 struct Readiness {
     ready: bool,
-    /// All checks when asked, else those that fail.
+    /// All checks with `?verbose`, else those that fail.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     checks: Vec<Check>,
 }
@@ -44,7 +44,7 @@ struct Readiness {
 fn age_check(state: &ApiState, head: Option<&HeadReport>) -> Option<Check> {
     let limit = state.ready_max_age?;
     let updated = head.and_then(|head| head.updated_at.parse::<Timestamp>().ok());
-    // A head from the future, after a clock stepped back, is not old.
+    // A head from the future, after a clock went back, is not old.
     let age = updated.map(|updated| Timestamp::now().duration_since(updated).unsigned_abs());
     let future = updated.is_some_and(|updated| updated > Timestamp::now());
     let ok = future || age.is_some_and(|age| age <= limit);
@@ -54,7 +54,7 @@ fn age_check(state: &ApiState, head: Option<&HeadReport>) -> Option<Check> {
             age.as_secs(),
             humantime::format_duration(limit)
         ),
-        None => "the age of the head is not known".into(),
+        None => "the age of the head is unknown".into(),
     }))
 }
 
@@ -63,7 +63,7 @@ fn checks(state: &ApiState) -> Vec<Check> {
     let mut checks = vec![
         Check::new("head", head.is_some(), || state.status.reason()),
         Check::new("store", state.status.store_writable(), || {
-            "the last write of the state file failed".into()
+            "the last write to the state file failed".into()
         }),
         Check::new("serving", *state.phase.borrow() == Phase::Serving, || {
             "the sidecar is shutting down".into()
@@ -89,7 +89,7 @@ pub(super) async fn livez(State(state): State<ApiState>) -> Response {
     if state.status.verifier_alive() {
         Json(serde_json::json!({ "live": true })).into_response()
     } else {
-        let body = serde_json::json!({ "live": false, "reason": "the verifier has ended" });
+        let body = serde_json::json!({ "live": false, "reason": "the verifier has stopped" });
         (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
     }
 }

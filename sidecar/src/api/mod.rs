@@ -1,17 +1,17 @@
-//! The HTTP API: the head for the filter, and what operators and probes ask.
+//! The HTTP API: the head for the filter, and status for operators and probes.
 //!
-//! | path | what |
+//! | path | content |
 //! | --- | --- |
 //! | `/v1/head` | the head, with long poll |
-//! | `/v1/status` | everything an operator asks when the head stands still |
+//! | `/v1/status` | everything an operator needs when the head stalls |
 //! | `/v1/events` | the same as server-sent events |
-//! | `/v1/history` | where head and node stood in the last hour |
+//! | `/v1/history` | positions of the head and the node over the last hour |
 //! | `/` | the status page, which shows these |
-//! | `/livez` | the verifier has not ended |
+//! | `/livez` | whether the verifier is running |
 //! | `/readyz`, `/healthz` | there is a head, the store is writable, not shutting down; `?verbose` lists each check |
 //! | `/metrics` | metrics in OpenMetrics text |
 //!
-//! Every answer bears the marker header [`headers::SIDECAR`]; every error is a JSON object with
+//! Every response carries the marker header [`headers::SIDECAR`]; every error is a JSON object with
 //! `error`.
 
 pub mod events;
@@ -47,12 +47,12 @@ use events::Streams;
 use history::History;
 use status::StatusSource;
 
-/// How far the sidecar is on its way down.
+/// The phase of a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Serving.
+    /// No shutdown.
     Serving,
-    /// Not ready any more, but everything is still answered, long polls too.
+    /// No longer ready, but every request is still answered, long polls too.
     Draining,
     /// No new connections; long polls are answered at once.
     Closing,
@@ -61,17 +61,16 @@ pub enum Phase {
 /// What the handlers share.
 #[derive(Clone)]
 pub struct ApiState {
-    /// The published head.
     pub head: watch::Receiver<Option<Arc<HeadReport>>>,
-    /// Everything else that can be asked.
+    /// Everything else that the API shows.
     pub status: Arc<dyn StatusSource>,
-    /// Where everything stood.
+    /// Positions over the last hour.
     pub history: Arc<History>,
-    /// Room for `/v1/events`.
+    /// Limits `/v1/events`.
     pub streams: Streams,
-    /// The metrics.
+    /// Counts requests.
     pub metrics: Metrics,
-    /// How far the shutdown is.
+    /// The phase of the shutdown.
     pub phase: watch::Receiver<Phase>,
     /// Longest `wait` of `/v1/head`.
     pub long_poll_limit: Duration,
@@ -85,7 +84,7 @@ impl fmt::Debug for ApiState {
     }
 }
 
-/// The paths, for the label of the metric.
+/// The known paths; they are labels of a metric.
 const PATHS: [&str; 9] = [
     HEAD_PATH,
     "/v1/status",
@@ -98,7 +97,7 @@ const PATHS: [&str; 9] = [
     page::PATH,
 ];
 
-/// The API.
+/// The routes of the API.
 pub fn router(state: ApiState) -> Router {
     Router::new()
         .route(HEAD_PATH, get(head::head))
@@ -137,7 +136,7 @@ async fn metrics(State(state): State<ApiState>) -> Response {
 }
 
 async fn no_such_path() -> Response {
-    let reason = format!("the paths are {}", PATHS.join(", "));
+    let reason = format!("unknown path; the paths are {}", PATHS.join(", "));
     error(StatusCode::NOT_FOUND, "not_found", &reason)
 }
 
@@ -145,7 +144,7 @@ async fn no_such_method() -> Response {
     error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "use GET or HEAD")
 }
 
-/// Puts the marker on every answer and counts it.
+/// Marks and counts every response.
 async fn mark_and_count(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let path = match PATHS.iter().find(|known| **known == path) {
@@ -153,11 +152,11 @@ async fn mark_and_count(State(metrics): State<Metrics>, request: Request, next: 
         None if path.starts_with(page::PARTS) => page::PATH,
         None => "other",
     };
-    // Probes, scrapes and the page would be most of all traces.
+    // Probes, scrapes and the page would make up most traces.
     let mut answer = match path {
         path if !path.starts_with("/v1/") => next.run(request).await,
         path => {
-            // Anybody may make up a method, so only those that there are become names.
+            // A client may make up a method, so only known ones become span names.
             let method = match *request.method() {
                 Method::GET => "GET",
                 Method::HEAD => "HEAD",
@@ -177,7 +176,7 @@ async fn mark_and_count(State(metrics): State<Metrics>, request: Request, next: 
     };
     let marker = HeaderName::from_static(headers::SIDECAR);
     answer.headers_mut().insert(marker, HeaderValue::from_static(build::VERSION));
-    // A head that was cached on the way could be an old one.
+    // A cached head could be stale.
     let no_store = HeaderValue::from_static("no-store");
     answer.headers_mut().insert(header::CACHE_CONTROL, no_store);
     metrics.http_request(path, answer.status().as_u16());

@@ -1,7 +1,7 @@
-//! The status page at `/`, and what it is made of.
+//! The status page at `/` and its assets.
 //!
-//! Everything it needs comes from here; the browser is told to load nothing from anywhere else, to
-//! run no script that stands in the page, and to let no other site frame it.
+//! Everything it needs comes from here; the browser is told to load nothing from elsewhere, to run
+//! no inline script, and to let no other site frame the page.
 
 use axum::{
     Router,
@@ -13,8 +13,8 @@ use axum::{
 use super::ApiState;
 
 /// `wasm-unsafe-eval` lets WebAssembly be compiled, nothing else. Trusted types: the browser
-/// refuses a script that would make markup out of text, so that no error message of a dependency
-/// can become any.
+/// refuses a script that would turn text into markup, so that no error message of a dependency
+/// can.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
     img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
@@ -25,9 +25,9 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 const WASM: &str = "application/wasm";
 
-/// The path of the page itself.
+/// The path of the page.
 pub(super) const PATH: &str = "/";
-/// What the paths of its parts begin with.
+/// The prefix of the paths of its assets.
 pub(super) const PARTS: &str = "/page/";
 
 macro_rules! part {
@@ -38,7 +38,7 @@ macro_rules! part {
 
 macro_rules! built {
     ($name:literal, $kind:expr) => {
-        // By the build script: what `cargo xtask page` made, or a stand-in that says so.
+        // From the build script: what `cargo xtask page` built, or a stand-in that says so.
         (concat!("/page/", $name), $kind, include_bytes!(concat!(env!("OUT_DIR"), "/", $name)))
     };
 }
@@ -56,7 +56,6 @@ static FILES: [(&str, &str, &[u8]); 9] = [
     built!("finality_page_bg.wasm", WASM),
 ];
 
-/// The routes of the page.
 pub(super) fn routes() -> Router<ApiState> {
     FILES.iter().fold(Router::new(), |router, (path, kind, bytes)| {
         router.route(path, get(async || file(kind, bytes)))

@@ -1,10 +1,11 @@
-//! The query of `/v1/head`. A parameter that is misspelt is refused: it would quietly not wait.
+//! The query of `/v1/head`. A misspelled parameter is an error: otherwise a client would poll
+//! without waiting.
 
 use std::time::Duration;
 
 use finality_core::head::Status;
 
-/// What the client already has, and how long it is ready to wait for something else.
+/// What the client already has, and how long it is willing to wait for news.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct HeadQuery {
     pub(super) after: Option<u64>,
@@ -12,7 +13,7 @@ pub(super) struct HeadQuery {
     pub(super) wait: Duration,
 }
 
-/// A query that is refused: the parameter, and what is wrong with it.
+/// Why a query is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BadQuery {
     pub(super) parameter: String,
@@ -25,12 +26,12 @@ impl HeadQuery {
         for (index, (name, value)) in pairs.iter().enumerate() {
             let refused = |problem: String| BadQuery { parameter: name.clone(), problem };
             if pairs.iter().take(index).any(|(earlier, _)| earlier == name) {
-                return Err(refused("is given twice".into()));
+                return Err(refused("appears twice".into()));
             }
             match name.as_str() {
                 "after" => {
                     let number = value.parse().map_err(|_| {
-                        refused("must be a block number in decimal, such as after=12345".into())
+                        refused("must be a decimal block number, such as after=12345".into())
                     });
                     query.after = Some(number?);
                 }
@@ -48,7 +49,7 @@ impl HeadQuery {
                         .map_err(|_| refused("must be a duration, such as wait=25s".into()));
                     query.wait = wait?;
                 }
-                _ => return Err(refused("is unknown; there are after, status and wait".into())),
+                _ => return Err(refused("is unknown; expected after, status or wait".into())),
             }
         }
         Ok(query)

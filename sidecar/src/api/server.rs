@@ -1,4 +1,4 @@
-//! Connections: how many, how slow they may be, and how they end.
+//! Connections: their number, their time limits, and how they are closed.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -17,18 +17,17 @@ use tokio_io_timeout::TimeoutWriter;
 
 use super::Phase;
 
-/// Longest time that a client may take for a request's head, idle time before it included.
+/// Time limit for request headers, including the idle time before them.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
-/// Longest time that a client may take to read a part of an answer: one that asks and does not read
-/// must not keep its place.
+/// Time limit for a write: a client that does not read its response must not keep its connection.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Largest head of a request, in bytes.
+/// Maximum size of request headers, in bytes.
 const HEADER_BYTES: usize = 16 * 1024;
-/// Pause after a failure to accept, for instance when file descriptors have run out.
+/// Pause after a failure to accept, for example when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until the phase is [`Phase::Closing`] (or nobody is left to change it), then finishes
-/// what is in flight, for `limit` at most.
+/// Serves until the phase is [`Phase::Closing`] (or can no longer change), then finishes requests in
+/// flight, for `limit` at most.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -60,12 +59,12 @@ pub async fn serve(
         let (place, stream) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::debug!(%error, "a connection could not be accepted");
+                tracing::debug!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        // Small answers that somebody waits for; that it cannot be set is no reason to drop the
+        // Responses are small and latency matters; failing to set it is no reason to drop the
         // client.
         drop(stream.set_nodelay(true));
         let mut stream = TimeoutWriter::new(stream);
@@ -74,13 +73,13 @@ pub async fn serve(
         let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
         let connection = connections.watch(connection);
         tokio::spawn(async move {
-            // A client that goes away is its own affair.
+            // Client disconnects are not our error.
             drop(connection.await);
             drop(place);
         });
     }
     drop(listener);
     if tokio::time::timeout(limit, connections.shutdown()).await.is_err() {
-        tracing::warn!("some requests were not finished within shutdown_limit");
+        tracing::warn!("some requests did not finish within shutdown_limit");
     }
 }

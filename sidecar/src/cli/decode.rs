@@ -1,4 +1,4 @@
-//! `decode`: what a payload of the namespace says, or which check refuses it.
+//! `decode`: what a namespace payload contains, or which check rejects it.
 
 use std::{
     io::{Read, Write},
@@ -18,22 +18,21 @@ use crate::{
     },
 };
 
-/// The rollup kinds whose payloads can be read.
+/// The rollup kinds whose payloads can be decoded.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// A payload of Espresso's OP-stack batcher, in hex on standard input
+    /// Decode a payload of Espresso's OP-stack batcher, hex-encoded
     Op(OpArguments),
 }
 
-/// Arguments of `decode op`.
 #[derive(Debug, Args)]
 pub struct OpArguments {
-    /// An address that may sign batches; can be given several times
+    /// Address authorized to sign batches; may be repeated
     #[arg(long = "batcher", value_name = "ADDRESS", required = true)]
     batchers: Vec<Address>,
 }
 
-/// What is printed of a batch.
+/// The output for a batch.
 #[derive(Serialize)]
 struct Decoded {
     number: u64,
@@ -46,11 +45,8 @@ struct Decoded {
     info_deposit: Bytes,
 }
 
-/// Runs the command: one JSON object and exit code 0, or one line that names the check and exit
-/// code 2.
-///
-/// # Errors
-/// When standard input cannot be read or standard output cannot be written.
+/// Runs the command: prints one JSON object and exits with 0, or names the check that rejects the
+/// payload and exits with 2.
 pub fn run(
     command: &Command,
     mut input: impl Read,

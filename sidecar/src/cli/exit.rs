@@ -1,4 +1,4 @@
-//! How a command ends.
+//! Exit codes, and the messages before them.
 
 use std::{
     fmt::Display,
@@ -8,17 +8,16 @@ use std::{
 
 use crate::config::Problems;
 
-/// Something failed that may work another time.
+/// A failure that a retry may fix.
 pub const FAILED: u8 = 1;
-/// `decode`: a check refused the payload.
+/// `decode`: a check rejects the payload.
 pub const PAYLOAD_REFUSED: u8 = 2;
 /// `rewrite`: the request would be refused.
 pub const REQUEST_REFUSED: u8 = 3;
-/// Bad configuration or usage, as in `sysexits.h`: starting again does not help.
+/// Invalid usage or configuration, as in `sysexits.h`: a restart does not help.
 pub const USAGE: u8 = 64;
 
-/// The end of a command that did not succeed: what is printed on standard error, line by line, and
-/// the exit code.
+/// Why a command fails: the lines for standard error, and the exit code.
 #[derive(Debug)]
 pub struct Failure {
     code: u8,
@@ -26,20 +25,17 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Something failed that may work another time.
     pub fn failed(error: impl Display) -> Self {
         Self { code: FAILED, text: error.to_string() }
     }
 
-    /// Bad usage.
     pub fn usage(error: impl Display) -> Self {
         Self { code: USAGE, text: error.to_string() }
     }
 
-    /// Prints the text and gives the exit code.
     pub fn report(&self) -> ExitCode {
         for line in self.text.lines() {
-            // There is nowhere else to complain to.
+            // There is nowhere else to report a failure of standard error.
             drop(writeln!(io::stderr(), "finality-sidecar: {line}"));
         }
         self.code.into()
@@ -59,8 +55,7 @@ impl From<crate::store::StoreError> for Failure {
 }
 
 impl From<io::Error> for Failure {
-    /// Reading standard input or writing standard output failed.
     fn from(error: io::Error) -> Self {
-        Self::failed(format_args!("standard input or output: {error}"))
+        Self::failed(format_args!("cannot read standard input or write standard output: {error}"))
     }
 }

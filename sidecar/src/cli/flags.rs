@@ -1,4 +1,4 @@
-//! A flag for every setting, made from the table of settings.
+//! A flag for every setting.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
@@ -8,8 +8,8 @@ use crate::config::{GoProxyName, SETTINGS, Setting, Values, old_flags};
 
 const CONFIG: &str = "config";
 
-/// What was given on the command line, as text; the configuration judges it. `Debug` shows the
-/// names alone, since a value may be a secret.
+/// The flags as given; the configuration validates their values. `Debug` shows only their names,
+/// since a value may be a secret.
 #[derive(Clone, Default)]
 pub struct SettingFlags {
     config: Option<PathBuf>,
@@ -23,11 +23,11 @@ impl fmt::Debug for SettingFlags {
 }
 
 impl SettingFlags {
-    /// All values, from these flags, this process's environment, the file and the defaults.
+    /// Values from these flags, the environment, the file and the defaults.
     #[must_use]
     pub fn gather(&self) -> Values {
         Values::gather(&self.values, self.config.as_deref(), |name| {
-            // What is not UTF-8 is judged like any other wrong value, not passed over.
+            // A value that is not UTF-8 is reported like any other bad value, not skipped.
             std::env::var_os(name).map(|text| text.to_string_lossy().into_owned())
         })
     }
@@ -51,14 +51,15 @@ fn flag(setting: &Setting) -> Arg {
     let help = format!("{} [env: {}]{default}", setting.help, setting.variable());
     Arg::new(setting.name)
         .long(setting.flag())
-        .value_name(if setting.list { "A,B,…" } else { "VALUE" })
-        .action(if setting.list { ArgAction::Append } else { ArgAction::Set })
-        // A value that begins with a dash is judged with the others.
+        .help_heading(setting.group)
+        .value_name(setting.form.name)
+        .action(if setting.form.list { ArgAction::Append } else { ArgAction::Set })
+        // A value that begins with a dash is validated with the others.
         .allow_hyphen_values(true)
         .help(help)
 }
 
-/// A flag of the Go proxy; `docs/migration.md` has them all.
+/// A flag of the Go proxy; `docs/migration.md` lists them.
 fn old_flag(name: &'static GoProxyName) -> Arg {
     let flag = Arg::new(name.member)
         .long(name.flag())
@@ -102,7 +103,7 @@ impl Args for SettingFlags {
     }
 }
 
-/// The flags of commands that only touch the state file.
+/// The flags of commands that use only the state file.
 #[derive(Debug, Clone, Default)]
 pub struct StoreFlags(pub SettingFlags);
 

@@ -18,13 +18,11 @@ use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use self::{exit::Failure, flags::SettingFlags};
 
-/// Earns the head that finality tags become, and serves it to the filter.
+/// Verifies a rollup's head against Espresso and serves it to the Envoy filter.
 #[derive(Debug, Parser)]
 #[command(name = "finality-sidecar", version = finality_core::build::LINE)]
-#[command(
-    after_help = "Exit codes: 0 done, 1 failed, 2 payload refused (decode), 3 request refused (rewrite), \
-64 bad configuration or usage."
-)]
+#[command(after_help = "Exit codes: 0 success, 1 failure, 2 payload rejected (decode), \
+3 request refused (rewrite), 64 invalid usage or configuration.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -32,29 +30,29 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Verifies the node and serves the head until a signal comes
+    /// Verify the head and serve it until stopped by a signal
     Run(SettingFlags),
-    /// Shows the effective configuration with the source of each value, and what is wrong with it
+    /// Print the effective configuration with the source of each value, and report problems
     PrintConfig(SettingFlags),
-    /// Shows or lowers the stored head
+    /// Show or lower the stored head
     #[command(subcommand)]
     Store(store::Command),
-    /// Reads a JSON-RPC body from standard input and writes what would go to the node, or the
+    /// Read a JSON-RPC body from standard input and print what the node would receive, or the
     /// refusal
     Rewrite(rewrite::Arguments),
-    /// Reads a payload of the namespace from standard input and prints the batch, or the check that
-    /// refuses it
+    /// Read a namespace payload from standard input and print the batch, or the check that rejects
+    /// it
     #[command(subcommand)]
     Decode(decode::Command),
 }
 
-/// The command line; the tests of the documents try what they show against it.
+/// The command line; the tests of the documents check their examples against it.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Runs the command that the process was started with.
+/// Runs the command of this process.
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Cli::try_parse() {
@@ -77,11 +75,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Help and version go to standard output; a mistake becomes one line.
+/// Prints help and version to standard output; any other error becomes one line.
 fn usage(error: &clap::Error) -> Result<ExitCode, Failure> {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // As other tools, quiet when nobody reads on.
+            // Like other tools, quiet if the reader has gone.
             drop(write!(io::stdout(), "{}", error.render()));
             Ok(ExitCode::SUCCESS)
         }
@@ -95,7 +93,7 @@ fn usage(error: &clap::Error) -> Result<ExitCode, Failure> {
                 text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
             let line = first.join(" ");
             let line = line.strip_prefix("error: ").unwrap_or(&line);
-            // A URL that is out of place may hold a secret.
+            // A misplaced URL may hold a secret.
             let words = line.split(' ').map(|word| if word.contains("://") { "'…'" } else { word });
             let line = words.collect::<Vec<_>>().join(" ");
             Err(Failure::usage(format!("{line} (see --help)")))

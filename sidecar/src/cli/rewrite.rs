@@ -1,4 +1,4 @@
-//! `rewrite`: what the filter would make of a body.
+//! `rewrite`: what the filter would do with a body.
 
 use std::{
     io::{Read, Write},
@@ -14,27 +14,22 @@ use finality_core::{
 
 use super::exit::{self, Failure};
 
-/// Arguments of `rewrite`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// A tag; may be given several times
+    /// Tag to replace; may be repeated
     #[arg(long, value_name = "TAG", required = true)]
     tag: Vec<String>,
-    /// The head, an L2 block number in decimal
+    /// Block number that replaces the tags
     #[arg(long, value_name = "NUMBER")]
     number: u64,
-    /// Where tags count: params or block-parameters
+    /// Where tags are replaced: params or block-parameters
     #[arg(long, value_name = "SCOPE", default_value_t)]
     scope: Scope,
-    /// The longest body that is taken
+    /// Maximum size of the body
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_BODY_BYTES)]
     max_body_bytes: usize,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// Tags that cannot be meant, or standard input or output failing.
 pub fn run(
     arguments: &Arguments,
     input: impl Read,

@@ -1,4 +1,4 @@
-//! `run`: from configuration to a served head, and the way down.
+//! `run`: from the configuration to a served head, and shutdown.
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -27,15 +27,11 @@ use crate::{
     verifier::{self, Board},
 };
 
-/// Runs the command until a signal comes or the verifier ends.
-///
-/// # Errors
-/// Bad configuration, a store that cannot be opened, an address that cannot be listened on, or a
-/// verifier that gave up.
+/// Runs until a signal arrives or the verifier fails for good.
 pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
     let values = flags.gather();
     let config = Config::from_values(&values)?;
-    // It fails only when there is a provider already.
+    // It fails only if a provider is installed already.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
     let variable = |name: &str| std::env::var(name).ok();
@@ -53,11 +49,11 @@ pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
         build::LINE
     );
     for note in values.notes() {
-        tracing::warn!(note, "configuration");
+        tracing::warn!(note, "configuration note");
     }
-    // Nothing else depends on traces.
+    // Nothing depends on traces.
     let traces = traces.unwrap_or_else(|error| {
-        tracing::warn!(%error, "no traces");
+        tracing::warn!(%error, "traces are disabled");
         None
     });
     open_files::raise_limit(config.max_connections);
@@ -68,7 +64,7 @@ pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
     if let Some(traces) = traces {
         traces.shut_down(limit);
     }
-    // A thread that is still busy, say in a name look-up, does not hold up the end.
+    // A thread that is still busy, for example with a DNS lookup, does not delay the exit.
     runtime.shutdown_background();
     match ended {
         Ok(()) => Ok(ExitCode::SUCCESS),
@@ -124,7 +120,7 @@ async fn serve(config: Config, store: FileStore, level: log::Level) -> anyhow::R
     };
     tokio::spawn(async move {
         let name = signals.next().await;
-        tracing::warn!(signal = name, "ending at once");
+        tracing::warn!(signal = name, "exiting immediately");
         std::process::exit(i32::from(super::exit::FAILED));
     });
     if ended.is_none() {
@@ -142,8 +138,7 @@ async fn serve(config: Config, store: FileStore, level: log::Level) -> anyhow::R
     Ok(())
 }
 
-/// The end of the verifier. What it has published is on the disk already, so that ending it by
-/// force loses nothing.
+/// Waits for the verifier to stop. What it has published is on disk, so aborting it loses nothing.
 async fn wait_for_end(
     task: &mut JoinHandle<anyhow::Result<()>>,
     limit: Duration,
@@ -151,13 +146,13 @@ async fn wait_for_end(
     if let Ok(ended) = tokio::time::timeout(limit, &mut *task).await {
         return Ok(ended);
     }
-    tracing::warn!("the verifier did not end within shutdown_limit");
+    tracing::warn!("the verifier did not stop within shutdown_limit");
     task.abort();
     Ok(Ok(Ok(())))
 }
 
-/// SIGUSR1 raises the log's level, SIGUSR2 restores it. A signal and not a path of the API, since
-/// anybody who reaches the port could fill the disk or silence the log.
+/// SIGUSR1 raises the log level, SIGUSR2 restores it. These are signals and not an API path, since
+/// anyone who can reach the port could fill the disk or silence the log.
 fn change_level_on_signal(level: log::Level) -> std::io::Result<()> {
     let mut raise = signal(SignalKind::user_defined1())?;
     let mut restore = signal(SignalKind::user_defined2())?;
@@ -173,7 +168,7 @@ fn change_level_on_signal(level: log::Level) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The signals that ask the process to end.
+/// The signals that stop the process.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -208,12 +203,12 @@ fn start_verifier(
             retry_interval: config.verification_interval,
             metrics: metrics.clone(),
         };
-        Upstream::new(target, setting, url.clone(), options).context("no HTTP client can be made")
+        Upstream::new(target, setting, url.clone(), options).context("cannot create an HTTP client")
     };
     let endpoints = |target, setting, urls: &[SecretUrl]| {
         let endpoints = urls.iter().map(|url| upstream(target, setting, url));
         let mut endpoints = endpoints.collect::<anyhow::Result<Vec<_>>>()?.into_iter();
-        let first = endpoints.next().with_context(|| format!("{setting} names no URL"))?;
+        let first = endpoints.next().with_context(|| format!("{setting} has no URL"))?;
         anyhow::Ok(Failover::new(first, endpoints.collect()))
     };
     let execution = endpoints(Target::Node, "node_execution_rpc", &config.node_execution_rpc)?;
@@ -241,7 +236,7 @@ fn start_verifier(
     let options = verifier::Options {
         interval: config.verification_interval,
         namespace: config.namespace,
-        batchers: config.batchers.clone(),
+        batchers: config.batchers(),
         light_client: config.light_client_address,
         initial_hotshot_height: config.initial_hotshot_height,
         budget: verifier::Budget::default(),

@@ -15,12 +15,12 @@ use crate::{
     store::{self, FileStore, StateFile, Store, StoreError},
 };
 
-/// The commands about the state file.
+/// Commands for the state file.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Shows the stored head, and whether the Go proxy could start from the file
+    /// Show the stored head, and whether the Go proxy can start from the file
     Show(Show),
-    /// Lowers the stored head; the one way to do so
+    /// Lower the stored head; no other command does
     Reset(Reset),
 }
 
@@ -29,7 +29,7 @@ pub enum Command {
 pub struct Show {
     #[command(flatten)]
     flags: StoreFlags,
-    /// Prints one JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -39,14 +39,14 @@ pub struct Show {
 pub struct Reset {
     #[command(flatten)]
     flags: StoreFlags,
-    /// The new head, an L2 block number
+    /// New head, an L2 block number
     #[arg(long, value_name = "NUMBER")]
     to: u64,
-    /// HotShot height from which to read on; it must not be above the batch that follows the new
-    /// head. Without it the light client or initial_hotshot_height tells
+    /// HotShot height to resume reading from, at or below the batch that follows the new head; by
+    /// default, the light client contract or initial_hotshot_height provides one
     #[arg(long, value_name = "HEIGHT")]
     restart_height: Option<u64>,
-    /// Does not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }

@@ -14,7 +14,7 @@ pub(super) fn read(path: &Path) -> (ImportedSettings, bool) {
         }
         Ok(text) => (read_toml(&text, path), false),
         Err(error) => {
-            let problems = vec![problem("config", format!("cannot be read: {error}"))];
+            let problems = vec![problem("config", format!("cannot read the file: {error}"))];
             (ImportedSettings { problems, ..ImportedSettings::default() }, false)
         }
     }
@@ -34,7 +34,7 @@ fn read_toml(text: &str, path: &Path) -> ImportedSettings {
             let before = text.as_bytes().iter().take(start);
             let line = 1 + before.filter(|byte| **byte == b'\n').count();
             let message = error.message().lines().collect::<Vec<_>>().join(", ");
-            add("config", format!("not TOML: line {line}: {message}"));
+            add("config", format!("invalid TOML at line {line}: {message}"));
             return taken;
         }
     };
@@ -56,14 +56,14 @@ fn read_toml(text: &str, path: &Path) -> ImportedSettings {
 }
 
 const fn expected(setting: &Setting) -> &'static str {
-    if setting.list { "an array of strings" } else { "a string or a whole number" }
+    if setting.form.list { "an array of strings" } else { "a string or a whole number" }
 }
 
 fn as_text(setting: &Setting, value: &toml::Value) -> Option<String> {
     match value {
         toml::Value::String(text) => Some(text.clone()),
         toml::Value::Integer(number) => Some(number.to_string()),
-        toml::Value::Array(elements) if setting.list => {
+        toml::Value::Array(elements) if setting.form.list => {
             let texts: Option<Vec<_>> = elements.iter().map(toml::Value::as_str).collect();
             Some(texts?.join(","))
         }

@@ -48,7 +48,7 @@ impl Values {
             let old_flag = old_flags.values.get(setting.name);
             let flag = flags.get(setting.name).map(|text| (text.clone(), Source::Flag));
             if let (Some(_), Some((_, source))) = (&flag, old_flag) {
-                let text = format!("given by {source} too");
+                let text = format!("also set by {source}");
                 gathered.problems.add(Problem::of(setting.name, Some(Source::Flag), text));
             }
             let variable = || Some((environment(&setting.variable())?, Source::Environment));
@@ -96,14 +96,16 @@ impl Values {
         let (out, why) = match (is_old(LISTED), is_old(CONTRACT)) {
             (Some(true), Some(_)) => (
                 LISTED,
-                "the BatchAuthenticator contract tells who may sign batches; if it is one without history, give \
-                 --batcher-addresses",
+                "the BatchAuthenticator contract lists the authorized batchers; if it keeps no \
+                 history, set --batcher-addresses",
             ),
-            (Some(false), Some(true)) => (CONTRACT, "batcher_addresses tells who may sign batches"),
+            (Some(false), Some(true)) => {
+                (CONTRACT, "batcher_addresses lists the authorized batchers")
+            }
             _ => return,
         };
         if let Some(value) = self.values.remove(out) {
-            self.notes.push(format!("{out} ({}) is not used: {why}", value.source));
+            self.notes.push(format!("{out} ({}) is ignored: {why}", value.source));
         }
     }
 }
@@ -115,10 +117,10 @@ fn resolve(
     text: &str,
     environment: &impl Fn(&str) -> Option<String>,
 ) -> Result<(String, Vec<String>), String> {
-    if !setting.secret {
+    if !setting.form.secret {
         return Ok((text.to_owned(), Vec::new()));
     }
-    let elements: Vec<_> = if setting.list { parse::list(text).collect() } else { vec![text] };
+    let elements: Vec<_> = if setting.form.list { parse::list(text).collect() } else { vec![text] };
     let mut texts = Vec::new();
     let mut references = Vec::new();
     for element in elements {
@@ -142,7 +144,7 @@ fn resolve_one(
     if let Some(path) = text.strip_prefix("file:") {
         return std::fs::read_to_string(path)
             .map(|text| text.trim().to_owned())
-            .map_err(|error| format!("the file {path} cannot be read: {error}"));
+            .map_err(|error| format!("cannot read the file {path}: {error}"));
     }
     Ok(text.to_owned())
 }

@@ -95,39 +95,32 @@ pub const NAMES: &[Name] = &[
     Name::elsewhere(
         "listen_addr",
         "",
-        "there it is where clients ask, which is the address of Envoy's listener now; the sidecar answers the \
-         filter at its own listen_addr, which --listen-addr or FINALITY_LISTEN_ADDR changes",
+        "clients now connect to Envoy's listener; the sidecar serves the filter on its own \
+         listen_addr, set by --listen-addr or FINALITY_LISTEN_ADDR",
     ),
-    Name::elsewhere("ws_listen_addr", "", "Envoy's listener takes WebSocket clients too"),
+    Name::elsewhere("ws_listen_addr", "", "Envoy's listener accepts WebSocket clients too"),
     Name::elsewhere(
         "ws_full_node_execution_rpc",
         "",
-        "Envoy reaches the node: if WebSocket has a port of its own there, give it a cluster and a route",
+        "Envoy connects to the node; if the node has a separate WebSocket port, add a cluster and a \
+         route for it",
     ),
     Name::elsewhere(
         "espresso_tag",
         "espresso",
-        "the filter replaces tags: put them into tags in its configuration",
+        "the filter replaces tags; list them under tags in its configuration",
     ),
-    Name::elsewhere(
-        "max_batch_size",
-        "1000",
-        "it is max_batch_length in the filter's configuration",
-    ),
+    Name::elsewhere("max_batch_size", "1000", "set max_batch_length in the filter's configuration"),
     Name::elsewhere(
         "max_request_body_size",
         "5242880",
-        "it is max_body_bytes in the filter's configuration",
+        "set max_body_bytes in the filter's configuration",
     ),
-    Name::elsewhere(
-        "finality_poll_interval",
-        "",
-        "finality is read in every round of the verifier",
-    ),
+    Name::elsewhere("finality_poll_interval", "", "finality is read in every verification round"),
     Name::elsewhere(
         "track_batch_latency",
         "false",
-        "espresso_head_lag_blocks in /metrics and lag in /v1/status tell it",
+        "see espresso_head_lag_blocks in /metrics and lag in /v1/status",
     )
     .switch(),
     Name::elsewhere("op.enable", "true", "the sidecar always verifies").switch(),
@@ -170,7 +163,7 @@ impl ImportedSettings {
             Ok(Value::Object(object)) => object,
             // A syntax error quotes nothing of the text, which may hold secrets.
             Err(error) => {
-                taken.problems.push(problem("config", format!("not JSON: {error}")));
+                taken.problems.push(problem("config", format!("invalid JSON: {error}")));
                 return taken;
             }
             Ok(_) => return taken,
@@ -196,9 +189,9 @@ impl ImportedSettings {
                 // What belongs to a rollup kind that is off does not matter.
                 if !member.starts_with("nitro.") {
                     let text = if Setting::named(&member).is_some() {
-                        "not a member of the Go proxy's file; the sidecar's own settings are written in TOML"
+                        "not a setting of the Go proxy; write the sidecar's own settings in TOML"
                     } else {
-                        "not a member of the Go proxy's file, which ignores it: take it out"
+                        "not a setting of the Go proxy, which ignores it: remove it"
                     };
                     taken.problems.push(problem(&member, text.into()));
                 }
@@ -222,7 +215,7 @@ impl ImportedSettings {
                 if let Some((earlier, other)) = self.values.get(setting)
                     && *earlier != text
                 {
-                    let text = format!("another value is given by {other}");
+                    let text = format!("conflicts with the value from {other}");
                     self.problems.push(refuse(&text));
                     return;
                 }
@@ -230,12 +223,12 @@ impl ImportedSettings {
             }
             Meaning::Elsewhere { default, .. } if text == default => {}
             Meaning::Elsewhere { note, .. } => {
-                self.notes.push(format!("{} ({source}) is not used: {note}", name.member));
+                self.notes.push(format!("{} ({source}) is ignored: {note}", name.member));
             }
             Meaning::Mode if text == "op" => {}
             Meaning::Nitro if text != "true" => {}
             Meaning::Mode | Meaning::Nitro => self.problems.push(refuse(
-                "only OP-stack rollups (op) are verified; for others keep the Go proxy",
+                "only OP-stack rollups (op) are supported; keep the Go proxy for others",
             )),
         }
     }

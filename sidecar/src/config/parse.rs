@@ -1,5 +1,4 @@
-//! What a value must look like. Each function says what is wrong in words, without the setting's
-//! name.
+//! What a value must look like. Each error says what is wrong, without the setting's name.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -10,7 +9,7 @@ use crate::{batchers::BatcherTenure, redact::SecretUrl, telemetry::log::Format};
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         let hint = if text.starts_with(':') {
-            "; the Go proxy's address for clients is that of Envoy's listener now"
+            "; clients now connect to Envoy's listener, not to this address"
         } else {
             ""
         };
@@ -23,8 +22,8 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
 pub(super) fn address(text: &str) -> Result<Address, String> {
     let address: Address = text
         .parse()
-        .map_err(|_| format!("{text:?} is not an address, 0x and 40 hexadecimal digits"))?;
-    if address.is_zero() { Err("the zero address is nobody's".into()) } else { Ok(address) }
+        .map_err(|_| format!("{text:?} is not an address (0x and 40 hexadecimal digits)"))?;
+    if address.is_zero() { Err("must not be the zero address".into()) } else { Ok(address) }
 }
 
 /// The elements of a list.
@@ -36,14 +35,14 @@ pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
 pub(super) fn tenures(text: &str) -> Result<Vec<BatcherTenure>, String> {
     let mut tenures = list(text).map(tenure).collect::<Result<Vec<_>, _>>()?;
     if tenures.is_empty() {
-        return Err("at least one address is needed".into());
+        return Err("expected at least one address".into());
     }
     tenures.sort_unstable();
     tenures.dedup();
     Ok(tenures)
 }
 
-/// `ADDRESS`, or `ADDRESS@FIRST..END` with L1 blocks, either of which may be left out.
+/// `ADDRESS`, or `ADDRESS@FIRST..END` with L1 blocks, both bounds optional.
 fn tenure(text: &str) -> Result<BatcherTenure, String> {
     let Some((batcher, range)) = text.split_once('@') else {
         return address(text).map(BatcherTenure::always);
@@ -59,7 +58,7 @@ fn tenure(text: &str) -> Result<BatcherTenure, String> {
             Ok(BatcherTenure { batcher, from: from.unwrap_or(0), until })
         }
         _ => Err(format!(
-            "{range:?} is no range of L1 blocks, such as 100..200 (200 not included), 100.. or ..200"
+            "{range:?} is not a range of L1 blocks, such as 100..200 (200 excluded), 100.. or ..200"
         )),
     }
 }
@@ -69,10 +68,10 @@ pub(super) fn urls(text: &str) -> Result<Vec<SecretUrl>, String> {
     let urls = list(text).map(SecretUrl::parse).collect::<Result<Vec<_>, _>>()?;
     for (index, url) in urls.iter().enumerate() {
         if urls.iter().take(index).any(|earlier| earlier == url) {
-            return Err(format!("{url} stands there twice, and its word counts once"));
+            return Err(format!("duplicate URL {url}"));
         }
     }
-    if urls.is_empty() { Err("at least one URL is needed".into()) } else { Ok(urls) }
+    if urls.is_empty() { Err("expected at least one URL".into()) } else { Ok(urls) }
 }
 
 pub(super) fn namespace(text: &str) -> Result<u32, String> {
@@ -80,7 +79,7 @@ pub(super) fn namespace(text: &str) -> Result<u32, String> {
 }
 
 pub(super) fn height(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("{text:?} is not a height, a whole number from 0"))
+    text.parse().map_err(|_| format!("{text:?} is not a height (a whole number)"))
 }
 
 pub(super) fn count(text: &str) -> Result<usize, String> {
@@ -99,20 +98,20 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|_| format!("{text:?} is not a duration, such as 5s, 250ms or 1m30s"))?;
-    if duration > LONGEST { Err(format!("{text:?} is longer than a day")) } else { Ok(duration) }
+    if duration > LONGEST { Err(format!("{text:?} is longer than one day")) } else { Ok(duration) }
 }
 
 /// A duration above zero.
 pub(super) fn pause(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("must be above zero".into()),
+        Duration::ZERO => Err("must be greater than zero".into()),
         duration => Ok(duration),
     }
 }
 
 pub(super) fn log_level(text: &str) -> Result<String, String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    // The filter itself would take a misspelt level for the name of a target.
+    // `EnvFilter` would take a misspelled level for the name of a target.
     let is_level = |text: &str| LEVELS.contains(&text.to_ascii_lowercase().as_str());
     let accepted = !text.trim().is_empty()
         && text.split(',').all(|part| match part.rsplit_once('=') {
@@ -122,7 +121,7 @@ pub(super) fn log_level(text: &str) -> Result<String, String> {
     if accepted && tracing_subscriber::EnvFilter::try_new(text).is_ok() {
         Ok(text.to_owned())
     } else {
-        Err(format!("{text:?} is neither one of {} nor a list of target=level", LEVELS.join(", ")))
+        Err(format!("expected {} or a list of target=level, got {text:?}", LEVELS.join(", ")))
     }
 }
 
@@ -131,6 +130,6 @@ pub(super) fn log_format(text: &str) -> Result<Format, String> {
         "auto" => Ok(Format::Auto),
         "text" => Ok(Format::Text),
         "json" => Ok(Format::Json),
-        _ => Err(format!("{text:?} is none of auto, text, json")),
+        _ => Err(format!("expected auto, text or json, got {text:?}")),
     }
 }

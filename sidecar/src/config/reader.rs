@@ -22,7 +22,7 @@ impl<'a> Reader<'a> {
         let reported = self.problems.iter().any(|problem| problem.setting == name);
         if self.values.get(name).is_none() && !reported {
             let sources = Setting::named(name).map_or_else(String::new, |setting| {
-                format!(": give --{}, {} or {name} in the file", setting.flag(), setting.variable())
+                format!(": set --{}, {} or {name} in the file", setting.flag(), setting.variable())
             });
             self.problems.add(Problem::of(name, None, format!("missing{sources}")));
         }
@@ -50,7 +50,10 @@ impl<'a> Reader<'a> {
     }
 
     /// The result, if nothing was wrong.
-    pub(super) fn finish<T>(self, build: impl FnOnce() -> Option<T>) -> Result<T, Problems> {
-        if self.problems.is_empty() { build().ok_or(self.problems) } else { Err(self.problems) }
+    pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Problems> {
+        match value {
+            Some(value) if self.problems.is_empty() => Ok(value),
+            _ => Err(self.problems),
+        }
     }
 }

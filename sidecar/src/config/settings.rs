@@ -1,61 +1,61 @@
-//! The table of settings: every name, meaning and default in one place.
+//! Every setting: its name, form, default and help text, and its member of [`Config`].
 
-/// One setting. Its name is spelt `listen_addr` in the file, `--listen-addr` as a flag and
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use alloy_primitives::Address;
+
+use super::{parse, reader::Reader};
+use crate::{batchers::BatcherTenure, redact::SecretUrl, telemetry::log::Format};
+
+/// One setting. Its name is spelled `listen_addr` in the file, `--listen-addr` as a flag and
 /// `FINALITY_LISTEN_ADDR` in the environment.
 #[derive(Debug)]
 pub struct Setting {
     /// The name, as in the file.
     pub name: &'static str,
-    /// The value without any source; none means required or optional, see [`Setting::required`].
+    /// The heading of its flag in `--help`.
+    pub group: &'static str,
+    /// The value if no source has one; none means required or optional, see [`Setting::required`].
     pub default: Option<&'static str>,
-    /// Whether `run` cannot do without it.
+    /// Whether `run` needs a value.
     pub required: bool,
-    /// Whether the value may hold a secret: shown masked, and may be a reference (`env:NAME`,
-    /// `file:/path`).
-    pub secret: bool,
-    /// Whether it holds several values, separated by commas.
-    pub list: bool,
+    /// The form of the value.
+    pub form: Form,
     /// What it is, with its unit.
     pub help: &'static str,
 }
 
+/// The form of a value.
+#[derive(Debug)]
+pub struct Form {
+    /// How `--help` shows it.
+    pub name: &'static str,
+    /// Whether it holds several values, separated by commas.
+    pub list: bool,
+    /// Whether it may hold a secret: it is masked when shown, and may be a reference (`env:NAME`,
+    /// `file:/path`).
+    pub secret: bool,
+}
+
+const URLS: Form = Form { name: "URL,URL", list: true, secret: true };
+const ADDRESSES: Form = Form { name: "ADDRESS,ADDRESS", list: true, secret: false };
+const ADDRESS: Form = plain("ADDRESS");
+const DURATION: Form = plain("DURATION");
+const HEIGHT: Form = plain("HEIGHT");
+const NUMBER: Form = plain("NUMBER");
+
+const fn plain(name: &'static str) -> Form {
+    Form { name, list: false, secret: false }
+}
+
 impl Setting {
-    const fn optional(name: &'static str, help: &'static str) -> Self {
-        Self { name, default: None, required: false, secret: false, list: false, help }
-    }
-
-    const fn with_default(name: &'static str, default: &'static str, help: &'static str) -> Self {
-        let mut setting = Self::optional(name, help);
-        setting.default = Some(default);
-        setting
-    }
-
-    const fn url(name: &'static str, help: &'static str) -> Self {
-        let mut setting = Self::optional(name, help);
-        setting.required = true;
-        setting.secret = true;
-        setting
-    }
-
-    const fn urls(name: &'static str, help: &'static str) -> Self {
-        let mut setting = Self::url(name, help);
-        setting.list = true;
-        setting
-    }
-
-    const fn optional_list(name: &'static str, help: &'static str) -> Self {
-        let mut setting = Self::optional(name, help);
-        setting.list = true;
-        setting
-    }
-
-    /// The flag without its dashes, for instance `listen-addr`.
+    /// The flag without its dashes, such as `listen-addr`.
     #[must_use]
     pub fn flag(&self) -> String {
         self.name.replace('_', "-")
     }
 
-    /// The environment variable, for instance `FINALITY_LISTEN_ADDR`.
+    /// The environment variable, such as `FINALITY_LISTEN_ADDR`.
     #[must_use]
     pub fn variable(&self) -> String {
         format!("FINALITY_{}", self.name.to_uppercase())
@@ -68,77 +68,107 @@ impl Setting {
     }
 }
 
-/// Every setting, in the order of help and of `print-config`.
-pub const SETTINGS: &[Setting] = &[
-    Setting::with_default("listen_addr", "127.0.0.1:8090", "Address and port of the HTTP API"),
-    Setting::urls(
-        "node_execution_rpc",
-        "URLs of the full node's execution RPC; a later one is asked when those before fail",
-    ),
-    Setting::urls(
-        "node_consensus_rpc",
-        "URLs of the full node's consensus RPC (op-node); a later one is asked when those before fail",
-    ),
-    Setting::urls(
-        "l1_rpc",
-        "URLs of L1 execution RPCs; a later one is asked when those before fail, and one that lags or \
-         contradicts a final block is not used",
-    ),
-    Setting::urls(
-        "query_service_url",
-        "URLs of HotShot query services with their version, such as https://host/v1, of which a majority must agree; a \
-         single one is trusted",
-    ),
-    Setting::optional(
-        "light_client_address",
-        "Address of the light client contract on L1, which tells where reading HotShot begins",
-    ),
-    Setting::optional(
-        "batch_authenticator_address",
-        "Address of the BatchAuthenticator contract on L1, which tells who may sign batches, if it is not \
-         the one that the rollup's configuration names",
-    ),
-    Setting::optional_list(
-        "batcher_addresses",
-        "Addresses that may sign batches, instead of the contract; ADDRESS@FIRST..END limits one to \
-         batches with an L1 origin from FIRST to before END, either of which may be left out; one that is added \
-         later needs its range, so that its first batches are found",
-    ),
-    Setting::optional(
-        "namespace",
-        "Espresso namespace of the rollup, if it is not the L2 chain id",
-    ),
-    Setting::optional(
-        "initial_hotshot_height",
-        "HotShot height at which reading begins when neither the store nor the light client tells",
-    ),
-    Setting::with_default("store_path", "finality-store.json", "The state file"),
-    Setting::with_default(
-        "verification_interval",
-        "1s",
-        "Pause between two rounds of the verifier when nothing is left to do",
-    ),
-    Setting::with_default("request_timeout", "10s", "Limit of one request to a dependency"),
-    Setting::with_default("long_poll_limit", "30s", "Longest wait that /v1/head grants"),
-    Setting::with_default(
-        "shutdown_delay",
-        "0s",
-        "Time at shutdown in which everything is still served while /readyz already fails",
-    ),
-    Setting::with_default(
-        "shutdown_limit",
-        "10s",
-        "Limit at shutdown for finishing what is in flight",
-    ),
-    Setting::optional(
-        "ready_max_age",
-        "Age of the head above which /readyz fails; without it age does not matter",
-    ),
-    Setting::with_default("max_connections", "4096", "Connections that the HTTP API holds at once"),
-    Setting::with_default(
-        "log_level",
-        "info",
-        "off, error, warn, info, debug or trace; or several of the form target=level",
-    ),
-    Setting::with_default("log_format", "auto", "text, json, or auto: text on a terminal"),
-];
+/// Makes [`SETTINGS`] and [`Config`] from one table: help text, name, type, `required`, `optional`
+/// or the default, form, and the function that parses the text.
+macro_rules! settings {
+    ($($group:literal { $(
+        $(#[doc = $help:literal])+
+        $name:ident: $type:ty = $presence:tt, $form:expr, $parse:path;
+    )+ })+) => {
+        /// Every setting, in the order of `--help` and `print-config`.
+        pub const SETTINGS: &[Setting] = &[$($(Setting {
+            name: stringify!($name),
+            group: $group,
+            default: settings!(@default $presence),
+            required: settings!(@required $presence),
+            form: $form,
+            help: concat!($($help),+).trim_ascii_start(),
+        },)+)+];
+
+        /// The effective settings of `run`.
+        #[derive(Debug, Clone)]
+        #[allow(rustdoc::bare_urls, reason = "the help text is plain text")]
+        pub struct Config {
+            $($($(#[doc = $help])+ pub $name: $type,)+)+
+        }
+
+        impl Config {
+            /// Parses every value, even after one that is wrong, so that all problems are known.
+            pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+                $($(let $name = settings!(@read $presence, reader, stringify!($name), $parse);)+)+
+                Some(Self { $($($name: $name?,)+)+ })
+            }
+        }
+    };
+    (@default required) => { None };
+    (@default optional) => { None };
+    (@default $text:literal) => { Some($text) };
+    (@required required) => { true };
+    (@required $other:tt) => { false };
+    (@read optional, $reader:ident, $name:expr, $parse:path) => {
+        Some($reader.optional($name, $parse))
+    };
+    (@read $other:tt, $reader:ident, $name:expr, $parse:path) => { $reader.value($name, $parse) };
+}
+
+settings! {
+    "Node" {
+        /// URLs of the full node's execution RPC, tried in order; later URLs are fallbacks
+        node_execution_rpc: Vec<SecretUrl> = required, URLS, parse::urls;
+        /// URLs of the full node's consensus RPC (op-node), tried in order; later URLs are
+        /// fallbacks
+        node_consensus_rpc: Vec<SecretUrl> = required, URLS, parse::urls;
+    }
+    "Espresso" {
+        /// URLs of HotShot query services with their version, such as https://host/v1; responses
+        /// must agree by majority, and a single service is trusted
+        query_service_url: Vec<SecretUrl> = required, URLS, parse::urls;
+        /// Espresso namespace of the rollup, if it is not the L2 chain ID
+        namespace: Option<u32> = optional, NUMBER, parse::namespace;
+        /// Addresses authorized to sign batches, instead of the contract; ADDRESS@FIRST..END limits
+        /// one to batches whose L1 origin is at or above FIRST and below END, both bounds optional;
+        /// give new batchers a range so that their first batches are not skipped
+        batcher_addresses: Option<Vec<BatcherTenure>> = optional, ADDRESSES, parse::tenures;
+        /// HotShot height to start reading from, if neither the state file nor the light client
+        /// contract provides one
+        initial_hotshot_height: Option<u64> = optional, HEIGHT, parse::height;
+    }
+    "L1" {
+        /// URLs of L1 execution RPCs, tried in order; one that lags behind or contradicts a final
+        /// block is not used
+        l1_rpc: Vec<SecretUrl> = required, URLS, parse::urls;
+        /// Address of the light client contract, used to find the starting HotShot height
+        light_client_address: Option<Address> = optional, ADDRESS, parse::address;
+        /// Address of the BatchAuthenticator contract, which lists the authorized batchers, if it is
+        /// not the one in the rollup configuration
+        batch_authenticator_address: Option<Address> = optional, ADDRESS, parse::address;
+    }
+    "API" {
+        /// IP address and port of the HTTP API
+        listen_addr: SocketAddr = "127.0.0.1:8090", plain("IP:PORT"), parse::socket_address;
+        /// Maximum long-poll wait on /v1/head
+        long_poll_limit: Duration = "30s", DURATION, parse::pause;
+        /// Maximum age of the head before /readyz fails; without it, age does not matter
+        ready_max_age: Option<Duration> = optional, DURATION, parse::pause;
+        /// Maximum number of open connections
+        max_connections: usize = "4096", NUMBER, parse::count;
+    }
+    "Lifecycle" {
+        /// State file; its directory must exist and be writable
+        store_path: PathBuf = "finality-store.json", plain("FILE"), parse::path;
+        /// Pause between verification rounds when nothing is left to do
+        verification_interval: Duration = "1s", DURATION, parse::pause;
+        /// Timeout for a request to a dependency
+        request_timeout: Duration = "10s", DURATION, parse::pause;
+        /// On shutdown, keep serving with /readyz failing for this long (drain)
+        shutdown_delay: Duration = "0s", DURATION, parse::duration;
+        /// On shutdown, time limit for requests in flight
+        shutdown_limit: Duration = "10s", DURATION, parse::duration;
+    }
+    "Log" {
+        /// Log level (off, error, warn, info, debug or trace), or a list of target=level
+        log_level: String = "info", plain("LEVEL"), parse::log_level;
+        /// Log format: text, json, or auto (text on a terminal, JSON elsewhere)
+        log_format: Format = "auto", plain("FORMAT"), parse::log_format;
+    }
+}

@@ -1,7 +1,9 @@
-use std::{collections::BTreeMap, io::Write};
+use std::{collections::BTreeMap, io::Write, time::Duration};
+
+use alloy_primitives::Address;
 
 use super::*;
-use crate::batchers::BatcherTenure;
+use crate::{batchers::BatcherTenure, telemetry::log::Format};
 
 const ADDRESS: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 
@@ -98,10 +100,7 @@ fn all_problems_are_listed_at_once_each_with_its_source() {
         ("l1_rcp (file ", "unknown setting"),
         ("max_connections (file ", "must be a string or a whole number, not a float"),
         ("listen_addr (flag --listen-addr)", "\"8090\" is not an IP address"),
-        (
-            "node_execution_rpc",
-            "missing: give --node-execution-rpc, FINALITY_NODE_EXECUTION_RPC or",
-        ),
+        ("node_execution_rpc", "missing: set --node-execution-rpc, FINALITY_NODE_EXECUTION_RPC or"),
         ("node_consensus_rpc", "missing"),
         ("l1_rpc (environment FINALITY_L1_RPC)", "the scheme must be http or https"),
         ("query_service_url", "missing"),
@@ -117,40 +116,44 @@ fn all_problems_are_listed_at_once_each_with_its_source() {
 }
 
 #[test]
-fn bad_values_are_refused() {
+fn bad_values_are_refused_by_the_name_of_their_setting() {
     let table = [
-        ("light_client_address", "0x0000000000000000000000000000000000000000", "zero address"),
-        ("light_client_address", "0x1234", "is not an address"),
-        ("batcher_addresses", " , ", "at least one address"),
-        ("batcher_addresses", "0x1234", "is not an address"),
-        ("batch_authenticator_address", ADDRESS, "not both"),
-        ("l1_rpc", ",", "at least one URL"),
-        ("l1_rpc", "http://a.test,host:8545", "the scheme must be http or https"),
-        ("initial_hotshot_height", "-1", "is not a height"),
-        ("verification_interval", "0s", "must be above zero"),
-        ("verification_interval", "5", "is not a duration"),
-        ("verification_interval", "5000000000", "is not a duration"),
-        ("request_timeout", "2days", "longer than a day"),
-        ("query_service_url", ", ,", "at least one URL"),
-        ("query_service_url", "https://a/v1,ftp://b", "must be http or https"),
-        ("query_service_url", "https://a/v1, https://a/v1", "stands there twice"),
-        ("query_service_url", "https://a/v1,env:UNSET", "variable UNSET is not set"),
-        ("max_connections", "0", "from 1 to"),
-        ("log_level", "inof", "neither one of"),
-        ("log_level", "finality_sidecar=loud", "neither one of"),
-        ("log_format", "xml", "none of auto, text, json"),
-        ("l1_rpc", "host:8545", "the scheme must be http or https"),
-        ("l1_rpc", "https://", "not a URL: empty host"),
-        ("l1_rpc", "env:UNSET", "the environment variable UNSET is not set"),
-        ("l1_rpc", "file:/does/not/exist", "cannot be read"),
+        ("light_client_address", "0x0000000000000000000000000000000000000000"),
+        ("light_client_address", "0x1234"),
+        ("batcher_addresses", " , "),
+        ("batcher_addresses", "0x1234"),
+        ("l1_rpc", ","),
+        ("l1_rpc", "http://a.test,host:8545"),
+        ("initial_hotshot_height", "-1"),
+        ("verification_interval", "0s"),
+        ("verification_interval", "5"),
+        ("verification_interval", "5000000000"),
+        ("request_timeout", "2days"),
+        ("query_service_url", ", ,"),
+        ("query_service_url", "https://a/v1,ftp://b"),
+        ("query_service_url", "https://a/v1, https://a/v1"),
+        ("query_service_url", "https://a/v1,env:UNSET"),
+        ("max_connections", "0"),
+        ("log_level", "inof"),
+        ("log_level", "finality_sidecar=loud"),
+        ("log_format", "xml"),
+        ("l1_rpc", "host:8545"),
+        ("l1_rpc", "https://"),
+        ("l1_rpc", "env:UNSET"),
+        ("l1_rpc", "file:/does/not/exist"),
     ];
-    for (name, text, problem) in table {
+    for (name, text) in table {
         let mut given = Given::complete();
         given.variable(name, text);
         let problems = given.problems();
-        assert_eq!(problems.len(), 1, "{name} {text}: {problems:?}");
-        assert!(problems[0].contains(problem), "{}", problems[0]);
+        let [problem] = &*problems else { panic!("{name} {text}: {problems:?}") };
+        let source = format!("environment {}", Setting::named(name).unwrap().variable());
+        assert!(problem.starts_with(&format!("{name} ({source}): ")), "{problem}");
     }
+    let mut given = Given::complete();
+    given.variable("batch_authenticator_address", ADDRESS);
+    let problems = given.problems();
+    assert!(problems.len() == 1 && problems[0].contains("batch_authenticator_address"));
 }
 
 #[test]
@@ -161,19 +164,13 @@ fn a_file_that_is_missing_or_no_toml_is_one_problem() {
         |name| Given::complete().variables.get(name).cloned(),
     );
     let problems = Config::from_values(&values).unwrap_err().to_string();
-    assert!(
-        problems.starts_with("config (file /does/not/exist.toml): cannot be read"),
-        "{problems}"
-    );
+    assert!(problems.starts_with("config (file /does/not/exist.toml): "), "{problems}");
 
     let mut given = Given::complete();
     given.file = "log_level = \"info\"\nl1_rpc = \"https://host/secret\n".into();
     let problems = given.problems();
     assert_eq!(problems.len(), 1);
-    assert!(
-        problems[0].contains("not TOML: line 2") && !problems[0].contains("secret"),
-        "{problems:?}"
-    );
+    assert!(problems[0].contains("line 2") && !problems[0].contains("secret"), "{problems:?}");
 }
 
 #[test]
@@ -186,7 +183,7 @@ fn the_file_takes_arrays_and_whole_numbers() {
         "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
     );
     let config = given.config().unwrap();
-    let BatcherSource::Fixed(tenures) = config.batchers else { panic!("{:?}", config.batchers) };
+    let tenures = config.batcher_addresses.unwrap();
     assert_eq!(tenures.len(), 2, "no address counts twice");
     assert_eq!(config.namespace, Some(7));
     assert_eq!(config.initial_hotshot_height, Some(0));
@@ -256,7 +253,7 @@ fn batchers_are_a_list_with_l1_ranges_or_a_contract() {
     let of = |text: &str| {
         let mut given = Given::complete();
         given.variable("batcher_addresses", text);
-        given.config().map(|config| config.batchers)
+        given.config().map(|config| config.batchers())
     };
     let batcher: Address = ADDRESS.parse().unwrap();
     let table = [
@@ -274,11 +271,11 @@ fn batchers_are_a_list_with_l1_ranges_or_a_contract() {
     }
     for range in ["@", "@5", "@5...", "@9..9", "@9..5", "@-1..5", "@a..b", "@1..2..3"] {
         let problem = of(&format!("{ADDRESS}{range}")).unwrap_err().to_string();
-        assert!(problem.contains("is no range of L1 blocks"), "{range}: {problem}");
+        assert!(problem.contains(&format!("{:?}", &range[1..])), "{range}: {problem}");
     }
     let mut given = Given::complete();
     given.variables.remove("FINALITY_BATCHER_ADDRESSES");
-    assert_eq!(given.config().unwrap().batchers, BatcherSource::Contract(None));
+    assert_eq!(given.config().unwrap().batchers(), BatcherSource::Contract(None));
     given.variable("batch_authenticator_address", ADDRESS);
-    assert_eq!(given.config().unwrap().batchers, BatcherSource::Contract(Some(batcher)));
+    assert_eq!(given.config().unwrap().batchers(), BatcherSource::Contract(Some(batcher)));
 }

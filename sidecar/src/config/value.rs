@@ -66,7 +66,7 @@ impl fmt::Display for Source {
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::GoFlag(flag) => write!(f, "flag --{flag}"),
             Self::GoFile(path, member) => write!(f, "file {}, {member}", path.display()),
-            Self::GoDefault => f.write_str("default of the Go proxy, whose names are in use"),
+            Self::GoDefault => f.write_str("default of the Go proxy, whose names are used"),
             Self::Default => f.write_str("default"),
         }
     }

@@ -84,7 +84,7 @@ fn a_drain_serves_on_and_a_second_signal_ends_it_at_once() {
     sidecar.signal("INT");
     let (code, log) = sidecar.end();
     assert_eq!(code, Some(1));
-    assert!(log.concat().contains("ending at once"), "{log:#?}");
+    assert!(log.concat().contains("exiting immediately"), "{log:#?}");
 }
 
 #[test]
