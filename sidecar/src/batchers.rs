@@ -1,5 +1,5 @@
-//! Who may sign batches: which signatures are worth reading, and whose batch counts at which L1
-//! origin.
+//! Authorized batchers: which signatures are read at all, and which signer is authorized at which
+//! L1 origin.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -7,25 +7,25 @@ use alloy_primitives::Address;
 use parking_lot::RwLock;
 use serde::Serialize;
 
-/// A batcher, and the L1 origins of the batches that it may sign.
+/// A batcher, and the L1 origins for which it is authorized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct BatcherTenure {
-    /// Who signs.
+    /// The batcher.
     pub batcher: Address,
     /// The first L1 block.
     pub from: u64,
-    /// The L1 block that is the first one of somebody else; none if there is no end.
+    /// The first L1 block after its tenure; none if there is no end.
     pub until: Option<u64>,
 }
 
 impl BatcherTenure {
-    /// A batcher that may always sign.
+    /// A batcher that is always authorized.
     #[must_use]
     pub const fn always(batcher: Address) -> Self {
         Self { batcher, from: 0, until: None }
     }
 
-    /// Whether it holds for batches with this L1 origin.
+    /// Whether it covers batches with this L1 origin.
     #[must_use]
     pub fn holds_at(&self, l1_origin: u64) -> bool {
         self.from <= l1_origin && self.until.is_none_or(|until| l1_origin < until)
@@ -44,7 +44,7 @@ impl fmt::Display for BatcherTenure {
     }
 }
 
-/// Where it is told who may sign.
+/// Where the authorized batchers come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BatcherSource {
     /// A fixed list.
@@ -54,27 +54,27 @@ pub enum BatcherSource {
     Contract(Option<Address>),
 }
 
-/// Who may sign, as far as L1 is final.
+/// The authorized batchers, as far as L1 is final.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Authority {
     tenures: Vec<BatcherTenure>,
-    /// The last L1 block for which the tenures are known; none if they hold for all of them.
+    /// The last L1 block for which the tenures are known; none if they are known for all blocks.
     known_up_to: Option<u64>,
 }
 
-/// What somebody's signature is worth at an L1 origin.
+/// Whether a signer is authorized at an L1 origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It may sign.
+    /// It is authorized.
     Authorized,
-    /// It may not.
+    /// It is not.
     Unauthorized,
     /// Not known yet.
     Unknown,
 }
 
 impl Authority {
-    /// Tenures that hold whatever happens on L1.
+    /// Tenures that do not depend on L1.
     #[must_use]
     pub const fn fixed(tenures: Vec<BatcherTenure>) -> Self {
         Self { tenures, known_up_to: None }
@@ -86,7 +86,7 @@ impl Authority {
         Self { tenures, known_up_to: Some(l1_block) }
     }
 
-    /// What a signature is worth on a batch with this L1 origin.
+    /// Whether a signer is authorized for a batch with this L1 origin.
     #[must_use]
     pub fn standing(&self, signer: Address, l1_origin: u64) -> Standing {
         if self.known_up_to.is_some_and(|last| l1_origin > last) {
@@ -97,19 +97,19 @@ impl Authority {
     }
 }
 
-/// The addresses whose signatures are read at all. It only grows: a batch is judged by
-/// [`Authority`] in any case. A clone is a handle to the same set.
+/// The addresses whose signatures are read at all. The set only grows: [`Authority`] judges each
+/// batch in any case. Clones share the set.
 #[derive(Debug, Clone, Default)]
 pub struct KnownBatchers(Arc<RwLock<BTreeSet<Address>>>);
 
 impl KnownBatchers {
-    /// Whether a signature of this address is read.
+    /// Whether signatures of this address are read.
     #[must_use]
     pub fn contains(&self, address: &Address) -> bool {
         self.0.read().contains(address)
     }
 
-    /// Adds addresses. Answers whether one of them is new.
+    /// Adds addresses. Returns whether one of them is new.
     pub fn extend(&self, addresses: impl IntoIterator<Item = Address>) -> bool {
         let mut known = self.0.write();
         let before = known.len();

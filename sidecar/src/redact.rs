@@ -1,4 +1,4 @@
-//! What may be shown of URLs and HTTP errors: both may hold a secret.
+//! What may be shown of URLs and HTTP errors: both may contain secrets.
 
 use std::{error::Error, fmt};
 
@@ -8,7 +8,7 @@ use reqwest::Url;
 
 /// An `http` or `https` URL whose user info, path and query are not shown.
 ///
-/// `Debug` and `Display` show scheme, host and port alone, so that it can stand in logs and errors.
+/// `Debug` and `Display` show only scheme, host and port, so that it can appear in logs and errors.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretUrl(Url);
 
@@ -19,7 +19,7 @@ impl SecretUrl {
     /// What is wrong with it, without showing the text.
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;
-        // What stands there instead is not shown: without a scheme it may be a user or a key.
+        // The scheme is not shown: what is in its place may be a user or a key.
         if !matches!(url.scheme(), "http" | "https") {
             return Err("the scheme must be http or https".into());
         }
@@ -35,14 +35,13 @@ impl SecretUrl {
         &self.0
     }
 
-    /// The text without what may be secret in this URL: a server may repeat what it was asked with.
+    /// The text without what may be secret in this URL: a server may repeat the request.
     #[must_use]
     pub fn mask(&self, text: &str) -> String {
         self.secrets().iter().fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
     }
 
-    /// Everything that [`Display`](fmt::Display) leaves out, as it is spelt and as it is meant,
-    /// longest first.
+    /// Everything that [`Display`](fmt::Display) leaves out, encoded and decoded, longest first.
     fn secrets(&self) -> Vec<String> {
         let url = &self.0;
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -58,14 +57,14 @@ impl SecretUrl {
             secrets.extend(part.split(['&', '=']).map(str::to_owned));
         }
         secrets.extend(secrets.clone().iter().map(|secret| decoded(secret)));
-        // Shorter ones are no secrets, and would make every text unreadable.
+        // Shorter ones are not secrets, and masking them would make every text unreadable.
         secrets.retain(|secret| secret.chars().count() >= SHORTEST_SECRET);
         secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets
     }
 }
 
-/// The length from which a part of a URL may be a secret, in characters.
+/// The shortest part of a URL that may be a secret, in characters.
 const SHORTEST_SECRET: usize = 4;
 
 impl fmt::Display for SecretUrl {
@@ -87,7 +86,8 @@ impl fmt::Debug for SecretUrl {
     }
 }
 
-/// The innermost cause of an HTTP error, which says most, without the URL, which may hold a secret.
+/// The innermost cause of an HTTP error, which is the most specific, without the URL, which may
+/// contain a secret.
 pub(crate) fn describe(error: &reqwest::Error) -> String {
     let mut cause: &dyn Error = error;
     while let Some(inner) = cause.source() {

@@ -1,7 +1,7 @@
-//! The one place where the head may change.
+//! The only place where the head changes.
 //!
-//! A head is durable before it is visible: saved first, then published to everybody who watches.
-//! The number never falls; the status is a second fact beside it and may change either way.
+//! A head is durable before it is visible: saved first, then published to all watchers. The number
+//! never goes down; the status is independent of it and can change either way.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::{
 pub struct HeadBlock {
     /// Block number.
     pub number: u64,
-    /// Block hash; unknown in a state that was taken over.
+    /// Block hash; unknown in an imported state.
     pub hash: Option<B256>,
     /// The L1 block that it is built on; unknown like the hash.
     pub l1_origin: Option<BlockId>,
@@ -59,7 +59,7 @@ impl std::fmt::Debug for HeadKeeper {
 }
 
 impl HeadKeeper {
-    /// Takes what the store holds as the floor. Nothing is published before the chain is known.
+    /// Takes the stored head as the floor. Nothing is published before the chain is known.
     #[must_use]
     pub fn new(store: impl Store + 'static, metrics: Metrics) -> (Self, PublishedHead) {
         let (published, watcher) = watch::channel(None);
@@ -97,13 +97,13 @@ impl HeadKeeper {
         self.status
     }
 
-    /// Where reading HotShot resumes after a restart, as it is stored.
+    /// Where reading HotShot resumes after a restart, as stored.
     #[must_use]
     pub const fn restart_height(&self) -> Option<u64> {
         self.restart_height
     }
 
-    /// The node says which chain it is: from now on the head is published.
+    /// The node has reported its chain: the head is published from now on.
     ///
     /// # Errors
     /// [`StoreError::OtherChain`] when the stored head is of another chain.
@@ -132,7 +132,7 @@ impl HeadKeeper {
     /// known.
     ///
     /// # Errors
-    /// What the store says; the head is then what it was.
+    /// Those of the store; the head is then unchanged.
     pub async fn confirm(
         &mut self,
         block: HeadBlock,
@@ -147,10 +147,10 @@ impl HeadKeeper {
         Ok(())
     }
 
-    /// Ethereum finalised a block at or above the head: the head becomes that block.
+    /// Ethereum finalized a block at or above the head: the head becomes that block.
     ///
     /// # Errors
-    /// What the store says; the head is then what it was.
+    /// Those of the store; the head is then unchanged.
     pub async fn finalize(
         &mut self,
         block: HeadBlock,
@@ -165,7 +165,7 @@ impl HeadKeeper {
     /// Saves a later restart position with an unchanged head.
     ///
     /// # Errors
-    /// What the store says.
+    /// Those of the store.
     pub async fn checkpoint(&mut self, restart_height: u64) -> Result<(), StoreError> {
         match self.block {
             Some((block, source)) => self.save(block, source, Some(restart_height)).await,
@@ -182,7 +182,7 @@ impl HeadKeeper {
         }
     }
 
-    /// The node's admitted `finalized`. Readings that fall are ignored.
+    /// The node's admitted `finalized`. Readings that go down are ignored.
     pub fn observe_finalized(&mut self, number: u64) {
         if self.ethereum.is_none_or(|known| known < number) {
             self.ethereum = Some(number);

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::{batchers::KnownBatchers, eth::BlockId, node::Block};
 
-/// What every batch says of the block that it describes.
+/// What every batch says about its block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
     /// L2 block number.
@@ -25,25 +25,25 @@ pub struct Facts {
     pub l1_origin: BlockId,
 }
 
-/// A batch by a known batcher. Whether that one may sign it depends on the L1 origin.
+/// A batch by a known batcher. Whether the batcher is authorized depends on the L1 origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch<C> {
-    /// Who signed it.
+    /// The signer.
     pub signer: Address,
-    /// What the verifier's rules look at.
+    /// What the verifier's rules use.
     pub facts: Facts,
-    /// What only the comparison with a block looks at.
+    /// What only the comparison with a block uses.
     pub content: C,
 }
 
 /// A rollup kind.
 pub trait Rollup: Send + Sync + 'static {
-    /// What is kept of a batch, beside its facts, until its number is confirmed. Compact. Batches
-    /// with equal signers, facts and contents are one batch: every verdict on the one holds for the
+    /// What is kept of a batch, besides its facts, until its number is confirmed. Compact. Batches
+    /// with equal signers, facts and contents are one batch: every verdict on one holds for the
     /// other.
     type Content: PartialEq + Send + Sync + 'static;
 
-    /// Whose signatures [`Self::admit`] takes; the verifier adds to it.
+    /// The batchers whose signatures [`Self::admit`] accepts; the verifier adds to it.
     fn batchers(&self) -> &KnownBatchers;
 
     /// Authenticates and decodes a payload found in the namespace, in this order. Anybody may post
@@ -51,7 +51,7 @@ pub trait Rollup: Send + Sync + 'static {
     /// known.
     ///
     /// # Errors
-    /// The first check that the payload fails.
+    /// The first failed check.
     fn admit(&self, payload: &[u8]) -> Result<Batch<Self::Content>, Rejected>;
 
     /// The memory that a batch holds, in bytes.
@@ -60,17 +60,17 @@ pub trait Rollup: Send + Sync + 'static {
     /// Compares a batch with the node's block of the same number.
     ///
     /// # Errors
-    /// What differs first.
+    /// The first difference.
     fn compare(&self, batch: &Batch<Self::Content>, block: &Block) -> Result<(), Difference>;
 
-    /// The L1 origin that a block of the node bears.
+    /// The L1 origin of a block of the node.
     ///
     /// # Errors
     /// When the block is not one of this rollup kind.
     fn l1_origin(&self, block: &Block) -> Result<BlockId, Difference>;
 }
 
-/// Which check refused a payload of the namespace.
+/// The check that rejected a payload of the namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Rejected {
     /// Shorter than a signature.
@@ -85,8 +85,8 @@ pub enum Rejected {
     /// No public key belongs to the signature.
     #[error("signature: no key can be recovered from it")]
     Unrecoverable,
-    /// Signed by somebody who is no batcher.
-    #[error("signer: {0} is not an authorised batcher")]
+    /// Signed by an unauthorized signer.
+    #[error("signer: {0} is not an authorized batcher")]
     Stranger(Address),
     /// Not the structure of a batch.
     #[error("structure: {0}")]
@@ -112,7 +112,7 @@ impl Rejected {
 /// How a batch and the node's block differ.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Difference {
-    /// The block is another one.
+    /// The block differs.
     #[error("block hash: batch {batch}, node {node}")]
     Hash {
         /// Hash of the batch's header.

@@ -1,4 +1,4 @@
-//! The file operations of a write, one by one, so that tests can let each of them fail.
+//! The file operations of a write, one by one, so that tests can make each of them fail.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -13,11 +13,11 @@ pub(super) trait Files: Send {
     fn create(&mut self, path: &Path) -> io::Result<File>;
     /// Writes all bytes.
     fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<()>;
-    /// Waits until the file's content is on the disk.
+    /// Waits until the file's contents are on disk.
     fn sync(&mut self, file: &File) -> io::Result<()>;
-    /// Puts a file in the place of another.
+    /// Replaces a file with another.
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Waits until the names in a folder are on the disk.
+    /// Waits until the names in a directory are on disk.
     fn sync_folder(&mut self, folder: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&mut self, path: &Path) -> io::Result<()>;

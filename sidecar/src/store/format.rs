@@ -1,8 +1,7 @@
 //! The text of the state file.
 //!
 //! The first three members are those of the Go proxy's file, so that either program can start from
-//! what the other left; the rest is ours. A file with those three alone was written by the Go
-//! proxy.
+//! the other's file; the rest is ours. A file with those three alone was written by the Go proxy.
 
 use alloy_primitives::{B256, keccak256};
 use finality_core::head::Source;
@@ -15,7 +14,7 @@ use crate::eth::BlockId;
 /// The format that this version writes.
 pub const FORMAT_VERSION: u64 = 1;
 
-/// Longest file that is read, in bytes; a state file has about 800.
+/// The longest file that is read, in bytes; a state file has about 800.
 pub(super) const MAX_BYTES: u64 = 64 * 1024;
 
 /// Why a text is not a state file.
@@ -31,7 +30,7 @@ pub enum FormatError {
     /// Not JSON, cut short, or a member is missing, unknown or of the wrong type.
     #[error("it is not a state file: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// `updated_at` is no time.
+    /// `updated_at` is not a time.
     #[error("updated_at is not a time: {0}")]
     Time(#[from] jiff::Error),
     /// Written by a later version of the sidecar.
@@ -42,13 +41,13 @@ pub enum FormatError {
     Inconsistent(&'static str),
 }
 
-/// The version alone, to tell a later format before its members are judged.
+/// The version alone, to detect a later format before its members are read.
 #[derive(Deserialize)]
 struct Version {
     format_version: Option<u64>,
 }
 
-/// The file of the Go proxy. That program writes zeros too, though it refuses them when it starts.
+/// The file of the Go proxy. The Go proxy writes zeros, though it refuses them when it starts.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GoFile {
@@ -73,8 +72,8 @@ struct OurFile {
     chain_id: Option<u64>,
     genesis_hash: Option<B256>,
     namespace: Option<u32>,
-    /// Keccak-256 of the other members, against flipped bits and edits by hand: a number that is
-    /// too high would stay for ever.
+    /// Keccak-256 of the other members, against flipped bits and manual edits: a number that is too
+    /// high would stay forever.
     #[serde(skip_serializing_if = "Option::is_none")]
     checksum: Option<B256>,
 }
@@ -97,8 +96,7 @@ impl OurFile {
         }
     }
 
-    /// The checksum of everything but the checksum. It is over values, so that white space does not
-    /// matter.
+    /// The checksum of everything but the checksum, over values, so whitespace does not matter.
     fn sum(&mut self) -> Result<B256, serde_json::Error> {
         let given = self.checksum.take();
         let text = serde_json::to_vec(self);
@@ -126,7 +124,7 @@ impl StateFile {
     /// Reads a file, ours or the Go proxy's.
     ///
     /// # Errors
-    /// [`FormatError`] says what is wrong; a text that disagrees with itself is refused.
+    /// [`FormatError`]; an inconsistent text is rejected.
     pub fn parse(text: &[u8]) -> Result<Self, FormatError> {
         parse(text)
     }
@@ -143,7 +141,7 @@ impl StateFile {
 /// The file for a record.
 ///
 /// # Errors
-/// None in practice: serialising these values does not fail.
+/// None in practice: serializing these values does not fail.
 pub(super) fn render(record: &Record) -> Result<Vec<u8>, FormatError> {
     let mut file = OurFile::of(record);
     file.checksum = Some(file.sum()?);
@@ -155,7 +153,7 @@ pub(super) fn render(record: &Record) -> Result<Vec<u8>, FormatError> {
 /// Reads a file, ours or the Go proxy's.
 ///
 /// # Errors
-/// [`FormatError`] says what is wrong; a text that disagrees with itself is refused.
+/// [`FormatError`]; an inconsistent text is rejected.
 pub(super) fn parse(text: &[u8]) -> Result<StateFile, FormatError> {
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err(FormatError::Empty);
@@ -176,7 +174,7 @@ fn take_over(file: &GoFile) -> Result<StateFile, FormatError> {
         hash: None,
         l1_origin: None,
         source: Source::Espresso,
-        // One lower than where the Go proxy resumes; reading a block twice does no harm.
+        // One below where the Go proxy resumes; reading a block twice does no harm.
         restart_height: Some(file.fallback_hotshot_height),
         identity: None,
         updated_at: file.updated_at.parse()?,
@@ -249,7 +247,7 @@ mod tests {
         }
     }
 
-    /// What that program refuses, it may have written itself: zeros are taken over all the same.
+    /// The Go proxy may have written what it refuses: zeros are imported all the same.
     #[test]
     fn files_that_the_go_proxy_refuses_are_taken_over_when_they_are_whole() {
         let verdicts: Vec<_> = texts("rejected_by_seed")
@@ -346,7 +344,7 @@ mod tests {
             prop_assert_eq!(parse(&render(&record).unwrap()).unwrap().record, record);
         }
 
-        /// A flipped bit, a changed byte or a cut never yields another record.
+        /// A flipped bit, a changed byte or a truncation never yields another record.
         #[test]
         fn damage_is_noticed(record in testing::records(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
             let whole = render(&record).unwrap();
@@ -356,7 +354,7 @@ mod tests {
             if let Ok(read) = parse(&damaged) {
                 prop_assert_eq!(&read.record, &record);
             }
-            // Without its last line break the file is still whole.
+            // Without its last newline the file is still complete.
             if at < whole.len() - 1 {
                 prop_assert!(parse(&whole[..at]).is_err());
             }

@@ -1,4 +1,4 @@
-//! A store in memory for tests: a clone is the same disk, and writes can be told to fail.
+//! A store in memory for tests: clones share the disk, and writes can be made to fail.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ pub(crate) struct MemoryStore {
     disk: Arc<Mutex<Disk>>,
 }
 
-/// What becomes of a write.
+/// The outcome of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Writes {
     #[default]
     Work,
     Fail,
-    /// It is on the disk, but the caller is told that it failed: the last sync did.
+    /// It is on disk, but reported as failed: the last sync failed.
     FailAfterWriting,
 }
 
@@ -65,7 +65,7 @@ impl Store for MemoryStore {
 
     fn save(&mut self, record: Record) -> Result<(), StoreError> {
         let mut disk = self.disk.lock();
-        let failed = || StoreError::Interrupted("told to".into());
+        let failed = || StoreError::Interrupted("made to fail".into());
         if disk.writes == Writes::Fail {
             return Err(failed());
         }

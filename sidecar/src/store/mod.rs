@@ -1,8 +1,7 @@
-//! The durable head: one record that never falls.
+//! The durable head: one record whose number never goes down.
 //!
-//! [`FileStore`] keeps it in a JSON file that the Go proxy's file can be taken over into, and
-//! handed back. Wrong layer? What may become a head is decided in `head`; the store only refuses to
-//! go down.
+//! [`FileStore`] keeps it in a JSON file; it imports the Go proxy's file, and the Go proxy can read
+//! its file. Wrong layer? `head` decides what becomes the head; the store only refuses to go down.
 
 mod file;
 mod files;
@@ -66,7 +65,7 @@ impl std::fmt::Display for Identity {
 pub struct Record {
     /// L2 block number of the head.
     pub number: u64,
-    /// Hash of that block; unknown in a record that was taken over or reset.
+    /// Hash of that block; unknown in a record that was imported or reset.
     pub hash: Option<B256>,
     /// The L1 origin of that block.
     pub l1_origin: Option<BlockId>,
@@ -74,13 +73,13 @@ pub struct Record {
     pub source: Source,
     /// The HotShot height from which reading resumes, inclusive.
     pub restart_height: Option<u64>,
-    /// The chain; unknown in a record that was taken over.
+    /// The chain; unknown in an imported record.
     pub identity: Option<Identity>,
     /// When the record was made.
     pub updated_at: Timestamp,
 }
 
-/// Keeps one record, which never falls.
+/// Keeps one record, whose number never goes down.
 pub trait Store: Send {
     /// The record as of the last successful save or of the start.
     fn record(&self) -> Option<&Record>;
@@ -90,8 +89,8 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// [`StoreError::Regression`] for a number below the stored one, [`StoreError::OtherChain`] for
-    /// another identity, and what the file system says. After an error [`Store::record`] is what it
-    /// was.
+    /// another identity, and those of the file system. After an error [`Store::record`] is
+    /// unchanged.
     fn save(&mut self, record: Record) -> Result<(), StoreError>;
 }
 
@@ -99,7 +98,7 @@ pub trait Store: Send {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The write did not end.
+    /// The write did not finish.
     #[error("the write was interrupted: {0}")]
     Interrupted(String),
     /// A number below the stored one.
@@ -114,7 +113,7 @@ pub enum StoreError {
     },
     /// The record is of another chain.
     #[error(
-        "the store is of another chain: it holds {stored}, the node is {given}; use another store_path for this chain, or correct the node's address"
+        "the store is of another chain: it holds {stored}, the node is {given}; use another store_path for this chain, or correct the node's URL"
     )]
     OtherChain {
         /// The identity in the file.
@@ -132,27 +131,27 @@ pub enum StoreError {
     },
     /// Another process has the file open for writing.
     #[error(
-        "the state file {path} is in use by another sidecar{holder}; end that one or use another store_path",
+        "the state file {path} is in use by another sidecar{holder}; stop that one or use another store_path",
         path = .path.display(),
         holder = .holder.map(|pid| format!(" (process {pid})")).unwrap_or_default()
     )]
     Locked {
         /// The state file.
         path: PathBuf,
-        /// The process that has it, if its lock file tells.
+        /// The process that has it, if its lock file says.
         holder: Option<u32>,
     },
     /// The file cannot be read.
-    #[error("the state file {path} cannot be read: {source}; give this user the right to, or use another store_path", path = .path.display())]
+    #[error("the state file {path} cannot be read: {source}; grant read permission, or use another store_path", path = .path.display())]
     Unreadable {
         /// The state file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file can be read, but it is no state file.
+    /// The file can be read, but is not a state file.
     #[error(
-        "the state file {path} cannot be used: {source}; bring back a copy, or set the head by `finality-sidecar store reset --to N`",
+        "the state file {path} cannot be used: {source}; restore a copy, or set the head with `finality-sidecar store reset --to N`",
         path = .path.display()
     )]
     Corrupt {
@@ -161,26 +160,26 @@ pub enum StoreError {
         /// What is wrong with it.
         source: FormatError,
     },
-    /// The folder cannot be written.
-    #[error("the folder {folder} of the state file cannot be written: {source}; make it writable for this user, or use another store_path", folder = .folder.display())]
+    /// The directory cannot be written.
+    #[error("the directory {folder} of the state file cannot be written: {source}; make it writable for this user, or use another store_path", folder = .folder.display())]
     Unwritable {
         /// The folder.
         folder: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// A write failed; the stored head is what it was.
+    /// A write failed; the stored head is unchanged.
     #[error("the state file {path} could not be saved, {step}: {source}", path = .path.display())]
     Write {
         /// The state file.
         path: PathBuf,
         /// The call that failed.
         step: &'static str,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// Another program wrote the file while it was open here.
-    #[error("the state file {path} was changed by another program; end that program and start this one anew", path = .path.display())]
+    #[error("the state file {path} was changed by another program; stop that program and restart the sidecar", path = .path.display())]
     Changed {
         /// The state file.
         path: PathBuf,
@@ -197,10 +196,10 @@ pub enum StoreError {
     },
 }
 
-/// What is in the file at `path`, without opening it for writing; none when there is no file.
+/// The contents of the file at `path`, without opening it for writing; none if there is no file.
 ///
 /// # Errors
-/// [`StoreError`] with a message that says what to do.
+/// [`StoreError`]; its message says what to do.
 pub fn read(path: &Path) -> Result<Option<StateFile>, StoreError> {
     place::Place::of(path)?.read()
 }

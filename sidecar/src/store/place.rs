@@ -1,4 +1,4 @@
-//! Where the state file is: the real path, its folder, its lock and its temporary files.
+//! The place of the state file: its real path, directory, lock and temporary files.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -16,13 +16,13 @@ use super::{
 pub(super) struct Lock(File);
 
 impl Drop for Lock {
-    /// Closing alone would not do while a process that was just forked holds a copy of the file.
+    /// Closing alone is not enough while a newly forked process holds a copy of the file.
     fn drop(&mut self) {
         drop(self.0.unlock());
     }
 }
 
-/// A path that may name a state file, links resolved: two routes to one file share one lock.
+/// A path for a state file, with links resolved: two paths to one file share one lock.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     pub(super) file: PathBuf,
@@ -34,37 +34,37 @@ impl Place {
     pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
         let problem = |problem: String| StoreError::Path { path: path.to_owned(), problem };
         match fs::symlink_metadata(path) {
-            // The file itself would be replaced by a rename, not what the link points to.
+            // A rename would replace the link itself, not the file that it points to.
             Ok(found) if found.is_symlink() => {
                 let target = fs::canonicalize(path).map_err(|error| {
-                    problem(format!("is a symbolic link that leads nowhere ({error}); correct the link or name the file itself"))
+                    problem(format!("is a dangling symbolic link ({error}); correct the link or name the file itself"))
                 })?;
                 return Self::of(&target);
             }
             Ok(found) if found.is_dir() => {
-                return Err(problem("is a folder; name a file in it".into()));
+                return Err(problem("is a directory; name a file in it".into()));
             }
             Ok(found) if !found.is_file() => {
                 return Err(problem("is not a regular file; name a regular file".into()));
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(problem(format!("cannot be looked at: {error}"))),
+            Err(error) => return Err(problem(format!("cannot be inspected: {error}"))),
         }
         let Some(name) = path.file_name() else {
             return Err(problem("names no file".into()));
         };
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let folder = fs::canonicalize(parent.unwrap_or(Path::new("."))).map_err(|error| {
-            problem(format!("its folder cannot be used ({error}); create the folder first"))
+            problem(format!("its directory cannot be used ({error}); create the directory first"))
         })?;
         if !folder.is_dir() {
-            return Err(problem("its parent is not a folder".into()));
+            return Err(problem("its parent is not a directory".into()));
         }
         Ok(Self { file: folder.join(name), folder, name: name.to_owned() })
     }
 
-    /// What is in the file, none when there is no file.
+    /// The contents of the file; none if there is no file.
     pub(super) fn read(&self) -> Result<Option<StateFile>, StoreError> {
         let unreadable = |source| StoreError::Unreadable { path: self.file.clone(), source };
         let file = match File::open(&self.file) {
@@ -79,7 +79,7 @@ impl Place {
             .map_err(|source| StoreError::Corrupt { path: self.file.clone(), source })
     }
 
-    /// Takes the lock for as long as it is kept; the system gives it back after a kill.
+    /// Takes the lock until this is dropped; the system releases it after a kill.
     pub(super) fn lock(&self) -> Result<Lock, StoreError> {
         let path = self.with_suffix(".lock");
         let failed = |source| StoreError::Unwritable { folder: self.folder.clone(), source };
@@ -100,7 +100,7 @@ impl Place {
             }
             Err(fs::TryLockError::Error(source)) => return Err(failed(source)),
         }
-        // For the message of the next one that tries.
+        // For the message of the next process that tries.
         file.set_len(0).map_err(failed)?;
         file.rewind().map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
@@ -114,7 +114,7 @@ impl Place {
         self.folder.join(name)
     }
 
-    /// Removes what killed processes left. Only the holder of the lock may do so.
+    /// Removes what killed processes left. Only the holder of the lock may call this.
     pub(super) fn remove_leftovers(&self) -> io::Result<()> {
         let prefix = self.temporary_prefix();
         for entry in fs::read_dir(&self.folder)? {

@@ -1,5 +1,4 @@
-//! Several endpoints of one dependency: the first one is asked until it gives no answer, then the
-//! next.
+//! Several endpoints of one dependency: the first one is used until it fails, then the next.
 
 use std::sync::{
     Arc,
@@ -10,12 +9,12 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{DependencyReport, Upstream, UpstreamError};
 
-/// The endpoints, at least one. A clone is a handle to the same ones.
+/// The endpoints, at least one; clones share state.
 #[derive(Debug, Clone)]
 pub struct Failover {
     first: Upstream,
     others: Arc<[Upstream]>,
-    /// The index of the one that answered last: it is asked first.
+    /// The index of the endpoint that answered last: it is asked first.
     current: Arc<AtomicUsize>,
 }
 
@@ -26,13 +25,13 @@ impl Failover {
         Self { first, others: others.into(), current: Arc::default() }
     }
 
-    /// How many there are.
+    /// The number of endpoints.
     #[must_use]
     pub fn count(&self) -> usize {
         1 + self.others.len()
     }
 
-    /// How each is.
+    /// The state of each.
     pub fn reports(&self) -> impl Iterator<Item = DependencyReport> {
         self.endpoints().map(Upstream::report)
     }
@@ -41,7 +40,7 @@ impl Failover {
         std::iter::once(&self.first).chain(&*self.others)
     }
 
-    /// The endpoints with their indices, in the order in which they are to be asked.
+    /// The endpoints with their indices, in the order to ask them.
     pub fn in_turn(&self) -> impl Iterator<Item = (usize, &Upstream)> {
         let current = self.current.load(Ordering::Relaxed);
         self.endpoints().enumerate().cycle().skip(current).take(self.count())
@@ -52,11 +51,11 @@ impl Failover {
         self.current.store(index, Ordering::Relaxed);
     }
 
-    /// Calls a JSON-RPC method of the first endpoint in turn that answers. An error object is an
+    /// Calls a JSON-RPC method on the first endpoint in order that answers. An error object is an
     /// answer.
     ///
     /// # Errors
-    /// That of the endpoint asked first, when none answers.
+    /// That of the first endpoint, if none answers.
     pub async fn call<T: DeserializeOwned>(
         &self,
         method: &str,
@@ -75,7 +74,7 @@ impl Failover {
         Err(failed.unwrap_or_else(Self::nobody))
     }
 
-    /// The error when there is nobody to ask.
+    /// The error when there is no endpoint.
     pub(crate) fn nobody() -> UpstreamError {
         UpstreamError::Connection("there is no endpoint".into())
     }

@@ -1,4 +1,4 @@
-//! How a dependency is: its last error, and when it may be asked again.
+//! The health of a dependency: its last error, and when it may be asked again.
 
 use std::time::{Duration, Instant};
 
@@ -17,14 +17,14 @@ use crate::{
 /// The longest pause after repeated outages, in units of the first one.
 const LONGEST_PAUSE: u32 = 10;
 
-/// A dependency counts as back when it worked this long: one that fails every other request must
-/// not fill the log.
+/// A dependency counts as recovered after working for this long: one that fails every other
+/// request must not fill the log.
 const RECOVERED_AFTER: Duration = Duration::from_secs(10);
 
 /// A dependency in `/v1/status`.
 #[derive(Debug, Clone, Serialize)]
 pub struct DependencyReport {
-    /// What it is for.
+    /// Its purpose.
     pub name: &'static str,
     /// The setting that names it.
     pub setting: &'static str,
@@ -32,18 +32,18 @@ pub struct DependencyReport {
     pub url: String,
     /// Whether the last request got a usable answer; null before the first.
     pub ok: Option<bool>,
-    /// When a usable answer came last.
+    /// When the last usable answer came.
     pub last_ok: Option<Timestamp>,
-    /// The last error, also when it works again since.
+    /// The last error, even if it has recovered since.
     pub last_error: Option<LastError>,
     /// Failures since the last usable answer.
     pub failures: u64,
-    /// What its word counts for, and what else is to be said of it.
+    /// Its role, and other remarks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// What went wrong last, and when.
+/// The last error, and when.
 #[derive(Debug, Clone, Serialize)]
 pub struct LastError {
     /// When.
@@ -57,7 +57,7 @@ pub struct LastError {
 pub(super) struct Pause {
     /// The pause after the first outage; it doubles with each further one.
     pub(super) first: Duration,
-    /// What the dependency itself asks for.
+    /// What the dependency itself requests.
     pub(super) least: Duration,
 }
 
@@ -90,19 +90,19 @@ impl Health {
         (line, String::new())
     }
 
-    /// Remembers an error; after an outage nothing is asked for a while.
+    /// Records an error; after an outage, no requests are sent for a while.
     pub(super) fn failed(&mut self, error: &UpstreamError, pause: Option<Pause>) -> (Line, String) {
         let message = error.to_string();
         let now = Instant::now();
         if let Some(pause) = pause {
             let factor =
                 1_u32.checked_shl(self.outages).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
-            // Requests that were under way together fail together: one outage.
+            // Requests in flight together fail together: one outage.
             if self.retry_at.is_none_or(|retry_at| now >= retry_at) {
                 self.outages = self.outages.saturating_add(1);
             }
             let retry_at = now.checked_add(pause.first.saturating_mul(factor).max(pause.least));
-            // Several requests may be under way: the longest wait that was asked for holds.
+            // Several requests may be in flight: the longest requested wait counts.
             self.retry_at = self.retry_at.max(retry_at);
         }
         self.failed_at = Some(now);

@@ -1,5 +1,4 @@
-//! A dependency of the sidecar that is reached over HTTP: bounded answers, a time limit, back-off,
-//! and a memory of how it is.
+//! A dependency of the sidecar over HTTP: bounded answers, a time limit, back-off, and its health.
 
 mod failover;
 mod health;
@@ -35,7 +34,7 @@ pub use health::{DependencyReport, LastError};
 /// The largest answer that is read at all, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
-/// Longer texts of a dependency are cut for log and status, in characters.
+/// Longer texts from a dependency are truncated for log and status, in characters.
 const TEXT_LIMIT: usize = 300;
 
 /// Why a dependency gave no usable answer.
@@ -55,16 +54,16 @@ pub enum UpstreamError {
     Throttled {
         /// The status.
         status: u16,
-        /// How long nothing is to be asked.
+        /// How long to wait.
         retry_after: Duration,
     },
-    /// More than what is read at once; [`MAX_ANSWER_BYTES`] at most.
+    /// Larger than the limit, which is [`MAX_ANSWER_BYTES`] at most.
     #[error("the answer is larger than {limit} bytes")]
     TooLarge {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// Not what was asked for.
+    /// Not the requested answer.
     #[error("malformed answer: {0}")]
     Malformed(String),
     /// A JSON-RPC error object.
@@ -75,15 +74,15 @@ pub enum UpstreamError {
         /// The error's message, shortened.
         message: String,
     },
-    /// The answer bears the filter's marker.
+    /// The answer carries the filter's marker.
     #[error("the answer came through the finality filter: {setting} must name the node itself")]
     ThroughFilter {
         /// The setting to change.
         setting: &'static str,
     },
-    /// Another query service's word counts.
+    /// The majority of query services disagrees.
     #[error(
-        "its transactions in HotShot blocks {from}..{until} are not those that the majority of the query services gives"
+        "its transactions in HotShot blocks {from}..{until} differ from those of the majority of the query services"
     )]
     Outvoted {
         /// The first block.
@@ -91,10 +90,10 @@ pub enum UpstreamError {
         /// The block after the last one.
         until: u64,
     },
-    /// Too few query services say the same.
+    /// Too few query services agree.
     #[error("{0}")]
     NoMajority(String),
-    /// Not asked, since it failed a moment ago.
+    /// Not asked, since it failed recently.
     #[error("not asked again yet, after: {0}")]
     BackingOff(String),
     /// It contradicts what is already known to be final.
@@ -103,7 +102,7 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
-    /// Whether the dependency as a whole is in trouble, so that asking again at once is of no use.
+    /// Whether the dependency as a whole is failing, so that retrying at once is of no use.
     const fn is_outage(&self) -> bool {
         match self {
             Self::Connection(_) | Self::Timeout(_) | Self::Throttled { .. } => true,
@@ -119,12 +118,12 @@ impl UpstreamError {
         }
     }
 
-    /// Whether the dependency did answer, so that another one would not say more.
+    /// Whether the dependency did answer, so that another one would not help.
     const fn is_answer(&self) -> bool {
         matches!(self, Self::Rpc { .. })
     }
 
-    /// How long the dependency itself asks to be left alone.
+    /// How long the dependency itself asks to wait.
     const fn retry_after(&self) -> Duration {
         match self {
             Self::Throttled { retry_after, .. } => *retry_after,
@@ -132,8 +131,8 @@ impl UpstreamError {
         }
     }
 
-    /// The same without secrets of the URL, and not longer than a line of the log should be: the
-    /// text may come from the server, which may repeat anything.
+    /// The same without the URL's secrets, and truncated for the log: the text may come from the
+    /// server, which may repeat anything.
     fn presentable(self, url: &SecretUrl) -> Self {
         let shorten = |text: String| url.mask(&text).chars().take(TEXT_LIMIT).collect();
         match self {
@@ -165,7 +164,7 @@ pub struct UpstreamOptions {
     pub metrics: Metrics,
 }
 
-/// One dependency. A clone is a handle to the same one.
+/// One dependency; clones share state.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     inner: Arc<Inner>,
@@ -182,10 +181,10 @@ struct Inner {
 }
 
 impl Upstream {
-    /// A dependency at `url`, which was given by the setting `setting`.
+    /// A dependency at `url`, from the setting `setting`.
     ///
     /// # Errors
-    /// When the HTTP client cannot be made (no usable TLS set-up).
+    /// When the HTTP client cannot be created (no usable TLS setup).
     pub fn new(
         target: Target,
         setting: &'static str,
@@ -194,7 +193,7 @@ impl Upstream {
     ) -> Result<Self, UpstreamError> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("finality-sidecar/", env!("CARGO_PKG_VERSION")))
-            // A redirect to another host must not take the URL, and a key in it, along.
+            // A redirect to another host must not carry the URL, with a key in it.
             .referer(false)
             .timeout(options.request_timeout)
             .build()
@@ -203,21 +202,21 @@ impl Upstream {
         Ok(Self { inner: Arc::new(Inner { target, setting, url, client, options, health }) })
     }
 
-    /// How it is.
+    /// Its state.
     #[must_use]
     pub fn report(&self) -> DependencyReport {
         let Inner { target, setting, url, .. } = &*self.inner;
         self.health().report(target.as_str(), setting, url.to_string())
     }
 
-    /// Remembers that an answer turned out to be of no use after it was read.
+    /// Records that an answer turned out to be unusable after it was read.
     pub fn blame(&self, error: &UpstreamError) {
         let error = error.clone().presentable(&self.inner.url);
         let line = self.health().failed(&error, None);
         health::log(&line, self.inner.target, &self.inner.url);
     }
 
-    /// `GET` of a path relative to the base URL, of at most `limit` bytes; `read` judges the body.
+    /// `GET` of a path relative to the base URL, of at most `limit` bytes; `read` parses the body.
     ///
     /// # Errors
     /// [`UpstreamError`].
@@ -228,15 +227,15 @@ impl Upstream {
         read: impl FnOnce(&Bytes) -> Result<T, UpstreamError>,
     ) -> Result<T, UpstreamError> {
         let mut url = self.inner.url.expose().clone();
-        // The operator may give the base with or without the last slash.
+        // The base may have a trailing slash or not.
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}/{path}"));
         let request = self.inner.client.get(url).header("accept", "application/json");
         self.send(request, limit, read).await
     }
 
-    /// Sends a request unless it is too soon after an outage, reads the bounded answer, lets `read`
-    /// judge it, and remembers how it went.
+    /// Sends a request unless it is too soon after an outage, reads the bounded answer, parses it
+    /// with `read`, and records the outcome.
     async fn send<T>(
         &self,
         request: reqwest::RequestBuilder,
@@ -269,9 +268,9 @@ impl Upstream {
             span.record("otel.status_code", "ERROR");
         }
         let line = match &result {
-            // Not there yet is an answer, and an ordinary one near the tip.
+            // "Not yet" is an answer, and a usual one near the tip.
             Ok(_) | Err(UpstreamError::Status(404)) => self.health().succeeded(),
-            // Too much at once is nobody's fault, unless nothing smaller can be asked for.
+            // "Too much at once" is not a fault, unless nothing smaller can be requested.
             Err(UpstreamError::TooLarge { limit }) if *limit < MAX_ANSWER_BYTES => {
                 self.health().succeeded()
             }
@@ -322,10 +321,10 @@ impl Upstream {
     }
 }
 
-/// Nobody is left alone for longer, whatever it asks for.
+/// The longest wait, whatever the dependency requests.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// The time to wait that an answer names, in seconds or as a date.
+/// The wait that an answer requests, in seconds or as a date.
 fn retry_after(response: &Response) -> Option<Duration> {
     let text = response.headers().get("retry-after")?.to_str().ok()?;
     let wait = match text.parse() {

@@ -51,7 +51,7 @@ impl Endpoint {
         *self.answer.lock() = (StatusCode::from_u16(status).unwrap(), body);
     }
 
-    /// How often it was asked since the last time that this was asked.
+    /// The number of requests since the last call.
     pub(crate) fn asked(&self) -> usize {
         self.asked.swap(0, Ordering::Relaxed)
     }

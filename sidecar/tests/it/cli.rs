@@ -236,7 +236,7 @@ fn run_refuses_a_store_that_it_cannot_use() {
     fs::write(place.path("store.json"), "").unwrap();
     let ended = place.run_with(&["run"], "", &variables);
     assert_eq!(ended.code, 1);
-    assert!(ended.complaint().contains("it is empty; bring back a copy, or"), "{}", ended.err);
+    assert!(ended.complaint().contains("it is empty; restore a copy, or"), "{}", ended.err);
 
     fs::write(place.path("store.json"), GO_FILE).unwrap();
     let held = FileStore::open(&place.path("store.json")).unwrap();

@@ -170,7 +170,7 @@ async fn a_liar_is_outvoted_named_and_then_avoided() {
         assert_eq!(world.asked(liar), 1, "its word was heard once, and not again for a while");
         let report = world.services.reports().swap_remove(liar);
         assert!(report.note.unwrap().contains("one of 3, of which 2 must agree; outvoted in"));
-        assert!(report.last_error.unwrap().message.contains("not those that the majority"));
+        assert!(report.last_error.unwrap().message.contains("differ from those of the majority"));
         for honest in (0..3).filter(|index| *index != liar) {
             assert!(world.faults(honest).is_empty());
         }

@@ -9,8 +9,8 @@ use crate::{eth::BlockId, rollup::Rejected};
 /// A decoded batch, borrowing from the payload.
 ///
 /// `[header, batch, info deposit]`, or since March 2026 `[header, batch, info deposit, address]`,
-/// where the address means nothing. The header is kept as its hash: fields that a later fork adds
-/// do no harm.
+/// where the address has no meaning. The header is kept as its hash, so fields added by a later
+/// fork do no harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpBatch<'a> {
     /// Block number.
@@ -97,9 +97,9 @@ impl Form {
 }
 
 impl<'a> OpBatch<'a> {
-    /// Decodes what the signature covers, and refuses what disagrees with itself: parent hash and
-    /// timestamp against the header, epoch against the L1-info deposit. The transactions are judged
-    /// only when a block is at hand: user deposits are in the block but not in the batch.
+    /// Decodes what the signature covers, and rejects inconsistencies: parent hash and timestamp
+    /// against the header, epoch against the L1-info deposit. The transactions are only compared
+    /// with a block: user deposits are in the block but not in the batch.
     ///
     /// # Errors
     /// [`Rejected::Structure`] or [`Rejected::Inconsistent`].

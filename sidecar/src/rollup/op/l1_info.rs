@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::eth::BlockId;
 
-/// What the L1-info deposit says of the L1 block that its L2 block is built on.
+/// What the L1-info deposit says about the L1 origin of its block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct L1Info {
     /// The L1 block.
@@ -42,7 +42,7 @@ const FORMATS: [([u8; 4], usize, usize); 4] = [
 const BEDROCK_LENGTH: usize = 260;
 const NUMBER_OFFSET: usize = 28;
 const HASH_OFFSET: usize = 100;
-/// Bedrock is ABI-encoded: what stands before its 64-bit numbers and its address must be zero.
+/// Bedrock is ABI-encoded: the padding of its 64-bit numbers and its address must be zero.
 const BEDROCK_PADDING: [(usize, usize); 4] = [(4, 24), (36, 24), (132, 24), (164, 12)];
 
 impl L1Info {

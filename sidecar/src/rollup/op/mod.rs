@@ -1,4 +1,4 @@
-//! OP-stack rollups: batches as Espresso's batcher posts them, and OP-stack blocks.
+//! OP Stack rollups: batches as Espresso's batcher posts them, and OP Stack blocks.
 
 mod batch;
 mod deposit;
@@ -15,7 +15,7 @@ pub use deposit::{DEPOSIT_TYPE, Deposit};
 pub use l1_info::{L1Info, L1InfoError};
 pub use signature::{SIGNATURE_LENGTH, recover_signer};
 
-/// The OP stack, with the addresses whose signatures are read.
+/// The OP Stack, with the addresses whose signatures are read.
 #[derive(Debug, Clone, Default)]
 pub struct Op {
     batchers: KnownBatchers,
@@ -33,7 +33,7 @@ pub struct OpContent {
 /// A payload of the namespace after its signature was checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Signed<'a> {
-    /// Who signed it.
+    /// The signer.
     pub signer: Address,
     /// What was signed: the RLP of the batch.
     pub body: &'a [u8],
@@ -45,10 +45,10 @@ impl Op {
         Self { batchers: batchers.into_iter().collect() }
     }
 
-    /// Checks who signed a payload, before anything else of it is read.
+    /// Checks the signer of a payload before anything else of it is read.
     ///
     /// # Errors
-    /// [`Rejected`] when there is no good signature, or when it is a stranger's.
+    /// [`Rejected`] if there is no valid signature, or if the signer is not authorized.
     pub fn authenticate<'a>(&self, payload: &'a [u8]) -> Result<Signed<'a>, Rejected> {
         let signed = recover_signer(payload)?;
         if self.batchers.contains(&signed.signer) {
@@ -114,7 +114,7 @@ impl Rollup for Op {
         }
         match deposits.iter().find(|transaction| !transaction.is_type(DEPOSIT_TYPE)) {
             Some(extra) => {
-                differ(format!("the batch does not list {}, which is no deposit", extra.hash))
+                differ(format!("the batch does not list {}, which is not a deposit", extra.hash))
             }
             None => Ok(()),
         }

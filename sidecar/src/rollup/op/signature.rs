@@ -1,4 +1,4 @@
-//! Who signed a payload of the namespace.
+//! The signer of a payload of the namespace.
 
 use alloy_primitives::{Address, keccak256};
 use secp256k1::{

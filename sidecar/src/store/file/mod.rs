@@ -1,8 +1,8 @@
 //! The store in a file.
 //!
-//! A save writes a temporary file in the same folder, waits for it to be on the disk, renames it
-//! over the state file and waits for the folder. Whatever call fails or is the last one before a
-//! kill, the file is whole and its number is the old or the new one.
+//! A save writes a temporary file in the same directory, syncs it, renames it over the state file
+//! and syncs the directory. Whichever call fails or is the last one before a kill, the file is
+//! intact and has the old or the new number.
 
 use std::{
     fmt,
@@ -26,7 +26,7 @@ pub struct FileStore {
     place: Place,
     files: Box<dyn Files>,
     record: Option<Record>,
-    /// A number that a failed write may have left on the disk: nothing below it may follow.
+    /// A number that a failed write may have left on disk: nothing below it may follow.
     perhaps_on_disk: Option<u64>,
     /// The file as this store left it.
     seen: Option<Trace>,
@@ -34,7 +34,7 @@ pub struct FileStore {
     _lock: Lock,
 }
 
-/// What tells one version of a file from another.
+/// Identifies a version of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Trace {
     device: u64,
@@ -72,8 +72,8 @@ impl fmt::Debug for FileStore {
 }
 
 impl FileStore {
-    /// Opens the file at `path` for writing; it need not exist yet, but its folder must. Only one
-    /// process at a time can have it open.
+    /// Opens the file at `path` for writing; it need not exist yet, but its directory must. Only
+    /// one process at a time can have it open.
     ///
     /// # Errors
     /// [`StoreError`] with a message that says what to do.
@@ -117,14 +117,12 @@ impl FileStore {
         Ok(store)
     }
 
-    /// Sets the number without regard to the stored one, and forgets what was known about its
-    /// block. The chain is kept. Reading HotShot resumes at `restart_height`, which must not be
-    /// above the batch that follows the number; without it the light client or the configuration
-    /// tells.
+    /// Lowers the number, and forgets what was known about its block. The chain is kept. Reading
+    /// HotShot resumes at `restart_height`, which must not be above the batch that follows the
+    /// number; without it, at the height from the light client or the configuration.
     ///
     /// # Errors
-    /// [`StoreError::Raise`] when the number is above the stored one, and what the file system
-    /// says.
+    /// [`StoreError::Raise`] if the number is above the stored one, and those of the file system.
     pub fn reset(&mut self, number: u64, restart_height: Option<u64>) -> Result<(), StoreError> {
         let stored = self.record.as_ref();
         if let Some(stored) = stored.filter(|stored| stored.number < number) {
@@ -146,8 +144,8 @@ impl FileStore {
             .map_err(|source| StoreError::Unreadable { path: self.place.file.clone(), source })
     }
 
-    /// Writes for real before anything depends on it. The folder is synced too, since the process
-    /// before may have been killed between its rename and its sync.
+    /// Writes before anything depends on it. The directory is synced too, since the previous
+    /// process may have been killed between its rename and its sync.
     fn try_writing(&mut self) -> Result<(), StoreError> {
         let temporary = self.temporary();
         let mut attempt = || {
@@ -167,7 +165,7 @@ impl FileStore {
     }
 
     fn write(&mut self, record: Record) -> Result<(), StoreError> {
-        // A file that is gone is written anew; one that another program wrote is not touched.
+        // A file that is gone is written again; one that another program wrote is not touched.
         let found = self.trace()?;
         if found.is_some() && found != self.seen {
             return Err(StoreError::Changed { path: self.place.file.clone() });
@@ -192,7 +190,7 @@ impl FileStore {
         self.perhaps_on_disk = self.perhaps_on_disk.max(Some(record.number));
         self.files
             .sync_folder(&self.place.folder)
-            .map_err(|error| self.failed("syncing the folder", error))?;
+            .map_err(|error| self.failed("syncing the directory", error))?;
         self.perhaps_on_disk = None;
         self.record = Some(record);
         Ok(())

@@ -317,12 +317,12 @@ fn what_cannot_be_a_state_file_is_refused_with_what_to_do() {
     fs::write(at("file"), "x").unwrap();
     std::os::unix::fs::symlink(at("nowhere"), at("dangling.json")).unwrap();
     for (path, words) in [
-        (folder.path().to_owned(), "is a folder"),
-        (at("missing/store.json"), "create the folder first"),
+        (folder.path().to_owned(), "is a directory"),
+        (at("missing/store.json"), "create the directory first"),
         (at("file/store.json"), "cannot be"),
-        (at("dangling.json"), "leads nowhere"),
+        (at("dangling.json"), "is a dangling symbolic link"),
         (PathBuf::from("/dev/null"), "not a regular file"),
-        (PathBuf::from(".."), "is a folder"),
+        (PathBuf::from(".."), "is a directory"),
         (PathBuf::new(), "names no file"),
         (at("empty.json"), "it is empty"),
         (at("cut.json"), "EOF while parsing"),
