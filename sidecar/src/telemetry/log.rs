@@ -1,4 +1,4 @@
-//! Log set-up: one event per change of state, on standard error.
+//! The log, on standard error: one event per change of state.
 
 use std::io::IsTerminal;
 
@@ -9,7 +9,7 @@ use tracing_subscriber::{
 
 use super::Traces;
 
-/// Form of the log on standard error.
+/// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Text on a terminal, JSON otherwise.
@@ -28,10 +28,10 @@ pub struct Level {
 }
 
 impl Level {
-    /// What SIGUSR1 asks for: everything but single steps.
+    /// The level set by SIGUSR1: everything but single steps.
     const VERBOSE: &str = "debug";
 
-    /// Logs more, until [`Self::restore`].
+    /// Logs more until [`Self::restore`].
     pub fn raise(&self) {
         self.set(Self::VERBOSE);
         tracing::info!(log_level = Self::VERBOSE, "log level changed");
@@ -44,14 +44,13 @@ impl Level {
     }
 
     fn set(&self, level: &str) {
-        // It fails only when there is no log any more.
+        // It fails only if the log is gone.
         drop(self.filter.reload(EnvFilter::new(level)));
     }
 }
 
-/// Starts the log of this process, and its traces if there are any. `level` is a level or filter
-/// directives, checked with the configuration; it does not matter to traces. A second call has no
-/// effect.
+/// Starts the log of this process, and its traces if they are enabled. `level` is a level or a list
+/// of filter directives, already validated; traces ignore it. A second call has no effect.
 pub fn start(level: &str, format: Format, traces: Option<&Traces>) -> Level {
     let terminal = std::io::stderr().is_terminal();
     let json = match format {
@@ -71,7 +70,7 @@ pub fn start(level: &str, format: Format, traces: Option<&Traces>) -> Level {
     });
     let (filter, handle) = reload::Layer::new(EnvFilter::new(level));
     let registry = tracing_subscriber::registry().with(layer.with_filter(filter));
-    // It fails only when a log was started before, as in tests.
+    // It fails only if a log was started before, as in tests.
     drop(registry.with(spans).try_init());
     Level { filter: handle, configured: level.to_owned() }
 }

@@ -4,7 +4,7 @@ mod gauges;
 pub mod log;
 pub mod metrics;
 mod process;
-pub mod quiet;
+pub mod throttle;
 pub mod traces;
 
 pub use metrics::Metrics;

@@ -1,5 +1,5 @@
-//! The process itself, under the names that Prometheus's own clients use. What the system does not
-//! tell (there is a `/proc` on Linux alone) is not exported.
+//! Metrics of the process, under the names that Prometheus clients use. What the system does not
+//! provide (only Linux has `/proc`) is not exported.
 
 use std::{fmt, fs};
 
@@ -17,7 +17,7 @@ use rustix::{
 
 use super::gauges::{gauge, gauge_with_unit};
 
-/// The process; it counts as begun when this is made.
+/// The process; its start time is when this is created.
 #[derive(Debug)]
 pub(super) struct Process {
     began: Timestamp,
@@ -29,13 +29,13 @@ impl Process {
     }
 }
 
-/// Processor time of all threads until now, in seconds.
+/// Processor time of all threads, in seconds.
 fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// Memory in use, in bytes.
+/// Resident memory, in bytes.
 fn resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -43,7 +43,7 @@ fn resident_bytes() -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-/// Open files, without the one that is open for counting.
+/// Open files, except the one used to count them.
 fn open_files() -> Option<u64> {
     let listed = fs::read_dir("/proc/self/fd").ok()?.count();
     u64::try_from(listed).ok()?.checked_sub(1)
@@ -54,7 +54,7 @@ impl Collector for Process {
         gauge_with_unit(
             &mut encoder,
             "process_start_time",
-            "Unix time at which the process began",
+            "Unix time at which the process started",
             Unit::Seconds,
             self.began.as_millisecond() as f64 / 1000.0,
         )?;
@@ -66,7 +66,7 @@ impl Collector for Process {
         )?;
         ConstCounter::new(cpu_seconds()).encode(cpu)?;
         if let Some(bytes) = resident_bytes() {
-            let help = "Memory of the process that is in use (resident)";
+            let help = "Resident memory of the process";
             gauge_with_unit(
                 &mut encoder,
                 "process_resident_memory",
@@ -80,7 +80,7 @@ impl Collector for Process {
             gauge(&mut encoder, "process_open_fds", help, open)?;
         }
         if let Some(most) = getrlimit(Resource::Nofile).current {
-            let help = "The most files that the process may have open at once";
+            let help = "Limit of open files of the process";
             gauge(&mut encoder, "process_max_fds", help, most)?;
         }
         Ok(())
@@ -93,7 +93,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn the_system_tells_of_memory_files_and_processor_time() {
+    fn the_system_reports_memory_files_and_processor_time() {
         assert!(resident_bytes().unwrap() > 1024 * 1024);
         assert!(cpu_seconds() > 0.0);
         let held: Vec<_> = (0..50).map(|_| fs::File::open("/proc/self/stat").unwrap()).collect();

@@ -1,8 +1,8 @@
 //! Traces by OTLP over HTTP, off unless the standard `OTEL_…` variables name an endpoint.
 //!
-//! Spans stand for rounds of the verifier, requests to dependencies and requests to `/v1/…`. The
-//! context of a trace comes in and goes out as W3C `traceparent`. An exporter that fails is said in
-//! the log and disturbs nothing else.
+//! There are spans for verification rounds, requests to dependencies and requests to `/v1/…`. Trace
+//! context is received and sent as W3C `traceparent`. A failing exporter is logged and affects
+//! nothing else.
 
 use std::{
     fmt,
@@ -26,43 +26,41 @@ use tokio::runtime::Handle;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::quiet::{Line, Quiet};
+use super::throttle::{Line, LogThrottle};
 use crate::redact;
 
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
-/// The protocol that there is, and the standard's default.
+/// The only supported protocol, which is also the standard's default.
 const PROTOCOL: &str = "http/protobuf";
-/// The service, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` names it.
+/// The service name, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` has one.
 const SERVICE: &str = "finality-sidecar";
-/// Limit for one export beside the standard's own, which bounds the whole.
+/// Timeout of one request; the standard's own limit bounds an export.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why there are no traces though an endpoint is given.
+/// Why traces are disabled although an endpoint is set.
 #[derive(Debug, Error)]
 pub enum TracesError {
-    /// A protocol that is not built in.
-    #[error("{variable} must be {PROTOCOL}, or not set")]
+    /// An unsupported protocol.
+    #[error("{variable} must be {PROTOCOL} or unset")]
     Protocol {
-        /// The variable.
+        /// The variable that names it.
         variable: &'static str,
     },
-    /// Another variable is wrong; which one is not said, since its text may hold a secret.
-    #[error(
-        "the OTEL_EXPORTER_OTLP_… variables make no exporter: look at endpoint, headers and timeout"
-    )]
+    /// Another variable is invalid; the exporter's own error may hold a secret.
+    #[error("invalid OTEL_EXPORTER_OTLP_… variable: check endpoint, headers and timeout")]
     Exporter,
-    /// There is no HTTP client.
-    #[error("no HTTP client can be made")]
+    /// The HTTP client cannot be created.
+    #[error("cannot create an HTTP client")]
     Client,
 }
 
-/// Traces that are sent.
+/// Traces that are exported.
 #[derive(Debug)]
 pub struct Traces(SdkTracerProvider);
 
 impl Traces {
-    /// Traces as the environment asks for them, if it does; what is sent is sent on `runtime`.
+    /// Traces as configured in the environment, if they are; they are sent on `runtime`.
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
         runtime: Handle,
@@ -98,26 +96,25 @@ impl Traces {
         Ok(Some(Self(provider)))
     }
 
-    /// The maker of spans.
     pub(super) fn tracer(&self) -> SdkTracer {
         self.0.tracer(SERVICE)
     }
 
-    /// Sends what is left, for `limit` at most. It blocks, and needs the runtime meanwhile.
+    /// Sends remaining spans, for at most `limit`. It blocks, and needs the runtime.
     pub fn shut_down(&self, limit: Duration) {
-        // What could not be sent was said by the client.
+        // The client has logged a failure.
         drop(self.0.shutdown_with_timeout(limit));
     }
 }
 
-/// The span of a request from outside goes on with the trace of its `traceparent`, if it has one.
+/// Makes the span of an incoming request a child of its `traceparent`, if it has one.
 pub fn continue_trace(span: &Span, headers: &HeaderMap) {
     let context = TraceContextPropagator::new().extract(&HeaderExtractor(headers));
-    // It fails when there are no traces.
+    // It fails if traces are disabled.
     drop(span.set_parent(context));
 }
 
-/// The headers that let a dependency go on with the trace of the current span; none without traces.
+/// The headers that pass the current trace on to a dependency; none if traces are disabled.
 #[must_use]
 pub fn headers() -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -126,33 +123,37 @@ pub fn headers() -> HeaderMap {
     headers
 }
 
-/// Sends spans by the HTTP client that everything else uses, from whatever thread.
+/// Sends spans with the HTTP client that everything else uses, from any thread.
 struct Client {
     http: reqwest::Client,
     runtime: Handle,
-    quiet: Mutex<Quiet>,
+    throttle: Mutex<LogThrottle>,
 }
 
 impl Client {
     fn new(runtime: Handle) -> Result<Self, TracesError> {
         let http = reqwest::Client::builder().timeout(TIMEOUT).referer(false).build();
-        Ok(Self { http: http.map_err(|_| TracesError::Client)?, runtime, quiet: Mutex::default() })
+        Ok(Self {
+            http: http.map_err(|_| TracesError::Client)?,
+            runtime,
+            throttle: Mutex::default(),
+        })
     }
 
     fn log(&self, error: Option<&str>) {
-        let mut quiet = self.quiet.lock();
+        let mut throttle = self.throttle.lock();
         let line = match error {
-            Some(error) => quiet.failed(error, Instant::now()),
-            None => quiet.worked(Instant::now()),
+            Some(error) => throttle.failed(error, Instant::now()),
+            None => throttle.worked(Instant::now()),
         };
         let error = error.unwrap_or_default();
         match line {
             Line::Nothing => {}
-            Line::Failed => tracing::warn!(error, "traces cannot be sent (OTEL_EXPORTER_OTLP_…)"),
+            Line::Failed => tracing::warn!(error, "cannot export traces (OTEL_EXPORTER_OTLP_…)"),
             Line::StillFailing { times, since } => {
-                tracing::warn!(error, times, ?since, "traces still cannot be sent");
+                tracing::warn!(error, times, ?since, "still cannot export traces");
             }
-            Line::Recovered { after } => tracing::info!(?after, "traces are sent again"),
+            Line::Recovered { after } => tracing::info!(?after, "exporting traces again"),
         }
     }
 }
@@ -163,12 +164,12 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Sends a request; of the answer only the status counts.
+/// Sends a request and returns the status.
 async fn send(http: reqwest::Client, request: Request<Bytes>) -> Result<u16, String> {
-    // No error's own text: the endpoint and its headers may hold secrets.
+    // Never the error's own text: the endpoint and its headers may hold secrets.
     let (parts, body) = request.into_parts();
-    // From a text: user info becomes a header only then, else the collector misses it and the log
-    // has it.
+    // Parsed from text, so that user info becomes a header: else the collector misses it and the
+    // log shows it.
     let request = http.request(parts.method, parts.uri.to_string());
     let sent = request.headers(parts.headers).body(body).send().await;
     let answer = sent.map_err(|error| redact::describe(&error))?;
@@ -178,7 +179,7 @@ async fn send(http: reqwest::Client, request: Request<Bytes>) -> Result<u16, Str
 #[async_trait::async_trait]
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        // The caller is a thread without a runtime.
+        // The caller's thread has no runtime.
         let sent = self.runtime.spawn(send(self.http.clone(), request)).await?;
         match &sent {
             Ok(200..=299) => self.log(None),

@@ -10,7 +10,7 @@ use crate::{
     redact::SecretUrl,
     telemetry::{
         metrics::Target,
-        quiet::{Line, Quiet},
+        throttle::{Line, LogThrottle},
     },
 };
 
@@ -69,7 +69,7 @@ pub(super) struct Health {
     outages: u32,
     failed_at: Option<Instant>,
     retry_at: Option<Instant>,
-    quiet: Quiet,
+    throttle: LogThrottle,
 }
 
 impl Health {
@@ -86,7 +86,7 @@ impl Health {
         self.outages = 0;
         let recovered =
             self.failed_at.is_none_or(|failed_at| now.duration_since(failed_at) > RECOVERED_AFTER);
-        let line = if recovered { self.quiet.worked(now) } else { Line::Nothing };
+        let line = if recovered { self.throttle.worked(now) } else { Line::Nothing };
         (line, String::new())
     }
 
@@ -108,7 +108,7 @@ impl Health {
         self.failed_at = Some(now);
         self.failures = self.failures.saturating_add(1);
         self.last_error = Some(LastError { at: Timestamp::now(), message: message.clone() });
-        (self.quiet.failed(&message, now), message)
+        (self.throttle.failed(&message, now), message)
     }
 
     pub(super) fn report(

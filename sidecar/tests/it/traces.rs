@@ -106,7 +106,7 @@ fn a_collector_that_fails_is_said_once_and_disturbs_nothing() {
     let (code, log) = sidecar.stop();
     let log = log.concat();
     assert_eq!(code, Some(0), "{log}");
-    assert_eq!(log.matches("traces cannot be sent").count(), 1, "{log}");
+    assert_eq!(log.matches("cannot export traces").count(), 1, "{log}");
     assert!(log.contains("HTTP status 503") && !log.contains("hush"), "{log}");
     assert!(!log.contains("dXNlcjpodXNo"), "{log}");
 }
@@ -133,7 +133,7 @@ fn without_an_endpoint_nothing_is_sent_and_a_bad_variable_is_named() {
     ];
     let folder = tempfile::tempdir().unwrap();
     let sidecar = start(&folder, &node, &variables);
-    let named = "\"error\":\"OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf, or not set\"";
+    let named = "\"error\":\"OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf or unset\"";
     assert!(sidecar.log.iter().any(|line| line.contains(named)), "{:#?}", sidecar.log);
     assert_eq!(sidecar.stop().0, Some(0));
 }

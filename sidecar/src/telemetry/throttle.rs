@@ -1,13 +1,13 @@
 //! One log line for each change of state.
 //!
-//! A dependency that is down fails on every tick; an operator wants to read it once, then now and
-//! then with a count, then that it is back.
+//! A dependency that is down fails in every round; an operator wants to read that once, then
+//! occasionally with a count, then that it works again.
 
 use std::time::{Duration, Instant};
 
-/// Decides which occurrences of a repeated failure are worth a line.
+/// Decides which occurrences of a repeated failure are logged.
 #[derive(Debug)]
-pub struct Quiet {
+pub struct LogThrottle {
     interval: Duration,
     failure: Option<Failure>,
 }
@@ -23,40 +23,40 @@ struct Failure {
 /// What to log about an occurrence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
-    /// Nothing: it was said a moment ago.
+    /// Nothing: it was logged recently.
     Nothing,
     /// The first failure, or a failure with another text.
     Failed,
-    /// Still failing: so many times since the last line, for so long in all.
+    /// It still fails.
     StillFailing {
         /// Failures since the last line, this one included.
         times: u64,
         /// Time since the first one.
         since: Duration,
     },
-    /// It works again, after so long.
+    /// It works again.
     Recovered {
         /// Time since the first failure.
         after: Duration,
     },
 }
 
-impl Default for Quiet {
+impl Default for LogThrottle {
     /// Repeats a line once a minute.
     fn default() -> Self {
         Self::new(Duration::from_secs(60))
     }
 }
 
-impl Quiet {
-    /// Repeats a line for a failure that lasts once in `interval`.
+impl LogThrottle {
+    /// Repeats the line of a lasting failure once in `interval`.
     #[must_use]
     pub const fn new(interval: Duration) -> Self {
         Self { interval, failure: None }
     }
 
-    /// A failure at `now`; the text should name the kind of failure and hold nothing that changes
-    /// each time.
+    /// A failure at `now`; the text should name the kind of failure and nothing that differs each
+    /// time.
     pub fn failed(&mut self, text: &str, now: Instant) -> Line {
         match &mut self.failure {
             Some(failure) if failure.text == text => {
@@ -92,29 +92,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_said_first_then_at_intervals_then_its_end() {
+    fn a_failure_is_logged_first_then_at_intervals_then_its_end() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut quiet = Quiet::default();
-        assert_eq!(quiet.worked(at(0)), Line::Nothing);
-        assert_eq!(quiet.failed("refused", at(1)), Line::Failed);
-        assert_eq!(quiet.failed("refused", at(2)), Line::Nothing);
-        assert_eq!(quiet.failed("refused", at(60)), Line::Nothing);
+        let mut throttle = LogThrottle::default();
+        assert_eq!(throttle.worked(at(0)), Line::Nothing);
+        assert_eq!(throttle.failed("refused", at(1)), Line::Failed);
+        assert_eq!(throttle.failed("refused", at(2)), Line::Nothing);
+        assert_eq!(throttle.failed("refused", at(60)), Line::Nothing);
         let since = Duration::from_secs(60);
-        assert_eq!(quiet.failed("refused", at(61)), Line::StillFailing { times: 3, since });
-        assert_eq!(quiet.failed("refused", at(62)), Line::Nothing);
-        assert_eq!(quiet.failed("timed out", at(63)), Line::Failed);
-        assert_eq!(quiet.worked(at(70)), Line::Recovered { after: Duration::from_secs(69) });
-        assert_eq!(quiet.worked(at(71)), Line::Nothing);
-        assert_eq!(quiet.failed("timed out", at(72)), Line::Failed);
+        assert_eq!(throttle.failed("refused", at(61)), Line::StillFailing { times: 3, since });
+        assert_eq!(throttle.failed("refused", at(62)), Line::Nothing);
+        assert_eq!(throttle.failed("timed out", at(63)), Line::Failed);
+        assert_eq!(throttle.worked(at(70)), Line::Recovered { after: Duration::from_secs(69) });
+        assert_eq!(throttle.worked(at(71)), Line::Nothing);
+        assert_eq!(throttle.failed("timed out", at(72)), Line::Failed);
     }
 
     #[test]
-    fn a_clock_that_steps_back_does_no_harm() {
+    fn a_clock_that_goes_back_does_no_harm() {
         let start = Instant::now();
-        let mut quiet = Quiet::new(Duration::from_secs(1));
-        quiet.failed("x", start + Duration::from_secs(5));
-        assert_eq!(quiet.failed("x", start), Line::Nothing);
-        assert_eq!(quiet.worked(start), Line::Recovered { after: Duration::ZERO });
+        let mut throttle = LogThrottle::new(Duration::from_secs(1));
+        throttle.failed("x", start + Duration::from_secs(5));
+        assert_eq!(throttle.failed("x", start), Line::Nothing);
+        assert_eq!(throttle.worked(start), Line::Recovered { after: Duration::ZERO });
     }
 }
