@@ -8,9 +8,9 @@
 )]
 
 use finality_core::{
-    methods::ExcludedMethods,
+    methods::{ExcludedMethods, MethodTable},
     refusal::{NoHead, Refusal},
-    rewrite::{Inspection, Rewriter, Rules, Scope},
+    rewrite::{Inspection, Rewriter, Rules, RulesError, Scope},
 };
 use serde_json::Value;
 
@@ -245,6 +245,7 @@ fn block_parameters_are_replaced_by_position() {
         ),
         ("eth_feeHistory", r#"["0x5","espresso",[25,75]]"#),
         ("eth_getStorageAt", r#"["0x",{"a":[1,{"b":2}]},"espresso"]"#),
+        ("eth_subscribe", r#"["logs",{"fromBlock":"espresso","toBlock":"espresso"}]"#),
     ] {
         assert_replaced(&blocks, &format!(r#"{{"method":"{method}","params":{params}}}"#), true);
         assert_replaced(&blocks, &format!(r#"[{{"params":{params},"method":"{method}"}}]"#), true);
@@ -261,15 +262,13 @@ fn block_parameters_are_replaced_by_position() {
         ("eth_call", r#"[{},{"blockNumber":["espresso"]}]"#),
         ("eth_call", r#"[{},{"blockNumber":{"blockNumber":"espresso"}}]"#),
         ("eth_call", r#"[{},[{"blockNumber":"espresso"}]]"#),
-        ("eth_call", r#"{"block":"espresso"}"#),
-        ("eth_call", r#"{"x":0,"blockNumber":"espresso"}"#),
         ("eth_call", r#""espresso""#),
         ("eth_callMany", r#"[[],{"blockNumber":{"blockNumber":{"blockNumber":"espresso"}}}]"#),
         ("eth_callMany", r#"[[],{"blockNumber":["espresso"]}]"#),
         ("eth_getBlockByNumber", r#"[{"blockNumber":"espresso"}]"#),
         ("eth_getLogs", r#"[{"address":"espresso","topics":["espresso"]}]"#),
         ("eth_getLogs", r#"[{},{"fromBlock":"espresso"}]"#),
-        ("eth_subscribe", r#"["logs",{"fromBlock":"espresso"}]"#),
+        ("eth_subscribe", r#"["espresso",{"address":"espresso"}]"#),
         ("eth_sign", r#"["espresso","espresso"]"#),
         ("unknown", r#"["espresso","espresso"]"#),
     ] {
@@ -286,6 +285,98 @@ fn block_parameters_are_replaced_by_position() {
         r#"{"method":"eth_call","params":[{},"espresso"]}"#,
         false,
     );
+}
+
+#[test]
+fn block_parameters_are_replaced_by_name() {
+    let blocks = in_scope(Scope::BlockParameters);
+    for (method, params) in [
+        // A known name, in snake and camel case, is its position.
+        ("eth_getBalance", r#"{"address":"0x","block_number":"espresso"}"#),
+        ("eth_getBalance", r#"{"blockNumber":"espresso","address":"0x"}"#),
+        ("eth_getBalance", r#"{"block\u004eumber":"espresso"}"#),
+        ("eth_getBalance", r#"{"blockNumber":{"blockNumber":"espresso"}}"#),
+        ("eth_feeHistory", r#"{"blockCount":"0x5","newestBlock":"espresso"}"#),
+        ("eth_getLogs", r#"{"filter":{"fromBlock":"espresso","toBlock":"espresso"}}"#),
+        ("eth_callMany", r#"{"stateContext":{"blockNumber":{"blockNumber":"espresso"}}}"#),
+        ("trace_call", r#"{"call":{},"trace_types":["trace"],"blockId":"espresso"}"#),
+        // Under an unknown name, the value and block objects.
+        ("eth_getBalance", r#"{"block":"espresso"}"#),
+        ("eth_getBalance", r#"{"BlockNumber":"espresso"}"#),
+        ("eth_getBalance", r#"{"x":{"blockNumber":"espresso"}}"#),
+        ("eth_getLogs", r#"{"x":{"fromBlock":"espresso"},"toBlock":"espresso"}"#),
+        ("eth_callMany", r#"{"x":{"blockNumber":{"blockNumber":"espresso"}}}"#),
+        ("bor_getAuthor", r#"{"blockNrOrHash":"espresso"}"#),
+    ] {
+        assert_replaced(&blocks, &format!(r#"{{"method":"{method}","params":{params}}}"#), true);
+        assert_replaced(&blocks, &format!(r#"[{{"params":{params},"method":"{method}"}}]"#), true);
+    }
+    for (method, params) in [
+        // The name of another parameter.
+        ("eth_getBalance", r#"{"address":"espresso"}"#),
+        ("eth_getStorageAt", r#"{"address":"espresso","index":"espresso"}"#),
+        ("eth_getLogs", r#"{"filter":"espresso"}"#),
+        ("eth_getLogs", r#"{"filter":{"address":"espresso"}}"#),
+        ("eth_call", r#"{"request":{"blockNumber":"espresso"}}"#),
+        ("eth_call", r#"{"stateOverrides":{"blockNumber":"espresso"}}"#),
+        // Data under an unknown name.
+        ("eth_call", r#"{"x":{"data":"espresso"}}"#),
+        ("eth_call", r#"{"x":["espresso"]}"#),
+        ("eth_call", r#"{"x":[{"blockNumber":"espresso"}]}"#),
+        ("eth_call", r#"{"x":{"blockNumber":["espresso"]}}"#),
+        ("eth_call", r#"{"x":{"blockNumber":{"blockNumber":"espresso"}}}"#),
+        ("eth_getBlockByNumber", r#"{"x":{"blockNumber":"espresso"}}"#),
+        ("eth_callBundle", r#"{"x":{"blockHash":"espresso"}}"#),
+        // Methods outside the table.
+        ("eth_sign", r#"{"block":"espresso"}"#),
+        ("unknown", r#"{"block_number":"espresso"}"#),
+    ] {
+        assert_replaced(&blocks, &format!(r#"{{"method":"{method}","params":{params}}}"#), false);
+    }
+    // Methods with the same positions and other names differ.
+    let body = r#"{"method":"eth_getStorageAt","method":"eth_getProof","params":{"x":"espresso"}}"#;
+    assert_eq!(outcome(&blocks, body), Err(Refusal::AmbiguousMethod));
+}
+
+#[test]
+fn added_rows_are_replaced_in_block_parameters() {
+    let rules = |excluded: &[&str]| Rules {
+        scope: Scope::BlockParameters,
+        excluded: ExcludedMethods::new(true, excluded.iter().map(|&method| method.to_owned())),
+        block_parameters: MethodTable::new(
+            [("my_method", "1"), ("my_logs", "0.since"), ("eth_call", "2"), ("eth_sign", "1")]
+                .map(|(method, position)| (method.to_owned(), vec![position.parse().unwrap()])),
+        ),
+        ..Rules::default()
+    };
+    let added = rewriter(rules(&[]));
+    for (method, params) in [
+        ("my_method", r#"[0,"espresso"]"#),
+        ("my_method", r#"[0,{"blockNumber":"espresso"}]"#),
+        ("my_method", r#"{"anything":"espresso"}"#),
+        ("my_logs", r#"[{"since":"espresso"}]"#),
+        ("my_logs", r#"[{"SINCE":{"blockNumber":"espresso"}}]"#),
+        ("eth_call", r#"[{},"espresso","espresso"]"#),
+        ("eth_call", r#"{"state_overrides":"espresso","block_number":"espresso"}"#),
+        ("eth_sign", r#"["0x","espresso"]"#),
+    ] {
+        assert_replaced(&added, &format!(r#"{{"method":"{method}","params":{params}}}"#), true);
+    }
+    for (method, params) in [
+        ("my_method", r#"["espresso"]"#),
+        ("my_logs", r#"["espresso",{"since":"espresso"}]"#),
+        ("my_logs", r#"[{"until":"espresso"}]"#),
+        ("eth_call", r#"{"request":"espresso"}"#),
+        ("eth_sign", r#"["espresso"]"#),
+    ] {
+        assert_replaced(&added, &format!(r#"{{"method":"{method}","params":{params}}}"#), false);
+    }
+    // Rows do not matter in the other scope.
+    let everywhere = rewriter(Rules { scope: Scope::Params, ..rules(&[]) });
+    assert_replaced(&everywhere, r#"{"method":"my_method","params":["espresso"]}"#, true);
+    assert_replaced(&everywhere, r#"{"method":"eth_sign","params":["0x","espresso"]}"#, false);
+    let method = "my_method".to_owned();
+    assert_eq!(Rewriter::new(rules(&["my_m*"])).unwrap_err(), RulesError::ExcludedRow { method });
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use finality_core::{
     headers,
-    methods::ExcludedMethods,
+    methods::{ExcludedMethods, MethodTable, Position},
     rewrite::{DEFAULT_MAX_BODY_BYTES, Rewriter, Rules, RulesError, Scope},
 };
 use serde_json::{Map, Value};
@@ -56,7 +56,7 @@ pub struct Config {
     /// Name of the shared head. A new name begins without a head, so that the number may be lower.
     pub cache_key: String,
     /// What is rewritten, where, and the limits of bodies with a tag: `tags`, `scope`,
-    /// `never_methods`, `max_batch_length`, `max_depth`, `max_held_bytes`.
+    /// `never_methods`, `block_parameters`, `max_batch_length`, `max_depth`, `max_held_bytes`.
     pub rules: Rules,
     /// How rewritten requests are framed.
     pub framing: Framing,
@@ -263,10 +263,38 @@ fn rules(keys: &Keys<'_>, default: Rules) -> Result<Rules> {
         tags: keys.texts("tags")?.unwrap_or(default.tags),
         scope: keys.choice("scope", &scopes)?.unwrap_or(default.scope),
         excluded,
+        block_parameters: method_table(keys)?,
         max_batch_length: keys.size("max_batch_length")?.unwrap_or(default.max_batch_length),
         max_depth: keys.size("max_depth")?.unwrap_or(default.max_depth),
         max_held_bytes: keys.size("max_held_bytes")?.unwrap_or(default.max_held_bytes),
     })
+}
+
+/// The shipped method table with the rows of `block_parameters`.
+fn method_table(keys: &Keys<'_>) -> Result<MethodTable> {
+    let rows = match keys.object.get("block_parameters") {
+        Some(Value::Object(rows)) => rows,
+        Some(_) => return Err(wrong("block_parameters", "an object of methods")),
+        None => return Ok(MethodTable::default()),
+    };
+    let position = |value: &Value| -> Option<Position> {
+        match (value.as_str(), value.as_u64()) {
+            (Some(text), _) => text.parse().ok(),
+            (None, index) => index?.to_string().parse().ok(),
+        }
+    };
+    let row = |(method, value): (&String, &Value)| {
+        let positions: Option<Vec<_>> =
+            value.as_array().and_then(|list| list.iter().map(position).collect());
+        match positions {
+            Some(positions) if !positions.is_empty() => Ok((method.clone(), positions)),
+            _ => Err(wrong(
+                format!("block_parameters.{method}"),
+                "a list of positions, such as [1] or [\"0.fromBlock\"]",
+            )),
+        }
+    };
+    rows.iter().map(row).collect::<Result<Vec<_>>>().map(MethodTable::new)
 }
 
 fn wrong(key: impl Into<String>, expected: impl Into<String>) -> ConfigError {

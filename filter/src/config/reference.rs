@@ -16,7 +16,7 @@ const fn key(name: &'static str, default: &'static str, meaning: &'static str) -
 }
 
 /// Every key, in the order of documents and messages.
-pub const KEYS: [Key; 21] = [
+pub const KEYS: [Key; 22] = [
     key("sidecar_cluster", "required", "the Envoy cluster of the sidecar"),
     key("sidecar_authority", "`sidecar_cluster`", "the `:authority` of requests to it"),
     key("chain_id", "none", "the L2 chain; a head of another chain is refused"),
@@ -36,6 +36,12 @@ pub const KEYS: [Key; 21] = [
         "never_methods",
         "`{\"defaults\": true, \"extra\": []}`",
         "methods excluded from rewriting: signing, hashing, administration; `*` in `extra` matches any characters",
+    ),
+    key(
+        "block_parameters",
+        "`{}`",
+        "rows added to the method table for `scope: block-parameters`, by method: `{\"my_method\": [1, \
+         \"0.fromBlock\"]}` names the second parameter and a member of the first",
     ),
     key("max_batch_length", "`1000`", "the longest batch that may hold a tag"),
     key("max_depth", "`128`", "the deepest nesting of a body that may hold a tag"),

@@ -38,7 +38,8 @@ fn only_the_cluster_is_required() {
 fn every_key_is_taken() {
     let text = r#"{"sidecar_cluster":"c","sidecar_authority":"a","chain_id":22266222,
         "cache_key":"k","tags":["espresso","finalized"],"scope":"block-parameters",
-        "never_methods":{"defaults":false,"extra":["my_method"]},"max_batch_length":5,
+        "never_methods":{"defaults":false,"extra":["my_method"]},
+        "block_parameters":{"your_method":[1,"0.fromBlock"],"eth_call":["2"]},"max_batch_length":5,
         "max_depth":6,"max_held_bytes":8,"framing":"exact","content_encoding":"pass","max_body_bytes":7,
         "freshness":"strict","freshness_timeout":"750ms","max_contact_age":"3m","poll_tick":"250ms","long_poll":"1m","poll_timeout":"2m",
         "poll_backoff_max":"10s","head_header":"X-Head"}"#;
@@ -51,6 +52,11 @@ fn every_key_is_taken() {
     assert_eq!(config.rules.tags, ["espresso", "finalized"]);
     assert_eq!(config.rules.scope, Scope::BlockParameters);
     assert_eq!(config.rules.excluded, ExcludedMethods::new(false, vec!["my_method".to_owned()]));
+    let positions = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    let rows: [(&str, Vec<_>); 2] =
+        [("your_method", positions(&["1", "0.fromBlock"])), ("eth_call", positions(&["2"]))];
+    let table = MethodTable::new(rows.map(|(method, positions)| (method.to_owned(), positions)));
+    assert_eq!(config.rules.block_parameters, table);
     assert_eq!((config.rules.max_batch_length, config.rules.max_depth), (5, 6));
     assert_eq!(config.rules.max_held_bytes, 8);
     assert_eq!(config.framing, Framing::Exact);
@@ -107,6 +113,8 @@ fn wrong_values_are_refused_by_the_name_of_their_key() {
         ("never_methods", &["[]", "true"]),
         ("never_methods.defaults", &["1"]),
         ("never_methods.extra", &["\"eth_sign\"", "[1]"]),
+        ("block_parameters", &["[]", "1", "\"eth_call\""]),
+        ("block_parameters.my_method", &["1", "[]", "[-1]", "[1.5]", "[\"fromBlock\"]", "[[1]]"]),
         ("max_batch_length", &["0", "-1", "\"5\"", "4294967296"]),
         ("max_depth", &["0", "1.5"]),
         ("max_held_bytes", &["0", "\"1\""]),
@@ -154,5 +162,5 @@ fn a_default_given_is_as_good_as_none() {
         assert_eq!(format!("{:?}", parse(&text).unwrap()), format!("{without:?}"), "{}", key.name);
         given += 1;
     }
-    assert_eq!(given, 16, "a default is words and was not tried");
+    assert_eq!(given, 17, "a default is words and was not tried");
 }

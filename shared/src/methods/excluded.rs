@@ -1,6 +1,6 @@
 //! Methods that are excluded from rewriting.
 
-use super::table::{OPT_IN, TABLE};
+use super::{find_shipped, table::OPT_IN};
 
 /// Methods that are excluded from rewriting: they sign, hash, store or send opaque data, or control
 /// the node, so that replacing a string would corrupt something. Configured as `never_methods`.
@@ -44,13 +44,17 @@ impl ExcludedMethods {
     /// Whether the method is excluded.
     #[must_use]
     pub fn contains(&self, method: &str) -> bool {
-        (self.defaults && in_defaults(method))
-            || self.extra.iter().any(|pattern| matches(pattern, method))
+        (self.defaults && in_defaults(method)) || self.extra_contains(method)
+    }
+
+    /// Whether the method is excluded by `extra`.
+    pub(crate) fn extra_contains(&self, method: &str) -> bool {
+        self.extra.iter().any(|pattern| matches(pattern, method))
     }
 }
 
 fn in_defaults(method: &str) -> bool {
-    TABLE.binary_search_by_key(&method, |(name, _)| name).is_err()
+    find_shipped(method).is_none()
         && OPT_IN.binary_search(&method).is_err()
         && (NAMES.binary_search(&method).is_ok()
             || PATTERNS.iter().any(|pattern| matches(pattern, method)))
@@ -153,6 +157,7 @@ const NAMES: &[&str] = &[
     "personal_sign",
     "personal_signTransaction",
     "personal_unlockAccount",
+    "qn_broadcastRawTransaction",
     "reth_jit",
     "rpc_modules",
     "txpool_contentFrom",
@@ -192,13 +197,17 @@ pub(super) fn default_names() -> impl Iterator<Item = &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::table::{self, TABLE},
+        *,
+    };
 
     #[test]
     fn lists_are_sorted_for_binary_search() {
         assert!(NAMES.is_sorted());
         assert!(OPT_IN.is_sorted());
-        assert!(TABLE.is_sorted_by_key(|(name, _)| name));
+        assert!(TABLE.is_sorted_by_key(|(name, ..)| name));
+        assert!(table::NAMES.is_sorted());
     }
 
     #[test]

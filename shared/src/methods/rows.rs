@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    ExcludedMethods, Position, positions,
-    table::{BLOCK_NUMBER, MEMBERS, OPT_IN, TABLE},
+    ExcludedMethods, MethodTable, Position, parameter_names,
+    table::{BLOCK_NUMBER, MEMBERS, NAMES, OPT_IN, TABLE},
 };
 use crate::rewrite::{Inspection, Rewriter, Rules, Scope};
 
 const CSV: &str = include_str!("../../data/block-tag-methods.csv");
+const NAMES_CSV: &str = include_str!("../../data/parameter-names.csv");
 const TAG: &str = "\"espresso\"";
 
 struct Row {
@@ -92,9 +93,12 @@ fn instances(method: &str) -> Vec<String> {
     }
 }
 
+/// A parameter with a tag: its index, and its value as JSON.
+type Parameter = (usize, String);
+
 /// Parameters with the tag at each position of a `tag_path` cell.
-fn parameters(cell: &str) -> Vec<String> {
-    let at = |index: usize, value: &str| format!("[{}{value}]", "null,".repeat(index));
+fn parameters(cell: &str) -> Vec<Parameter> {
+    let at = |index: usize, value: &str| (index, value.to_owned());
     let mut all = Vec::new();
     let mut index = 0;
     let mut last_name = String::new();
@@ -134,9 +138,20 @@ fn parameters(cell: &str) -> Vec<String> {
     all
 }
 
-/// The same parameters with an EIP-1898 object in place of the tag.
-fn as_object(parameters: &str) -> String {
-    parameters.replace(TAG, &format!("{{\"requireCanonical\":true,\"blockNumber\":{TAG}}}"))
+/// The parameter as the last one of an array.
+fn by_position((index, value): &Parameter) -> String {
+    format!("[{}{value}]", "null,".repeat(*index))
+}
+
+/// The parameter under a name.
+fn by_name(name: &str, (_, value): &Parameter) -> String {
+    format!(r#"{{"{name}":{value}}}"#)
+}
+
+/// The parameter with an EIP-1898 object in place of the tag.
+fn as_object((index, value): &Parameter) -> Parameter {
+    let object = format!("{{\"requireCanonical\":true,\"blockNumber\":{TAG}}}");
+    (*index, value.replace(TAG, &object))
 }
 
 fn assert_rewritten(scope: Scope, method: &str, parameters: &str, expected: bool, line: usize) {
@@ -180,31 +195,30 @@ fn requests_are_rewritten_as_every_row_says() {
                 "line {}",
                 row.line
             );
-            for parameters in parameters(&row.path) {
-                assert_rewritten(Scope::Params, &method, &parameters, !is_excluded, row.line);
-                let at_position = row.rewrite == "yes";
-                assert_rewritten(
-                    Scope::BlockParameters,
-                    &method,
-                    &parameters,
-                    at_position,
-                    row.line,
-                );
-                assert_rewritten(
-                    Scope::BlockParameters,
-                    &method,
-                    &as_object(&parameters),
-                    at_position && row.accepts_object,
-                    row.line,
-                );
+            let everywhere = |parameters: &str| {
+                assert_rewritten(Scope::Params, &method, parameters, !is_excluded, row.line);
+            };
+            let blocks = |parameters: &str, expected| {
+                assert_rewritten(Scope::BlockParameters, &method, parameters, expected, row.line);
+            };
+            let is_block = row.rewrite == "yes";
+            let in_table = !MethodTable::default().positions(&method).is_empty();
+            for parameter in parameters(&row.path) {
+                everywhere(&by_position(&parameter));
+                everywhere(&by_name("anything", &parameter));
+                let object = as_object(&parameter);
+                blocks(&by_position(&parameter), is_block);
+                blocks(&by_position(&object), is_block && row.accepts_object);
                 // Data that looks like a block is not one.
-                assert_rewritten(
-                    Scope::BlockParameters,
-                    &method,
-                    &format!("[{}]", as_object(&as_object(&parameters))),
-                    false,
-                    row.line,
-                );
+                blocks(&format!("[{}]", by_position(&as_object(&object))), false);
+
+                if let Some(name) = parameter_names(&method).nth(parameter.0) {
+                    blocks(&by_name(name, &parameter), is_block);
+                    blocks(&by_name(name, &object), is_block && row.accepts_object);
+                }
+                // Under an unknown name, only data in an object is known not to be a block.
+                let is_value = parameter.1 == TAG;
+                blocks(&by_name("anything", &parameter), is_block || (in_table && is_value));
             }
         }
     }
@@ -218,10 +232,11 @@ fn the_table_has_only_the_rows_of_the_file() {
             *expected.entry(method).or_default() += 1;
         }
     }
-    let actual: BTreeMap<String, usize> =
-        TABLE.iter().map(|(method, positions)| ((*method).to_owned(), positions.len())).collect();
+    let actual: BTreeMap<String, usize> = TABLE
+        .iter()
+        .map(|(method, positions, _)| ((*method).to_owned(), positions.len()))
+        .collect();
     assert_eq!(actual, expected);
-    assert!(expected.keys().all(|method| !positions(method).is_empty()));
 
     let opt_in: Vec<String> = methods_with(&["opt-in"]).into_iter().collect();
     assert_eq!(OPT_IN, opt_in);
@@ -237,10 +252,30 @@ fn the_table_has_only_the_rows_of_the_file() {
 #[test]
 fn members_lists_every_member_of_the_table() {
     let mut members: BTreeSet<&str> = BTreeSet::from([BLOCK_NUMBER]);
-    for position in TABLE.iter().flat_map(|(_, positions)| *positions) {
+    for position in TABLE.iter().flat_map(|(_, positions, _)| *positions) {
         if let Position::Member { name, .. } = position {
             members.insert(name);
         }
     }
     assert_eq!(members, BTreeSet::from(MEMBERS));
+}
+
+#[test]
+fn the_table_has_the_parameter_names_of_the_file() {
+    let mut lines = NAMES_CSV.lines();
+    assert_eq!(lines.next(), Some("method,names,source"));
+    let mut expected = BTreeMap::new();
+    let mut all = BTreeSet::new();
+    for line in lines {
+        let cells = cells(line);
+        let [method, names, _] = &cells[..] else { panic!("{line}") };
+        all.extend(names.split(' ').map(str::to_owned));
+        assert_eq!(expected.insert(method.clone(), names.clone()), None, "{method} twice");
+        assert!(parameter_names(method).eq(names.split(' ')), "{method}");
+    }
+    let named = TABLE.iter().filter(|(.., names)| !names.is_empty());
+    let actual: BTreeMap<_, _> =
+        named.map(|(method, _, names)| ((*method).to_owned(), (*names).to_owned())).collect();
+    assert_eq!(actual, expected);
+    assert!(all.iter().eq(NAMES));
 }

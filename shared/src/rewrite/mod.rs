@@ -6,9 +6,9 @@
 //! [`Rewriter::stream`].
 //!
 //! A tag is replaced where it is a JSON string *value* inside the `params` of a request, which is
-//! the top-level object or an object in the top-level array, and equals a tag after unescaping. ASCII
-//! case is ignored, since nodes built on alloy (reth, op-reth, Anvil) accept tags in any case.
-//! Ambiguous bodies are read as follows:
+//! the top-level object or an object in the top-level array, and equals a tag after unescaping.
+//! ASCII case is ignored, since nodes built on alloy (reth, op-reth, Anvil) accept tags in any
+//! case. Ambiguous bodies are read as follows:
 //!
 //! - Member names are matched as Go's `encoding/json` does: after unescaping, without case, with
 //!   U+017F as `s` and U+212A as `k`. All of several `params` members are read; of several `id`
@@ -28,7 +28,7 @@ mod stream;
 mod text;
 mod walk;
 
-use std::{ops::Range, sync::Arc};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use crate::{head::push_hex_number, jsonrpc, refusal::Refusal};
 use prefilter::Prefilter;
@@ -75,6 +75,8 @@ pub struct Rewriter {
 #[derive(Debug)]
 struct Prepared {
     rules: Rules,
+    /// The names of all members where a block may be.
+    members: Vec<Cow<'static, str>>,
     prefilter: Prefilter,
     /// The length of the longest spelling of a tag, with every character escaped.
     longest_spelling: usize,
@@ -102,7 +104,8 @@ impl Rewriter {
         let prefilter = Prefilter::new(&rules.tags);
         let longest = rules.tags.iter().map(String::len).max().unwrap_or_default();
         let longest_spelling = longest * "\\u0000".len();
-        Ok(Self { prepared: Arc::new(Prepared { rules, prefilter, longest_spelling }) })
+        let members = rules.block_parameters.members();
+        Ok(Self { prepared: Arc::new(Prepared { rules, members, prefilter, longest_spelling }) })
     }
 
     /// The rules that it was built from.
@@ -157,7 +160,7 @@ impl Rewriter {
         let mut scanner = Scanner::new(max_depth);
         let mut walk = Walk::default();
         let window = Window { bytes: body, start: 0 };
-        let mut reading = Reading { walk: &mut walk, rules: self.rules(), window };
+        let mut reading = Reading { walk: &mut walk, prepared: &self.prepared, window };
         scanner.feed(body, &mut reading)?;
         scanner.finish(&mut reading)?;
         Ok(walk)

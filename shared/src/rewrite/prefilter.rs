@@ -70,8 +70,8 @@ impl Prefilter {
 
 /// A search for one tag, spelled plainly in any ASCII case.
 ///
-/// It looks for two bytes of the tag at their distance, in vectors. The searches of the crate memchr
-/// are for exact bytes and would have to run once for each spelling in upper and lower case.
+/// It looks for two bytes of the tag at their distance, in vectors. The searches of the crate
+/// memchr are for exact bytes and would have to run once for each spelling in upper and lower case.
 #[derive(Debug, Clone)]
 struct Plain {
     text: Vec<u8>,
@@ -113,8 +113,8 @@ impl Plain {
         }
     }
 
-    /// Searches block by block. `starts`, the number of offsets where the tag may start, is at least
-    /// `LENGTH`.
+    /// Searches block by block. `starts`, the number of offsets where the tag may start, is at
+    /// least `LENGTH`.
     fn is_in_blocks<const LENGTH: usize>(&self, bytes: &[u8], starts: usize) -> bool {
         let [first, second] =
             self.offsets.map(|offset| bytes.get(offset..offset + starts).unwrap_or_default());

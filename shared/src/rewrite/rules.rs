@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::methods::ExcludedMethods;
+use crate::methods::{ExcludedMethods, MethodTable};
 
 /// Which strings inside `params` are eligible for replacement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -12,9 +12,12 @@ pub enum Scope {
     /// Every string value at any depth, in every method that is not excluded.
     #[default]
     Params,
-    /// Only where a block may appear according to the method table, see
-    /// [`crate::methods::positions`]. Parameters passed by name are not covered, nor are methods
-    /// that are not in the table.
+    /// Only where a block may appear according to [`Rules::block_parameters`]. Methods that are not
+    /// in that table are left alone.
+    ///
+    /// Parameters passed by name are treated as those at their position, if the name is known (in
+    /// snake or camel case, see [`crate::methods::parameter_names`]). Under any other name, the
+    /// value is taken for a block, and its members for those of any position of the method.
     BlockParameters,
 }
 
@@ -67,8 +70,11 @@ pub struct Rules {
     pub tags: Vec<String>,
     /// Where tags are replaced.
     pub scope: Scope,
-    /// Methods that are not rewritten in either scope.
+    /// Methods that are not rewritten. In [`Scope::BlockParameters`], only those that are excluded
+    /// by name matter: the table has none of the default list unless a row is added for it.
     pub excluded: ExcludedMethods,
+    /// Where blocks may appear, for [`Scope::BlockParameters`].
+    pub block_parameters: MethodTable,
     /// The most elements of a batch with a tag.
     pub max_batch_length: usize,
     /// The deepest nesting of objects and arrays, in levels; the outermost one is level 1.
@@ -84,6 +90,7 @@ impl Default for Rules {
             tags: vec!["espresso".to_owned()],
             scope: Scope::Params,
             excluded: ExcludedMethods::default(),
+            block_parameters: MethodTable::default(),
             max_batch_length: 1000,
             max_depth: 128,
             max_held_bytes: DEFAULT_MAX_HELD_BYTES,
@@ -120,6 +127,12 @@ pub enum RulesError {
         /// The tag.
         tag: String,
     },
+    /// A row was added for a method that is excluded by name.
+    #[error("block_parameters has a row for {method}, which never_methods excludes")]
+    ExcludedRow {
+        /// The method.
+        method: String,
+    },
     /// A limit is zero, so that every body with a tag would be refused.
     #[error("{setting} must be at least 1: with 0 every body with a tag would be refused")]
     ZeroLimit {
@@ -140,6 +153,10 @@ impl Rules {
             if self.tags.iter().take(at).any(|earlier| earlier.eq_ignore_ascii_case(tag)) {
                 return Err(RulesError::DuplicateTag { tag: tag.clone() });
             }
+        }
+        let excluded = |method: &&str| self.excluded.extra_contains(method);
+        if let Some(method) = self.block_parameters.added().find(excluded) {
+            return Err(RulesError::ExcludedRow { method: method.to_owned() });
         }
         for (setting, limit) in [
             ("max_batch_length", self.max_batch_length),
@@ -199,6 +216,18 @@ mod tests {
             assert_eq!(check(&[odd]), Err(RulesError::UnspellableTag { tag: tag(odd) }));
         }
         assert_eq!(check(&["espresso", "finalized", "0xyz", "fini té", "😀"]), Ok(()));
+    }
+
+    #[test]
+    fn a_row_for_a_method_excluded_by_name_is_rejected() {
+        let row =
+            |method: &str| MethodTable::new([(method.to_owned(), vec!["0".parse().unwrap()])]);
+        let excluded = ExcludedMethods::new(true, ["acme_*".to_owned()]);
+        let rules = Rules { excluded, block_parameters: row("acme_call"), ..Rules::default() };
+        let method = "acme_call".to_owned();
+        assert_eq!(rules.check(), Err(RulesError::ExcludedRow { method }));
+        let rules = Rules { block_parameters: row("debug_traceBlock"), ..rules };
+        assert_eq!(rules.check(), Ok(()), "a row overrides the default list");
     }
 
     #[test]

@@ -237,10 +237,10 @@ impl Stream {
     pub fn finish(&mut self) -> Result<&[u8], Refusal> {
         if self.fault.is_none() {
             let window = Window { bytes: &self.tail, start: self.read - self.tail.len() };
-            let rules = &self.prepared.rules;
-            let mut reading = Reading { walk: &mut self.walk, rules, window };
+            let prepared = &*self.prepared;
+            let mut reading = Reading { walk: &mut self.walk, prepared, window };
             let scanned = self.scanner.finish(&mut reading);
-            self.fault = scanned.err().map(|fault| fault.refusal(rules));
+            self.fault = scanned.err().map(|fault| fault.refusal(&prepared.rules));
         }
         self.check()?;
         Ok(self.tail.get(self.tail.len() - self.held..).unwrap_or_default())
@@ -277,10 +277,10 @@ impl Stream {
                 self.tail.extend_from_slice(part);
                 Window { bytes: &self.tail, start: tail_start }
             };
-            let rules = &self.prepared.rules;
-            let mut reading = Reading { walk: &mut self.walk, rules, window };
+            let prepared = &*self.prepared;
+            let mut reading = Reading { walk: &mut self.walk, prepared, window };
             if let Err(fault) = self.scanner.feed(part, &mut reading) {
-                self.fault = Some(fault.refusal(rules));
+                self.fault = Some(fault.refusal(&prepared.rules));
             }
             if self.walk.is_batch() {
                 self.walk.ids.clear();

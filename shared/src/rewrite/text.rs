@@ -82,6 +82,24 @@ pub(super) fn code_unit(digits: &[u8; 4]) -> Option<u16> {
     })
 }
 
+/// A raw parameter name in snake case, if it is in snake or camel case and not too long to be
+/// known.
+pub(super) fn snake_case(raw: &[u8]) -> Option<String> {
+    const LONGEST: usize = 32;
+    let mut name = String::with_capacity(LONGEST);
+    for byte in Unescaped::new(raw) {
+        match byte {
+            b'A'..=b'Z' => name.extend(['_', byte.to_ascii_lowercase().into()]),
+            b'a'..=b'z' | b'0'..=b'9' | b'_' => name.push(byte.into()),
+            _ => return None,
+        }
+        if name.len() > LONGEST {
+            return None;
+        }
+    }
+    Some(name)
+}
+
 /// Whether a raw string is the tag after unescaping, in any ASCII case.
 pub(super) fn is_tag(raw: &[u8], escaped: bool, tag: &str) -> bool {
     if escaped {

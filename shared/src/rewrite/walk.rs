@@ -5,11 +5,11 @@
 //! so that a body can be walked in parts.
 
 use super::{
-    Id, Refusal, Rules, Scope,
+    Id, Prepared, Refusal, Rules, Scope,
     scan::{Container, Span, Text, Tokens, Window},
-    text::{Unescaped, is_tag, names},
+    text::{Unescaped, is_tag, names, snake_case},
 };
-use crate::methods::{BLOCK_NUMBER, MEMBERS, Position, positions};
+use crate::methods::{BLOCK_NUMBER, Position, RowId, known_name};
 
 /// The longest method, in bytes as spelled in the body, that is looked up in the rules.
 pub(super) const LONGEST_METHOD: usize = 1024;
@@ -44,7 +44,7 @@ pub(super) struct Walk {
 #[derive(Debug)]
 pub(super) struct Reading<'a> {
     pub(super) walk: &'a mut Walk,
-    pub(super) rules: &'a Rules,
+    pub(super) prepared: &'a Prepared,
     /// The part of the body that is available. It starts no later than any token that may matter.
     pub(super) window: Window<'a>,
 }
@@ -96,10 +96,13 @@ struct Path {
     positional: bool,
     /// Number of parameters begun so far.
     begun: usize,
-    /// The member of an object parameter, if the method table mentions its name.
-    member: Option<&'static str>,
-    /// The member of that member, likewise.
-    inner: Option<&'static str>,
+    /// The name of the parameter, if `params` is an object and the method table mentions the name.
+    name: Option<&'static str>,
+    /// The member of an object parameter, if the method table mentions its name: the index of the
+    /// name in [`Prepared::members`].
+    member: Option<usize>,
+    /// Whether it is the block number of an object in that member.
+    block_number: bool,
 }
 
 /// A string in `params` that is a tag.
@@ -114,8 +117,8 @@ struct Candidate {
 enum Treatment {
     /// Every string in `params` is eligible.
     Everywhere,
-    /// Only strings at these positions are eligible.
-    At(&'static [Position]),
+    /// Only strings at the positions of this row of the method table are eligible.
+    At(RowId),
     /// No string is eligible.
     Nowhere,
 }
@@ -158,28 +161,28 @@ impl Walk {
         self.request = Request { depth: self.depth, ..Request::default() };
     }
 
-    fn end_request(&mut self, end: usize, rules: &Rules) {
+    fn end_request(&mut self, end: usize, prepared: &Prepared) {
         self.area = Area::Outside;
         self.ids.extend(self.request.id);
         if !self.held.is_empty() {
             // A request without a method is treated like one with an unknown method.
-            self.decide_held(Treatment::of(b"", rules), end);
+            self.decide_held(Treatment::of(b"", prepared), end, prepared);
         }
         self.ambiguous |= self.request.candidates && self.request.ambiguous;
     }
 
     /// Decides the held candidates, at this offset of the body.
-    fn decide_held(&mut self, treatment: Treatment, offset: usize) {
+    fn decide_held(&mut self, treatment: Treatment, offset: usize, prepared: &Prepared) {
         if let Some(from) = self.held_from() {
             self.longest_hold = self.longest_hold.max(offset - from);
         }
         for candidate in std::mem::take(&mut self.held) {
-            self.decide(treatment, candidate);
+            self.decide(treatment, candidate, prepared);
         }
     }
 
-    fn decide(&mut self, treatment: Treatment, candidate: Candidate) {
-        if treatment.covers(&candidate.path) {
+    fn decide(&mut self, treatment: Treatment, candidate: Candidate, prepared: &Prepared) {
+        if treatment.covers(&candidate.path, prepared) {
             self.tagged = true;
             self.tags.push(candidate.span);
         }
@@ -199,9 +202,11 @@ impl Reading<'_> {
         match self.walk.request.treatment {
             None => {
                 self.walk.request.treatment = Some(treatment);
-                self.walk.decide_held(treatment, method.span.end);
+                self.walk.decide_held(treatment, method.span.end, self.prepared);
             }
-            Some(first) => self.walk.request.ambiguous |= first != treatment,
+            Some(first) => {
+                self.walk.request.ambiguous |= !first.is_like(treatment, self.prepared);
+            }
         }
     }
 
@@ -215,9 +220,9 @@ impl Reading<'_> {
             return *treatment;
         }
         let treatment = if method.escaped {
-            Treatment::of(&Unescaped::new(raw).collect::<Vec<u8>>(), self.rules)
+            Treatment::of(&Unescaped::new(raw).collect::<Vec<u8>>(), self.prepared)
         } else {
-            Treatment::of(raw, self.rules)
+            Treatment::of(raw, self.prepared)
         };
         if !self.walk.batch {
             return treatment;
@@ -231,13 +236,13 @@ impl Reading<'_> {
 
     fn candidate(&mut self, text: Text) {
         let Some(raw) = text.raw(self.window) else { return };
-        if !self.rules.tags.iter().any(|tag| is_tag(raw, text.escaped, tag)) {
+        if !self.prepared.rules.tags.iter().any(|tag| is_tag(raw, text.escaped, tag)) {
             return;
         }
         let candidate = Candidate { span: text.span, path: self.walk.request.path };
         self.walk.request.candidates = true;
         match self.walk.request.treatment {
-            Some(treatment) => self.walk.decide(treatment, candidate),
+            Some(treatment) => self.walk.decide(treatment, candidate, self.prepared),
             None => self.walk.held.push(candidate),
         }
     }
@@ -277,7 +282,7 @@ impl Tokens for Reading<'_> {
     fn close(&mut self, end: usize) {
         match self.walk.area {
             Area::Outside => {}
-            Area::Request(_) => self.walk.end_request(end, self.rules),
+            Area::Request(_) => self.walk.end_request(end, self.prepared),
             Area::OtherMember | Area::Params => {
                 self.walk.request.path.level = self.walk.request.path.level.saturating_sub(1);
                 if self.walk.depth == self.walk.request.depth + 1 {
@@ -294,8 +299,9 @@ impl Tokens for Reading<'_> {
                 self.walk.area =
                     Area::Request(Member::of(text.raw(self.window).unwrap_or_default()))
             }
-            Area::Params if self.rules.scope == Scope::BlockParameters => {
-                self.walk.request.path.name(text, self.window);
+            Area::Params if self.prepared.rules.scope == Scope::BlockParameters => {
+                let raw = text.raw(self.window).unwrap_or_default();
+                self.walk.request.path.name(raw, self.prepared);
             }
             Area::Params | Area::Outside | Area::OtherMember => {}
         }
@@ -356,58 +362,74 @@ impl Path {
         self.level += 1;
         match self.level {
             2 => self.member = None,
-            3 => self.inner = None,
+            3 => self.block_number = false,
             _ => {}
         }
     }
 
-    fn name(&mut self, text: Text, window: Window<'_>) {
-        let place = match self.level {
-            2 => &mut self.member,
-            3 => &mut self.inner,
-            _ => return,
+    fn name(&mut self, raw: &[u8], prepared: &Prepared) {
+        match self.level {
+            1 => self.name = snake_case(raw).and_then(|name| known_name(&name)),
+            2 => self.member = prepared.members.iter().position(|member| names(raw, member)),
+            3 => self.block_number = names(raw, BLOCK_NUMBER),
+            _ => {}
+        }
+    }
+
+    /// Whether this is the position, or the block number of an EIP-1898 object there, in whatever
+    /// parameter it is.
+    fn fits(&self, position: &Position, prepared: &Prepared) -> bool {
+        let is_in = |name: &str| {
+            self.member.and_then(|at| prepared.members.get(at)).is_some_and(|member| member == name)
         };
-        *place =
-            text.raw(window).and_then(|raw| MEMBERS.into_iter().find(|member| names(raw, member)));
+        match (position, self.level) {
+            (Position::Parameter { .. }, 1) => true,
+            (Position::Parameter { object: true, .. }, 2) => is_in(BLOCK_NUMBER),
+            (Position::Member { name, .. }, 2) => is_in(name),
+            (Position::Member { name, object: true, .. }, 3) => is_in(name) && self.block_number,
+            _ => false,
+        }
     }
 }
 
 impl Treatment {
     /// `method` is unescaped.
-    fn of(method: &[u8], rules: &Rules) -> Self {
+    fn of(method: &[u8], prepared: &Prepared) -> Self {
+        let rules = &prepared.rules;
         // All methods in the rules are valid UTF-8.
         let method = std::str::from_utf8(method).unwrap_or_default();
-        if rules.excluded.contains(method) {
-            return Self::Nowhere;
-        }
         match rules.scope {
+            Scope::Params if rules.excluded.contains(method) => Self::Nowhere,
             Scope::Params => Self::Everywhere,
-            Scope::BlockParameters => Self::At(positions(method)),
+            Scope::BlockParameters if rules.excluded.extra_contains(method) => Self::Nowhere,
+            Scope::BlockParameters => {
+                rules.block_parameters.find(method).map_or(Self::Nowhere, Self::At)
+            }
         }
     }
 
-    fn covers(self, path: &Path) -> bool {
-        match self {
-            Self::Everywhere => true,
-            Self::Nowhere => false,
-            Self::At(positions) => positions.iter().any(|position| is_at(position, path)),
+    fn covers(self, path: &Path, prepared: &Prepared) -> bool {
+        let Self::At(row) = self else { return self == Self::Everywhere };
+        let row = prepared.rules.block_parameters.row(row);
+        let index = match path.name {
+            _ if path.positional => path.begun.checked_sub(1),
+            Some(name) => row.index_of(name),
+            None => None,
+        };
+        let fits = |position: &Position| path.fits(position, prepared);
+        match index {
+            Some(index) => row.positions.iter().any(|at| at.index() == index && fits(at)),
+            // The node knows which parameter this is, but we do not.
+            None => path.level == 1 || row.positions.iter().any(fits),
         }
     }
-}
 
-/// Whether the path is the position, or the block number of an EIP-1898 object there.
-fn is_at(position: &Position, path: &Path) -> bool {
-    let (Position::Parameter { index, .. } | Position::Member { index, .. }) = *position;
-    if !path.positional || path.begun != index + 1 {
-        return false;
-    }
-    match (*position, path.level) {
-        (Position::Parameter { .. }, 1) => true,
-        (Position::Parameter { object: true, .. }, 2) => path.member == Some(BLOCK_NUMBER),
-        (Position::Member { name, .. }, 2) => path.member == Some(name),
-        (Position::Member { name, object: true, .. }, 3) => {
-            path.member == Some(name) && path.inner == Some(BLOCK_NUMBER)
+    /// Whether the same strings are eligible.
+    fn is_like(self, other: Self, prepared: &Prepared) -> bool {
+        let table = &prepared.rules.block_parameters;
+        match (self, other) {
+            (Self::At(one), Self::At(other)) => table.row(one) == table.row(other),
+            _ => self == other,
         }
-        _ => false,
     }
 }

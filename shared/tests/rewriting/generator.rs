@@ -1,7 +1,7 @@
 //! Generated bodies and rules.
 
 use finality_core::{
-    methods::ExcludedMethods,
+    methods::{ExcludedMethods, MethodTable},
     rewrite::{Rules, Scope},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -51,10 +51,36 @@ fn name() -> impl Strategy<Value = String> {
             "id",
             "espresso",
             "stateBlockNumber",
+            "at",
             "",
         ][..],
     )
     .prop_map(str::to_owned)
+}
+
+/// Names of parameters: known, nearly known, and others.
+fn parameter() -> impl Strategy<Value = String> {
+    let names = &[
+        "address",
+        "block_number",
+        "blockNumber",
+        "block_Number",
+        "BlockNumber",
+        "state_overrides",
+        "stateOverrides",
+        "block_id",
+        "blockId",
+        "newest_block",
+        "newestBlock",
+        "filter",
+        "request",
+        "number",
+        "fromBlock",
+        "from",
+        "blockTag",
+        "",
+    ][..];
+    select(names).prop_map(str::to_owned)
 }
 
 fn leaf() -> impl Strategy<Value = Node> {
@@ -90,6 +116,7 @@ fn method() -> impl Strategy<Value = Node> {
             "engine_newPayloadV4",
             "debug_traceBlockByHash",
             "acme_call",
+            "my_call",
             "espresso",
             "",
         ][..],
@@ -106,6 +133,7 @@ fn member() -> impl Strategy<Value = (String, Node)> {
     prop_oneof![
         4 => (named(&["params", "params", "Params", "PARAM\u{17f}", "param\u{17f}"]), params),
         1 => (named(&["params", "paramS"]), value()),
+        2 => (named(&["params"]), vec((parameter(), value()), 0..4).prop_map(Node::Object)),
         3 => (named(&["method", "method", "method", "Method", "METHOD"]), method()),
         2 => (named(&["id", "id", "ID", "iD"]), value()),
         1 => (named(&["jsonrpc", "paramss", "param", "methods", "i", "ids", "params "]), value()),
@@ -124,13 +152,30 @@ fn document() -> impl Strategy<Value = Node> {
     ]
 }
 
+/// The first characters of the methods that the rules may exclude by name.
+pub(crate) const EXCLUDED: &str = "acme_";
+
+/// Rows that the rules may add.
+fn added_rows() -> MethodTable {
+    let rows = [
+        ("my_call", &["1", "0.at"][..]),
+        ("eth_call", &["2", "0.fromBlock"]),
+        ("debug_traceBlockByHash", &["0"]),
+    ];
+    MethodTable::new(rows.map(|(method, positions)| {
+        (method.to_owned(), positions.iter().map(|position| position.parse().unwrap()).collect())
+    }))
+}
+
 /// Rules with low limits.
 pub(crate) fn rules() -> impl Strategy<Value = Rules> {
-    (any::<bool>(), any::<bool>(), any::<bool>(), 1..6_usize, 2..12_usize).prop_map(
-        |(blocks, defaults, extra, max_batch_length, max_depth)| Rules {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (flags, 1..6_usize, 2..12_usize).prop_map(
+        |((blocks, defaults, extra, added), max_batch_length, max_depth)| Rules {
             tags: TAGS.map(str::to_owned).to_vec(),
             scope: if blocks { Scope::BlockParameters } else { Scope::Params },
-            excluded: ExcludedMethods::new(defaults, extra.then(|| "acme_*".to_owned())),
+            excluded: ExcludedMethods::new(defaults, extra.then(|| format!("{EXCLUDED}*"))),
+            block_parameters: if added { added_rows() } else { MethodTable::default() },
             max_batch_length,
             max_depth,
             ..Rules::default()

@@ -4,7 +4,7 @@
 use std::fmt::{self, Write as _};
 
 use finality_core::{
-    methods::{Position, positions},
+    methods::{Position, parameter_names},
     refusal::Refusal,
     rewrite::{Rules, Scope},
 };
@@ -76,32 +76,18 @@ pub(crate) fn verdict(node: &Node, rules: &Rules, number: u64) -> Verdict {
         for method in &methods {
             let mut attempt = Node::Object(members.clone());
             let Node::Object(copy) = &mut attempt else { unreachable!() };
-            let mut counted = 0;
+            let mut replaced = 0;
             for (_, params) in copy.iter_mut().filter(|(name, _)| folds(name, "params")) {
                 spelled = spelled.max(replace_everywhere(&mut params.clone(), rules, number));
-                if rules.excluded.contains(method) {
-                    continue;
-                }
-                counted += match rules.scope {
-                    Scope::Params => replace_everywhere(params, rules, number),
-                    Scope::BlockParameters => positions(method)
-                        .iter()
-                        .map(|position| replace_at(params, *position, rules, number))
-                        .sum(),
-                };
+                replaced += replace_in_params(params, method, rules, number);
             }
-            outcomes.push((attempt, counted));
+            outcomes.push((attempt, replaced));
         }
-        let first = &methods[0];
-        let alike = |method: &String| {
-            let never = rules.excluded.contains(method);
-            never == rules.excluded.contains(first)
-                && (never || rules.scope == Scope::Params || positions(method) == positions(first))
-        };
-        ambiguous |= spelled > 0 && !methods.iter().all(alike);
-        let (outcome, counted) = outcomes.swap_remove(0);
+        ambiguous |=
+            spelled > 0 && !methods.iter().all(|method| are_alike(method, &methods[0], rules));
+        let (outcome, replaced) = outcomes.swap_remove(0);
         *request = outcome;
-        tags += counted;
+        tags += replaced;
     }
     if depth(node) > rules.max_depth {
         Verdict::TooDeep { tags: tags > 0, ids }
@@ -154,19 +140,101 @@ fn replace_everywhere(node: &mut Node, rules: &Rules, number: u64) -> usize {
     }
 }
 
-fn replace_at(params: &mut Node, position: Position, rules: &Rules, number: u64) -> usize {
-    let Node::Array(elements) = params else { return 0 };
-    let (Position::Parameter { index, object } | Position::Member { index, object, .. }) = position;
-    let Some(parameter) = elements.get_mut(index) else { return 0 };
-    match (position, parameter) {
-        (Position::Parameter { .. }, parameter) => replace_block(parameter, object, rules, number),
-        (Position::Member { name, .. }, Node::Object(members)) => members
+/// Whether all parameters of two methods are treated in the same way.
+fn are_alike(one: &str, other: &str, rules: &Rules) -> bool {
+    match rules.scope {
+        Scope::Params => rules.excluded.contains(one) == rules.excluded.contains(other),
+        Scope::BlockParameters => {
+            let (positions, others) = (positions(one, rules), positions(other, rules));
+            positions == others
+                && (positions.is_empty() || parameter_names(one).eq(parameter_names(other)))
+        }
+    }
+}
+
+/// The positions of a method, none if the operator excludes it.
+fn positions<'a>(method: &str, rules: &'a Rules) -> &'a [Position] {
+    // Without the default list, only what the operator excludes is left.
+    let by_operator = method.starts_with(crate::generator::EXCLUDED)
+        && rules.excluded.contains(crate::generator::EXCLUDED);
+    if by_operator { &[] } else { rules.block_parameters.positions(method) }
+}
+
+fn replace_in_params(params: &mut Node, method: &str, rules: &Rules, number: u64) -> usize {
+    if rules.scope == Scope::Params {
+        let excluded = rules.excluded.contains(method);
+        return if excluded { 0 } else { replace_everywhere(params, rules, number) };
+    }
+    let positions = positions(method, rules);
+    if positions.is_empty() {
+        return 0;
+    }
+    match params {
+        Node::Array(parameters) => parameters
             .iter_mut()
-            .filter(|(member, _)| folds(member, name))
-            .map(|(_, value)| replace_block(value, object, rules, number))
+            .enumerate()
+            .map(|(index, parameter)| {
+                let here: Vec<_> = positions.iter().filter(|at| at.index() == index).collect();
+                replace_parameter(parameter, &here, rules, number)
+            })
+            .sum(),
+        Node::Object(parameters) => parameters
+            .iter_mut()
+            .map(|(name, parameter)| {
+                let known = parameter_names(method)
+                    .position(|known| name == known || *name == camel_case(known));
+                match (known, parameter) {
+                    (Some(index), parameter) => {
+                        let here: Vec<_> =
+                            positions.iter().filter(|at| at.index() == index).collect();
+                        replace_parameter(parameter, &here, rules, number)
+                    }
+                    (None, Node::String(text)) if is_tag(text, rules) => {
+                        *text = format!("0x{number:x}");
+                        1
+                    }
+                    (None, parameter) => replace_parameter(
+                        parameter,
+                        &positions.iter().collect::<Vec<_>>(),
+                        rules,
+                        number,
+                    ),
+                }
+            })
             .sum(),
         _ => 0,
     }
+}
+
+/// `block_number` as `blockNumber`.
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap().to_owned();
+    words.fold(first, |name, word| name + &word[..1].to_uppercase() + &word[1..])
+}
+
+/// Replaces what is at one of these positions of a parameter, whatever their index.
+fn replace_parameter(
+    node: &mut Node,
+    positions: &[&Position],
+    rules: &Rules,
+    number: u64,
+) -> usize {
+    // Positions may overlap; what has been replaced is no tag any more.
+    positions
+        .iter()
+        .map(|position| match (position, &mut *node) {
+            (Position::Parameter { object, .. }, node) => {
+                replace_block(node, *object, rules, number)
+            }
+            (Position::Member { name, object, .. }, Node::Object(members)) => members
+                .iter_mut()
+                .filter(|(member, _)| folds(member, name))
+                .map(|(_, value)| replace_block(value, *object, rules, number))
+                .sum(),
+            _ => 0,
+        })
+        .sum()
 }
 
 /// Replaces a tag, or that of an EIP-1898 object if one is allowed here.
