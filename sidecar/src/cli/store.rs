@@ -61,12 +61,7 @@ pub fn run(command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Show(show) => {
             let path = config::store_path(&show.flags.0.gather())?;
-            let Some(file) = store::read(&path)? else {
-                return Err(Failure::failed(format_args!(
-                    "there is no state file {} (store_path)",
-                    path.display()
-                )));
-            };
+            let file = store::read(&path)?.ok_or(StoreError::Absent { path: path.clone() })?;
             if show.json {
                 writeln!(out, "{}", as_json(&path, &file))?;
             } else {
@@ -78,7 +73,7 @@ pub fn run(command: &Command) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the Go proxy would make of the file.
+/// Whether the Go proxy can start from the file.
 fn go_proxy(file: &StateFile) -> String {
     if file.go_proxy_can_read() {
         let resumes = file.fallback_height.saturating_add(1);
@@ -134,24 +129,25 @@ fn as_json(path: &Path, file: &StateFile) -> serde_json::Value {
 
 fn reset_head(reset: &Reset, out: &mut impl Write) -> Result<(), Failure> {
     let path: PathBuf = config::store_path(&reset.flags.0.gather())?;
-    // The lock first: with a sidecar running there is nothing to ask.
+    // The lock comes first: with a sidecar running there is nothing to ask.
     let mut store = FileStore::open_for_reset(&path)?;
-    let from = match store.record() {
-        Some(record) if record.number < reset.to => {
-            let error = StoreError::Raise { stored: record.number, given: reset.to };
-            return Err(Failure::usage(error));
-        }
-        Some(record) => format!("from {}", record.number),
-        None => "(nothing that can be read is stored)".to_owned(),
-    };
+    let stored = store.ceiling().unwrap_or_default();
+    if stored < reset.to {
+        return Err(Failure::usage(StoreError::Raise { stored, given: reset.to }));
+    }
     if !reset.yes {
-        confirm(&format!("Set the stored head in {} {from} to {}?", path.display(), reset.to))?;
+        let damaged = if store.record().is_none() { " (from a damaged file)" } else { "" };
+        let path = path.display();
+        confirm(&format!(
+            "Lower the stored head in {path} from {stored}{damaged} to {}?",
+            reset.to
+        ))?;
     }
     store.reset(reset.to, reset.restart_height)?;
     write!(
         out,
-        "The stored head is {}.\nThe filter still holds the higher one and takes the maximum: now change cache_key in the \
-         filter's configuration, or restart Envoy. Then start the sidecar.\n",
+        "The stored head is {}.\nEnvoy still holds the higher head and keeps the maximum: change cache_key in the \
+         filter's configuration, or restart every Envoy. Then start the sidecar.\n",
         reset.to
     )?;
     Ok(())
@@ -160,11 +156,15 @@ fn reset_head(reset: &Reset, out: &mut impl Write) -> Result<(), Failure> {
 fn confirm(question: &str) -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::usage(
-            "store reset takes back a promise and asks first: run it on a terminal, or give --yes",
+            "store reset asks for confirmation: run it on a terminal, or pass --yes",
         ));
     }
-    write!(io::stderr(), "{question} Clients were promised that it never falls. Type yes: ")?;
+    write!(io::stderr(), "{question} Clients rely on the head never going down. Type yes: ")?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
-    if answer.trim() == "yes" { Ok(()) } else { Err(Failure::failed("nothing was changed")) }
+    if answer.trim() == "yes" {
+        Ok(())
+    } else {
+        Err(Failure::failed("not confirmed; nothing was changed"))
+    }
 }

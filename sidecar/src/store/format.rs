@@ -34,11 +34,21 @@ pub enum FormatError {
     #[error("updated_at is not a time: {0}")]
     Time(#[from] jiff::Error),
     /// Written by a later version of the sidecar.
-    #[error("its format_version is {0}, but this sidecar knows {FORMAT_VERSION} at most")]
+    #[error("its format_version is {0}, and this sidecar supports up to {FORMAT_VERSION}")]
     Version(u64),
     /// Members contradict each other.
     #[error("it disagrees with itself: {0}")]
     Inconsistent(&'static str),
+}
+
+impl FormatError {
+    /// What to do about the file; never anything that loses the head.
+    pub(super) const fn advice(&self) -> &'static str {
+        match self {
+            Self::Version(_) => "run the version that wrote it",
+            _ => "restore a copy (docs/runbook.md says how to start without one)",
+        }
+    }
 }
 
 /// The version alone, to detect a later format before its members are read.
@@ -166,6 +176,28 @@ pub(super) fn parse(text: &[u8]) -> Result<StateFile, FormatError> {
         Some(FORMAT_VERSION) => read(serde_json::from_slice(text)?),
         Some(other) => Err(FormatError::Version(other)),
     }
+}
+
+/// The lowest number that a damaged file may have held, as far as it can be read. None if there is
+/// no number, or if a later version may have written the file.
+pub(super) fn readable_number(text: &[u8]) -> Option<u64> {
+    let mut versions = numbers_of(text, b"\"format_version\"");
+    if versions.any(|version| version != FORMAT_VERSION) {
+        return None;
+    }
+    // Where a number is cut, what is left of it is lower.
+    numbers_of(text, b"\"l2_block_number\"").min()
+}
+
+/// The numbers after each occurrence of a member's name, whatever stands around them.
+fn numbers_of(text: &[u8], name: &'static [u8]) -> impl Iterator<Item = u64> {
+    text.windows(name.len()).enumerate().filter_map(move |(place, window)| {
+        let rest = text.get(place.checked_add(name.len())?..)?;
+        let rest = (window == name).then(|| rest.trim_ascii_start())?;
+        let rest = rest.strip_prefix(b":")?.trim_ascii_start();
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        std::str::from_utf8(rest.get(..digits)?).ok()?.parse().ok()
+    })
 }
 
 fn take_over(file: &GoFile) -> Result<StateFile, FormatError> {
@@ -302,7 +334,8 @@ mod tests {
         };
         assert!(edited("\"l2_block_number\": 5", "\"l2_block_number\": 6").contains("checksum"));
         assert!(
-            edited("\"format_version\": 1", "\"format_version\": 2").contains("knows 1 at most")
+            edited("\"format_version\": 1", "\"format_version\": 2")
+                .contains("format_version is 2")
         );
         assert!(edited("\"format_version\": 1,", "").contains("unknown field"));
         assert!(edited("\"source\"", "\"sauce\"").contains("unknown field `sauce`"));

@@ -102,9 +102,7 @@ pub enum StoreError {
     #[error("the write was interrupted: {0}")]
     Interrupted(String),
     /// A number below the stored one.
-    #[error(
-        "refused to lower the stored head from {stored} to {given}; only `store reset` lowers it"
-    )]
+    #[error("refused to lower the stored head from {stored} to {given}")]
     Regression {
         /// The stored number, or a higher one that a failed write may have left on disk.
         stored: u64,
@@ -149,10 +147,17 @@ pub enum StoreError {
         /// The system's error.
         source: io::Error,
     },
+    /// There is no file to show or to reset.
+    #[error("there is no state file {path} (store_path)", path = .path.display())]
+    Absent {
+        /// The state file.
+        path: PathBuf,
+    },
     /// The file can be read, but is not a state file.
     #[error(
-        "the state file {path} cannot be used: {source}; restore a copy, or set the head with `finality-sidecar store reset --to N`",
-        path = .path.display()
+        "the state file {path} cannot be used: {source}; {advice}",
+        path = .path.display(),
+        advice = .source.advice()
     )]
     Corrupt {
         /// The state file.
@@ -185,11 +190,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A reset to a number above the stored one.
-    #[error(
-        "the stored head is {stored}: a reset cannot raise it to {given}, only verification does"
-    )]
+    #[error("a reset cannot raise the stored head from {stored} to {given}")]
     Raise {
-        /// The stored number.
+        /// The stored number, or what is left of it in a damaged file.
         stored: u64,
         /// The number that was asked for.
         given: u64,

@@ -64,8 +64,8 @@ impl Place {
         Ok(Self { file: folder.join(name), folder, name: name.to_owned() })
     }
 
-    /// The contents of the file; none if there is no file.
-    pub(super) fn read(&self) -> Result<Option<StateFile>, StoreError> {
+    /// The text of the file; none if there is no file.
+    pub(super) fn text(&self) -> Result<Option<Vec<u8>>, StoreError> {
         let unreadable = |source| StoreError::Unreadable { path: self.file.clone(), source };
         let file = match File::open(&self.file) {
             Ok(file) => file,
@@ -74,9 +74,13 @@ impl Place {
         };
         let mut text = Vec::new();
         file.take(format::MAX_BYTES + 1).read_to_end(&mut text).map_err(unreadable)?;
-        format::parse(&text)
-            .map(Some)
-            .map_err(|source| StoreError::Corrupt { path: self.file.clone(), source })
+        Ok(Some(text))
+    }
+
+    /// The contents of the file; none if there is no file.
+    pub(super) fn read(&self) -> Result<Option<StateFile>, StoreError> {
+        let corrupt = |source| StoreError::Corrupt { path: self.file.clone(), source };
+        self.text()?.map(|text| format::parse(&text)).transpose().map_err(corrupt)
     }
 
     /// Takes the lock until this is dropped; the system releases it after a kill.

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use super::{
     Record, Store, StoreError,
     files::{Files, OsFiles},
-    format::{self, StateFile},
+    format,
     place::{Lock, Place},
 };
 
@@ -26,12 +26,43 @@ pub struct FileStore {
     place: Place,
     files: Box<dyn Files>,
     record: Option<Record>,
+    /// The number that a reset may not exceed.
+    ceiling: Option<u64>,
     /// A number that a failed write may have left on disk: nothing below it may follow.
     perhaps_on_disk: Option<u64>,
     /// The file as this store left it.
     seen: Option<Trace>,
     temporaries: u64,
     _lock: Lock,
+}
+
+/// What an opened file held.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    record: Option<Record>,
+    /// The number that a reset may not exceed.
+    ceiling: Option<u64>,
+}
+
+impl Contents {
+    /// A file that is whole, or none.
+    pub(super) fn whole(place: &Place) -> Result<Self, StoreError> {
+        let record = place.read()?.map(|file| file.record);
+        Ok(Self { ceiling: record.as_ref().map(|record| record.number), record })
+    }
+
+    /// A file that is whole, or a damaged one with a number.
+    fn salvaged(place: &Place) -> Result<Self, StoreError> {
+        let path = || place.file.clone();
+        let text = place.text()?.ok_or_else(|| StoreError::Absent { path: path() })?;
+        match (format::parse(&text), format::readable_number(&text)) {
+            (Ok(file), _) => {
+                Ok(Self { ceiling: Some(file.record.number), record: Some(file.record) })
+            }
+            (Err(_), Some(number)) => Ok(Self { record: None, ceiling: Some(number) }),
+            (Err(source), None) => Err(StoreError::Corrupt { path: path(), source }),
+        }
+    }
 }
 
 /// Identifies a version of a file.
@@ -78,36 +109,37 @@ impl FileStore {
     /// # Errors
     /// [`StoreError`] with a message that says what to do.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::open_with(path, Box::new(OsFiles), Err)
+        Self::open_with(path, Box::new(OsFiles), Contents::whole)
     }
 
-    /// Opens the file for [`FileStore::reset`]: one that cannot be read counts as empty.
+    /// Opens the file for [`FileStore::reset`]: it may be damaged, if a number can still be read in
+    /// it.
     ///
     /// # Errors
-    /// As [`FileStore::open`], except [`StoreError::Corrupt`].
+    /// As [`FileStore::open`], and [`StoreError::Absent`].
     pub fn open_for_reset(path: &Path) -> Result<Self, StoreError> {
-        Self::open_with(path, Box::new(OsFiles), |error| match error {
-            StoreError::Corrupt { .. } => Ok(None),
-            other => Err(other),
-        })
+        // Before anything is written, so that a wrong path leaves nothing behind.
+        Contents::salvaged(&Place::of(path)?)?;
+        Self::open_with(path, Box::new(OsFiles), Contents::salvaged)
     }
 
     pub(super) fn open_with(
         path: &Path,
         files: Box<dyn Files>,
-        otherwise: fn(StoreError) -> Result<Option<StateFile>, StoreError>,
+        read: fn(&Place) -> Result<Contents, StoreError>,
     ) -> Result<Self, StoreError> {
         let place = Place::of(path)?;
         let lock = place.lock()?;
         place
             .remove_leftovers()
             .map_err(|source| StoreError::Unwritable { folder: place.folder.clone(), source })?;
-        let record = place.read().or_else(otherwise)?.map(|file| file.record);
+        let Contents { record, ceiling } = read(&place)?;
         let mut store = Self {
             seen: None,
             place,
             files,
             record,
+            ceiling,
             perhaps_on_disk: None,
             temporaries: 0,
             _lock: lock,
@@ -122,12 +154,17 @@ impl FileStore {
     /// number; without it, at the height from the light client or the configuration.
     ///
     /// # Errors
-    /// [`StoreError::Raise`] if the number is above the stored one, and those of the file system.
+    /// [`StoreError::Raise`] if the number is above the stored one, [`StoreError::Absent`] if there is
+    /// none, and those of the file system.
     pub fn reset(&mut self, number: u64, restart_height: Option<u64>) -> Result<(), StoreError> {
-        let stored = self.record.as_ref();
-        if let Some(stored) = stored.filter(|stored| stored.number < number) {
-            return Err(StoreError::Raise { stored: stored.number, given: number });
+        match self.ceiling {
+            None => return Err(StoreError::Absent { path: self.place.file.clone() }),
+            Some(stored) if stored < number => {
+                return Err(StoreError::Raise { stored, given: number });
+            }
+            Some(_) => {}
         }
+        let stored = self.record.as_ref();
         self.write(Record {
             number,
             hash: None,
@@ -137,6 +174,12 @@ impl FileStore {
             identity: stored.and_then(|stored| stored.identity),
             updated_at: Timestamp::now(),
         })
+    }
+
+    /// The number that a reset may not exceed; none in an empty store.
+    #[must_use]
+    pub const fn ceiling(&self) -> Option<u64> {
+        self.ceiling
     }
 
     fn trace(&self) -> Result<Option<Trace>, StoreError> {
@@ -192,6 +235,7 @@ impl FileStore {
             .sync_folder(&self.place.folder)
             .map_err(|error| self.failed("syncing the directory", error))?;
         self.perhaps_on_disk = None;
+        self.ceiling = Some(record.number);
         self.record = Some(record);
         Ok(())
     }
