@@ -1,5 +1,5 @@
-//! Whether the node's `finalized` block may be believed. A wrong one would stay for ever, since the
-//! head never falls.
+//! Whether to trust the node's `finalized` block. A wrong one would stay forever, since the head
+//! never goes down.
 
 use thiserror::Error;
 
@@ -18,25 +18,25 @@ use crate::{
 /// Why the node's `finalized` is not admitted.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum Refused {
-    /// Somebody who is needed to judge it gave no answer.
+    /// A dependency that is needed to judge it did not answer.
     #[error("{0}")]
     Upstream(#[from] UpstreamError),
     /// op-node is not ready.
     #[error("op-node has no finalized block yet")]
     ConsensusNotReady,
-    /// op-node has not finalized that much.
-    #[error("the node says block {node} is finalized, op-node only {consensus}")]
+    /// op-node has not finalized that block.
+    #[error("the node reports {node} as finalized, op-node only {consensus}")]
     AboveConsensus {
         /// The node's reading.
         node: BlockId,
         /// op-node's reading.
         consensus: BlockId,
     },
-    /// The block vanished between two questions.
+    /// The block disappeared between two requests.
     #[error("the node no longer has its finalized block {0}")]
     Vanished(BlockId),
-    /// The block is not one of the rollup.
-    #[error("the node's finalized block is no block of this rollup: {0}")]
+    /// The block is not of this rollup.
+    #[error("the node's finalized block is not of this rollup: {0}")]
     Malformed(#[from] Difference),
     /// Its L1 origin is not final.
     #[error(

@@ -1,10 +1,10 @@
-//! Where verification starts: the block to go on from, and the HotShot height to read from.
+//! Where verification starts: the block to continue from, and the HotShot height to read from.
 
 use super::{ChainFacts, Feed, FeedSource, L1Source, NodeSource, Stop, Verifier, Waiting};
 use crate::{head::HeadBlock, l1::LightClientError, rollup::Rollup, upstream::UpstreamError};
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
-    /// The block to go on from: the head; else genesis, when the node has said that nothing is
+    /// The block to continue from: the head; else genesis, if the node has reported that nothing is
     /// finalized yet. Genesis is an anchor only and is not published.
     pub(super) fn tip(&mut self, chain: &ChainFacts) -> Result<HeadBlock, Stop> {
         if let Some(current) = self.current() {
@@ -37,8 +37,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(())
     }
 
-    /// Where reading begins: the stored position, unless batches before it may be signed by a key
-    /// that is new; without one, where the batches above the block begin.
+    /// Where reading starts: the stored position, unless a new batcher may have signed batches
+    /// before it; without one, where the batches above the block start.
     async fn start_height(&self, tip: &HeadBlock) -> Result<u64, Waiting> {
         match self.keeper.restart_height() {
             Some(height) if self.batchers.newer_than(tip) => self.lower_start(height, tip).await,
@@ -47,7 +47,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
     }
 
-    /// The lower of a height and of where the batches above a block begin, if that can be told.
+    /// The lower of a height and of where the batches above a block start, if that is known.
     pub(super) async fn lower_start(&self, height: u64, tip: &HeadBlock) -> Result<u64, Waiting> {
         match self.fresh_start(tip).await {
             Ok(start) => Ok(start.min(height)),
@@ -59,7 +59,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
     }
 
-    /// Where the batches above a block begin: at the light client's height at its L1 origin, since
+    /// Where the batches above a block start: at the light client's height at its L1 origin, since
     /// later batches are posted later; else at the configured height.
     async fn fresh_start(&self, tip: &HeadBlock) -> Result<u64, NoStart> {
         let configured = self.options.initial_hotshot_height;
@@ -70,7 +70,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         };
         match self.light_client_height(contract, tip).await {
             Ok(height) => Ok(height),
-            // An answer that will not get better by asking again.
+            // Asking again would not change the answer.
             Err(
                 error @ (LightClientError::NoContract
                 | LightClientError::Malformed
@@ -94,7 +94,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let origin = match tip.l1_origin {
             Some(origin) => origin,
             None => {
-                // Taken over or reset: the node says on which L1 block it is built.
+                // Imported or reset: the node has its L1 origin.
                 let block = self.node.block(tip.number).await?.ok_or_else(|| {
                     UpstreamError::Malformed(format!("the node does not have block {}", tip.number))
                 })?;
@@ -106,12 +106,12 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     }
 }
 
-/// Why it is not known where the batches above a block begin.
+/// Why it is not known where the batches above a block start.
 #[derive(Debug)]
 enum NoStart {
-    /// Somebody gave no answer.
+    /// A dependency did not answer.
     Outage(String),
-    /// Nothing tells it.
+    /// No source has it.
     Untold(String),
 }
 

@@ -1,15 +1,15 @@
 //! Authenticated batches that wait for their number to be confirmed.
 //!
-//! Kept per number in HotShot order, within a budget. When it is full the highest numbers go first,
-//! and it is remembered from where to read again: nothing is lost, only put off. Anybody may post
-//! again what a batcher has signed: of batches that say the same only the first is kept. Reading a
-//! HotShot block again puts its batches at their old positions.
+//! Batches are kept per number in HotShot order, within a budget. If it is full, the highest numbers
+//! are dropped first, and the height to read again from is remembered: nothing is lost, only
+//! delayed. Anybody may repost what a batcher signed, so of identical batches only the first is
+//! kept. Reading a HotShot block again puts its batches at their old positions.
 
 use std::collections::BTreeMap;
 
 use crate::rollup::{Batch, Rollup};
 
-/// Where a batch stands in HotShot.
+/// The position of a batch in HotShot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// HotShot height.
@@ -18,7 +18,7 @@ pub struct Position {
     pub index: usize,
 }
 
-/// How much is kept.
+/// The limit on what is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
     /// Number of batches.
@@ -33,7 +33,7 @@ impl Default for Budget {
     }
 }
 
-/// What was dropped for room.
+/// What was dropped because the budget was full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dropped {
     /// The lowest number among the dropped: lower ones are complete.
@@ -62,7 +62,7 @@ impl<R: Rollup> std::fmt::Debug for Candidates<R> {
 }
 
 impl<R: Rollup> Candidates<R> {
-    /// None yet, within a budget.
+    /// No candidates yet, within a budget.
     #[must_use]
     pub const fn new(budget: Budget) -> Self {
         Self {
@@ -74,7 +74,7 @@ impl<R: Rollup> Candidates<R> {
         }
     }
 
-    /// Adds a batch unless an earlier one says the same, and drops others if there is no room.
+    /// Adds a batch unless an earlier one is identical, and drops others if the budget is full.
     pub fn insert(&mut self, position: Position, batch: Batch<R::Content>) {
         let number = batch.facts.number;
         let twin = self.of(number).find(|(_, kept)| **kept == batch).map(|(position, _)| position);
@@ -143,7 +143,7 @@ impl<R: Rollup> Candidates<R> {
             .map(|(position, batch)| (*position, batch))
     }
 
-    /// How many consecutive numbers from `first` on have a candidate, at most `limit`.
+    /// The number of consecutive numbers from `first` on that have a candidate, at most `limit`.
     #[must_use]
     pub fn run_length(&self, first: u64, limit: u64) -> u64 {
         let run = self
@@ -154,8 +154,8 @@ impl<R: Rollup> Candidates<R> {
         run.take(usize::try_from(limit).unwrap_or(usize::MAX)).count() as u64
     }
 
-    /// The height from which reading must resume so that no batch above `number` is missed, given
-    /// that everything below `cursor` was read.
+    /// The height from which reading must resume so that no batch above `number` is missed, if
+    /// everything below `cursor` was read.
     #[must_use]
     pub fn restart_height(&self, number: u64, cursor: u64) -> u64 {
         let kept = self.numbers.iter().find(|(_, candidate)| **candidate > number);
@@ -177,8 +177,8 @@ impl<R: Rollup> Candidates<R> {
         self.dropped
     }
 
-    /// Reading starts again from where something was dropped. What stands behind that is forgotten
-    /// until it is read again: it must not be decided on before what stands in front of it.
+    /// Reading starts again from where something was dropped. Candidates after that are forgotten
+    /// until they are read again: they must not be decided before the dropped ones.
     pub fn reread(&mut self) {
         let Some(Dropped { reread_from: height, .. }) = self.dropped.take() else { return };
         let later: Vec<_> = self
@@ -194,25 +194,25 @@ impl<R: Rollup> Candidates<R> {
         }
     }
 
-    /// Whether there is room for as much again: beyond that, reading ahead is of no use.
+    /// Whether at most half the budget is used: beyond that, reading ahead is of no use.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.bytes <= self.budget.bytes / 2 && self.numbers.len() <= self.budget.count / 2
     }
 
-    /// How many are kept.
+    /// The number of candidates.
     #[must_use]
     pub fn len(&self) -> usize {
         self.numbers.len()
     }
 
-    /// Whether none is kept.
+    /// Whether there is no candidate.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.numbers.is_empty()
     }
 
-    /// The memory that they hold, in bytes.
+    /// The memory that they use, in bytes.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes

@@ -1,5 +1,4 @@
-//! What of a range is a batch of ours: signatures are recovered on all processors, the order is
-//! kept.
+//! Finds the batches in a range: signatures are recovered on all processors, preserving order.
 
 use std::{collections::BTreeMap, sync::Arc, thread::available_parallelism};
 
@@ -18,7 +17,7 @@ const WORTH_A_THREAD: usize = 8;
 pub(super) struct Intake<C> {
     /// The batches, in HotShot order.
     pub(super) admitted: Vec<(Position, Batch<C>)>,
-    /// How many payloads each check refused.
+    /// The number of payloads that each check rejected.
     pub(super) rejected: BTreeMap<&'static str, u64>,
 }
 

@@ -1,17 +1,17 @@
-//! How far a long catch-up is.
+//! The progress of a long catch-up.
 
 use std::{collections::VecDeque, time::Duration};
 
 use serde::Serialize;
 use tokio::time::Instant;
 
-/// So many HotShot blocks to read are a long catch-up.
+/// A catch-up is long from this many HotShot blocks on.
 const LONG: u64 = 2_000;
-/// Said in the log so often.
+/// The pause between two log lines.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
-/// The rate is that of so many last observations.
+/// The number of recent observations for the rate.
 const OBSERVATIONS: usize = 32;
-/// Observations are taken so far apart.
+/// The pause between two observations.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A catch-up, as of now.
@@ -19,11 +19,11 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 pub struct CatchUp {
     /// HotShot blocks left to read.
     pub blocks_left: u64,
-    /// How much of the way is done since it began, from 0 to 100.
+    /// The progress since it began, from 0 to 100.
     pub percent: f64,
-    /// HotShot blocks read per second of late; none at first.
+    /// The recent rate in HotShot blocks per second; none at first.
     pub blocks_per_second: Option<f64>,
-    /// Seconds left at that rate; none while nothing moves.
+    /// Seconds left at that rate; none while the cursor does not move.
     pub seconds_left: Option<u64>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// The cursor is at `cursor` of `height` at `now`. None when it is near enough.
+    /// The cursor is at `cursor` of `height` at `now`. None if it is near enough.
     pub(super) fn observe(&mut self, cursor: u64, height: u64, now: Instant) -> Option<CatchUp> {
         let left = height.saturating_sub(cursor);
         if self.started.is_none() && left < LONG || left == 0 {
@@ -47,7 +47,7 @@ impl Progress {
             }
             return None;
         }
-        // It may have gone back.
+        // The cursor may have gone back.
         let started = *self.started.insert(self.started.map_or(cursor, |start| start.min(cursor)));
         let due = |last: &(Instant, u64)| now.duration_since(last.0) >= SAMPLE_INTERVAL;
         if self.observed.back().is_none_or(due) {

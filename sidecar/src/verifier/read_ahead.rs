@@ -1,4 +1,4 @@
-//! Ranges that are fetched before they are needed, in order, within a budget of bytes.
+//! Fetches ranges before they are needed, in order, within a budget of bytes.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -7,30 +7,30 @@ use tokio::task::JoinHandle;
 use super::FeedSource;
 use crate::{espresso::NamespaceBlock, upstream::UpstreamError};
 
-/// More blocks are never asked for at once, whatever the service allows.
+/// The largest range, whatever the service allows.
 const MAX_RANGE: u64 = 500;
-/// The first request asks for so many blocks, since nobody knows yet how much they hold.
+/// The size of the first range, since the size of the blocks is not known yet.
 const FIRST_RANGE: u64 = 16;
-/// A range shall bring about so many bytes of payload. The answer is almost three times as long:
+/// The target size of a range, in bytes of payload. The answer is almost three times as long:
 /// base64, twice.
 const RANGE_BYTES: usize = 512 * 1024;
-/// So many bytes of payload may be under way, as far as the last range tells.
+/// The bytes of payload that may be in flight, estimated from the last range.
 const AHEAD_BYTES: usize = 2 * 1024 * 1024;
-/// So many requests at once at most.
+/// The most requests in flight.
 const MAX_UNDER_WAY: usize = 8;
 
-/// A range that was asked for.
+/// A requested range.
 #[derive(Debug)]
 pub(super) struct Range {
     pub(super) from: u64,
     pub(super) until: u64,
-    /// Whether it was asked for in this round: what went wrong before tells nothing of now.
+    /// Whether it was requested in this round: an earlier failure says nothing about now.
     pub(super) is_new: bool,
     task: JoinHandle<Result<Vec<NamespaceBlock>, UpstreamError>>,
 }
 
 impl Range {
-    /// What came of it.
+    /// Its answer.
     pub(super) async fn answer(mut self) -> Result<Vec<NamespaceBlock>, UpstreamError> {
         match (&mut self.task).await {
             Ok(answer) => answer,
@@ -45,13 +45,13 @@ impl Drop for Range {
     }
 }
 
-/// The ranges under way, and how much to ask for: more after each success, less after a failure.
+/// The ranges in flight, and how much to request: more after each success, less after a failure.
 #[derive(Debug)]
 pub(super) struct ReadAhead {
     under_way: VecDeque<Range>,
-    /// How many blocks to ask for at once.
+    /// The number of blocks per request.
     range: u64,
-    /// How many requests may be under way.
+    /// The number of requests that may be in flight.
     depth: usize,
 }
 
@@ -62,7 +62,7 @@ impl Default for ReadAhead {
 }
 
 impl ReadAhead {
-    /// Asks for what comes from `cursor` on, below `height`, in ranges of at most `limit` blocks.
+    /// Requests the blocks from `cursor` on, below `height`, in ranges of at most `limit` blocks.
     pub(super) fn fill<F: FeedSource>(
         &mut self,
         source: &Arc<F>,
@@ -90,12 +90,12 @@ impl ReadAhead {
         }
     }
 
-    /// What is under way is of no use.
+    /// Drops what is in flight.
     pub(super) fn forget(&mut self) {
         self.under_way.clear();
     }
 
-    /// Whether the range from `cursor` on was answered already.
+    /// Whether the range from `cursor` on has been answered.
     pub(super) fn has_arrived(&self, cursor: u64) -> bool {
         let next = self.under_way.front().filter(|range| range.from == cursor);
         next.is_some_and(|range| range.task.is_finished())
@@ -106,7 +106,7 @@ impl ReadAhead {
         self.under_way.pop_front()
     }
 
-    /// A range of so many blocks was answered: more may be asked for, as far as the bytes allow.
+    /// A range of `count` blocks was answered: more may be requested, as far as the bytes allow.
     pub(super) fn succeeded(&mut self, count: u64, blocks: &[NamespaceBlock]) {
         let bytes: usize = blocks.iter().flat_map(|block| &block.payloads).map(Vec::len).sum();
         let fitting = (RANGE_BYTES as u64).saturating_mul(count) / (bytes as u64).max(1);
@@ -115,7 +115,7 @@ impl ReadAhead {
         self.depth = (self.depth * 2).min(fitting).clamp(1, MAX_UNDER_WAY);
     }
 
-    /// A range of so many blocks failed: what follows it is of no use, and less is asked for.
+    /// A range of `count` blocks failed: what follows it is of no use, and less is requested.
     pub(super) fn failed(&mut self, count: u64) {
         self.under_way.clear();
         self.depth = 1;
