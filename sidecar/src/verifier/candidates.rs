@@ -1,9 +1,9 @@
 //! Authenticated batches that wait for their number to be confirmed.
 //!
-//! Batches are kept per number in HotShot order, within a budget. If it is full, the highest numbers
-//! are dropped first, and the height to read again from is remembered: nothing is lost, only
-//! delayed. Anybody may repost what a batcher signed, so of identical batches only the first is
-//! kept. Reading a HotShot block again puts its batches at their old positions.
+//! Batches are kept per number in HotShot order, within a budget. If it is full, the highest
+//! numbers are dropped first, and the height to read again from is remembered: nothing is lost,
+//! only delayed. Anybody may repost what a batcher signed, so of identical batches only the first
+//! is kept. Reading a HotShot block again puts its batches at their old positions.
 
 use std::collections::BTreeMap;
 
