@@ -6,7 +6,7 @@
 use crate::refusal::Refusal;
 
 /// The id of an error for a request whose id is unknown (JSON-RPC 2.0, section 5).
-const NULL: &[u8] = b"null";
+pub(crate) const NULL: &[u8] = b"null";
 
 /// An error object for one request. `id` is the raw JSON of the request's id.
 ///

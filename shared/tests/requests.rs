@@ -533,6 +533,14 @@ fn a_body_refused_for_its_form_is_answered_with_all_its_ids() {
     let batch = r#"[{"id":1,"params":["espresso"]},{"method":"m"},{"id":3}]"#;
     assert_eq!(ids(batch, "batch_too_long"), "[1,3]");
 
+    let long = |length: usize| {
+        let notifications = r#"{"params":["espresso"]},"#.repeat(3);
+        let requests = vec![r#"{"id":1}"#; length].join(",");
+        format!("[{notifications}{requests}]")
+    };
+    assert_eq!(ids(&long(5000), "batch_too_long"), format!("[{}]", vec!["1"; 5000].join(",")));
+    assert_eq!(ids(&long(5001), "batch_too_long"), "[null]");
+
     // What is not JSON has no ids, even if it is also nested too deep.
     for body in [r#"{"id":1,"params":["espresso"]"#, r#"[{"id":1,"params":[[[["espresso"]]]]}"#] {
         assert_eq!(ids(body, "unparsable"), "null");

@@ -93,7 +93,7 @@ fn a_refusal_comes_late_and_no_tag_goes_out_before_it() {
         (CHUNKED, &cut, 400, "unparsable", "null"),
         (CHUNKED, &held, 413, "held_too_long", "7"),
         (CHUNKED, &ambiguous, 400, "ambiguous_method", "7"),
-        (r#"{"sidecar_cluster":"s","max_batch_length":500}"#, &good, 413, "batch_too_long", "null"),
+        (r#"{"sidecar_cluster":"s","max_batch_length":500}"#, &good, 413, "batch_too_long", "1"),
         (
             r#"{"sidecar_cluster":"s","max_body_bytes":150000}"#,
             &good,

@@ -128,9 +128,10 @@ pub(crate) struct Row<'a> {
 impl Row<'_> {
     const EMPTY: Self = Self { positions: &[], names: "" };
 
-    /// The index of the parameter with this name in snake case, if the name is known.
-    pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
-        self.names.split(' ').position(|known| known == name)
+    /// The index of the parameter with this name, if it is known.
+    pub(crate) fn index_of(&self, name: ParameterName) -> Option<usize> {
+        let name = NAMES.get(usize::from(name.0))?;
+        self.names.split(' ').position(|known| known == *name)
     }
 }
 
@@ -211,9 +212,15 @@ pub fn parameter_names(method: &str) -> impl Iterator<Item = &'static str> {
     names.split(' ').filter(|name| !name.is_empty())
 }
 
-/// The parameter name of the table that equals this one, which is in snake case.
-pub(crate) fn known_name(name: &str) -> Option<&'static str> {
-    NAMES.binary_search(&name).ok().and_then(|at| NAMES.get(at).copied())
+/// A parameter name that the table mentions: its index in [`NAMES`], so that it takes one byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ParameterName(u8);
+
+impl ParameterName {
+    /// `name` is in snake case.
+    pub(crate) fn find(name: &str) -> Option<Self> {
+        NAMES.binary_search(&name).ok().and_then(|at| at.try_into().ok()).map(Self)
+    }
 }
 
 #[cfg(test)]
@@ -261,6 +268,8 @@ mod tests {
         assert_eq!(table.added().collect::<Vec<_>>(), ["a_call", "b_call", "eth_call"]);
         assert_eq!(table.members().len(), MEMBERS.len() + 1);
         let row = table.row(table.find("eth_call").unwrap());
-        assert_eq!((row.index_of("block_number"), row.index_of("at")), (Some(1), None));
+        let index = |name| row.index_of(ParameterName::find(name).unwrap());
+        assert_eq!((index("block_number"), index("block_id")), (Some(1), None));
+        assert_eq!(ParameterName::find("at"), None);
     }
 }

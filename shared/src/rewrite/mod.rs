@@ -290,6 +290,9 @@ fn token(number: u64) -> String {
     token
 }
 
+/// The most ids of a batch that is refused whatever the head: about 1 MB of errors.
+const MOST_IDS: usize = 5000;
+
 /// A body that is refused, whatever the head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denied {
@@ -305,10 +308,15 @@ impl Denied {
     }
 
     /// The response: errors as in [`Tagged::refuse`], or one error with the id `null` if the body
-    /// is not JSON, as JSON-RPC 2.0 (section 5.1) requires. `body` is the inspected one.
+    /// is not JSON, as JSON-RPC 2.0 (section 5.1) requires. A batch with more than 5,000 ids gets
+    /// an array of one such error, since a response may be many times as long as the body. `body`
+    /// is the inspected one.
     #[must_use]
     pub fn refuse(&self, body: &[u8]) -> Vec<u8> {
         match &self.ids {
+            Some(Ids::Batch(ids)) if ids.len() > MOST_IDS => {
+                jsonrpc::errors([jsonrpc::NULL], &self.refusal)
+            }
             Some(ids) => ids.errors(body, &self.refusal),
             None => jsonrpc::error_without_id(&self.refusal),
         }

@@ -185,6 +185,11 @@ impl Search {
         self.found
     }
 
+    /// Memory allocated, in bytes.
+    pub(super) const fn memory(&self) -> usize {
+        self.end.capacity() + self.cut.capacity()
+    }
+
     fn find_plain(&mut self, prefilter: &Prefilter, part: &[u8]) -> bool {
         let overlap = prefilter.longest() - 1;
         self.end.extend_from_slice(part.get(..overlap).unwrap_or(part));

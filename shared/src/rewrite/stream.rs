@@ -25,8 +25,10 @@ use super::{
 /// Length of the pieces, in bytes, in which a chunk is scanned while the tail is needed.
 const PIECE: usize = 4096;
 
-/// The longest id, in bytes, that is kept for the response.
+/// The longest id, and the longest ids of a batch together, in bytes, that are kept for the
+/// response.
 const LONGEST_ID: usize = 256;
+const LONGEST_IDS: usize = 8 * 1024;
 
 /// The longest body, in bytes, whose offsets fit in 32 bits with room to spare. A longer body is
 /// only searched, and refused if it may contain a tag.
@@ -91,8 +93,18 @@ pub struct Stream {
     tail: Vec<u8>,
     /// How many of the last bytes are held.
     held: usize,
-    /// The id, if the body is a single request and has shown it.
-    id: Option<Vec<u8>>,
+    ids: ShownIds,
+}
+
+/// The ids that the requests of a body have shown so far, as raw JSON.
+#[derive(Debug, Default)]
+struct ShownIds {
+    /// Those of requests that have ended, each after a line feed, which no id contains.
+    ended: Vec<u8>,
+    /// That of the current request, and where it is.
+    current: Option<(Id, Vec<u8>)>,
+    /// Whether there were too many to keep.
+    dropped: bool,
 }
 
 /// What to forward for a chunk.
@@ -167,7 +179,7 @@ impl Stream {
             longest: LONGEST_BODY,
             tail: Vec::new(),
             held: 0,
-            id: None,
+            ids: ShownIds::default(),
         }
     }
 
@@ -253,14 +265,34 @@ impl Stream {
         self.fault != Some(Refusal::Unparsable)
     }
 
-    /// The response to a refused body: one error object. Its id is that of the request if the body
-    /// is a single request that has shown an id of at most 256 bytes, and `null` otherwise.
+    /// The response to a refused body: an error for each request that has shown its id so far, an
+    /// array if the body is a batch. The id is `null` where none can be given: if no id was shown,
+    /// if the ids exceed 8 KiB or one of them 256 bytes, or if the body is not JSON.
     #[must_use]
     pub fn refuse(&self, refusal: &Refusal) -> Vec<u8> {
-        match &self.id {
-            Some(id) => jsonrpc::error(id, refusal),
-            None => jsonrpc::error_without_id(refusal),
+        let mut ids: Vec<&[u8]> = self.ids.shown().collect();
+        if !self.walk.is_batch() {
+            return jsonrpc::error(ids.pop().unwrap_or(jsonrpc::NULL), refusal);
         }
+        if *refusal == Refusal::Unparsable {
+            return jsonrpc::error_without_id(refusal);
+        }
+        if ids.is_empty() {
+            ids.push(jsonrpc::NULL);
+        }
+        jsonrpc::errors(ids, refusal)
+    }
+
+    /// How much memory the stream has allocated, in bytes: for a few hundred held bytes at most
+    /// some kilobytes, for [`Rules::max_held_bytes`](super::Rules::max_held_bytes) of tags a
+    /// multiple of that.
+    #[must_use]
+    pub const fn memory(&self) -> usize {
+        self.search.memory()
+            + self.scanner.memory()
+            + self.walk.memory()
+            + self.ids.ended.capacity()
+            + self.tail.capacity()
     }
 
     /// Scans a chunk. While the tail is needed, the chunk is appended to it piece by piece, so that
@@ -282,11 +314,7 @@ impl Stream {
             if let Err(fault) = self.scanner.feed(part, &mut reading) {
                 self.fault = Some(fault.refusal(&prepared.rules));
             }
-            if self.walk.is_batch() {
-                self.walk.ids.clear();
-            } else {
-                remember_id(&mut self.id, self.walk.id(), window);
-            }
+            self.ids.read(&mut self.walk, window);
             self.read += part.len();
             rest = after;
         }
@@ -335,16 +363,43 @@ impl Stream {
     }
 }
 
-/// Keeps the id that the current request has shown, if it is in this window.
-fn remember_id(id: &mut Option<Vec<u8>>, shown: Option<Id>, window: Window<'_>) {
-    match shown {
-        Some(Id::Raw(span)) => {
-            if let Some(bytes) = window.get(span) {
-                *id = (bytes.len() <= LONGEST_ID).then(|| bytes.to_vec());
+impl ShownIds {
+    /// Keeps the ids that a walk has shown in this window.
+    fn read(&mut self, walk: &mut Walk, window: Window<'_>) {
+        for id in walk.ids.drain(..) {
+            self.show(id, window);
+            let Some((_, id)) = self.current.take() else { continue };
+            if self.dropped || self.ended.len() + id.len() >= LONGEST_IDS {
+                self.dropped = true;
+                self.ended = Vec::new();
+            } else {
+                self.ended.push(b'\n');
+                self.ended.extend(id);
             }
         }
-        Some(Id::Invalid) => *id = None,
-        None => {}
+        match walk.id() {
+            Some(id) => self.show(id, window),
+            None => self.current = None,
+        }
+    }
+
+    /// Keeps the id that the current request has shown, in this window or an earlier one.
+    fn show(&mut self, id: Id, window: Window<'_>) {
+        if self.current.as_ref().is_some_and(|(known, _)| *known == id) {
+            return;
+        }
+        let bytes = match id {
+            // A token that is too long for the window is too long to be kept.
+            Id::Raw(span) => window.get(span).filter(|bytes| bytes.len() <= LONGEST_ID),
+            Id::Invalid => None,
+        };
+        self.current = Some((id, bytes.unwrap_or(jsonrpc::NULL).to_vec()));
+    }
+
+    fn shown(&self) -> impl Iterator<Item = &[u8]> {
+        let ended = self.ended.split(|byte| *byte == b'\n').skip(1);
+        let current = self.current.iter().map(|(_, id)| id.as_slice());
+        ended.chain(current.filter(|_| !self.dropped))
     }
 }
 

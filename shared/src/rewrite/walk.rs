@@ -9,7 +9,7 @@ use super::{
     scan::{Container, Span, Text, Tokens, Window},
     text::{Unescaped, is_tag, names, snake_case},
 };
-use crate::methods::{BLOCK_NUMBER, Position, RowId, known_name};
+use crate::methods::{BLOCK_NUMBER, ParameterName, Position, RowId};
 
 /// The longest method, in bytes as spelled in the body, that is looked up in the rules.
 pub(super) const LONGEST_METHOD: usize = 1024;
@@ -97,10 +97,10 @@ struct Path {
     /// Number of parameters begun so far.
     begun: usize,
     /// The name of the parameter, if `params` is an object and the method table mentions the name.
-    name: Option<&'static str>,
+    name: Option<ParameterName>,
     /// The member of an object parameter, if the method table mentions its name: the index of the
     /// name in [`Prepared::members`].
-    member: Option<usize>,
+    member: Option<u16>,
     /// Whether it is the block number of an object in that member.
     block_number: bool,
 }
@@ -146,6 +146,13 @@ impl Walk {
         self.request.id
     }
 
+    /// Memory allocated, in bytes.
+    pub(super) const fn memory(&self) -> usize {
+        self.tags.capacity() * size_of::<Span>()
+            + self.held.capacity() * size_of::<Candidate>()
+            + self.ids.capacity() * size_of::<Id>()
+    }
+
     /// Offset of the first candidate whose method is unknown.
     pub(super) fn held_from(&self) -> Option<usize> {
         self.held.first().map(|candidate| candidate.span.start)
@@ -163,7 +170,7 @@ impl Walk {
 
     fn end_request(&mut self, end: usize, prepared: &Prepared) {
         self.area = Area::Outside;
-        self.ids.extend(self.request.id);
+        self.ids.extend(self.request.id.take());
         if !self.held.is_empty() {
             // A request without a method is treated like one with an unknown method.
             self.decide_held(Treatment::of(b"", prepared), end, prepared);
@@ -369,8 +376,11 @@ impl Path {
 
     fn name(&mut self, raw: &[u8], prepared: &Prepared) {
         match self.level {
-            1 => self.name = snake_case(raw).and_then(|name| known_name(&name)),
-            2 => self.member = prepared.members.iter().position(|member| names(raw, member)),
+            1 => self.name = snake_case(raw).and_then(|name| ParameterName::find(&name)),
+            2 => {
+                let mut members = (0..).zip(&prepared.members);
+                self.member = members.find(|(_, member)| names(raw, member)).map(|(at, _)| at);
+            }
             3 => self.block_number = names(raw, BLOCK_NUMBER),
             _ => {}
         }
@@ -380,7 +390,8 @@ impl Path {
     /// parameter it is.
     fn fits(&self, position: &Position, prepared: &Prepared) -> bool {
         let is_in = |name: &str| {
-            self.member.and_then(|at| prepared.members.get(at)).is_some_and(|member| member == name)
+            let member = self.member.and_then(|at| prepared.members.get(usize::from(at)));
+            member.is_some_and(|member| member == name)
         };
         match (position, self.level) {
             (Position::Parameter { .. }, 1) => true,

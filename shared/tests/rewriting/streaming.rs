@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use finality_core::{
+    jsonrpc,
     methods::ExcludedMethods,
     refusal::Refusal,
     rewrite::{Inspection, Rewriter, Rules, Scope, Stream},
@@ -237,12 +238,14 @@ fn memory_is_bounded_for_a_long_body() {
     let rules = Rules { max_batch_length: usize::MAX, ..Rules::default() };
     let mut stream = Rewriter::new(rules).unwrap().stream();
     let (mut tags, mut written) = (0, 0);
+    let mut memory = 0;
     let mut push = |bytes: &[u8]| {
         for chunk in bytes.chunks(1009) {
             let rewrite = stream.push(chunk).unwrap();
             let mut out = Vec::new();
             let replaced = rewrite.write(chunk, || Ok::<_, Infallible>(HEAD), &mut out).unwrap();
             assert!(stream.held() <= call.len());
+            memory = memory.max(stream.memory());
             tags += rewrite.tags();
             written += out.len() + chunk.len() - replaced;
         }
@@ -255,6 +258,7 @@ fn memory_is_bounded_for_a_long_body() {
     push(b"1]");
     assert!(stream.finish().unwrap().is_empty());
     assert_eq!(tags, 10_000);
+    assert!(memory < 64 * 1024, "{memory}");
     let shorter = "espresso".len() - "0x64".len();
     assert_eq!(written, 3 + 20 * (500 * (call.len() - shorter) + long.len()));
 }
@@ -277,9 +281,105 @@ fn a_late_refusal_has_the_id_of_a_single_request() {
     assert_eq!(answer(&[r#"{"id":1,"id":2"#, "}"]), "2");
     assert_eq!(answer(&[r#"{"params":["#]), "null");
     assert_eq!(answer(&[r#"{"id":[1],"params":["#]), "null");
-    assert_eq!(answer(&[r#"[{"id":7,"params":["#]), "null");
     let long = format!(r#"{{"id":"{}","#, "x".repeat(300));
     assert_eq!(answer(&[&long]), "null");
+    assert_eq!(answer(&[r#"{"id":7,"id":"#, &format!("\"{}", "x".repeat(5000)), "\"}"]), "null");
+    assert_eq!(answer(&[r#"{"id":7,"x":1}"#]), "7");
+}
+
+#[test]
+fn a_late_refusal_of_a_batch_has_the_ids_shown_so_far() {
+    let rewriter = Rewriter::new(Rules::default()).unwrap();
+    let refuse = |body: &str, size: usize, refusal: &Refusal| {
+        let mut stream = rewriter.stream();
+        for chunk in body.as_bytes().chunks(size) {
+            let _ = stream.push(chunk).unwrap();
+        }
+        let answer: serde_json::Value = serde_json::from_slice(&stream.refuse(refusal)).unwrap();
+        match answer {
+            serde_json::Value::Array(errors) => {
+                serde_json::Value::from_iter(errors.iter().map(|error| error["id"].clone()))
+                    .to_string()
+            }
+            error => error["id"].to_string(),
+        }
+    };
+    let long = format!("\"{}\"", "x".repeat(300));
+    let longer = format!("\"{}\"", "x".repeat(2000));
+    let many: String = (0..4000).map(|id| format!(r#"{{"id":{id}}},"#)).collect();
+    for size in [1, 2, 7, 1000, 1 << 20] {
+        for (body, ids) in [
+            (r#"[{"id":7,"params":["#, "[7]"),
+            (
+                r#"[{"id":7},{"id":"a\u0062"},{"method":"m"},{"id":[1]},{"id":3,"#,
+                r#"[7,"ab",null,3]"#,
+            ),
+            (r#"[{"id":1,"id":2},{"id":3,"id":4,"params":[]}"#, "[2,4]"),
+            (r#"[{"id":7},{"method":"#, "[7]"),
+            (r#"[{"method":"m"},"#, "[null]"),
+            ("[", "[null]"),
+            (&format!(r#"[{{"id":{long}}},{{"id":{longer}}},{{"id":7}}"#), "[null,null,7]"),
+            (&format!(r#"[{{"id":7,"id":{longer}}},{{"id":8}}"#), "[null,8]"),
+            (&format!("[{many}"), "[null]"),
+        ] {
+            assert_eq!(refuse(body, size, &Refusal::AmbiguousMethod), ids, "{body} by {size}");
+            // JSON-RPC wants one error for what is not JSON.
+            assert_eq!(refuse(body, size, &Refusal::Unparsable), "null");
+        }
+    }
+}
+
+#[test]
+fn every_refusal_of_a_stream_is_answered_with_its_ids() {
+    let rules = Rules { max_batch_length: 2, max_depth: 6, max_held_bytes: 40, ..Rules::default() };
+    let rewriter = Rewriter::new(rules).unwrap();
+    let call = r#"{"id":1,"method":"m","params":["espresso"]}"#;
+    for (body, reason, ids) in [
+        (format!("[{call},{call},{call}]"), "batch_too_long", "1,1"),
+        (r#"[{"id":1,"params":[[[["#.to_owned() + "[[[\"espresso\"", "too_deep", "1"),
+        (
+            r#"[{"id":1,"method":"eth_call","params":["espresso"],"method":"eth_sign"},"#
+                .to_owned(),
+            "ambiguous_method",
+            "1",
+        ),
+        (format!(r#"[{{"id":1,"params":["espresso","{}"#, "x".repeat(60)), "held_too_long", "1"),
+    ] {
+        let mut stream = rewriter.stream();
+        let mut refused = None;
+        for chunk in body.as_bytes().chunks(1) {
+            match stream.push(chunk) {
+                Ok(rewrite) => drop(rewrite),
+                Err(refusal) => {
+                    refused = Some(refusal);
+                    break;
+                }
+            }
+        }
+        let refusal = refused.unwrap_or_else(|| panic!("{body}"));
+        assert_eq!(refusal.reason(), reason);
+        let expected: Vec<_> = ids.split(',').map(str::as_bytes).collect();
+        assert_eq!(stream.refuse(&refusal), jsonrpc::errors(expected, &refusal), "{reason}");
+    }
+}
+
+#[test]
+fn only_a_finished_json_value_is_json() {
+    let rewriter = Rewriter::new(Rules { max_depth: 4, ..Rules::default() }).unwrap();
+    let is_json = |body: &str| {
+        let mut stream = rewriter.stream();
+        for chunk in body.as_bytes().chunks(3) {
+            let _ = stream.push(chunk).unwrap();
+        }
+        let _ = stream.finish().unwrap();
+        stream.is_json()
+    };
+    for body in ["[1]", "{}", " 12 ", "\"x\"", "[[[[1]]]]", "[[[[[1]]]]]", "[[[[[1"] {
+        assert!(is_json(body), "{body}");
+    }
+    for body in ["", "hello", "[1", "{\"a\":", "1 2", "[[[[", "\"x"] {
+        assert!(!is_json(body), "{body}");
+    }
 }
 
 #[test]

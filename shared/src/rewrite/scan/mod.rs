@@ -312,6 +312,11 @@ impl Scanner {
         Some(CutToken { start: self.token, value: text && !self.name })
     }
 
+    /// Memory allocated, in bytes.
+    pub(super) const fn memory(&self) -> usize {
+        self.open.capacity() * size_of::<Container>()
+    }
+
     /// Starts a token at this offset of the chunk.
     const fn begin(&mut self, at: usize, state: State) {
         self.token = self.consumed + at;
