@@ -1,19 +1,19 @@
-//! The tables of `docs/configuration.md`, written from the tables of settings in the code.
+//! Generates the tables of `docs/configuration.md` from the settings in the code.
 //!
-//! The tests of this crate hold the documents true: links, commands, configuration in code blocks,
-//! metric names, and the queries of dashboard and alert rules.
+//! The tests of this crate check what the documents say: links, commands, configuration in code
+//! blocks, metric names, and the queries of dashboard and alert rules.
 
 use anyhow::{Context, Result};
 use finality_filter::config::reference::KEYS;
 use finality_sidecar::config::SETTINGS;
 
-/// The page whose tables are generated, from the top of the checkout.
+/// The page with the generated tables, relative to the root of the checkout.
 pub const PAGE: &str = "docs/configuration.md";
 
-/// The page with its tables as the code has them. All else stays as it is.
+/// The page with its tables regenerated; the rest is unchanged.
 ///
 /// # Errors
-/// A table has lost the marks between which it stands.
+/// The markers around a table are missing.
 pub fn with_tables(page: &str) -> Result<String> {
     let page = replaced(page, "filter", &filter_table())?;
     replaced(&page, "sidecar", &sidecar_table())
@@ -22,7 +22,7 @@ pub fn with_tables(page: &str) -> Result<String> {
 fn replaced(page: &str, name: &str, table: &str) -> Result<String> {
     let begin = format!("<!-- {name}: written by `cargo xtask docs` -->\n");
     let end = format!("<!-- end of {name} -->\n");
-    let lost = || format!("{PAGE} has lost a mark: {} … {}", begin.trim(), end.trim());
+    let lost = || format!("{PAGE} lacks a marker: {} … {}", begin.trim(), end.trim());
     let (before, rest) = page.split_once(&begin).with_context(lost)?;
     let (_, after) = rest.split_once(&end).with_context(lost)?;
     Ok(format!("{before}{begin}\n{table}\n{end}{after}"))

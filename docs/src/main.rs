@@ -1,4 +1,4 @@
-//! `cargo xtask docs`: writes the generated tables.
+//! `cargo xtask docs`: regenerates the tables.
 
 use std::{fs, path::Path};
 

@@ -1,8 +1,7 @@
-//! What is fed with arbitrary bytes: every decoder, and the rewriter. A target panics when a
-//! promise is broken.
+//! Fuzz targets: every decoder, and the rewriter. A target panics if an invariant is violated.
 //!
-//! `cargo xtask fuzz` runs them under libFuzzer; the sidecar's tests include this file and run the
-//! corpus and its mutations.
+//! `cargo xtask fuzz` runs them with libFuzzer; the sidecar's tests include this file and run the
+//! corpus and mutations of it.
 
 use std::{cell::RefCell, collections::BTreeMap, io::Write};
 
@@ -16,10 +15,10 @@ use finality_sidecar::{
     store::StateFile,
 };
 
-/// A target by its name.
+/// Name and function of a target.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All targets. Each has a folder of its name in the corpus.
+/// All targets; the corpus has a folder for each.
 pub const TARGETS: [Target; 9] = [
     ("op_payload", op_payload),
     ("op_batch", op_batch),
@@ -40,7 +39,7 @@ pub fn op_payload(data: &[u8]) {
     }
 }
 
-/// The RLP of a batch, its header included. What is decoded lies in the input.
+/// The RLP of a batch with its header. The decoded parts are slices of the input.
 pub fn op_batch(data: &[u8]) {
     if let Ok(batch) = OpBatch::decode(data) {
         let length = batch.transactions.iter().map(|transaction| transaction.len()).sum::<usize>();
@@ -52,7 +51,7 @@ pub fn op_batch(data: &[u8]) {
     }
 }
 
-/// An L1-info deposit, and its call data alone.
+/// An L1-info deposit or its call data.
 pub fn info_deposit(data: &[u8]) {
     if let Ok(deposit) = Deposit::decode(data) {
         drop(L1Info::decode(deposit.data));
@@ -61,7 +60,7 @@ pub fn info_deposit(data: &[u8]) {
     drop(FinalizedState::decode(data));
 }
 
-/// The answer of a query service for a range; the first byte says of how many blocks.
+/// The answer of a query service for a range; the first byte is the number of blocks.
 pub fn namespace_range(data: &[u8]) {
     let Some((count, body)) = data.split_first() else { return };
     let count = u64::from(*count);
@@ -83,7 +82,7 @@ pub fn hotshot_header(data: &[u8]) {
     }
 }
 
-/// What the node and op-node answer.
+/// Answers of the node and of op-node.
 pub fn node_json(data: &[u8]) {
     if let Ok(block) = serde_json::from_slice::<Block>(data) {
         for transaction in block.transactions.iter().take(1) {
@@ -127,7 +126,7 @@ pub fn config(data: &[u8]) {
     });
 }
 
-/// A body with tags: all bytes outside of the matched strings stay as they are, and no tag is left.
+/// A body with tags: no tag is left, and all other bytes are unchanged.
 pub fn rewriter(data: &[u8]) {
     const NUMBER: u64 = 0xfeed_face_cafe_beef;
     const VALUE: &[u8] = b"\"0xfeedfacecafebeef\"";

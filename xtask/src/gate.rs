@@ -2,18 +2,19 @@
 
 use std::{
     fmt::Display,
-    path::PathBuf,
     process::Command,
-    thread,
+    thread::{self, ScopedJoinHandle},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::{
-    lint, manifests, package, process, reproduce,
+    lint,
+    manifests::{self, Helm, Kustomize, Validator},
+    package, process, reproduce,
     scenarios::Artifacts,
-    tools::{cache::Cache, crates::CARGO_DENY, linters::TYPOS},
+    tools::{cache::Cache, crates::CARGO_DENY, linters::TYPOS, promtool::PROMTOOL},
     workspace::Workspace,
 };
 
@@ -61,24 +62,41 @@ struct Gate {
 /// A step failed.
 pub(crate) fn run(workspace: &Workspace, cache: &Cache, force_fallback: bool) -> Result<()> {
     thread::scope(|scope| {
-        // If it must be built, that happens in the background, mostly while scenarios wait.
+        // What must be built is built in the background, mostly while scenarios wait.
         let cargo_deny = scope.spawn(|| CARGO_DENY.find(cache));
+        let validator = scope.spawn(|| Validator::find(cache));
         let mut gate = Gate::default();
         steps(&mut gate, workspace, cache, force_fallback);
-        let failed = |_| Err(anyhow!("its installation panicked"));
-        gate.dependencies(workspace, cargo_deny.join().unwrap_or_else(failed));
+        gate.step_with("schemas", joined(validator), |it| manifests::schemas(workspace, it));
+        let cargo_deny = joined(cargo_deny);
+        let advisories = match &cargo_deny {
+            Ok(program) => lint::fetch_advisories(workspace, program).map(|()| program.clone()),
+            Err(_) => Err(anyhow!("they need cargo-deny")),
+        };
+        gate.step_with("cargo-deny", cargo_deny, |program| lint::deny(workspace, program));
+        gate.step_with("advisories", advisories, |program| lint::advisories(workspace, program));
         gate.conclude()
     })
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().unwrap_or_else(|_| Err(anyhow!("its setup panicked")))
 }
 
 fn steps(gate: &mut Gate, workspace: &Workspace, cache: &Cache, force_fallback: bool) {
     gate.step("format", |_| lint::format(workspace, true));
     gate.step("clippy", |_| lint::clippy(workspace));
     gate.step("documentation", |_| lint::documentation(workspace));
-    match TYPOS.find(cache) {
-        Ok(typos) => gate.step("spelling", |_| lint::spelling(workspace, &typos.path)),
-        Err(error) => gate.skip("spelling", format_args!("{error:#}")),
-    }
+    gate.step_with("spelling", TYPOS.find(cache), |typos| lint::spelling(workspace, &typos.path));
+    gate.step_with("chart", Helm::find(cache), |helm| {
+        manifests::chart(workspace, cache, helm, false)
+    });
+    gate.step_with("kustomize component", Kustomize::find(cache), |kustomize| {
+        manifests::component(workspace, kustomize, false)
+    });
+    gate.step_with("alert rules", PROMTOOL.find(cache), |promtool| {
+        manifests::alerts(workspace, &promtool.path)
+    });
     let mut artifacts = None;
     gate.step("filter, sidecar and tools", |_| {
         artifacts = Some(Artifacts::prepare(workspace, cache, force_fallback)?);
@@ -105,10 +123,7 @@ fn steps(gate: &mut Gate, workspace: &Workspace, cache: &Cache, force_fallback: 
                 process::step("building the module a second time");
                 reproduce::run(workspace, force_fallback)
             });
-            gate.step("manifests", |_| {
-                manifests::render(workspace, cache, false)?;
-                manifests::check(workspace, cache, artifacts)
-            });
+            gate.step("manifests", |_| manifests::check(workspace, cache, artifacts));
             gate.step("scenarios", |counts| {
                 process::step("scenarios on a real Envoy");
                 run_tests(&mut artifacts.scenarios(workspace), counts)
@@ -140,16 +155,16 @@ impl Gate {
         self.steps.push(Step { name, took: Duration::ZERO, outcome });
     }
 
-    /// Runs cargo-deny; advisories only if their database can be fetched.
-    fn dependencies(&mut self, workspace: &Workspace, cargo_deny: Result<PathBuf>) {
-        let cargo_deny = match cargo_deny {
-            Ok(program) => program,
-            Err(error) => return self.skip("cargo-deny", format_args!("{error:#}")),
-        };
-        self.step("cargo-deny", |_| lint::deny(workspace, &cargo_deny));
-        match lint::fetch_advisories(workspace, &cargo_deny) {
-            Ok(()) => self.step("advisories", |_| lint::advisories(workspace, &cargo_deny)),
-            Err(error) => self.skip("advisories", format_args!("{error:#}")),
+    /// Runs a step that needs a tool, or skips it if the tool is missing.
+    fn step_with<T>(
+        &mut self,
+        name: &'static str,
+        tool: Result<T>,
+        run: impl FnOnce(&T) -> Result<()>,
+    ) {
+        match tool {
+            Ok(tool) => self.step(name, |_| run(&tool)),
+            Err(error) => self.skip(name, format_args!("{error:#}")),
         }
     }
 

@@ -25,7 +25,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand, builder::FalseyValueParser};
 
-use crate::{scenarios::Artifacts, tools::cache::Cache, workspace::Workspace};
+use crate::{
+    manifests::{Helm, Kustomize, Validator},
+    scenarios::Artifacts,
+    tools::{cache::Cache, promtool::PROMTOOL},
+    workspace::Workspace,
+};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Build, tool setup and the gate")]
@@ -147,9 +152,21 @@ fn run(arguments: &Arguments) -> Result<()> {
         Task::Filter => filter::build(&workspace, forced).map(|_| ()),
         Task::Reproduce => reproduce::run(&workspace, forced),
         Task::Manifests { write } => {
-            manifests::render(&workspace, &cache, *write)?;
-            let artifacts = Artifacts::prepare(&workspace, &cache, forced)?;
-            manifests::check(&workspace, &cache, &artifacts)
+            let (workspace, cache, write) = (&workspace, &cache, *write);
+            tools::with("chart", Helm::find(cache), |helm| {
+                manifests::chart(workspace, cache, helm, write)
+            })?;
+            tools::with("component", Kustomize::find(cache), |kustomize| {
+                manifests::component(workspace, kustomize, write)
+            })?;
+            tools::with("schemas", Validator::find(cache), |validator| {
+                manifests::schemas(workspace, validator)
+            })?;
+            tools::with("alerts", PROMTOOL.find(cache), |promtool| {
+                manifests::alerts(workspace, &promtool.path)
+            })?;
+            let artifacts = Artifacts::prepare(workspace, cache, forced)?;
+            manifests::check(workspace, cache, &artifacts)
         }
         Task::Page => page::build(&workspace, forced),
         Task::Pictures => scenarios::pictures(&workspace, &cache, forced),

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{
     process,
-    tools::{cache::Cache, crates::CARGO_DENY, linters::TYPOS},
+    tools::{self, cache::Cache, crates::CARGO_DENY, linters::TYPOS},
     workspace::{Workspace, forget_outer_cargo},
 };
 
@@ -31,25 +31,13 @@ pub(crate) fn format(workspace: &Workspace, check: bool) -> Result<()> {
 pub(crate) fn lint(workspace: &Workspace, cache: &Cache) -> Result<()> {
     clippy(workspace)?;
     documentation(workspace)?;
-    match TYPOS.find(cache) {
-        Ok(typos) => spelling(workspace, &typos.path)?,
-        Err(error) => process::step(format_args!("spelling is not checked: {error:#}")),
-    }
-    let cargo_deny = match CARGO_DENY.find(cache) {
-        Ok(program) => program,
-        Err(error) => {
-            process::step(format_args!("dependencies are not checked: {error:#}"));
-            return Ok(());
-        }
-    };
-    deny(workspace, &cargo_deny)?;
-    match fetch_advisories(workspace, &cargo_deny) {
-        Ok(()) => advisories(workspace, &cargo_deny),
-        Err(error) => {
-            process::step(format_args!("advisories are not checked: {error:#}"));
-            Ok(())
-        }
-    }
+    tools::with("spelling", TYPOS.find(cache), |typos| spelling(workspace, &typos.path))?;
+    tools::with("dependencies", CARGO_DENY.find(cache), |cargo_deny| {
+        deny(workspace, cargo_deny)?;
+        tools::with("advisories", fetch_advisories(workspace, cargo_deny), |()| {
+            advisories(workspace, cargo_deny)
+        })
+    })
 }
 
 /// # Errors

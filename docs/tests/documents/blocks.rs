@@ -1,4 +1,4 @@
-//! Code blocks and code inside text.
+//! Code blocks, and code in text.
 
 use std::sync::LazyLock;
 
@@ -11,8 +11,8 @@ use crate::{
     page::{Block, files, pages, root},
 };
 
-/// Blocks of these are not judged: pictures, and what the compiler or Helm judges.
-const NOT_JUDGED: [&str; 5] = ["", "text", "rust", "mermaid", "gotemplate"];
+/// Languages that are not checked here: pictures, and what the compiler or Helm checks.
+const UNCHECKED: [&str; 5] = ["", "text", "rust", "mermaid", "gotemplate"];
 
 fn problems(block: &Block) -> Vec<String> {
     let one = |problem: Option<String>| problem.into_iter().collect();
@@ -27,13 +27,13 @@ fn problems(block: &Block) -> Vec<String> {
             Err(error) => vec![error.to_string()],
         },
         "toml" => one(sidecar_file(&block.text)),
-        other if NOT_JUDGED.contains(&other) => Vec::new(),
-        other => vec![format!("blocks of {other:?} are not judged by anything")],
+        other if UNCHECKED.contains(&other) => Vec::new(),
+        other => vec![format!("nothing checks blocks of {other:?}")],
     }
 }
 
-/// What is wrong with the configurations in a document: those of the filter, as an object or as its
-/// text; settings of the sidecar in values of the chart; the filter's block of an Envoy.
+/// Problems in the configurations of a document: the filter's, as an object or as text; settings of
+/// the sidecar in values of the chart; the filter's block in an Envoy configuration.
 fn configurations(value: &Value) -> Vec<String> {
     let parsed = |text: &str| Config::parse(text.as_bytes()).err().map(|error| error.to_string());
     match value {
@@ -64,7 +64,7 @@ fn unknown_setting(name: &str) -> Option<String> {
     Setting::named(name).is_none().then(|| format!("the sidecar has no setting {name}"))
 }
 
-/// The filter's block in the shipped configuration of Envoy, which the scenarios run.
+/// The filter's block in the shipped Envoy configuration.
 fn shipped_filter() -> &'static Value {
     static SHIPPED: LazyLock<Value> = LazyLock::new(|| {
         let text = std::fs::read_to_string(root().join("envoy/envoy.yaml")).unwrap();
@@ -76,8 +76,8 @@ fn shipped_filter() -> &'static Value {
     &SHIPPED
 }
 
-/// Where a block shows what the shipped one does not have. The filter's own configuration and the
-/// place of the module are the reader's.
+/// Differences between a block and the shipped one, except for the filter's own configuration and
+/// the location of the module.
 fn unlike_the_shipped(shown: &Value, shipped: &Value, place: &str) -> Vec<String> {
     let Value::Object(members) = shown else {
         let same = shown == shipped;
@@ -102,7 +102,7 @@ fn sidecar_file(text: &str) -> Option<String> {
     table.keys().find_map(|name| unknown_setting(name))
 }
 
-/// What is wrong with code inside text: a command, a variable or a metric that does not exist.
+/// Code in text that names a command, variable or metric that does not exist.
 fn problem_of_span(text: &str) -> Option<String> {
     let variable = text.strip_prefix("FINALITY_").map(|_| text.split(['=', ' ']).next());
     if let Some(Some(variable)) = variable
@@ -117,11 +117,11 @@ fn problem_of_span(text: &str) -> Option<String> {
     metrics::problem_of_name(text)
 }
 
-/// Whether something reads that environment variable: a setting, or a word in the code.
+/// Whether the code reads that environment variable.
 fn is_variable(name: &str) -> bool {
     static CODE: LazyLock<String> = LazyLock::new(|| {
         let files = files(|name| name.ends_with(".rs"));
-        // Not the examples of wrong names below.
+        // Skips the examples of wrong names below.
         let files = files.iter().filter(|path| !path.starts_with(root().join("docs")));
         files.map(|path| std::fs::read_to_string(path).unwrap()).collect()
     });
@@ -132,7 +132,7 @@ fn is_variable(name: &str) -> bool {
 }
 
 #[test]
-fn every_block_of_code_is_right() {
+fn every_code_block_is_valid() {
     let mut found = Vec::new();
     for page in pages() {
         for block in &page.blocks {
@@ -144,7 +144,7 @@ fn every_block_of_code_is_right() {
 }
 
 #[test]
-fn commands_variables_and_metrics_inside_text_exist() {
+fn commands_variables_and_metrics_in_text_exist() {
     let mut found = Vec::new();
     for page in pages() {
         for span in &page.spans {
@@ -158,7 +158,7 @@ fn commands_variables_and_metrics_inside_text_exist() {
 }
 
 #[test]
-fn a_wrong_block_is_found() {
+fn an_invalid_block_is_found() {
     let of = |language: &str, text: &str| {
         problems(&Block { line: 1, language: language.into(), text: text.into() })
     };
@@ -190,7 +190,7 @@ fn a_wrong_block_is_found() {
 }
 
 #[test]
-fn a_wrong_word_inside_text_is_found() {
+fn a_wrong_name_in_text_is_found() {
     for right in [
         "cargo xtask e2e NAME",
         "finality-sidecar store reset --to N",

@@ -1,11 +1,11 @@
-//! Commands in the documents: those of our own programs are tried against their command lines.
+//! Commands in the documents: those of our own programs are parsed by their command lines.
 
 use clap::FromArgMatches;
 use finality_sidecar::{cli::flags::SettingFlags, config::Config};
 
 use crate::page::root;
 
-/// What is wrong with a block of shell commands.
+/// Problems in a block of shell commands.
 pub(crate) fn problems(block: &str) -> Vec<String> {
     let words = match words(block) {
         Ok(lines) => lines,
@@ -21,7 +21,7 @@ fn is_separator(word: &str) -> bool {
     ["|", "||", "&&", ";", "&"].contains(&word)
 }
 
-/// The words of each line, where a line may end with `\` or inside quotes to be continued.
+/// The words of each line; a `\` or an open quote at its end continues a line.
 fn words(block: &str) -> Result<Vec<Vec<String>>, String> {
     let mut lines = Vec::new();
     let mut open = String::new();
@@ -39,15 +39,15 @@ fn words(block: &str) -> Result<Vec<Vec<String>>, String> {
                 lines.push(words);
                 open.clear();
             }
-            // A quote is open.
+            // An open quote.
             Err(_) => open.push('\n'),
         }
     }
-    if open.is_empty() { Ok(lines) } else { Err(format!("it does not end: {open}")) }
+    if open.is_empty() { Ok(lines) } else { Err(format!("unterminated: {open}")) }
 }
 
-/// What is wrong with a command inside text. It may lack arguments; words in capitals and an
-/// ellipsis stand for any.
+/// The problem of a command in text. Arguments may be missing; words in capitals and an ellipsis
+/// are placeholders.
 pub(crate) fn problem_of_mention(text: &str) -> Option<String> {
     let mut words: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -63,7 +63,7 @@ pub(crate) fn problem_of_mention(text: &str) -> Option<String> {
     problem(&words).filter(|problem| !problem.contains(lacks))
 }
 
-/// What is wrong with one command.
+/// The problem of one command.
 fn problem(words: &[String]) -> Option<String> {
     let is_assignment = |word: &&String| {
         word.split_once('=').is_some_and(|(name, _)| {
@@ -75,8 +75,7 @@ fn problem(words: &[String]) -> Option<String> {
     let words: Vec<&str> = words[start..]
         .iter()
         .map(String::as_str)
-        // Redirections have the file in the next word or the same one; both end what the program
-        // sees.
+        // Redirections end the arguments; their file is in the same word or the next one.
         .take_while(|word| !word.starts_with(['>', '<']) && !word.starts_with("2>") && *word != "#")
         .collect();
     let (program, arguments) = words.split_first()?;
@@ -97,7 +96,7 @@ fn sidecar(arguments: &[&str]) -> Option<String> {
     let ("run" | "print-config", flags) = matches.subcommand()? else { return None };
     let values = SettingFlags::from_arg_matches(flags).unwrap().gather();
     let problems = Config::from_values(&values).err()?;
-    // What comes from files and variables of the reader's machine is not there.
+    // Files and variables of the reader's machine are not available.
     let elsewhere = ["missing", "is not set", "cannot read"];
     let problems = problems.iter().map(ToString::to_string);
     problems.into_iter().find(|text| !elsewhere.iter().any(|word| text.contains(word)))

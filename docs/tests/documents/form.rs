@@ -1,4 +1,4 @@
-//! The form of sources and pages: what rustfmt on stable and Markdown renderers leave open.
+//! The form of sources and pages, as far as rustfmt on stable does not check it.
 
 use std::{
     collections::BTreeSet,
@@ -15,10 +15,10 @@ use crate::{
     page::{files, root},
 };
 
-/// The width of comments, as that of code.
+/// Maximum width of comments, the same as that of code.
 const WIDTH: usize = 100;
 
-/// What is wrong with each file of such a name, with its place.
+/// The problems of all files whose names end with `end`.
 fn problems(end: &str, judge: impl Fn(&str) -> Vec<(usize, String)>) -> Vec<String> {
     let mut found = Vec::new();
     for path in files(|name| name.ends_with(end)) {
@@ -29,7 +29,7 @@ fn problems(end: &str, judge: impl Fn(&str) -> Vec<(usize, String)>) -> Vec<Stri
     found
 }
 
-/// Comments that are wider than code may be; examples and tables in them may.
+/// Comments that are too wide, except for examples, tables and links in them.
 fn wide_comments(text: &str, mark: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut example = false;
@@ -40,7 +40,6 @@ fn wide_comments(text: &str, mark: &str) -> Vec<(usize, String)> {
         };
         let comment = comment.trim_start_matches(['/', '!', ' ']);
         example ^= comment.starts_with("```");
-        // A link alone cannot be wrapped.
         let may_be_wide = example || comment.starts_with('|') || !comment.contains(' ');
         if line.chars().count() > WIDTH && !may_be_wide {
             found.push((number, format!("a comment is wider than {WIDTH} columns")));
@@ -49,7 +48,7 @@ fn wide_comments(text: &str, mark: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// Where an import belongs.
+/// Groups of imports, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Group {
     Std,
@@ -57,7 +56,7 @@ enum Group {
     Own,
 }
 
-/// Imports that are not in three groups (std, crates, our own), each root once in its group.
+/// Imports that are not in their group, or not merged with others of the same root.
 fn disordered_imports(text: &str) -> Vec<(usize, String)> {
     static CHILD: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"(?m)^(?:pub(?:\(\w+\))? )?mod (\w+);").unwrap());
@@ -72,7 +71,7 @@ fn disordered_imports(text: &str) -> Vec<(usize, String)> {
         _ => Group::Crates,
     };
     let mut found = Vec::new();
-    // The last import of the block, by its indentation and group, and the roots of the group.
+    // Indentation and group of the previous import, and the roots in that group.
     let mut last: Option<(String, Group)> = None;
     let mut roots = BTreeSet::new();
     let (mut open, mut apart) = (false, false);
@@ -110,7 +109,7 @@ fn disordered_imports(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// Lines of paragraphs that hold more or less than one sentence.
+/// Lines in paragraphs that are not exactly one sentence.
 fn broken_sentences(text: &str) -> Vec<(usize, String)> {
     static END: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#"[.!?:;…]["”)*_`]*$"#).unwrap());
     static TWO: LazyLock<Regex> =
@@ -149,7 +148,7 @@ fn broken_sentences(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// Modules in the file `name.rs` with children in the folder `name`.
+/// Modules `name.rs` with children in a folder `name`.
 fn split_modules(paths: &[PathBuf]) -> Vec<String> {
     let folders: BTreeSet<_> = paths.iter().filter_map(|path| path.parent()).collect();
     let is_split = |path: &&PathBuf| folders.contains(path.with_extension("").as_path());
@@ -162,7 +161,7 @@ fn split_modules(paths: &[PathBuf]) -> Vec<String> {
 }
 
 #[test]
-fn comments_are_no_wider_than_code() {
+fn comments_are_within_the_width() {
     let mut found = problems(".rs", |text| wide_comments(text, "//"));
     for end in [".toml", ".py"] {
         found.extend(problems(end, |text| wide_comments(text, "#")));
@@ -176,12 +175,12 @@ fn imports_are_in_three_groups() {
 }
 
 #[test]
-fn a_module_with_children_is_in_its_folder() {
+fn modules_with_children_are_named_mod_rs() {
     assert_none(&split_modules(&files(|name| name.ends_with(".rs"))));
 }
 
 #[test]
-fn a_line_of_a_page_is_a_sentence() {
+fn markdown_has_one_sentence_per_line() {
     assert_none(&problems(".md", broken_sentences));
 }
 

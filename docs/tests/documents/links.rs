@@ -1,4 +1,4 @@
-//! Links inside the checkout lead somewhere.
+//! Links within the checkout.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -7,7 +7,7 @@ use crate::{
     page::{Page, pages, root},
 };
 
-/// What is wrong with a link of a page, if anything.
+/// The problem of a link on a page.
 fn problem(from: &Path, target: &str, pages: &[Page]) -> Option<String> {
     if target.contains("://") || target.starts_with("mailto:") {
         return None;
@@ -41,13 +41,13 @@ fn tidy(path: &Path) -> PathBuf {
     tidy
 }
 
-/// What is wrong with a link from the top of the checkout.
+/// The problem of a link relative to the root of the checkout.
 pub(crate) fn problem_from_top(target: &str, pages: &[Page]) -> Option<String> {
     problem(Path::new("README.md"), target, pages)
 }
 
 #[test]
-fn every_link_leads_to_a_file_and_a_heading() {
+fn every_link_has_a_target() {
     let pages = pages();
     let mut problems = Vec::new();
     for page in &pages {
@@ -61,7 +61,7 @@ fn every_link_leads_to_a_file_and_a_heading() {
 }
 
 #[test]
-fn a_dead_link_is_found() {
+fn a_broken_link_is_found() {
     let pages = pages();
     let from = Path::new("docs/design.md");
     for good in

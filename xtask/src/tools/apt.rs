@@ -1,6 +1,6 @@
 //! Debian packages, where this user may install them.
 
-use std::{os::unix::fs::MetadataExt, path::Path, process::Command};
+use std::{fs, os::unix::fs::MetadataExt, path::Path, process::Command};
 
 use anyhow::{Context, Result};
 
@@ -48,6 +48,31 @@ pub(crate) fn install(sudo: bool, packages: &[&str]) -> Result<()> {
             Err(error).context(format!("apt-get update: {cause}: apt-get install"))
         }
     }
+}
+
+/// Unpacks a package into a folder without installing it, for which any user has the right.
+///
+/// # Errors
+/// apt-get or dpkg-deb is missing or fails.
+pub(crate) fn unpack(package: &str, folder: &Path) -> Result<()> {
+    let download = || {
+        let mut apt_get = Command::new("apt-get");
+        process::output(apt_get.current_dir(folder).args(["-q", "download", package]))
+    };
+    if let Err(error) = download() {
+        // The index may be stale or missing.
+        match access() {
+            Apt::No => return Err(error).context("apt-get download"),
+            access => process::output(apt_get(access == Apt::Sudo).arg("update"))?,
+        };
+        download().context("apt-get download")?;
+    }
+    let archive = fs::read_dir(folder)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|end| end == "deb"))
+        .context("apt-get downloaded no package")?;
+    process::output(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(folder))?;
+    Ok(fs::remove_file(archive)?)
 }
 
 fn apt_get(sudo: bool) -> Command {

@@ -10,7 +10,9 @@ pub(crate) mod cache;
 pub(crate) mod chromium;
 pub(crate) mod crates;
 pub(crate) mod envoy;
+pub(crate) mod go;
 pub(crate) mod linters;
+pub(crate) mod promtool;
 pub(crate) mod wasm;
 pub(crate) mod wheel;
 
@@ -149,6 +151,24 @@ impl Tool {
             bail!("its version is {version}; the oldest supported version is {}", self.oldest);
         }
         Ok(version)
+    }
+}
+
+/// Runs a check that needs a tool; says so if the tool is missing.
+///
+/// # Errors
+/// Those of the check.
+pub(crate) fn with<T>(
+    check: &str,
+    tool: Result<T>,
+    run: impl FnOnce(&T) -> Result<()>,
+) -> Result<()> {
+    match tool {
+        Ok(tool) => run(&tool),
+        Err(error) => {
+            process::step(format_args!("not checked: {check}: {error:#}"));
+            Ok(())
+        }
     }
 }
 
