@@ -37,8 +37,8 @@ pub(super) async fn head(
 }
 
 /// The head as soon as it is news for the client; otherwise the current one at the end of the wait,
-/// when the sidecar closes, or when nothing can change the head any more. Having no head is not news
-/// to a client that has one, so it waits for the next.
+/// when the sidecar closes, or when nothing can change the head any more. Having no head is not
+/// news to a client that has one, so it waits for the next.
 async fn news(state: &ApiState, query: &HeadQuery) -> Option<Arc<HeadReport>> {
     let mut receiver = state.head.clone();
     let mut phase = state.phase.clone();

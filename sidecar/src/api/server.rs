@@ -26,8 +26,8 @@ const HEADER_BYTES: usize = 16 * 1024;
 /// Pause after a failure to accept, for example when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until the phase is [`Phase::Closing`] (or can no longer change), then finishes requests in
-/// flight, for `limit` at most.
+/// Serves until the phase is [`Phase::Closing`] (or can no longer change), then finishes requests
+/// in flight, for `limit` at most.
 pub async fn serve(
     listener: TcpListener,
     router: Router,

@@ -139,8 +139,8 @@ settings! {
         l1_rpc: Vec<SecretUrl> = required, URLS, parse::urls;
         /// Address of the light client contract, used to find the starting HotShot height
         light_client_address: Option<Address> = optional, ADDRESS, parse::address;
-        /// Address of the BatchAuthenticator contract, which lists the authorized batchers, if it is
-        /// not the one in the rollup configuration
+        /// Address of the BatchAuthenticator contract, which lists the authorized batchers, if it
+        /// is not the one in the rollup configuration
         batch_authenticator_address: Option<Address> = optional, ADDRESS, parse::address;
     }
     "API" {
