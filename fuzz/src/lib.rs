@@ -5,7 +5,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, io::Write};
 
-use finality_core::rewrite::{Inspection, Rewriter, Rules};
+use finality_core::rewrite::{Inspection, Rewriter, Rules, Scope};
 use finality_sidecar::{
     config::{Config, Values},
     espresso::{HotShotHeader, NamespaceBlock, NamespaceTable, TaggedBase64},
@@ -126,31 +126,81 @@ pub fn config(data: &[u8]) {
     });
 }
 
-/// A body with tags: no tag is left, and all other bytes are unchanged.
+/// A body in both scopes, as a whole and in chunks: no tag is left, all other bytes are unchanged,
+/// and the chunks make no difference.
 pub fn rewriter(data: &[u8]) {
     const NUMBER: u64 = 0xfeed_face_cafe_beef;
-    const VALUE: &[u8] = b"\"0xfeedfacecafebeef\"";
     thread_local! {
-        static REWRITER: Rewriter = Rewriter::new(Rules::default()).unwrap();
+        static REWRITERS: [Rewriter; 2] = [Scope::Params, Scope::BlockParameters].map(|scope| {
+            let rules = Rules { scope, max_batch_length: 4, max_depth: 16, ..Rules::default() };
+            Rewriter::new(rules).unwrap()
+        });
     }
-    REWRITER.with(|rewriter| {
-        let Inspection::Tagged(tagged) = rewriter.inspect(data) else { return };
-        let spliced = tagged.splice(data, NUMBER);
-        assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&spliced).is_ok());
-        assert_eq!(rewriter.inspect(&spliced), Inspection::Untouched);
-        if data.windows(VALUE.len()).any(|window| window == VALUE) {
-            return;
+    REWRITERS.with(|rewriters| {
+        for rewriter in rewriters {
+            let inspection = rewriter.inspect(data);
+            for size in [1, data.len() / 3 + 1, data.len() + 1] {
+                match (stream(rewriter, data, size, NUMBER), &inspection) {
+                    (Ok(forwarded), Inspection::Untouched) => assert_eq!(forwarded, data),
+                    (Ok(forwarded), Inspection::Tagged(tagged)) => {
+                        assert_eq!(forwarded, tagged.splice(data, NUMBER));
+                    }
+                    (Err(response), Inspection::Refused(_)) => assert!(is_json(&response)),
+                    (outcome, inspection) => panic!("{outcome:?} instead of {inspection:?}"),
+                }
+            }
+            match inspection {
+                Inspection::Untouched => {}
+                Inspection::Tagged(tagged) => {
+                    let spliced = tagged.splice(data, NUMBER);
+                    assert!(is_json(&spliced));
+                    assert_eq!(rewriter.inspect(&spliced), Inspection::Untouched);
+                    only_tags_differ(data, &spliced, tagged.tags(), NUMBER);
+                }
+                Inspection::Refused(denied) => {
+                    let response = denied.refuse(data);
+                    assert!(response.is_empty() || is_json(&response));
+                }
+            }
         }
-        let (mut before, mut after) = (data, &spliced[..]);
-        for _ in 0..tagged.tags() {
-            let at = after.windows(VALUE.len()).position(|window| window == VALUE).unwrap();
-            assert_eq!(before[..at], after[..at]);
-            let mut strings = serde_json::Deserializer::from_slice(&before[at..]).into_iter();
-            let tag: String = strings.next().unwrap().unwrap();
-            assert!(tag.eq_ignore_ascii_case("espresso"));
-            before = &before[at + strings.byte_offset()..];
-            after = &after[at + VALUE.len()..];
-        }
-        assert_eq!(before, after);
     });
+}
+
+fn is_json(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
+}
+
+/// What is forwarded of a body in chunks, or the response that refuses it.
+fn stream(rewriter: &Rewriter, body: &[u8], size: usize, number: u64) -> Result<Vec<u8>, Vec<u8>> {
+    let mut stream = rewriter.stream();
+    let mut forwarded = Vec::new();
+    for chunk in body.chunks(size) {
+        let rewrite = stream.push(chunk).map_err(|refusal| stream.refuse(&refusal))?;
+        let number = || Ok::<_, Vec<u8>>(number);
+        let replaced = rewrite.write(chunk, number, &mut forwarded)?;
+        forwarded.extend(&chunk[replaced..]);
+    }
+    match stream.finish() {
+        Ok(rest) => forwarded.extend(rest),
+        Err(refusal) => return Err(stream.refuse(&refusal)),
+    }
+    Ok(forwarded)
+}
+
+/// Asserts that the number takes the place of tags, and that nothing else has changed.
+fn only_tags_differ(mut before: &[u8], mut after: &[u8], tags: usize, number: u64) {
+    let value = format!("\"{number:#x}\"").into_bytes();
+    if before.windows(value.len()).any(|window| window == value) {
+        return;
+    }
+    for _ in 0..tags {
+        let at = after.windows(value.len()).position(|window| window == value).unwrap();
+        assert_eq!(before[..at], after[..at]);
+        let mut strings = serde_json::Deserializer::from_slice(&before[at..]).into_iter();
+        let tag: String = strings.next().unwrap().unwrap();
+        assert!(tag.eq_ignore_ascii_case("espresso"));
+        before = &before[at + strings.byte_offset()..];
+        after = &after[at + value.len()..];
+    }
+    assert_eq!(before, after);
 }
