@@ -1,18 +1,18 @@
-# A thin face on `cargo xtask`; everything works without just.
+# Shortcuts for `cargo xtask`; everything works without just.
 
 # List the recipes
 default:
     @{{ just_executable() }} --list --unsorted
 
-# Run everything: format, lints, module checks, tests, scenarios
+# Run the gate: format, lints, module checks, tests, scenarios
 test:
     cargo xtask test
 
-# Run the scenarios on a real Envoy: all, or those with a name like `s03`
+# Run scenarios on a real Envoy: all, or those whose names contain `s03`
 e2e *scenarios:
     cargo xtask e2e {{ scenarios }}
 
-# Start a devnet and watch a tag resolve; `just demo --check` ends by itself
+# Start a devnet and watch a tag resolve; `just demo --check` exits on its own
 demo *arguments:
     cargo xtask demo {{ arguments }}
 
@@ -24,11 +24,11 @@ fmt *arguments:
 lint:
     cargo xtask lint
 
-# Write the tables of docs/configuration.md anew
+# Regenerate the tables of docs/configuration.md
 docs:
     cargo xtask docs
 
-# Check finality-core as others get it; `just package --write` records its public interface anew
+# Check the package of finality-core; `just package --write` records its public API
 package *arguments:
     cargo xtask package {{ arguments }}
 
@@ -36,38 +36,38 @@ package *arguments:
 filter:
     cargo xtask filter
 
-# Build the page that the sidecar serves
+# Build the WebAssembly of the status page
 page:
     cargo xtask page
 
-# Take the pictures of the status page in docs/images
+# Take the screenshots in docs/images
 pictures:
     cargo xtask pictures
 
-# Check gateways, chart, images and workflows; `just manifests --write` renders anew
+# Check gateways, chart, images and workflows; `just manifests --write` renders again
 manifests *arguments:
     cargo xtask manifests {{ arguments }}
 
-# Build the module a second time in another folder: it must be the same
+# Build the module a second time and compare it byte for byte
 reproduce:
     cargo xtask reproduce
 
-# Set up Envoy, Anvil and the wasm compiler, and print what will be used
+# Set up the tools, and print which ones are used
 tools:
     cargo xtask tools
 
-# Feed every decoder with arbitrary bytes: all, or the named targets
+# Fuzz the decoders and the rewriter: all targets, or the named ones
 fuzz *arguments:
     cargo xtask fuzz {{ arguments }}
 
-# Mutate the files that hold rules: all, or those with a name like `store`
+# Mutate the files that hold rules: all, or those whose names contain `store`
 mutants *files:
     cargo xtask mutants {{ files }}
 
-# Run the benchmarks of the core, or those of the `filter` in Envoy, of the `propagation` of heads or of the `verifier`
+# Run the benchmarks of the core, of the `filter`, of `propagation` or of the `verifier`
 bench *arguments:
     cargo xtask bench {{ arguments }}
 
-# What the CI runs
+# Run what the CI runs
 ci:
     .ci/run
