@@ -17,6 +17,9 @@ use serde::Serialize;
 
 use super::{ApiState, Phase};
 
+/// The paths of probes.
+pub(super) const PATHS: [&str; 3] = ["/livez", "/readyz", "/healthz"];
+
 /// One condition of readiness.
 #[derive(Debug, Serialize)]
 struct Check {

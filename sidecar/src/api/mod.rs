@@ -19,6 +19,7 @@ mod head;
 mod health;
 pub mod history;
 mod page;
+mod places;
 mod query;
 pub mod server;
 pub mod status;
@@ -111,6 +112,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(page::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn(refuse_excess))
         .layer(middleware::from_fn_with_state(state.metrics.clone(), mark_and_count))
         .with_state(state)
 }
@@ -142,6 +144,17 @@ async fn no_such_path() -> Response {
 
 async fn no_such_method() -> Response {
     error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "use GET or HEAD")
+}
+
+/// Answers only probes on a connection beyond the limit.
+async fn refuse_excess(request: Request, next: Next) -> Response {
+    let is_excess = request.extensions().get::<server::Excess>().is_some();
+    if is_excess && !health::PATHS.contains(&request.uri().path()) {
+        let reason = "max_connections connections are open, and all are busy";
+        let answer = error(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", reason);
+        return ([(header::RETRY_AFTER, HeaderValue::from_static("1"))], answer).into_response();
+    }
+    next.run(request).await
 }
 
 /// Marks and counts every response.

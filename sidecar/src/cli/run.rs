@@ -30,7 +30,7 @@ use crate::{
 /// Runs until a signal arrives or the verifier fails for good.
 pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
     let values = flags.gather();
-    let config = Config::from_values(&values)?;
+    let mut config = Config::from_values(&values)?;
     // It fails only if a provider is installed already.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
@@ -56,7 +56,7 @@ pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
         tracing::warn!(%error, "traces are disabled");
         None
     });
-    open_files::raise_limit(config.max_connections);
+    config.max_connections = open_files::room_for(config.max_connections);
     let store = FileStore::open(&config.store_path)?;
     config.check_start_position(store.record())?;
     let limit = config.shutdown_limit;

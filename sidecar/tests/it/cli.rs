@@ -319,7 +319,7 @@ fn store_reset_lowers_the_head_and_tells_the_second_step() {
     assert_eq!(reset(&["--to", "0", "--yes"]).code, 0, "zero is a legal head");
 }
 
-/// What a file may have held bounds a reset, also if the file is damaged, empty or not ours to read.
+/// What a file may have held bounds a reset, also if it is damaged, empty or not ours to read.
 #[test]
 fn store_reset_cannot_raise_what_cannot_be_read() {
     let place = Place::new();

@@ -12,7 +12,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::api::{FOR_EVER, Options, Served, receive, report};
+use crate::support::{
+    api::{FOR_EVER, Options, Served, receive, report},
+    http,
+};
 
 fn after(number: u64, status: Option<Status>) -> String {
     let query = HeadQuery { after: Some(number), status, wait_seconds: 3000 };
@@ -249,14 +252,66 @@ async fn an_idle_connection_does_not_hold_up_the_close() {
     sidecar.server.await.unwrap();
 }
 
+/// A request on a connection that stays open, and the headers of its answer.
+async fn ask_on(stream: &mut TcpStream) -> std::io::Result<u16> {
+    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
+    let mut answer = [0; 1024];
+    match stream.read(&mut answer).await? {
+        0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(http::code(&String::from_utf8_lossy(&answer))),
+    }
+}
+
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_their_turn() {
-    let sidecar = Served::with_room(1).await;
+async fn idle_connections_make_room_and_the_longest_idle_goes_first() {
+    let sidecar = Served::with_room(3).await;
+    let [mut first, mut second, mut third] =
+        [sidecar.connect().await, sidecar.connect().await, sidecar.connect().await];
+    // Busy for a moment, so idle for a shorter time than the others.
+    assert_eq!(ask_on(&mut first).await.unwrap(), 200);
+    let mut idle = Vec::new();
+    for longest_idle in [&mut second, &mut third] {
+        let mut new = sidecar.connect().await;
+        assert_eq!(ask_on(&mut new).await.unwrap(), 200);
+        idle.push(new);
+        assert_eq!(longest_idle.read(&mut [0]).await.unwrap_or(0), 0);
+        assert_eq!(ask_on(&mut first).await.unwrap(), 200, "it stays");
+    }
+    // However many there are.
+    for _ in 0..200 {
+        idle.push(sidecar.connect().await);
+    }
     sidecar.publish(5, Status::Ok);
-    let first = sidecar.send(&after(5, Some(Status::Ok))).await;
-    let second = sidecar.send("GET /v1/head").await;
-    drop(first);
-    assert_eq!(receive(second).await.json()["number"], 5);
+    assert_eq!(sidecar.get("/v1/head").await.json()["number"], 5);
+}
+
+#[tokio::test]
+async fn beyond_busy_connections_probes_are_answered_and_all_else_gets_a_quick_503() {
+    let sidecar = Served::with_room(2).await;
+    sidecar.publish(5, Status::Ok);
+    let polls = [
+        sidecar.send(&after(5, Some(Status::Ok))).await,
+        sidecar.send(&after(5, Some(Status::Ok))).await,
+    ];
+    sidecar.polls_are_held(2).await;
+    // Idle ones beyond the limit are in nobody's way either.
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        idle.push(sidecar.connect().await);
+    }
+    assert_eq!(sidecar.get("/livez").await.code, 200);
+    assert_eq!(sidecar.get("/readyz").await.code, 200);
+    for path in ["/v1/head", "/metrics", "/", "/nothing"] {
+        let answer = sidecar.get(path).await;
+        assert_eq!((answer.code, answer.header("retry-after")), (503, Some("1")), "{path}");
+        assert_eq!(answer.json()["error"], "too_many_connections");
+        assert!(answer.header("x-finality-sidecar").is_some());
+    }
+    sidecar.publish(6, Status::Ok);
+    for poll in polls {
+        assert_eq!(receive(poll).await.json()["number"], 6);
+    }
+    assert_eq!(sidecar.get("/v1/head").await.json()["number"], 6, "there is room again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -362,14 +417,11 @@ async fn thousands_of_long_polls_do_not_stand_in_the_way() {
     for _ in 0..POLLS {
         waiting.push(sidecar.send(&after(5, Some(Status::Ok))).await);
     }
-    let all_wait = format!("espresso_http_long_polls {POLLS}");
-    let are_waiting =
-        async || sidecar.get("/metrics").await.body.lines().any(|line| line == all_wait);
-    while !are_waiting().await {}
+    sidecar.polls_are_held(POLLS).await;
     for _ in 0..300 {
         assert_eq!(sidecar.get("/v1/head").await.json()["number"], 5);
     }
-    assert!(are_waiting().await, "all are answered while every poll is held");
+    sidecar.polls_are_held(POLLS).await;
     sidecar.publish(6, Status::Ok);
     for stream in waiting {
         assert_eq!(receive(stream).await.json()["number"], 6);

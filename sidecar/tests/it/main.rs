@@ -16,6 +16,7 @@ mod http_api;
 mod kills;
 mod lifecycle;
 mod migration;
+mod open_files;
 mod page;
 mod secrets;
 mod support;

@@ -154,8 +154,8 @@ impl FileStore {
     /// number; without it, at the height from the light client or the configuration.
     ///
     /// # Errors
-    /// [`StoreError::Raise`] if the number is above the stored one, [`StoreError::Absent`] if there is
-    /// none, and those of the file system.
+    /// [`StoreError::Raise`] if the number is above the stored one, [`StoreError::Absent`] if there
+    /// is none, and those of the file system.
     pub fn reset(&mut self, number: u64, restart_height: Option<u64>) -> Result<(), StoreError> {
         match self.ceiling {
             None => return Err(StoreError::Absent { path: self.place.file.clone() }),

@@ -84,6 +84,7 @@ pub(crate) struct Served {
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) facts: Arc<Facts>,
     pub(crate) history: Arc<History>,
+    pub(crate) metrics: Metrics,
     pub(crate) server: JoinHandle<()>,
 }
 
@@ -123,13 +124,13 @@ impl Served {
             asked_at: Mutex::default(),
             ballast: "x".repeat(ballast),
         });
-        let history = Arc::new(History::default());
+        let (history, metrics) = (Arc::new(History::default()), Metrics::new());
         let state = ApiState {
             head: heads,
             status: facts.clone(),
             history: Arc::clone(&history),
             streams: Streams::new(max_connections),
-            metrics: Metrics::new(),
+            metrics: metrics.clone(),
             phase: phases.clone(),
             long_poll_limit,
             ready_max_age,
@@ -137,7 +138,7 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serve = server::serve(listener, api::router(state), max_connections, phases, FOR_EVER);
-        Self { address, head, phase, facts, history, server: tokio::spawn(serve) }
+        Self { address, head, phase, facts, history, metrics, server: tokio::spawn(serve) }
     }
 
     pub(crate) fn publish(&self, number: u64, status: Status) {
@@ -161,6 +162,14 @@ impl Served {
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask(&format!("GET {path}")).await
+    }
+
+    /// Waits until so many long polls are held.
+    pub(crate) async fn polls_are_held(&self, count: usize) {
+        let line = format!("espresso_http_long_polls {count}");
+        while !self.metrics.render().lines().any(|found| found == line) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Asks for a path and reads the headers of the answer.

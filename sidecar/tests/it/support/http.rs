@@ -52,6 +52,8 @@ pub(crate) fn request(method_and_path: &str) -> String {
 
 pub(crate) fn get(address: &str, path: &str) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
+    // Below the time after which idle connections are closed, so that waiting for that fails.
+    stream.set_read_timeout(Some(PATIENCE / 2)).unwrap();
     stream.write_all(request(&format!("GET {path}")).as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

@@ -45,8 +45,21 @@ pub(crate) fn fields(line: &str) -> Value {
 impl Sidecar {
     /// Starts it in `folder`, with no environment but `variables`, and waits until it serves.
     pub(crate) fn start(folder: &Path, arguments: &[String], variables: &[(&str, &str)]) -> Self {
-        let mut process = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_finality-sidecar"), "run"])
+        Self::start_with_files(None, folder, arguments, variables)
+    }
+
+    /// The same, with so many open files at most.
+    pub(crate) fn start_with_files(
+        most: Option<u64>,
+        folder: &Path,
+        arguments: &[String],
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let limit = most.map(|most| format!("--nofile={most}:{most}"));
+        let mut process = Command::new("prlimit")
+            .args(limit)
+            .args(["setpriv", "--pdeathsig", "KILL", "--"])
+            .args([env!("CARGO_BIN_EXE_finality-sidecar"), "run"])
             .args(arguments)
             .args(["--store-path", STORE, "--listen-addr", "127.0.0.1:0", "--log-format", "json"])
             .current_dir(folder)
