@@ -224,6 +224,8 @@ impl ReportedHead {
 pub struct NoHeadReport {
     /// Always `no_head`.
     pub error: String,
+    /// Why, as a stable code.
+    pub reason_code: String,
     /// Why, for the operator to read.
     pub reason: String,
 }
@@ -232,10 +234,11 @@ impl NoHeadReport {
     /// The only value of `error`.
     pub const ERROR: &'static str = "no_head";
 
-    /// A report with the given reason.
+    /// A report with the given reason, as a code and in words.
     #[must_use]
-    pub fn new(reason: impl Into<String>) -> Self {
-        Self { error: Self::ERROR.to_owned(), reason: reason.into() }
+    pub fn new(reason_code: impl Into<String>, reason: impl Into<String>) -> Self {
+        let (reason_code, reason) = (reason_code.into(), reason.into());
+        Self { error: Self::ERROR.to_owned(), reason_code, reason }
     }
 }
 

@@ -17,6 +17,7 @@ mod form;
 mod links;
 mod metrics;
 mod page;
+mod states;
 mod watching;
 
 /// Fails with all problems, not only the first.

@@ -8,7 +8,10 @@ use std::{
 };
 
 use finality_core::head::{Source, Status};
-use finality_sidecar::telemetry::metrics::{BatchResult, Metrics, Outcome, QueryFault, Target};
+use finality_sidecar::{
+    telemetry::metrics::{BatchResult, HeadFacts, Metrics, Outcome, QueryFault, Standing, Target},
+    verifier::Stall,
+};
 use regex::Regex;
 use serde_json::Value;
 
@@ -32,8 +35,18 @@ pub(crate) fn exported() -> &'static Exported {
 /// The sidecar's metrics after every kind of event.
 fn sidecar(exported: &mut Exported) {
     let metrics = Metrics::new();
-    metrics.head(2, Source::Espresso, Status::Ok, jiff::Timestamp::UNIX_EPOCH);
-    metrics.node_latest(3);
+    metrics.standing(Standing {
+        head: Some(HeadFacts {
+            number: 2,
+            source: Source::Espresso,
+            status: Status::Ok,
+            updated: jiff::Timestamp::UNIX_EPOCH,
+        }),
+        node_latest: Some(3),
+        lag: Some(1),
+        stall: "awaiting_batch",
+        stalls: Stall::CODES,
+    });
     metrics.node_finalized(Some(2));
     metrics.l1_finalized(1);
     metrics.hotshot_heights(4, 5);

@@ -189,7 +189,7 @@ fn every_alert_uses_exported_metrics_and_links_to_the_runbook() {
 }
 
 /// All strings under that key, anywhere in a document.
-fn strings<'a>(value: &'a Value, key: &str) -> Vec<&'a str> {
+pub(crate) fn strings<'a>(value: &'a Value, key: &str) -> Vec<&'a str> {
     match value {
         Value::Object(members) => {
             let own = members.get(key).and_then(Value::as_str);

@@ -55,10 +55,7 @@ async fn s11_the_batchers_key_changes() {
     net.mine_l1(FINALITY_DEPTH).await;
     net.head_stays_at(tip).await;
     let status = net.sidecar.status().await;
-    assert!(
-        status["reason"].as_str().unwrap().contains("2 by a batcher that may not sign"),
-        "{status}"
-    );
+    assert_eq!(status["reason_code"], "competing_fork", "{status}");
     net.batcher.post_batch(&batch, Shape::FourFields);
     net.mine_hotshot(1).await;
     net.head_reaches(tip + 1).await;
@@ -89,24 +86,25 @@ async fn s11_an_l1_reorg_undoes_the_rotation() {
 async fn s11_the_fallback_batcher_is_active() {
     let net = Devnet::builder().start().await;
     let watch = net.watch();
-    let reason = async |words: &str| {
-        until(words, PATIENCE, async || {
-            let status = net.sidecar.status().await;
-            status["reason"].as_str().unwrap().contains(words).then_some(())
+    let reason = async |code: &str| {
+        until(code, PATIENCE, async || {
+            (net.sidecar.status().await["reason_code"] == code).then_some(())
         })
         .await;
     };
+    reason("up_to_date").await;
+    net.build(3).await;
+    reason("awaiting_batch").await;
     net.l1.set_active_is_espresso(false).await;
     net.mine_l1(FINALITY_DEPTH + 1).await;
-    reason("runs on the fallback batcher").await;
+    reason("fallback_batcher_active").await;
     // Ethereum's finality continues.
-    net.build(3).await;
     let height = net.height().await;
     net.op_node.set_finalized(height);
     net.head_reaches(height).await;
     net.l1.set_active_is_espresso(true).await;
     net.mine_l1(FINALITY_DEPTH + 1).await;
-    reason("HotShot has no batch for block").await;
+    reason("up_to_date").await;
     net.produce(2).await;
     net.head_reaches(height + 2).await;
     net.assert_tagged_equals_direct().await;

@@ -72,6 +72,7 @@ export function showStatus(status) {
   set("hex", head?.hex ?? "");
   set("hash", head ? head.hash ?? "Its hash is not known yet" : "");
   set("reason", sentence(status.reason));
+  set("reason-code", status.reason_code ?? "");
   showProblems(problems(status));
 
   set("lag", status.lag ? `${number(status.lag.blocks)} ${status.lag.blocks === 1 ? "block" : "blocks"}` : NONE);

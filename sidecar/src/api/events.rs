@@ -13,8 +13,7 @@ use axum::{
         sse::{Event, Sse},
     },
 };
-use finality_core::head::HeadReport;
-use futures::stream;
+use futures::{future::BoxFuture, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{ApiState, Phase, error, status::StatusSource};
@@ -47,28 +46,20 @@ impl Streams {
 /// One client's stream.
 struct Subscription {
     status: Arc<dyn StatusSource>,
-    head: watch::Receiver<Option<Arc<HeadReport>>>,
+    /// Ends when there is something new since the last event; none before the first one.
+    change: Option<BoxFuture<'static, ()>>,
     phase: watch::Receiver<Phase>,
-    /// Whether nothing has been sent yet.
-    first: bool,
     _place: OwnedSemaphorePermit,
 }
 
 impl Subscription {
     /// The next event; none when the sidecar closes.
     async fn next(&mut self) -> Option<Event> {
-        if !std::mem::take(&mut self.first) {
-            let head = &mut self.head;
+        if let Some(change) = self.change.take() {
             let news = async {
                 tokio::time::sleep(SHORTEST_PAUSE).await;
                 let rest = LONGEST_PAUSE.saturating_sub(SHORTEST_PAUSE);
-                // Without a writer the head stays as it is.
-                let changed = async {
-                    if head.changed().await.is_err() {
-                        std::future::pending().await
-                    }
-                };
-                drop(tokio::time::timeout(rest, changed).await);
+                drop(tokio::time::timeout(rest, change).await);
             };
             tokio::select! {
                 biased;
@@ -79,7 +70,7 @@ impl Subscription {
         if *self.phase.borrow() == Phase::Closing {
             return None;
         }
-        self.head.mark_unchanged();
+        self.change = Some(self.status.changed());
         Some(Event::default().event("status").data(self.status.status().to_string()))
     }
 }
@@ -91,13 +82,8 @@ pub(super) async fn events(State(state): State<ApiState>) -> Response {
         let answer = error(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", reason);
         return ([(header::RETRY_AFTER, RETRY_AFTER)], answer).into_response();
     };
-    let subscription = Subscription {
-        status: state.status,
-        head: state.head,
-        phase: state.phase,
-        first: true,
-        _place: place,
-    };
+    let subscription =
+        Subscription { status: state.status, change: None, phase: state.phase, _place: place };
     let events = stream::unfold(subscription, async |mut subscription| {
         let event = subscription.next().await?;
         Some((Ok::<_, Infallible>(event), subscription))

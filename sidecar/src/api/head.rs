@@ -10,7 +10,7 @@ use axum::{
 };
 use finality_core::head::{HeadReport, NoHeadReport};
 
-use super::{ApiState, Phase, error, query::HeadQuery};
+use super::{ApiState, Phase, error, query::HeadQuery, status::Reason};
 
 pub(super) async fn head(
     State(state): State<ApiState>,
@@ -30,15 +30,16 @@ pub(super) async fn head(
     match news(&state, &query).await {
         Some(head) => Json(&*head).into_response(),
         None => {
-            let report = NoHeadReport::new(state.status.reason());
+            let Reason { code, text } = state.status.reason();
+            let report = NoHeadReport::new(code, text);
             (StatusCode::SERVICE_UNAVAILABLE, Json(report)).into_response()
         }
     }
 }
 
-/// The head as soon as it is news for the client; otherwise the current one at the end of the wait,
-/// when the sidecar closes, or when nothing can change the head any more. Having no head is not
-/// news to a client that has one, so it waits for the next.
+/// The head as soon as it is news for the client; otherwise the current one at the end of the
+/// wait, when the sidecar closes, or when nothing can change the head any more. Having no head is
+/// not news to a client that has one, so it waits for the next.
 async fn news(state: &ApiState, query: &HeadQuery) -> Option<Arc<HeadReport>> {
     let mut receiver = state.head.clone();
     let mut phase = state.phase.clone();

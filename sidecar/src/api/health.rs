@@ -64,7 +64,7 @@ fn age_check(state: &ApiState, head: Option<&HeadReport>) -> Option<Check> {
 fn checks(state: &ApiState) -> Vec<Check> {
     let head = state.head.borrow().clone();
     let mut checks = vec![
-        Check::new("head", head.is_some(), || state.status.reason()),
+        Check::new("head", head.is_some(), || state.status.reason().text),
         Check::new("store", state.status.store_writable(), || {
             "the last write to the state file failed".into()
         }),

@@ -3,23 +3,34 @@
 use std::{fmt, sync::Arc};
 
 use finality_core::head::HeadReport;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::history::Positions;
 use crate::{
-    head::PublishedHead,
     telemetry::{Metrics, metrics::BatchResult},
     upstream::DependencyReport,
     verifier::{Board, Findings},
 };
 
+/// Why the head does not advance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// One of [`Stall::CODES`](crate::verifier::Stall::CODES).
+    pub code: &'static str,
+    /// The same in words.
+    pub text: String,
+}
+
 /// What the API asks about the sidecar beside the head.
 pub trait StatusSource: Send + Sync {
     /// The body of `/v1/status`, an object.
     fn status(&self) -> serde_json::Value;
-    /// In words: why there is no head, or why it stands still.
-    fn reason(&self) -> String;
+    /// Why there is no head, or why it does not advance.
+    fn reason(&self) -> Reason;
+    /// Ends when the head or the code of the reason changes after this call.
+    fn changed(&self) -> BoxFuture<'static, ()>;
     /// Whether the verifier still does its rounds.
     fn verifier_alive(&self) -> bool;
     /// Whether the last write of the store succeeded.
@@ -51,7 +62,6 @@ type Dependencies = Box<dyn Fn() -> Vec<DependencyReport> + Send + Sync>;
 /// The status of a verifier, its head and its dependencies.
 pub struct StatusReader {
     board: Arc<Board>,
-    head: PublishedHead,
     metrics: Metrics,
     dependencies: Dependencies,
     started_at: Timestamp,
@@ -69,6 +79,7 @@ struct Report<'a> {
     at: Timestamp,
     started_at: Timestamp,
     reason: String,
+    reason_code: &'static str,
     head: Option<&'a HeadReport>,
     #[serde(flatten)]
     findings: &'a Findings,
@@ -78,35 +89,36 @@ struct Report<'a> {
 }
 
 impl StatusReader {
-    /// Reads the verifier's board and head, the metrics that are shown too, and the dependencies.
+    /// Reads the verifier's board, the metrics that are shown too, and the dependencies.
     pub fn new(
         board: Arc<Board>,
-        head: PublishedHead,
         metrics: Metrics,
         dependencies: impl Fn() -> Vec<DependencyReport> + Send + Sync + 'static,
     ) -> Self {
         let dependencies = Box::new(dependencies);
-        Self { board, head, metrics, dependencies, started_at: Timestamp::now() }
+        Self { board, metrics, dependencies, started_at: Timestamp::now() }
     }
 
     /// Where head and node stand.
     #[must_use]
     pub fn positions(&self) -> Positions {
-        let head = self.head.borrow().as_ref().map(|head| head.number);
-        let node = self.board.snapshot().node;
+        let findings = self.board.findings();
+        let Findings { head, node, .. } = &*findings;
+        let head = head.as_ref().map(|head| head.number);
         Positions { head, latest: node.latest, finalized: node.finalized.map(|block| block.number) }
     }
 }
 
 impl StatusSource for StatusReader {
     fn status(&self) -> serde_json::Value {
-        let head = self.head.borrow().clone();
+        let findings = self.board.findings();
         let report = Report {
             at: Timestamp::now(),
             started_at: self.started_at,
-            reason: self.reason(),
-            head: head.as_deref(),
-            findings: &self.board.snapshot(),
+            reason: findings.stall.to_string(),
+            reason_code: findings.stall.code(),
+            head: findings.head.as_deref(),
+            findings: &findings,
             batches: BatchCounts::read(&self.metrics),
             dependencies: (self.dependencies)(),
             build: finality_core::build::LINE,
@@ -115,8 +127,18 @@ impl StatusSource for StatusReader {
             .unwrap_or_else(|error| serde_json::json!({"error": error.to_string()}))
     }
 
-    fn reason(&self) -> String {
-        self.board.waiting().to_string()
+    fn reason(&self) -> Reason {
+        let stall = &self.board.findings().stall;
+        Reason { code: stall.code(), text: stall.to_string() }
+    }
+
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        let mut findings = self.board.subscribe();
+        Box::pin(async move {
+            if findings.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
     }
 
     fn verifier_alive(&self) -> bool {
@@ -124,6 +146,6 @@ impl StatusSource for StatusReader {
     }
 
     fn store_writable(&self) -> bool {
-        self.board.snapshot().last_store_error.is_none()
+        self.board.findings().last_store_error.is_none()
     }
 }

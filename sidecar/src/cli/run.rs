@@ -221,7 +221,7 @@ fn start_verifier(
     let services = query.clone();
     let (keeper, head) = HeadKeeper::new(store, metrics.clone());
     let board = Arc::new(Board::default());
-    let status = StatusReader::new(Arc::clone(&board), head.clone(), metrics.clone(), move || {
+    let status = StatusReader::new(Arc::clone(&board), metrics.clone(), move || {
         dependencies.iter().flat_map(Failover::reports).chain(services.reports()).collect()
     });
     let parts = verifier::Parts {

@@ -12,7 +12,7 @@ mod value;
 
 use std::path::PathBuf;
 
-use self::reader::Reader;
+use self::{reader::Reader, settings::ReadValue};
 use crate::{batchers::BatcherSource, redact::SecretUrl, store::Record};
 
 pub use self::{

@@ -1,6 +1,6 @@
 //! From text to values: everything that is wrong is collected.
 
-use super::{Problem, Problems, Setting, Values};
+use super::{Problem, Problems, Setting, Values, settings::ReadValue};
 
 /// Reads values one after the other and collects what is wrong.
 pub(super) struct Reader<'a> {
@@ -11,36 +11,6 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(super) fn new(values: &'a Values) -> Self {
         Self { values, problems: values.problems.clone() }
-    }
-
-    /// A value that must be there.
-    pub(super) fn value<T>(
-        &mut self,
-        name: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let reported = self.problems.iter().any(|problem| problem.setting == name);
-        if self.values.get(name).is_none() && !reported {
-            let sources = Setting::named(name).map_or_else(String::new, |setting| {
-                format!(": set --{}, {} or {name} in the file", setting.flag(), setting.variable())
-            });
-            self.problems.add(Problem::of(name, None, format!("missing{sources}")));
-        }
-        self.optional(name, parse)
-    }
-
-    /// A value that may be missing.
-    pub(super) fn optional<T>(
-        &mut self,
-        name: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let value = self.values.get(name)?;
-        parse(&value.text)
-            .map_err(|text| {
-                self.problems.add(Problem::of(name, Some(value.source.clone()), text));
-            })
-            .ok()
     }
 
     /// A value that is wrong beside others.
@@ -55,5 +25,27 @@ impl<'a> Reader<'a> {
             Some(value) if self.problems.is_empty() => Ok(value),
             _ => Err(self.problems),
         }
+    }
+}
+
+impl ReadValue for Reader<'_> {
+    fn value<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let reported = self.problems.iter().any(|problem| problem.setting == name);
+        if self.values.get(name).is_none() && !reported {
+            let sources = Setting::named(name).map_or_else(String::new, |setting| {
+                format!(": set --{}, {} or {name} in the file", setting.flag(), setting.variable())
+            });
+            self.problems.add(Problem::of(name, None, format!("missing{sources}")));
+        }
+        self.optional(name, parse)
+    }
+
+    fn optional<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let value = self.values.get(name)?;
+        parse(&value.text)
+            .map_err(|text| {
+                self.problems.add(Problem::of(name, Some(value.source.clone()), text));
+            })
+            .ok()
     }
 }

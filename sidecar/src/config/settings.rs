@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use alloy_primitives::Address;
 
-use super::{parse, reader::Reader};
+use super::parse;
 use crate::{batchers::BatcherTenure, redact::SecretUrl, telemetry::log::Format};
 
 /// One setting. Its name is spelled `listen_addr` in the file, `--listen-addr` as a flag and
@@ -68,6 +68,14 @@ impl Setting {
     }
 }
 
+/// Where [`Config`] gets its values from, by their names.
+pub(super) trait ReadValue {
+    /// A value that must be there.
+    fn value<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T>;
+    /// A value that may be missing.
+    fn optional<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T>;
+}
+
 /// Makes [`SETTINGS`] and [`Config`] from one table: help text, name, type, `required`, `optional`
 /// or the default, form, and the function that parses the text.
 macro_rules! settings {
@@ -94,7 +102,7 @@ macro_rules! settings {
 
         impl Config {
             /// Parses every value, even after one that is wrong, so that all problems are known.
-            pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+            pub(super) fn read(reader: &mut impl ReadValue) -> Option<Self> {
                 $($(let $name = settings!(@read $presence, reader, stringify!($name), $parse);)+)+
                 Some(Self { $($($name: $name?,)+)+ })
             }

@@ -97,6 +97,18 @@ impl HeadKeeper {
         self.status
     }
 
+    /// The published head.
+    #[must_use]
+    pub fn report(&self) -> Option<Arc<HeadReport>> {
+        self.published.borrow().clone()
+    }
+
+    /// When number or status of the head last changed.
+    #[must_use]
+    pub const fn updated_at(&self) -> Timestamp {
+        self.updated_at
+    }
+
     /// Where reading HotShot resumes after a restart, as stored.
     #[must_use]
     pub const fn restart_height(&self) -> Option<u64> {
@@ -227,7 +239,6 @@ impl HeadKeeper {
 
     fn publish(&self) {
         let (Some((block, source)), Some(chain_id)) = (self.block, self.chain_id) else { return };
-        self.metrics.head(block.number, source, self.status, self.updated_at);
         let report = HeadReport {
             number: block.number,
             hex: hex_number(block.number),

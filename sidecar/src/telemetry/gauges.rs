@@ -15,18 +15,31 @@ use prometheus_client::{
 
 /// The head as the gauges show it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct HeadFacts {
-    pub(super) number: u64,
-    pub(super) source: Source,
-    pub(super) status: Status,
-    pub(super) updated: Timestamp,
+pub struct HeadFacts {
+    pub number: u64,
+    pub source: Source,
+    pub status: Status,
+    /// When number or status last changed.
+    pub updated: Timestamp,
+}
+
+/// Where head and node stand at one moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Standing {
+    pub head: Option<HeadFacts>,
+    pub node_latest: Option<u64>,
+    /// Blocks from the head to the node's latest block.
+    pub lag: Option<u64>,
+    /// The code of the head's state, one of `stalls`.
+    pub stall: &'static str,
+    /// All such codes.
+    pub stalls: &'static [&'static str],
 }
 
 /// What the gauges show. Nothing is exported before it is known: zero is a legal block number.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
-    pub(super) head: Option<HeadFacts>,
-    pub(super) node_latest: Option<u64>,
+    pub(super) standing: Standing,
     pub(super) node_finalized: Option<u64>,
     pub(super) l1_finalized: Option<u64>,
     pub(super) hotshot: Option<(u64, u64)>,
@@ -43,17 +56,21 @@ impl Gauges {
     }
 }
 
-/// The difference of two heights, signed.
-fn lag(latest: u64, head: u64) -> i64 {
-    let (distance, behind) = (latest.abs_diff(head), latest < head);
-    let distance = i64::try_from(distance).unwrap_or(i64::MAX);
-    if behind { -distance } else { distance }
-}
-
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let facts = self.facts();
-        if let Some(head) = facts.head {
+        let Standing { head, node_latest, lag, stall, stalls } = facts.standing;
+        if !stalls.is_empty() {
+            let stalls: Vec<_> = stalls.iter().map(|code| (*code, *code == stall)).collect();
+            one_of(
+                &mut encoder,
+                "verifier_stalled",
+                "1 for the state in which the head stands, 0 for the others; the head is at work in up_to_date and advancing",
+                "reason",
+                &stalls,
+            )?;
+        }
+        if let Some(head) = head {
             gauge(
                 &mut encoder,
                 "head_block_number",
@@ -87,7 +104,7 @@ impl Collector for Gauges {
                 &statuses,
             )?;
         }
-        if let Some(latest) = facts.node_latest {
+        if let Some(latest) = node_latest {
             gauge(
                 &mut encoder,
                 "node_latest_block_number",
@@ -111,12 +128,12 @@ impl Collector for Gauges {
                 finalized,
             )?;
         }
-        if let (Some(head), Some(latest)) = (facts.head, facts.node_latest) {
+        if let Some(lag) = lag {
             gauge(
                 &mut encoder,
                 "head_lag_blocks",
-                "Blocks between the head and the full node's latest block; negative while the node is behind the head",
-                lag(latest, head.number),
+                "Blocks between the head and the full node's latest block; zero while the node is behind the head",
+                lag,
             )?;
         }
         if let Some((done, seconds_left)) = facts.catch_up {

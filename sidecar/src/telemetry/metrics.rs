@@ -4,18 +4,15 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use finality_core::head::{Source, Status};
-use jiff::Timestamp;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
 
-use super::{
-    gauges::{Gauges, HeadFacts},
-    process::Process,
-};
+use super::{gauges::Gauges, process::Process};
+
+pub use super::gauges::{HeadFacts, Standing};
 
 /// What became of a batch that was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -319,14 +316,9 @@ impl Metrics {
         }))
     }
 
-    /// The head as it was published, and when its number or status last changed.
-    pub fn head(&self, number: u64, source: Source, status: Status, updated: Timestamp) {
-        self.0.gauges.facts().head = Some(HeadFacts { number, source, status, updated });
-    }
-
-    /// The full node's latest block.
-    pub fn node_latest(&self, number: u64) {
-        self.0.gauges.facts().node_latest = Some(number);
+    /// Where head and node stand: all of it is of one moment.
+    pub fn standing(&self, standing: Standing) {
+        self.0.gauges.facts().standing = standing;
     }
 
     /// The block that the full node calls finalized, if there is one.
@@ -447,6 +439,9 @@ impl Drop for LongPoll {
 
 #[cfg(test)]
 mod tests {
+    use finality_core::head::{Source, Status};
+    use jiff::Timestamp;
+
     use super::*;
 
     #[test]
@@ -463,9 +458,18 @@ mod tests {
 
     /// The text of metrics that have seen every kind of event.
     fn filled(metrics: &Metrics) -> String {
-        let updated = Timestamp::from_millisecond(1_500).unwrap();
-        metrics.head(u64::MAX, Source::Ethereum, Status::NodeBehind, updated);
-        metrics.node_latest(u64::MAX - 3);
+        metrics.standing(Standing {
+            head: Some(HeadFacts {
+                number: u64::MAX,
+                source: Source::Ethereum,
+                status: Status::NodeBehind,
+                updated: Timestamp::from_millisecond(1_500).unwrap(),
+            }),
+            node_latest: Some(u64::MAX - 3),
+            lag: Some(0),
+            stall: "node_behind",
+            stalls: &["node_behind", "up_to_date"],
+        });
         metrics.node_finalized(Some(5));
         metrics.l1_finalized(6);
         metrics.hotshot_heights(7, 9);
@@ -527,7 +531,9 @@ mod tests {
             "espresso_node_latest_block_number 18446744073709551612",
             "espresso_node_finalized_block_number 5",
             "espresso_l1_finalized_block_number 6",
-            "espresso_head_lag_blocks -3",
+            "espresso_head_lag_blocks 0",
+            "espresso_verifier_stalled{reason=\"node_behind\"} 1",
+            "espresso_verifier_stalled{reason=\"up_to_date\"} 0",
             "espresso_hotshot_height{kind=\"seen\"} 7",
             "espresso_hotshot_height{kind=\"latest\"} 9",
             "espresso_hotshot_catch_up_ratio 0.25",

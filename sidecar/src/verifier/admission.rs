@@ -88,7 +88,7 @@ pub(super) async fn admit<R: Rollup>(
     let origin = rollup.l1_origin(&block)?;
     let number = finalized.number;
     if let OriginVerdict::Ask(height) = view.judge(origin) {
-        view.learn(height, l1.hash_at(height).await?);
+        view.learn(height, Ok(l1.hash_at(height).await?));
     }
     match view.judge(origin) {
         OriginVerdict::Valid => {

@@ -1,6 +1,6 @@
 //! Where verification starts: the block to continue from, and the HotShot height to read from.
 
-use super::{ChainFacts, Feed, FeedSource, L1Source, NodeSource, Stop, Verifier, Waiting};
+use super::{ChainFacts, Feed, FeedSource, L1Source, NodeSource, Stall, Stop, Verifier};
 use crate::{head::HeadBlock, l1::LightClientError, rollup::Rollup, upstream::UpstreamError};
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
@@ -11,7 +11,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             return Ok(current);
         }
         if !self.finality_is_unknown() {
-            return Err(Waiting::Anchor(self.finality_problem()).into());
+            return Err(Stall::NoAnchor(self.finality_problem()).into());
         }
         let genesis = chain.config.genesis;
         let anchor = HeadBlock {
@@ -39,19 +39,19 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// Where reading starts: the stored position, unless a new batcher may have signed batches
     /// before it; without one, where the batches above the block start.
-    async fn start_height(&self, tip: &HeadBlock) -> Result<u64, Waiting> {
+    async fn start_height(&self, tip: &HeadBlock) -> Result<u64, Stall> {
         match self.keeper.restart_height() {
             Some(height) if self.batchers.newer_than(tip) => self.lower_start(height, tip).await,
             Some(height) => Ok(height),
-            None => self.fresh_start(tip).await.map_err(Waiting::from),
+            None => self.fresh_start(tip).await.map_err(Stall::from),
         }
     }
 
     /// The lower of a height and of where the batches above a block start, if that is known.
-    pub(super) async fn lower_start(&self, height: u64, tip: &HeadBlock) -> Result<u64, Waiting> {
+    pub(super) async fn lower_start(&self, height: u64, tip: &HeadBlock) -> Result<u64, Stall> {
         match self.fresh_start(tip).await {
             Ok(start) => Ok(start.min(height)),
-            Err(NoStart::Outage(problem)) => Err(Waiting::Start(problem)),
+            Err(NoStart::Outage(problem)) => Err(Stall::StartHeightUnknown(problem)),
             Err(NoStart::Untold(problem)) => {
                 tracing::warn!(problem, height, "batches of a new batcher may be missed");
                 Ok(height)
@@ -115,9 +115,9 @@ enum NoStart {
     Untold(String),
 }
 
-impl From<NoStart> for Waiting {
+impl From<NoStart> for Stall {
     fn from(no_start: NoStart) -> Self {
         let (NoStart::Outage(problem) | NoStart::Untold(problem)) = no_start;
-        Self::Start(problem)
+        Self::StartHeightUnknown(problem)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use alloy_primitives::Address;
 
 use super::{
-    Candidates, ChainFacts, FeedSource, L1Source, L1View, NodeSource, Verifier, Waiting,
+    Candidates, ChainFacts, FeedSource, L1Source, L1View, NodeSource, Stall, Verifier,
     findings::BatcherFindings,
 };
 use crate::{
@@ -51,16 +51,14 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         &mut self,
         chain: &ChainFacts,
         l1: &mut L1View,
-    ) -> Result<(), Waiting> {
+    ) -> Result<(), Stall> {
         if self.batchers_unread(l1) {
             let source = self.options.batchers.clone();
             let read = match source {
                 BatcherSource::Fixed(tenures) => {
                     self.add_batchers(&tenures);
                     self.batchers.authority = Some(Arc::new(Authority::fixed(tenures.clone())));
-                    self.board.update(|findings| {
-                        findings.batchers = BatcherFindings { tenures, ..Default::default() };
-                    });
+                    self.findings.batchers = BatcherFindings { tenures, ..Default::default() };
                     Ok(())
                 }
                 BatcherSource::Contract(address) => match address.or(chain.authenticator()) {
@@ -69,9 +67,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 },
             };
             let error = read.err();
-            self.board.update(|findings| findings.batchers.error.clone_from(&error));
+            self.findings.batchers.error.clone_from(&error);
             if let (None, Some(error)) = (&self.batchers.authority, error) {
-                return Err(Waiting::Batchers(error));
+                return Err(Stall::BatchersUnknown(error));
             }
         }
         if let Some(authority) = &self.batchers.authority {
@@ -109,15 +107,13 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         self.batchers.authority = Some(Arc::new(authority));
         self.batchers.read_at = Some(finalized);
         self.batchers.active_is_espresso = history.active_is_espresso;
-        self.board.update(|findings| {
-            findings.batchers = BatcherFindings {
-                contract: Some(contract),
-                tenures: history.tenures,
-                read_at: Some(finalized),
-                active_is_espresso: history.active_is_espresso,
-                error: None,
-            };
-        });
+        self.findings.batchers = BatcherFindings {
+            contract: Some(contract),
+            tenures: history.tenures,
+            read_at: Some(finalized),
+            active_is_espresso: history.active_is_espresso,
+            error: None,
+        };
         Ok(())
     }
 
@@ -133,7 +129,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// Goes back to where the batches above `tip` begin when a new key is known: they may be signed
     /// by it, and were a stranger's when they were read.
-    pub(super) async fn rewind_for_new_batchers(&mut self, tip: &HeadBlock) -> Result<(), Waiting> {
+    pub(super) async fn rewind_for_new_batchers(&mut self, tip: &HeadBlock) -> Result<(), Stall> {
         if !self.batchers.passed_over {
             return Ok(());
         }
@@ -151,14 +147,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(())
     }
 
-    /// What is waited for, with what the contract says of it.
-    pub(super) fn explain(&self, waiting: Waiting) -> Waiting {
-        match waiting {
-            Waiting::Batch { number } if self.batchers.active_is_espresso == Some(false) => {
-                Waiting::FallbackBatcher { number }
-            }
-            waiting => waiting,
-        }
+    /// Whether the contract says that the fallback batcher is active.
+    pub(super) fn is_on_fallback(&self) -> bool {
+        self.batchers.active_is_espresso == Some(false)
     }
 }
 

@@ -1,13 +1,7 @@
 //! Which chain it is, and whether the store, the node, op-node and L1 agree on that.
 
-use super::{
-    ChainFacts, FeedSource, L1Source, NodeSource, Stop, Verifier, Waiting, findings::Chain,
-};
-use crate::{
-    rollup::Rollup,
-    store::{Identity, StoreError},
-    upstream::UpstreamError,
-};
+use super::{ChainFacts, FeedSource, L1Source, NodeSource, Stall, Stop, Verifier, findings::Chain};
+use crate::{rollup::Rollup, store::Identity, upstream::UpstreamError};
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// The chain, asked for until it is known.
@@ -15,10 +9,11 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         if let Some(chain) = &self.chain {
             return Ok(chain.clone());
         }
-        let unknown = |error: UpstreamError| Waiting::Chain(error.to_string());
+        let unknown = |error: UpstreamError| Stall::ChainUnknown(error.to_string());
         let chain_id = self.node.chain_id().await.map_err(unknown)?;
         // The stored head is served from here on, also while op-node is down.
-        self.keeper.bind_chain_id(chain_id).map_err(fatal)?;
+        self.keeper.bind_chain_id(chain_id).map_err(Stop::Fatal)?;
+        self.show_head();
         let config = self.node.rollup_config().await.map_err(unknown)?;
         if config.l2_chain_id != chain_id {
             return Err(mismatched(format!(
@@ -37,7 +32,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             Some(_) => {}
             None => {
                 return Err(
-                    Waiting::Chain("the node does not have the genesis block".into()).into()
+                    Stall::ChainUnknown("the node does not have the genesis block".into()).into()
                 );
             }
         }
@@ -51,20 +46,18 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let namespace = match self.options.namespace {
             Some(namespace) => namespace,
             None => u32::try_from(chain_id).map_err(|_| {
-                Waiting::Mismatched(format!("chain id {chain_id} is no namespace: set namespace"))
+                Stall::ConfigMismatch(format!("chain id {chain_id} is no namespace: set namespace"))
             })?,
         };
         let identity = Identity { chain_id, genesis_hash: genesis.hash, namespace };
-        self.keeper.bind(identity).map_err(fatal)?;
+        self.keeper.bind(identity).map_err(Stop::Fatal)?;
         tracing::info!(%identity, l1_chain_id, "chain known");
-        self.board.update(|findings| {
-            findings.chain = Some(Chain {
-                chain_id,
-                l1_chain_id,
-                genesis_hash: genesis.hash,
-                namespace,
-                block_time: config.block_time,
-            });
+        self.findings.chain = Some(Chain {
+            chain_id,
+            l1_chain_id,
+            genesis_hash: genesis.hash,
+            namespace,
+            block_time: config.block_time,
         });
         let chain = ChainFacts { config, namespace };
         self.chain = Some(chain.clone());
@@ -72,10 +65,6 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     }
 }
 
-fn fatal(error: StoreError) -> Stop {
-    Stop::Fatal(error)
-}
-
 fn mismatched(problem: String) -> Stop {
-    Stop::Wait(Waiting::Mismatched(problem))
+    Stop::Stalled(Stall::ConfigMismatch(problem))
 }

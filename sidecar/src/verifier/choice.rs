@@ -9,21 +9,24 @@ use alloy_primitives::B256;
 
 use super::{
     candidates::{Candidates, Position},
-    waiting::Waiting,
+    stall::Stall,
 };
 use crate::{
     batchers::{Authority, Standing},
     eth::BlockId,
     head::HeadBlock,
     rollup::{Batch, Facts, Rollup},
+    upstream::UpstreamError,
 };
 
 /// What L1 said in this round.
 #[derive(Debug, Clone, Default)]
 pub struct L1View {
     finalized: Option<BlockId>,
-    /// Hashes by number; none where the node had no answer.
-    hashes: BTreeMap<u64, Option<B256>>,
+    /// Why the newest final block could not be read, if it could not.
+    problem: Option<String>,
+    /// Hashes by number, or why there was no answer.
+    hashes: BTreeMap<u64, Result<B256, String>>,
     /// Who may sign batches.
     authority: Arc<Authority>,
 }
@@ -39,18 +42,24 @@ pub enum OriginVerdict {
     Unauthorized,
     /// It is final, but who may sign there is not known yet.
     Unknown,
-    /// It is not final yet, or L1 has no answer.
-    Undecided,
+    /// It is not final yet.
+    NotFinal,
+    /// L1 gave no answer.
+    Unanswered,
     /// The hash at this L1 height must be asked for.
     Ask(u64),
 }
 
 impl L1View {
-    /// A view with this newest final block.
+    /// A view by the newest final block, if there is one.
     #[must_use]
-    pub fn new(finalized: Option<BlockId>) -> Self {
-        let hashes = finalized.iter().map(|block| (block.number, Some(block.hash))).collect();
-        Self { finalized, hashes, authority: Arc::default() }
+    pub fn new(answer: Result<Option<BlockId>, UpstreamError>) -> Self {
+        let (finalized, problem) = match answer {
+            Ok(finalized) => (finalized, None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let hashes = finalized.iter().map(|block| (block.number, Ok(block.hash))).collect();
+        Self { finalized, problem, hashes, authority: Arc::default() }
     }
 
     /// The newest final block.
@@ -59,8 +68,12 @@ impl L1View {
         self.finalized
     }
 
-    /// Remembers the hash at a height for this round; none if there was no answer.
-    pub fn learn(&mut self, number: u64, hash: Option<B256>) {
+    /// Remembers the hash at a height for this round.
+    pub fn learn(&mut self, number: u64, answer: Result<Option<B256>, UpstreamError>) {
+        let hash = match answer {
+            Ok(hash) => hash.ok_or_else(|| format!("it does not have its block {number}")),
+            Err(error) => Err(error.to_string()),
+        };
         self.hashes.insert(number, hash);
     }
 
@@ -73,8 +86,8 @@ impl L1View {
     #[must_use]
     pub fn judge_batch<C>(&self, batch: &Batch<C>) -> OriginVerdict {
         let origin = batch.facts.l1_origin;
-        if self.finalized.is_none_or(|finalized| origin.number > finalized.number) {
-            return OriginVerdict::Undecided;
+        if let Some(verdict) = self.undecided(origin) {
+            return verdict;
         }
         match self.authority.standing(batch.signer, origin.number) {
             Standing::Authorized => self.judge(origin),
@@ -86,15 +99,30 @@ impl L1View {
     /// Judges an L1 origin.
     #[must_use]
     pub fn judge(&self, origin: BlockId) -> OriginVerdict {
-        if self.finalized.is_none_or(|finalized| origin.number > finalized.number) {
-            return OriginVerdict::Undecided;
+        if let Some(verdict) = self.undecided(origin) {
+            return verdict;
         }
         match self.hashes.get(&origin.number) {
             None => OriginVerdict::Ask(origin.number),
-            Some(None) => OriginVerdict::Undecided,
-            Some(Some(hash)) if *hash == origin.hash => OriginVerdict::Valid,
-            Some(Some(_)) => OriginVerdict::Invalid,
+            Some(Err(_)) => OriginVerdict::Unanswered,
+            Some(Ok(hash)) if *hash == origin.hash => OriginVerdict::Valid,
+            Some(Ok(_)) => OriginVerdict::Invalid,
         }
+    }
+
+    /// The verdict on an L1 origin above what is known to be final.
+    fn undecided(&self, origin: BlockId) -> Option<OriginVerdict> {
+        match self.finalized {
+            Some(finalized) if origin.number <= finalized.number => None,
+            None if self.problem.is_some() => Some(OriginVerdict::Unanswered),
+            _ => Some(OriginVerdict::NotFinal),
+        }
+    }
+
+    /// Why there was no answer about an L1 origin.
+    fn problem(&self, origin: BlockId) -> String {
+        let hash = self.hashes.get(&origin.number).and_then(|hash| hash.as_ref().err());
+        self.problem.as_ref().or(hash).cloned().unwrap_or_default()
     }
 }
 
@@ -108,12 +136,12 @@ pub enum Choice<'a, C> {
     /// Candidates were dropped for room: read again from this height first.
     Reread(u64),
     /// Nothing to decide on yet.
-    Waits(Waiting),
+    Stalled(Stall),
 }
 
-/// Whether a batch can be the block after `tip`: what is known of the tip must agree.
+/// Whether a batch extends `tip`: what is known of the tip must agree.
 #[must_use]
-pub fn is_possible_child(tip: &HeadBlock, timestamp: Option<u64>, facts: &Facts) -> bool {
+pub fn extends(tip: &HeadBlock, timestamp: Option<u64>, facts: &Facts) -> bool {
     let parent = tip.hash.is_none_or(|hash| facts.parent_hash == hash);
     let origin = tip.l1_origin.is_none_or(|origin| {
         facts.l1_origin == origin || Some(facts.l1_origin.number) == origin.number.checked_add(1)
@@ -132,41 +160,47 @@ pub fn choose<'a, R: Rollup>(
     l1: &L1View,
 ) -> Choice<'a, R::Content> {
     let Some(number) = tip.number.checked_add(1) else {
-        return Choice::Waits(Waiting::Batch { number: tip.number });
+        return Choice::Stalled(Stall::AwaitingBatch { number: tip.number });
     };
     let reread = candidates.reread_for(number);
-    let (mut impossible, mut invalid, mut unauthorised) = (0_usize, 0_usize, 0_usize);
+    let (mut other_fork, mut orphaned_origin, mut unauthorized) = (0_usize, 0_usize, 0_usize);
     for (position, batch) in candidates.of(number) {
         if let Some(height) = reread.filter(|height| *height <= position.height) {
             return Choice::Reread(height);
         }
-        if !is_possible_child(tip, timestamp, &batch.facts) {
-            impossible += 1;
+        if !extends(tip, timestamp, &batch.facts) {
+            other_fork += 1;
             continue;
         }
         let origin = batch.facts.l1_origin;
         match l1.judge_batch(batch) {
             OriginVerdict::Valid => return Choice::Chosen(position, batch),
-            OriginVerdict::Invalid => invalid += 1,
-            OriginVerdict::Unauthorized => unauthorised += 1,
+            OriginVerdict::Invalid => orphaned_origin += 1,
+            OriginVerdict::Unauthorized => unauthorized += 1,
             OriginVerdict::Unknown => {
-                return Choice::Waits(Waiting::Authority { number, origin });
+                return Choice::Stalled(Stall::AwaitingBatcherHistory { number, origin });
             }
             OriginVerdict::Ask(number) => return Choice::Ask(number),
-            OriginVerdict::Undecided => {
-                return Choice::Waits(Waiting::Origin {
-                    number,
-                    origin,
-                    finalized: l1.finalized(),
-                });
+            OriginVerdict::NotFinal => {
+                let finalized = l1.finalized();
+                return Choice::Stalled(Stall::AwaitingL1Finality { number, origin, finalized });
+            }
+            OriginVerdict::Unanswered => {
+                let problem = l1.problem(origin);
+                return Choice::Stalled(Stall::L1Unavailable { number, origin, problem });
             }
         }
     }
     match reread {
         Some(height) => Choice::Reread(height),
-        None if impossible + invalid + unauthorised > 0 => {
-            Choice::Waits(Waiting::OtherFork { number, impossible, invalid, unauthorised })
+        None if other_fork + orphaned_origin + unauthorized > 0 => {
+            Choice::Stalled(Stall::CompetingFork {
+                number,
+                other_fork,
+                orphaned_origin,
+                unauthorized,
+            })
         }
-        None => Choice::Waits(Waiting::Batch { number }),
+        None => Choice::Stalled(Stall::AwaitingBatch { number }),
     }
 }

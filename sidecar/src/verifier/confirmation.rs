@@ -2,20 +2,19 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use alloy_primitives::B256;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
-    ChainFacts, Choice, FeedSource, L1Source, L1View, NodeSource, OriginVerdict, Position, Stop,
-    Verifier, Waiting, choose, findings::Mismatch,
+    ChainFacts, Choice, FeedSource, L1Source, L1View, NodeSource, OriginVerdict, Position, Stall,
+    Stop, Verifier, choose, findings::Mismatch,
 };
 use crate::{
     espresso::commitment,
     head::HeadBlock,
     node::Block,
-    rollup::{Batch, Difference, Facts, Rollup},
+    rollup::{Batch, Facts, Rollup},
     telemetry::metrics::BatchResult,
     upstream::UpstreamError,
 };
@@ -35,7 +34,9 @@ const CHECKPOINT_DISTANCE: u64 = 1000;
 #[derive(Debug)]
 enum Halt {
     /// The next block waits for something.
-    Stalled(Waiting),
+    Stalled(Stall),
+    /// The node's next block is not what HotShot confirmed.
+    Mismatch(Box<Mismatch>),
     /// Candidates were dropped for room: read again from this height.
     Reread(u64),
     /// The run is long enough to be saved; the next block may be ready.
@@ -57,41 +58,52 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         &mut self,
         chain: &ChainFacts,
         l1: &mut L1View,
-    ) -> Result<Option<Waiting>, Stop> {
+    ) -> Result<Option<Stall>, Stop> {
         let feed = self.refresh_feed().await;
         let started = Instant::now();
         while started.elapsed() < ROUND_LENGTH {
             self.take_in(started).await;
-            let waiting = match self.confirm_run(chain, l1).await? {
+            let stall = match self.confirm_run(chain, l1).await? {
                 ControlFlow::Continue(()) => continue,
-                ControlFlow::Break(waiting) => waiting,
+                ControlFlow::Break(stall) => stall,
             };
-            if matches!(waiting, Waiting::Mismatch { .. }) {
+            if matches!(stall, Stall::Mismatch { .. }) {
                 self.name_mismatch(chain).await;
             }
             // Without a batch for the next block reading goes on whatever is kept already.
-            let wanted = matches!(waiting, Waiting::Batch { .. } | Waiting::OtherFork { .. })
-                || matches!(waiting, Waiting::HashUnknown { .. })
+            let wanted = matches!(stall, Stall::AwaitingBatch { .. } | Stall::CompetingFork { .. })
+                || matches!(stall, Stall::HeadHashUnknown { .. })
                 || self.candidates.has_room();
             let confirmed = self.confirmed_number();
-            if !wanted || !self.read_range(confirmed).await? {
-                self.checkpoint().await?;
-                let unread = self.feed.as_ref().and_then(super::Feed::unread);
-                return match (feed, unread) {
-                    // What stands in the way of the next block is worth more than the feed's
-                    // trouble.
-                    (Err(trouble), _) if matches!(waiting, Waiting::Batch { .. }) => {
-                        Err(trouble.into())
-                    }
-                    (_, Some(reading)) if matches!(waiting, Waiting::Batch { .. }) => {
-                        Ok(Some(reading))
-                    }
-                    _ => Ok(Some(waiting)),
-                };
+            let read = if wanted { self.read_range(confirmed).await } else { Ok(false) };
+            if read == Ok(true) {
+                continue;
             }
+            self.checkpoint().await?;
+            return Ok(Some(match stall {
+                Stall::AwaitingBatch { number } => {
+                    feed.and(read).err().unwrap_or_else(|| self.without_batch(number))
+                }
+                // What keeps the next block back matters more than trouble with the feed.
+                stall => stall,
+            }));
         }
         self.checkpoint().await?;
         Ok(None)
+    }
+
+    /// What it means that HotShot, as far as it is read, has no batch for the next block.
+    fn without_batch(&self, number: u64) -> Stall {
+        if let Some(unread) = self.feed.as_ref().and_then(super::Feed::unread) {
+            return unread;
+        }
+        match self.keeper.block().zip(self.node_latest) {
+            Some((head, latest)) if latest <= head.number => {
+                Stall::UpToDate { number: head.number }
+            }
+            _ if self.is_on_fallback() => Stall::FallbackBatcherActive { number },
+            _ => Stall::AwaitingBatch { number },
+        }
     }
 
     /// Reads the ranges that have arrived, as far as they make the next run longer: one save then
@@ -120,20 +132,20 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
     }
 
-    async fn checkpoint(&mut self) -> Result<(), Waiting> {
+    async fn checkpoint(&mut self) -> Result<(), Stall> {
         let saved = self.save_restart_height(CHECKPOINT_DISTANCE).await;
-        saved.map_err(|error| Waiting::Store(error.to_string()))
+        saved.map_err(|error| Stall::StoreUnwritable(error.to_string()))
     }
 
-    /// Confirms as many blocks as are ready, and saves the last one. Breaks with what the next one
-    /// waits for.
+    /// Confirms as many blocks as are ready, and saves the last one. Breaks with what keeps the next
+    /// one back.
     async fn confirm_run(
         &mut self,
         chain: &ChainFacts,
         l1: &mut L1View,
-    ) -> Result<ControlFlow<Waiting>, Stop> {
+    ) -> Result<ControlFlow<Stall>, Stop> {
         let Some(tip) = self.current() else {
-            return Ok(ControlFlow::Break(Waiting::Starting));
+            return Ok(ControlFlow::Break(Stall::Starting));
         };
         if tip.hash.is_none() {
             return self.learn_hash(tip, l1).await;
@@ -146,9 +158,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             Halt::RunEnded => ControlFlow::Continue(()),
             Halt::Reread(height) => {
                 self.reread(height);
-                ControlFlow::Break(Waiting::Batch { number: self.confirmed_number() + 1 })
+                ControlFlow::Break(Stall::AwaitingBatch { number: self.confirmed_number() + 1 })
             }
-            Halt::Stalled(waiting) => ControlFlow::Break(waiting),
+            Halt::Stalled(stall) => ControlFlow::Break(stall),
+            Halt::Mismatch(mismatch) => ControlFlow::Break(self.note_mismatch(*mismatch)),
         })
     }
 
@@ -179,9 +192,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             let (position, batch) = loop {
                 match choose(&self.candidates, &tip, timestamp, l1) {
                     Choice::Chosen(position, batch) => break (position, batch),
-                    Choice::Ask(height) => l1.learn(height, ask(&self.l1, height).await),
+                    Choice::Ask(height) => l1.learn(height, self.l1.hash_at(height).await),
                     Choice::Reread(height) => return (confirmed, Halt::Reread(height)),
-                    Choice::Waits(waiting) => return (confirmed, Halt::Stalled(waiting)),
+                    Choice::Stalled(stall) => return (confirmed, Halt::Stalled(stall)),
                 }
             };
             let number = batch.facts.number;
@@ -197,7 +210,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     let count = confirmed.map_or(0, |confirmed| confirmed.count) + 1;
                     confirmed = Some(Confirmed { tip, hotshot_height: position.height, count });
                 }
-                Err(waiting) => return (confirmed, Halt::Stalled(waiting)),
+                Err(halt) => return (confirmed, halt),
             }
         }
         (confirmed, Halt::RunEnded)
@@ -209,57 +222,46 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         position: Position,
         batch: &Batch<R::Content>,
         answer: Result<Option<Block>, UpstreamError>,
-    ) -> Result<(), Waiting> {
-        let number = batch.facts.number;
+    ) -> Result<(), Halt> {
+        let Facts { number, hash, .. } = batch.facts;
         let block = answer
-            .map_err(|error| Waiting::Node(error.to_string()))?
-            .ok_or(Waiting::NodeBlock { number })?;
-        match self.rollup.compare(batch, &block) {
-            Ok(()) => Ok(()),
-            Err(difference) => {
-                self.note_mismatch(position, &batch.facts, block.hash, &difference);
-                Err(Waiting::Mismatch { number, difference: difference.to_string() })
-            }
-        }
-    }
-
-    /// Says a mismatch once: it is found again in every round while it lasts.
-    fn note_mismatch(
-        &self,
-        position: Position,
-        facts: &Facts,
-        node_hash: B256,
-        difference: &Difference,
-    ) {
-        let Facts { number, hash, .. } = *facts;
-        self.board.update(|findings| {
-            let known = findings.last_mismatch.as_ref();
-            if known.is_some_and(|known| {
-                known.number == number && known.batch_hash == hash && known.node_hash == node_hash
-            }) {
-                return;
-            }
-            self.metrics.batch(BatchResult::Mismatch);
-            tracing::error!(
-                number, batch = %hash, node = %node_hash, hotshot_height = position.height, %difference,
-                "the node's block is not the one that HotShot confirmed"
-            );
-            findings.last_mismatch = Some(Mismatch {
+            .map_err(|error| Halt::Stalled(Stall::NodeUnavailable(error.to_string())))?
+            .ok_or(Halt::Stalled(Stall::NodeMissingBlock { number }))?;
+        self.rollup.compare(batch, &block).map_err(|difference| {
+            Halt::Mismatch(Box::new(Mismatch {
                 number,
                 batch_hash: hash,
-                node_hash,
+                node_hash: block.hash,
                 hotshot_height: position.height,
                 hotshot_index: position.index,
                 transaction: None,
                 difference: difference.to_string(),
                 since: Timestamp::now(),
-            });
+            }))
+        })
+    }
+
+    /// Reports a mismatch once: it is found again in every round while it lasts.
+    fn note_mismatch(&mut self, mismatch: Mismatch) -> Stall {
+        let Mismatch { number, batch_hash, node_hash, hotshot_height, .. } = mismatch;
+        let difference = mismatch.difference.clone();
+        let is_known = self.findings.last_mismatch.as_ref().is_some_and(|known| {
+            (known.number, known.batch_hash, known.node_hash) == (number, batch_hash, node_hash)
         });
+        if !is_known {
+            self.metrics.batch(BatchResult::Mismatch);
+            tracing::error!(
+                number, batch = %batch_hash, node = %node_hash, hotshot_height, difference,
+                "the node's block is not the one that HotShot confirmed"
+            );
+            self.findings.last_mismatch = Some(mismatch);
+        }
+        Stall::Mismatch { number, difference }
     }
 
     /// Learns by which name the transaction of a mismatch can be looked up: payloads are not kept.
-    async fn name_mismatch(&self, chain: &ChainFacts) {
-        let (Some(feed), Some(mismatch)) = (&self.feed, self.board.snapshot().last_mismatch) else {
+    async fn name_mismatch(&mut self, chain: &ChainFacts) {
+        let (Some(feed), Some(mismatch)) = (&self.feed, &mut self.findings.last_mismatch) else {
             return;
         };
         if mismatch.transaction.is_some() {
@@ -275,19 +277,23 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             transaction,
             "HotShot's transaction of that batch"
         );
-        self.board.update(|findings| {
-            findings.last_mismatch = Some(Mismatch { transaction: Some(transaction), ..mismatch });
-        });
+        mismatch.transaction = Some(transaction);
     }
 
     /// Saves and publishes a confirmed block, and forgets the candidates up to it.
     async fn finish(&mut self, confirmed: Confirmed) -> Result<(), Stop> {
         let Confirmed { tip, hotshot_height, count } = confirmed;
+        // The node has gained the block in this round.
+        if self.node_latest.is_some_and(|latest| latest < tip.number)
+            && let Ok(latest) = self.node.latest().await
+        {
+            self.node_latest = Some(latest);
+        }
         let cursor = self.feed.as_ref().map_or(hotshot_height, super::Feed::cursor);
         let restart = self.candidates.restart_height(tip.number, cursor);
         let result = self.keeper.confirm(tip, hotshot_height, restart).await;
         self.note_save(&result);
-        result.map_err(|error| Waiting::Store(error.to_string()))?;
+        result.map_err(|error| Stall::StoreUnwritable(error.to_string()))?;
         let discarded = self.candidates.discard_up_to(tip.number) as u64;
         for _ in 0..count {
             self.metrics.batch(BatchResult::Confirmed);
@@ -295,6 +301,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         for _ in count..discarded {
             self.metrics.batch(BatchResult::Skipped);
         }
+        self.show_head();
         Ok(())
     }
 
@@ -304,22 +311,22 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         &mut self,
         tip: HeadBlock,
         l1: &mut L1View,
-    ) -> Result<ControlFlow<Waiting>, Stop> {
+    ) -> Result<ControlFlow<Stall>, Stop> {
         let number = tip.number;
         if let Some(height) = self.candidates.reread_for(number) {
             self.reread(height);
-            return Ok(ControlFlow::Break(Waiting::HashUnknown { number }));
+            return Ok(ControlFlow::Break(Stall::HeadHashUnknown { number }));
         }
         if self.candidates.of(number).next().is_none() {
-            return Ok(ControlFlow::Break(Waiting::HashUnknown { number }));
+            return Ok(ControlFlow::Break(Stall::HeadHashUnknown { number }));
         }
         let block = self.node.block(number).await;
-        let block = block.map_err(|error| Waiting::Node(error.to_string()))?;
-        let block = block.ok_or(Waiting::NodeBlock { number })?;
+        let block = block.map_err(|error| Stall::NodeUnavailable(error.to_string()))?;
+        let block = block.ok_or(Stall::NodeMissingBlock { number })?;
         let mut found = None;
         for (position, batch) in self.candidates.of(number) {
             if let OriginVerdict::Ask(height) = l1.judge_batch(batch) {
-                l1.learn(height, ask(&self.l1, height).await);
+                l1.learn(height, self.l1.hash_at(height).await);
             }
             if l1.judge_batch(batch) == OriginVerdict::Valid
                 && self.rollup.compare(batch, &block).is_ok()
@@ -329,7 +336,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             }
         }
         let Some((position, facts)) = found else {
-            return Ok(ControlFlow::Break(Waiting::HashUnknown { number }));
+            return Ok(ControlFlow::Break(Stall::HeadHashUnknown { number }));
         };
         tracing::info!(number, hash = %facts.hash, "the hash of the head is known now");
         let tip = HeadBlock { number, hash: Some(facts.hash), l1_origin: Some(facts.l1_origin) };
@@ -346,9 +353,4 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             feed.go_back(height);
         }
     }
-}
-
-/// The hash of an L1 block; none when there was no answer.
-async fn ask(l1: &impl L1Source, height: u64) -> Option<B256> {
-    l1.hash_at(height).await.ok().flatten()
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    FeedSource, L1Source, NodeSource, Verifier, Waiting,
+    FeedSource, L1Source, NodeSource, Stall, Verifier,
     findings::NewestBlock,
     intake::{self, Intake},
     progress::Progress,
@@ -69,26 +69,28 @@ impl<F> Feed<F> {
         self.ahead.has_arrived(self.cursor)
     }
 
-    /// What is left to read, as of this round.
-    pub(super) fn unread(&self) -> Option<Waiting> {
+    /// What is left to read, as of this round. HotShot's newest block does not count: its payload
+    /// can come later than the height.
+    pub(super) fn unread(&self) -> Option<Stall> {
         let height = self.height?;
-        (self.cursor < height).then_some(Waiting::Reading { cursor: self.cursor, height })
+        let unread = self.cursor.saturating_add(1) < height;
+        unread.then_some(Stall::CatchingUp { cursor: self.cursor, height })
     }
 }
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// Asks how far HotShot is.
-    pub(super) async fn refresh_feed(&mut self) -> Result<(), Waiting> {
+    pub(super) async fn refresh_feed(&mut self) -> Result<(), Stall> {
         let Some(feed) = &mut self.feed else { return Ok(()) };
         feed.ahead.begin_round();
-        let broken = |error: UpstreamError| Waiting::Feed(error.to_string());
+        let broken = |error: UpstreamError| Stall::FeedUnavailable(error.to_string());
         let height = feed.source.height().await.map_err(broken)?;
         if feed.range_limit.is_none() {
             feed.range_limit = Some(feed.source.range_limit().await.map_err(broken)?);
         }
         self.metrics.hotshot_heights(feed.cursor, height);
         feed.height = Some(height);
-        self.board.update(|findings| findings.hotshot.height = Some(height));
+        self.findings.hotshot.height = Some(height);
         self.report_progress();
         Ok(())
     }
@@ -100,12 +102,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let Some(height) = feed.height.filter(|height| feed.shown != Some(*height)) else { return };
         feed.shown = Some(height);
         if let Ok(header) = feed.source.header(height.saturating_sub(1)).await {
-            self.board.update(|findings| {
-                findings.hotshot.newest_block = Some(NewestBlock {
-                    height: header.height,
-                    timestamp: header.timestamp,
-                    commitment: header.commitment.map(|commitment| commitment.to_string()),
-                });
+            self.findings.hotshot.newest_block = Some(NewestBlock {
+                height: header.height,
+                timestamp: header.timestamp,
+                commitment: header.commitment.map(|commitment| commitment.to_string()),
             });
         }
     }
@@ -117,11 +117,11 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let catch_up = feed.progress.observe(feed.cursor, height, tokio::time::Instant::now());
         self.metrics
             .catch_up(catch_up.map(|catch_up| (catch_up.percent / 100.0, catch_up.seconds_left)));
-        self.board.update(|findings| findings.hotshot.catch_up = catch_up);
+        self.findings.hotshot.catch_up = catch_up;
     }
 
     /// Reads one range, if there is one to read. Answers whether the cursor moved.
-    pub(super) async fn read_range(&mut self, confirmed: u64) -> Result<bool, Waiting> {
+    pub(super) async fn read_range(&mut self, confirmed: u64) -> Result<bool, Stall> {
         let Some(feed) = &mut self.feed else { return Ok(false) };
         loop {
             feed.fetch_ahead();
@@ -132,7 +132,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     feed.ahead.succeeded(until - from, &blocks);
                     let Intake { admitted, rejected } = intake::admit(&self.rollup, from, blocks)
                         .await
-                        .map_err(|error| Waiting::Feed(error.to_string()))?;
+                        .map_err(|error| Stall::FeedUnavailable(error.to_string()))?;
                     for (reason, count) in rejected {
                         self.metrics.rejected(reason, count);
                     }
@@ -162,13 +162,13 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     if until - from == 1 {
                         return match error {
                             UpstreamError::Status(404) => Ok(false),
-                            error => Err(Waiting::Feed(error.to_string())),
+                            error => Err(Stall::FeedUnavailable(error.to_string())),
                         };
                     }
                 }
                 Err(error) => {
                     feed.ahead.failed(until - from);
-                    return Err(Waiting::Feed(error.to_string()));
+                    return Err(Stall::FeedUnavailable(error.to_string()));
                 }
             }
         }

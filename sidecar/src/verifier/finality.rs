@@ -4,11 +4,13 @@ use finality_core::head::Status;
 use jiff::Timestamp;
 
 use super::{
-    ChainFacts, FeedSource, L1Source, L1View, NodeSource, Stop, Verifier, Waiting,
+    ChainFacts, FeedSource, L1Source, L1View, NodeSource, Stall, Stop, Verifier,
     admission::{self, Refused},
     findings::Contradiction,
 };
-use crate::{eth::BlockId, head::HeadBlock, rollup::Rollup, store::StoreError};
+use crate::{
+    eth::BlockId, head::HeadBlock, rollup::Rollup, store::StoreError, upstream::UpstreamError,
+};
 
 /// The last reading of the node's `finalized`, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,22 +22,21 @@ pub(super) struct FinalityReading {
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// Looks whether the node still has the head's block. The head's status follows; what is found
     /// wrong is answered, and stands in the way of confirmations.
-    pub(super) async fn check_head(&mut self) -> Result<(), Waiting> {
-        let node = |error: crate::upstream::UpstreamError| Waiting::Node(error.to_string());
+    pub(super) async fn check_head(&mut self) -> Result<(), Stall> {
+        let node = |error: UpstreamError| Stall::NodeUnavailable(error.to_string());
         let latest = self.node.latest().await.map_err(node)?;
         self.node_latest = Some(latest);
-        self.metrics.node_latest(latest);
         let Some(head) = self.keeper.block() else { return Ok(()) };
         let number = head.number;
         let (status, problem) = match self.node.hash_at(number).await.map_err(node)? {
             Some(node) => match head.hash {
-                Some(verified) if verified != node => {
-                    (Status::Diverged, Some(Waiting::Diverged { number, verified, node }))
+                Some(confirmed) if confirmed != node => {
+                    (Status::Diverged, Some(Stall::Diverged { number, confirmed, node }))
                 }
                 _ => (Status::Ok, None),
             },
             None if latest < number => {
-                (Status::NodeBehind, Some(Waiting::NodeBehind { number, latest }))
+                (Status::NodeBehind, Some(Stall::NodeBehind { number, latest }))
             }
             None => (Status::Pruned, None),
         };
@@ -46,30 +47,32 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             }
         }
         self.keeper.observe_status(status);
+        self.problem.clone_from(&problem);
+        self.show_head();
         problem.map_or(Ok(()), Err)
     }
 
-    /// What L1 says of finality in this round; an L1 that is down says nothing.
-    pub(super) async fn refresh_l1(&self) -> L1View {
-        let finalized = self.l1.finalized().await.ok().flatten();
-        if let Some(block) = finalized {
+    /// What L1 says of finality in this round.
+    pub(super) async fn refresh_l1(&mut self) -> L1View {
+        let view = L1View::new(self.l1.finalized().await);
+        if let Some(block) = view.finalized() {
             self.metrics.l1_finalized(block.number);
-            self.board.update(|findings| findings.l1_finalized = finalized);
+            self.findings.l1_finalized = Some(block);
         }
-        L1View::new(finalized)
+        view
     }
 
     /// Reads the node's `finalized`, and moves the head there when it is admitted and at or above
-    /// the head.
+    /// the head. Returns whether the head is another block now.
     pub(super) async fn apply_finality(
         &mut self,
         chain: &ChainFacts,
         l1: &mut L1View,
-    ) -> Result<(), Stop> {
+    ) -> Result<bool, Stop> {
         let genesis = chain.config.genesis.l2.number;
         let Ok(block) = self.node.finalized().await else {
             // The error stands with the dependency; without a reading nothing is concluded.
-            return Ok(());
+            return Ok(false);
         };
         let block = block.filter(|block| block.number > genesis);
         self.metrics.node_finalized(block.map(|block| block.number));
@@ -77,20 +80,18 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             None => None,
             Some(block) => Some(self.judge_finality(block, chain, l1).await),
         };
-        self.board.update(|findings| {
-            findings.node.finalized = block;
-            let refused = verdict.as_ref().and_then(|verdict| verdict.as_ref().err());
-            findings.node.finalized_refused = refused.map(ToString::to_string);
-        });
+        let refused = verdict.as_ref().and_then(|verdict| verdict.as_ref().err());
+        self.findings.node.finalized = block;
+        self.findings.node.finalized_refused = refused.map(ToString::to_string);
         self.finality = Some(FinalityReading { block, verdict: verdict.clone() });
         match verdict {
             Some(Ok(finalized)) => self.adopt(finalized).await,
-            _ => Ok(()),
+            _ => Ok(false),
         }
     }
 
     async fn judge_finality(
-        &self,
+        &mut self,
         block: BlockId,
         chain: &ChainFacts,
         l1: &mut L1View,
@@ -103,15 +104,13 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             return Ok(*admitted);
         }
         let status = self.node.sync_status().await?;
-        self.board.update(|findings| {
-            findings.node.safe = status.safe_l2.map(|safe| safe.number);
-        });
+        self.findings.node.safe = status.safe_l2.map(|safe| safe.number);
         let chain_id = chain.config.l2_chain_id;
         admission::admit(&*self.rollup, block, chain_id, &status, &self.node, &self.l1, l1).await
     }
 
-    /// The head becomes the node's finalized block, if that is news.
-    async fn adopt(&mut self, finalized: HeadBlock) -> Result<(), Stop> {
+    /// The head becomes the node's finalized block, if that is news. Returns whether it did.
+    async fn adopt(&mut self, finalized: HeadBlock) -> Result<bool, Stop> {
         self.keeper.observe_finalized(finalized.number);
         let head = self.keeper.block();
         let diverged = self.keeper.status() == Status::Diverged;
@@ -121,7 +120,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             Some(head) => finalized.number == head.number && (head.hash.is_none() || diverged),
         };
         if !news {
-            return Ok(());
+            return Ok(false);
         }
         let contradicted = head.filter(|_| diverged);
         let node_hash = match contradicted {
@@ -136,9 +135,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         self.note_save(&result);
         // A failed save may have left a higher head on the disk: Espresso still leads there.
         if matches!(result, Err(StoreError::Regression { .. })) {
-            return Ok(());
+            return Ok(false);
         }
-        result.map_err(|error| Waiting::Store(error.to_string()))?;
+        result.map_err(|error| Stall::StoreUnwritable(error.to_string()))?;
         self.candidates.discard_up_to(finalized.number);
         let number = finalized.number;
         match (contradicted, contradicted.and_then(|head| head.hash), finalized.hash) {
@@ -149,19 +148,20 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     number = head.number, %verified_hash, %node_hash, finalized = number,
                     "Ethereum finalized another block than the verified one"
                 );
-                self.board.update(|findings| {
-                    findings.last_contradiction = Some(Contradiction {
-                        number: head.number,
-                        verified_hash,
-                        node_hash,
-                        finalized: BlockId { number, hash },
-                        at: Timestamp::now(),
-                    });
+                self.findings.last_contradiction = Some(Contradiction {
+                    number: head.number,
+                    verified_hash,
+                    node_hash,
+                    finalized: BlockId { number, hash },
+                    at: Timestamp::now(),
                 });
             }
             _ => tracing::info!(number, "the head is the node's finalized block"),
         }
-        Ok(())
+        // What was wrong with the old head is over.
+        self.problem = None;
+        self.show_head();
+        Ok(true)
     }
 
     /// Whether the node has said for certain that it knows of no finalized block.

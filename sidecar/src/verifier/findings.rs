@@ -1,18 +1,29 @@
 //! What the verifier finds, for whoever reports it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use alloy_primitives::{Address, B256};
+use finality_core::head::HeadReport;
 use jiff::Timestamp;
-use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
+use tokio::sync::watch;
 
-use super::{CatchUp, Waiting};
+use super::{CatchUp, Stall};
 use crate::{batchers::BatcherTenure, eth::BlockId};
 
-/// Positions and findings of the verifier.
+/// Positions and findings of the verifier, as of one moment: the end of a round, or the publication
+/// of a head in the middle of one.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Findings {
+    /// The published head.
+    #[serde(skip)]
+    pub head: Option<Arc<HeadReport>>,
+    /// Why that head does not advance.
+    #[serde(skip)]
+    pub stall: Stall,
     /// The next L2 block to be confirmed.
     pub next: Option<u64>,
     /// The L2 chain and where it comes from.
@@ -169,35 +180,30 @@ pub struct Contradiction {
     pub at: Timestamp,
 }
 
-/// Where the verifier writes what it finds. Others read it.
+/// Where the verifier shows what it finds, snapshot by snapshot.
 #[derive(Debug)]
 pub struct Board {
-    findings: Mutex<Findings>,
-    waiting: Mutex<Waiting>,
+    shown: watch::Sender<Arc<Findings>>,
     alive: AtomicBool,
 }
 
 impl Default for Board {
     fn default() -> Self {
-        Self {
-            findings: Mutex::default(),
-            waiting: Mutex::new(Waiting::Starting),
-            alive: AtomicBool::new(true),
-        }
+        Self { shown: watch::Sender::default(), alive: AtomicBool::new(true) }
     }
 }
 
 impl Board {
-    /// A copy of the findings.
+    /// The newest snapshot.
     #[must_use]
-    pub fn snapshot(&self) -> Findings {
-        self.findings().clone()
+    pub fn findings(&self) -> Arc<Findings> {
+        self.shown.borrow().clone()
     }
 
-    /// What the verifier waits for.
+    /// Sees a change whenever the head or the code of its state changes.
     #[must_use]
-    pub fn waiting(&self) -> Waiting {
-        self.waiting.lock().clone()
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Findings>> {
+        self.shown.subscribe()
     }
 
     /// Whether the verifier still does its rounds.
@@ -206,22 +212,14 @@ impl Board {
         self.alive.load(Ordering::Relaxed)
     }
 
-    /// Changes the findings.
-    pub(super) fn update(&self, change: impl FnOnce(&mut Findings)) {
-        change(&mut self.findings());
+    pub(super) fn show(&self, findings: Findings) {
+        self.shown.send_if_modified(|shown| {
+            let before = std::mem::replace(shown, Arc::new(findings));
+            before.head != shown.head || before.stall.code() != shown.stall.code()
+        });
     }
 
-    /// Says what the verifier waits for.
-    pub(super) fn waits(&self, waiting: Waiting) {
-        *self.waiting.lock() = waiting;
-    }
-
-    /// Says that the verifier has ended.
     pub(super) fn verifier_ended(&self) {
         self.alive.store(false, Ordering::Relaxed);
-    }
-
-    fn findings(&self) -> MutexGuard<'_, Findings> {
-        self.findings.lock()
     }
 }

@@ -18,7 +18,7 @@ mod intake;
 mod progress;
 mod read_ahead;
 mod sources;
-mod waiting;
+mod stall;
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,18 +33,23 @@ use crate::{
     node::RollupConfig,
     rollup::Rollup,
     store::StoreError,
-    telemetry::{Metrics, metrics::BatchResult},
+    telemetry::{
+        Metrics,
+        metrics::{BatchResult, HeadFacts, Standing},
+    },
 };
 use batchers::Batchers;
 use feed::Feed;
 use finality::FinalityReading;
+use findings::Lag;
+use stall::ChangeLog;
 
 pub use candidates::{Budget, Candidates, Dropped, Position};
-pub use choice::{Choice, L1View, OriginVerdict, choose, is_possible_child};
+pub use choice::{Choice, L1View, OriginVerdict, choose, extends};
 pub use findings::{Board, Findings};
 pub use progress::CatchUp;
 pub use sources::{FeedSource, L1Source, NodeSource};
-pub use waiting::Waiting;
+pub use stall::Stall;
 
 /// Settings of the verifier.
 #[derive(Debug, Clone)]
@@ -122,6 +127,13 @@ pub struct Verifier<R: Rollup, N, L, F> {
     candidates: Candidates<R>,
     finality: Option<FinalityReading>,
     node_latest: Option<u64>,
+    /// What was found so far, to be shown at the end of the round.
+    findings: Findings,
+    /// What the running round found wrong with the head.
+    problem: Option<Stall>,
+    /// Whether the running round has moved the head.
+    has_advanced: bool,
+    changes: ChangeLog,
     /// The last number whose batch was counted as undecided.
     undecided: Option<u64>,
 }
@@ -141,7 +153,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     pub fn new(parts: Parts<R, N, L, F>, options: Options) -> Self {
         let Parts { rollup, node, l1, open_feed, keeper, board, metrics } = parts;
         let candidates = Candidates::new(options.budget);
-        Self {
+        let mut verifier = Self {
             rollup: Arc::new(rollup),
             node,
             l1,
@@ -157,8 +169,14 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             candidates,
             finality: None,
             node_latest: None,
+            findings: Findings::default(),
+            problem: None,
+            has_advanced: false,
+            changes: ChangeLog::default(),
             undecided: None,
-        }
+        };
+        verifier.show(Stall::Starting);
+        verifier
     }
 
     /// Does rounds until `stop` is true, then saves where reading resumes.
@@ -204,45 +222,43 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// # Errors
     /// As [`Self::run`].
     pub async fn round(&mut self) -> Result<Round, StoreError> {
-        let outcome = self.work().await;
-        let waiting = match outcome {
-            Ok(waiting) => waiting,
-            Err(Stop::Wait(waiting)) => Some(waiting),
-            Err(Stop::Fatal(error)) => return Err(error),
-        };
-        let round = match waiting {
-            Some(waiting) => {
-                if let Waiting::Origin { number, .. } = waiting
-                    && self.undecided.replace(number) != Some(number)
-                {
-                    self.metrics.batch(BatchResult::Undecided);
-                }
-                self.board.waits(waiting);
-                Round::Idle
+        (self.problem, self.has_advanced) = (None, false);
+        let (round, stall) = match self.work().await {
+            Ok(None) => (Round::Worked, self.at_work()),
+            Ok(Some(stall)) | Err(Stop::Stalled(stall)) => (Round::Idle, stall),
+            Err(Stop::Fatal(error)) => {
+                self.end_round(Stall::ConfigMismatch(error.to_string()));
+                return Err(error);
             }
-            None => Round::Worked,
         };
-        self.report_progress();
-        self.report_round();
+        if let Stall::AwaitingL1Finality { number, .. } | Stall::L1Unavailable { number, .. } =
+            stall
+            && self.undecided.replace(number) != Some(number)
+        {
+            self.metrics.batch(BatchResult::Undecided);
+        }
+        self.end_round(stall);
         Ok(round)
     }
 
-    /// Answers what there is to wait for, or none when there may be more to do at once.
-    async fn work(&mut self) -> Result<Option<Waiting>, Stop> {
+    /// Returns why the head does not advance, or none when there may be more to do at once.
+    async fn work(&mut self) -> Result<Option<Stall>, Stop> {
         let chain = self.chain().await?;
-        let look = self.check_head().await;
+        let checked = self.check_head().await;
         let mut l1 = self.refresh_l1().await;
-        self.apply_finality(&chain, &mut l1).await?;
+        let replaced = self.apply_finality(&chain, &mut l1).await?;
         let tip = self.tip(&chain)?;
-        look?;
+        if !replaced {
+            checked?;
+        }
         self.refresh_batchers(&chain, &mut l1).await?;
         self.open(&chain, &tip).await?;
         self.rewind_for_new_batchers(&tip).await?;
-        let waiting = self.advance(&chain, &mut l1).await?;
-        if waiting.is_some() {
+        let stall = self.advance(&chain, &mut l1).await?;
+        if stall.is_some() {
             self.refresh_newest_header().await;
         }
-        Ok(waiting.map(|waiting| self.explain(waiting)))
+        Ok(stall)
     }
 
     /// The block after which verification goes on.
@@ -250,27 +266,77 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         self.keeper.block().or(self.anchor)
     }
 
-    fn report_round(&self) {
-        let current = self.current();
-        let block_time = self.chain.as_ref().map(|chain| chain.config.block_time);
-        let head = self.keeper.block();
-        self.board.update(|findings| {
-            findings.next = current.and_then(|block| block.number.checked_add(1));
-            findings.candidates.count = self.candidates.len();
-            findings.candidates.bytes = self.candidates.bytes();
-            findings.candidates.reread_from =
-                self.candidates.dropped().map(|dropped| dropped.reread_from);
-            findings.hotshot.cursor = self.feed.as_ref().map(Feed::cursor);
-            findings.hotshot.restart_height = self.keeper.restart_height();
-            findings.node.latest = self.node_latest;
-            findings.lag = head.zip(self.node_latest).map(|(head, latest)| {
-                let blocks = latest.saturating_sub(head.number);
-                let seconds = blocks.saturating_mul(block_time.unwrap_or_default());
-                findings::Lag { blocks, seconds }
-            });
-            findings.last_round = Some(Timestamp::now());
-            findings.rounds += 1;
+    /// The state after a round that has left work to do.
+    fn at_work(&self) -> Stall {
+        match self.feed.as_ref().and_then(Feed::unread) {
+            Some(unread) if !self.has_advanced => unread,
+            _ => Stall::Advancing,
+        }
+    }
+
+    /// Shows what a round has found.
+    fn end_round(&mut self, stall: Stall) {
+        self.report_progress();
+        if self.changes.is_news(&stall, Instant::now()) {
+            tracing::info!(reason_code = stall.code(), "{stall}");
+        }
+        self.findings.last_round = Some(Timestamp::now());
+        self.findings.rounds += 1;
+        self.show(stall);
+    }
+
+    /// Shows a head that was published in the middle of a round: the reason of the last round
+    /// belongs to another head.
+    fn show_head(&mut self) {
+        let shown = self.findings.head.as_ref().map(|head| (head.number, head.status));
+        let head = self.keeper.report().map(|head| (head.number, head.status));
+        if shown == head {
+            return;
+        }
+        self.has_advanced |= shown.map(|(number, _)| number) != head.map(|(number, _)| number);
+        let stall = match &self.problem {
+            Some(problem) => problem.clone(),
+            None if self.chain.is_none() => Stall::Starting,
+            None => Stall::Advancing,
+        };
+        self.show(stall);
+    }
+
+    /// Shows head, state and findings as one snapshot, in status and metrics.
+    fn show(&mut self, stall: Stall) {
+        let head = self.keeper.report();
+        let block_time = self.chain.as_ref().map_or(0, |chain| chain.config.block_time);
+        let lag = head.as_ref().zip(self.node_latest).map(|(head, latest)| {
+            let blocks = latest.saturating_sub(head.number);
+            Lag { blocks, seconds: blocks.saturating_mul(block_time) }
         });
+        self.metrics.standing(Standing {
+            head: head.as_ref().map(|head| HeadFacts {
+                number: head.number,
+                source: head.source,
+                status: head.status,
+                updated: self.keeper.updated_at(),
+            }),
+            node_latest: self.node_latest,
+            lag: lag.map(|lag| lag.blocks),
+            stall: stall.code(),
+            stalls: Stall::CODES,
+        });
+        let current = self.current();
+        let cursor = self.feed.as_ref().map(Feed::cursor);
+        let findings = &mut self.findings;
+        findings.head = head;
+        findings.stall = stall;
+        findings.next = current.and_then(|block| block.number.checked_add(1));
+        findings.candidates.count = self.candidates.len();
+        findings.candidates.bytes = self.candidates.bytes();
+        findings.candidates.reread_from =
+            self.candidates.dropped().map(|dropped| dropped.reread_from);
+        findings.hotshot.cursor = cursor;
+        findings.hotshot.restart_height = self.keeper.restart_height();
+        findings.node.latest = self.node_latest;
+        findings.lag = lag;
+        self.board.show(findings.clone());
     }
 
     /// Saves where reading resumes when it moved on by more than `distance` since it was last
@@ -292,17 +358,15 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(())
     }
 
-    /// Notes on the board whether the head could be saved.
-    fn note_save(&self, result: &Result<(), StoreError>) {
+    /// Notes whether the head could be saved.
+    fn note_save(&mut self, result: &Result<(), StoreError>) {
         let error = result.as_ref().err().map(ToString::to_string);
-        self.board.update(|findings| {
-            if let Some(error) = &error
-                && findings.last_store_error.is_none()
-            {
-                tracing::error!(error, "the head cannot be saved");
-            }
-            findings.last_store_error = error;
-        });
+        if let Some(error) = &error
+            && self.findings.last_store_error.is_none()
+        {
+            tracing::error!(error, "the head cannot be saved");
+        }
+        self.findings.last_store_error = error;
     }
 }
 
@@ -310,14 +374,14 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 #[derive(Debug)]
 enum Stop {
     /// Until something changes.
-    Wait(Waiting),
+    Stalled(Stall),
     /// For good.
     Fatal(StoreError),
 }
 
-impl From<Waiting> for Stop {
-    fn from(waiting: Waiting) -> Self {
-        Self::Wait(waiting)
+impl From<Stall> for Stop {
+    fn from(stall: Stall) -> Self {
+        Self::Stalled(stall)
     }
 }
 

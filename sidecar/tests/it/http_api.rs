@@ -29,6 +29,7 @@ async fn without_a_head_it_says_why() {
     assert_eq!(answer.code, 503);
     assert_eq!(answer.json()["error"], "no_head");
     assert_eq!(answer.json()["reason"], "the node has not answered yet");
+    assert_eq!(answer.json()["reason_code"], "chain_unknown");
     assert_eq!(answer.header("content-type"), Some("application/json"));
 }
 

@@ -44,6 +44,7 @@ fn with_every_dependency_down_it_starts_and_says_so() {
     let status = sidecar.get("/v1/status");
     assert_eq!(status.code, 200);
     assert!(status.json()["reason"].is_string());
+    assert!(status.json()["reason_code"].is_string());
     let metrics = sidecar.get("/metrics");
     let (code, log) = sidecar.stop();
     assert_eq!(code, Some(0));

@@ -64,7 +64,7 @@ async fn without_finality_genesis_is_the_anchor_but_never_published() {
     runner.run_until_idle().await;
     assert_eq!(runner.head(), None);
     assert!(store.on_disk().is_none());
-    assert!(runner.reason().contains("no batch for block 1"), "{}", runner.reason());
+    assert_eq!(runner.stall(), Stall::AwaitingBatch { number: 1 });
     world.post_all(MAIN, 1..=1);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 1);
@@ -80,7 +80,7 @@ async fn a_finalized_that_is_refused_or_unreadable_does_not_mean_genesis() {
         let mut runner = world.verifier(&MemoryStore::default());
         runner.run_until_idle().await;
         assert_eq!(runner.head(), None);
-        assert!(runner.reason().contains("no block to start from"), "{}", runner.reason());
+        assert_eq!(runner.code(), "no_anchor");
         assert_eq!(world.calls("feed range"), 0);
     }
 }
@@ -108,7 +108,11 @@ async fn the_light_client_is_asked_only_without_a_stored_position() {
         runner.run_until_idle().await;
         match initial {
             Some(height) => assert_eq!(world.change().ranges[0].0, height),
-            None => assert!(runner.reason().contains("initial_hotshot_height")),
+            None => {
+                let stall = runner.stall();
+                assert_eq!(stall.code(), "start_height_unknown");
+                assert!(stall.to_string().contains("initial_hotshot_height"), "{stall}");
+            }
         }
         assert_eq!(runner.number(), if initial.is_some() { 20 } else { 6 });
     }
@@ -146,11 +150,11 @@ async fn a_head_that_cannot_be_saved_is_not_shown_and_is_confirmed_again() {
     store.set_writes(Writes::Fail);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 4);
-    assert!(runner.reason().contains("cannot be saved"), "{}", runner.reason());
+    assert_eq!(runner.code(), "store_unwritable");
     store.set_writes(Writes::Work);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 20);
-    assert_eq!(runner.board.snapshot().last_store_error, None);
+    assert_eq!(runner.board.findings().last_store_error, None);
 }
 
 #[tokio::test]
@@ -181,7 +185,7 @@ async fn the_stored_head_is_served_while_op_node_is_down() {
     let mut runner = world.verifier(&store);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 7);
-    assert!(runner.reason().contains("not known yet"), "{}", runner.reason());
+    assert_eq!(runner.code(), "chain_unknown");
 }
 
 #[tokio::test]
@@ -205,7 +209,9 @@ async fn chains_that_do_not_fit_together_are_said_and_nothing_is_served() {
     world.change().node_chain_id = 99;
     let mut runner = world.verifier(&MemoryStore::default());
     runner.run_until_idle().await;
-    assert!(runner.reason().contains("node_consensus_rpc"), "{}", runner.reason());
+    let stall = runner.stall();
+    assert_eq!(stall.code(), "config_mismatch");
+    assert!(stall.to_string().contains("node_consensus_rpc"), "{stall}");
     world.change().node_chain_id = CHAIN_ID;
     world.change().node_fork = Fork { name: 1, at: 0 };
     world.post_all(MAIN, 1..=1);
@@ -235,7 +241,7 @@ async fn a_number_taken_over_is_served_without_hash_until_something_tells_it() {
     runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.hash.as_deref()), (7, None));
-    assert!(runner.reason().contains("hash of block 7"), "{}", runner.reason());
+    assert_eq!(runner.stall(), Stall::HeadHashUnknown { number: 7 });
     world.change().node_finalized = Some(9);
     world.change().consensus_finalized = Some(9);
     runner.run_until_idle().await;

@@ -40,7 +40,7 @@ async fn st_2_without_any_candidate_there_is_nothing_to_choose_and_nothing_to_fe
     world.post_all(MAIN, 5..=8);
     runner.run_until_idle().await;
     assert_eq!(runner.head(), None);
-    assert!(runner.reason().contains("no batch for block 1"), "{}", runner.reason());
+    assert_eq!(runner.stall(), Stall::AwaitingBatch { number: 1 });
 }
 
 #[tokio::test]

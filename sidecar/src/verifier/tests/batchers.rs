@@ -11,7 +11,7 @@ use crate::{
     batchers::{BatcherSource, BatcherTenure},
     rollup::Rollup,
     store::{Store, memory::MemoryStore},
-    verifier::Options,
+    verifier::{Options, Stall},
 };
 
 const NEW: Address = Address::repeat_byte(0xb2);
@@ -72,7 +72,7 @@ async fn a_rotation_in_the_middle_of_a_stream_is_followed() {
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 20);
-    let tenures = &runner.board.snapshot().batchers.tenures;
+    let tenures = runner.board.findings().batchers.tenures.clone();
     assert_eq!(tenures[0], BatcherTenure { batcher: OLD, from: 0, until: Some(5) });
     assert_eq!(tenures[1], BatcherTenure { batcher: NEW, from: 5, until: None });
 }
@@ -91,7 +91,11 @@ async fn a_key_counts_only_at_the_origins_that_are_its_own() {
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 9);
-    assert!(runner.reason().contains("1 by a batcher that may not sign"), "{}", runner.reason());
+    let (other_fork, orphaned_origin, unauthorized) = (0, 0, 1);
+    assert_eq!(
+        runner.stall(),
+        Stall::CompetingFork { number: 10, other_fork, orphaned_origin, unauthorized }
+    );
     post_rotated(&world, 10..=20);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 20);
@@ -202,7 +206,7 @@ async fn the_old_key_does_not_overtake_the_new_one() {
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 9);
-    assert!(runner.reason().contains("waits for its L1 origin 5"), "{}", runner.reason());
+    assert_eq!(runner.code(), "awaiting_l1_finality");
 }
 
 #[tokio::test]
@@ -211,11 +215,11 @@ async fn a_kept_batch_does_not_overtake_one_of_a_key_that_is_learned_later() {
     (world.change().l1_latest, world.change().node_latest) = (4, 9);
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
     runner.run_until_idle().await;
-    assert!(runner.reason().contains("does not have block 10"), "{}", runner.reason());
+    assert_eq!(runner.stall(), Stall::NodeMissingBlock { number: 10 });
     (world.change().l1_finalized, world.change().node_latest) = (Some(5), 12);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 9);
-    assert!(runner.reason().contains("not the one that HotShot confirmed"), "{}", runner.reason());
+    assert_eq!(runner.code(), "mismatch");
 }
 
 #[tokio::test]
@@ -243,7 +247,7 @@ async fn one_wrong_history_rejects_nothing_for_ever() {
         world.change().l1_finalized = Some(900);
         let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
         runner.run_until_idle().await;
-        assert!(runner.head().is_none_or(|head| head.number < 20), "{}", runner.reason());
+        assert!(runner.head().is_none_or(|head| head.number < 20), "{:?}", runner.stall());
         world.change().batchers = [(0, OLD)].into();
         world.change().l1_finalized = Some(901);
         runner.run_until_idle().await;
@@ -258,7 +262,7 @@ async fn the_namespace_is_not_read_before_the_batchers_are_known() {
     world.change().down.insert("batchers");
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
     runner.run_until_idle().await;
-    assert!(runner.reason().contains("who may sign batches is not known"), "{}", runner.reason());
+    assert_eq!(runner.code(), "batchers_unknown");
     assert_eq!(world.calls("feed range"), 0);
     world.change().down.clear();
     runner.run_until_idle().await;
@@ -277,8 +281,8 @@ async fn while_the_contract_cannot_be_read_what_is_known_still_counts() {
     world.change().l1_finalized = Some(10);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 9);
-    assert!(runner.reason().contains("waits for the batchers at its L1 origin"));
-    let error = runner.board.snapshot().batchers.error.unwrap();
+    assert_eq!(runner.code(), "awaiting_batcher_history");
+    let error = runner.board.findings().batchers.error.clone().unwrap();
     assert!(error.contains("batchers is down"), "{error}");
     world.change().down.clear();
     runner.run_until_idle().await;
@@ -295,8 +299,9 @@ async fn a_contract_that_is_absent_at_the_final_block_is_waited_for() {
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
     runner.run_until_idle().await;
     assert_eq!(runner.head(), None);
-    assert!(runner.reason().contains("no BatchAuthenticator contract"), "{}", runner.reason());
-    assert!(runner.reason().contains("batch_authenticator_address"), "{}", runner.reason());
+    let stall = runner.stall();
+    assert_eq!(stall.code(), "batchers_unknown");
+    assert!(stall.to_string().contains("batch_authenticator_address"), "{stall}");
     // Ethereum's finality goes on without it, and the chain from there on.
     world.change().node_finalized = Some(11);
     world.change().consensus_finalized = Some(11);
@@ -313,7 +318,9 @@ async fn without_a_contract_or_a_list_the_reason_names_the_settings() {
     });
     runner.run_until_idle().await;
     for setting in ["batcher_addresses", "batch_authenticator_address"] {
-        assert!(runner.reason().contains(setting), "{}", runner.reason());
+        let stall = runner.stall();
+        assert_eq!(stall.code(), "batchers_unknown");
+        assert!(stall.to_string().contains(setting), "{stall}");
     }
 }
 
@@ -325,12 +332,12 @@ async fn the_fallback_batcher_is_named_as_the_reason() {
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 4);
-    assert!(runner.reason().contains("runs on the fallback batcher"), "{}", runner.reason());
-    assert_eq!(runner.board.snapshot().batchers.active_is_espresso, Some(false));
+    assert_eq!(runner.stall(), Stall::FallbackBatcherActive { number: 5 });
+    assert_eq!(runner.board.findings().batchers.active_is_espresso, Some(false));
     world.change().active_is_espresso = true;
     world.change().l1_finalized = Some(1_000_001);
     runner.run_until_idle().await;
-    assert!(runner.reason().contains("no batch for block 5 yet"), "{}", runner.reason());
+    assert_eq!(runner.stall(), Stall::AwaitingBatch { number: 5 });
 }
 
 #[tokio::test]
@@ -345,7 +352,7 @@ async fn a_fixed_list_may_carry_l1_ranges_and_reads_no_contract() {
     });
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 15);
-    assert!(runner.reason().contains("may not sign"), "{}", runner.reason());
+    assert_eq!(runner.code(), "competing_fork");
     assert_eq!(world.calls("batchers"), 0);
 }
 
@@ -459,7 +466,7 @@ async fn follow_rotations(steps: Vec<Step>) {
     }
     runner.run_until_idle().await;
     let last = (tip + 1) * BLOCKS_PER_ORIGIN - 1;
-    assert_eq!(runner.number(), last, "{}", runner.reason());
+    assert_eq!(runner.number(), last, "{:?}", runner.stall());
     assert!(runner.metrics.render().contains(r#"batches_total{result="mismatch"} 0"#));
 }
 

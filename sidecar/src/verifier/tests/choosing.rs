@@ -28,7 +28,9 @@ async fn an_origin_that_is_not_final_is_waited_for() {
     let mut runner = world.verifier(&MemoryStore::default());
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 5, "block 6 is built on L1 block 3");
-    assert!(runner.reason().contains("waits for its L1 origin 3"), "{}", runner.reason());
+    let finalized = Some(BlockId { number: 2, hash: l1_hash(MAIN, 2) });
+    let (number, origin) = (6, origin(6));
+    assert_eq!(runner.stall(), Stall::AwaitingL1Finality { number, origin, finalized });
     runner.run_until_idle().await;
     assert!(
         runner.metrics.render().contains(r#"batches_total{result="undecided"} 1"#),
@@ -80,7 +82,11 @@ async fn one_wrong_answer_of_l1_rejects_nothing_for_ever() {
     let mut runner = world.verifier(&MemoryStore::default());
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 5);
-    assert!(runner.reason().contains("Ethereum did not keep"), "{}", runner.reason());
+    let (other_fork, orphaned_origin, unauthorized) = (0, 1, 0);
+    assert_eq!(
+        runner.stall(),
+        Stall::CompetingFork { number: 6, other_fork, orphaned_origin, unauthorized }
+    );
     world.change().l1_fork = MAIN;
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 8);
@@ -94,8 +100,15 @@ async fn l1_being_down_only_delays() {
     world.change().down.insert("l1 hash");
     runner.run_until_idle().await;
     assert_eq!(runner.head(), None, "block 1 needs the hash of L1 block 0");
+    assert_eq!(runner.code(), "l1_unavailable");
     world.change().down.insert("l1");
     runner.run_until_idle().await;
+    assert_eq!(runner.code(), "l1_unavailable");
+    world.change().down.clear();
+    world.change().l1_finalized = None;
+    runner.run_until_idle().await;
+    assert_eq!(runner.code(), "awaiting_l1_finality", "it answers that nothing is final");
+    world.change().l1_finalized = Some(1_000_000);
     world.change().down.clear();
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 8);
@@ -117,7 +130,7 @@ async fn with_both_forks_on_hotshot_the_first_one_counts_in_either_order() {
             let agrees = node_follows == first;
             assert_eq!(runner.number(), if agrees { 8 } else { 5 });
             if !agrees {
-                assert!(runner.reason().contains("not the one that HotShot confirmed"));
+                assert_eq!(runner.code(), "mismatch");
                 assert!(runner.metrics.render().contains(r#"batches_total{result="mismatch"} 1"#));
                 // Looking again does not alarm again; the node coming to the right fork ends it.
                 runner.run_until_idle().await;
@@ -151,7 +164,11 @@ async fn a_batch_that_does_not_follow_the_head_is_never_chosen() {
     let mut runner = world.verifier(&MemoryStore::default());
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 5);
-    assert!(runner.reason().contains("6 of another fork"), "{}", runner.reason());
+    let (other_fork, orphaned_origin, unauthorized) = (6, 0, 0);
+    assert_eq!(
+        runner.stall(),
+        Stall::CompetingFork { number: 6, other_fork, orphaned_origin, unauthorized }
+    );
     world.post_all(MAIN, 6..=8);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 8);
@@ -192,7 +209,7 @@ async fn a_node_without_the_block_is_waited_for() {
     let mut runner = world.verifier(&MemoryStore::default());
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 3);
-    assert!(runner.reason().contains("does not have block 4"), "{}", runner.reason());
+    assert_eq!(runner.stall(), Stall::NodeMissingBlock { number: 4 });
     let before = world.calls("node block");
     runner.run_until_idle().await;
     assert!(

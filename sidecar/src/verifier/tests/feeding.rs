@@ -20,7 +20,7 @@ async fn a_block_whose_payload_is_missing_is_waited_for() {
     let mut runner = world.verifier(&MemoryStore::default());
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 23, "everything before it was read");
-    assert!(runner.reason().contains("at 23 of 40"), "{}", runner.reason());
+    assert_eq!(runner.stall(), Stall::CatchingUp { cursor: 23, height: 40 });
     world.change().hotshot_missing.clear();
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 40);
@@ -169,8 +169,8 @@ async fn a_number_is_not_decided_while_an_earlier_candidate_for_it_may_have_been
         world.verifier_with(&MemoryStore::default(), |options| options.budget = budget);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 7, "HotShot's first batch for block 8 is not the node's");
-    assert!(runner.reason().contains("not the one that HotShot confirmed"), "{}", runner.reason());
-    let mismatch = runner.board.snapshot().last_mismatch.unwrap();
+    assert_eq!(runner.code(), "mismatch");
+    let mismatch = runner.board.findings().last_mismatch.clone().unwrap();
     let payload = &world.change().hotshot[mismatch.hotshot_height as usize][0];
     let transaction = commitment::transaction(CHAIN_ID as u32, payload).to_string();
     assert_eq!(mismatch.transaction, Some(transaction), "it can be looked up");
@@ -201,12 +201,12 @@ async fn a_long_way_to_the_tip_is_reported_until_it_is_done() {
     world.change().hotshot_missing.insert(2_500);
     let mut runner = world.verifier(&MemoryStore::default());
     runner.run_until_idle().await;
-    let catch_up = runner.board.snapshot().hotshot.catch_up.unwrap();
+    let catch_up = runner.board.findings().hotshot.catch_up.unwrap();
     assert_eq!((catch_up.blocks_left, catch_up.percent), (7_500, 25.0));
     assert!(runner.metrics.render().contains("espresso_hotshot_catch_up_ratio 0.25"));
     world.change().hotshot_missing.clear();
     runner.run_until_idle().await;
-    assert_eq!(runner.board.snapshot().hotshot.catch_up, None);
+    assert_eq!(runner.board.findings().hotshot.catch_up, None);
     assert!(!runner.metrics.render().contains("espresso_hotshot_catch_up"));
 }
 
@@ -237,11 +237,6 @@ async fn a_verifier_that_is_told_to_stop_stops_and_says_so() {
     stop.send(true).unwrap();
     task.await.unwrap().unwrap();
     assert!(!board.verifier_alive());
-}
-
-#[test]
-fn what_is_waited_for_is_said_in_words() {
-    assert_eq!(Waiting::Batch { number: 3 }.to_string(), "HotShot has no batch for block 3 yet");
 }
 
 #[test]

@@ -65,7 +65,7 @@ async fn a_finalized_that_cannot_be_believed_is_not_admitted() {
         lie(&world);
         runner.run_until_idle().await;
         assert_eq!(runner.number(), 8, "{said}");
-        let refused = runner.board.snapshot().node.finalized_refused.unwrap();
+        let refused = runner.board.findings().node.finalized_refused.clone().unwrap();
         assert!(refused.contains(said), "{refused} lacks {said}");
     }
 }
@@ -95,9 +95,8 @@ async fn divergence_ends_when_the_node_returns() {
     runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.status), (8, Status::Diverged));
-    let reason = runner.reason();
-    assert!(reason.contains(&l2_hash(MAIN, 8).to_string()), "{reason}");
-    assert!(reason.contains(&l2_hash(OTHER, 8).to_string()), "{reason}");
+    let (confirmed, node) = (l2_hash(MAIN, 8), l2_hash(OTHER, 8));
+    assert_eq!(runner.stall(), Stall::Diverged { number: 8, confirmed, node });
     // Finality below the head decides nothing.
     finalize(&world, 7);
     runner.run_until_idle().await;
@@ -129,7 +128,7 @@ async fn divergence_ends_when_ethereum_decides_for_the_other_block() {
             (finalized, Source::Ethereum, Status::Ok)
         );
         assert_eq!(head.hash, Some(l2_hash(OTHER, finalized).to_string()));
-        let contradiction = runner.board.snapshot().last_contradiction.unwrap();
+        let contradiction = runner.board.findings().last_contradiction.clone().unwrap();
         assert_eq!(contradiction.verified_hash, l2_hash(MAIN, 8));
         assert_eq!(contradiction.node_hash, l2_hash(OTHER, 8));
         assert!(runner.metrics.render().contains("contradictions_total 1"));
@@ -150,7 +149,7 @@ async fn a_node_behind_the_head_and_a_pruned_one_are_told_apart() {
     runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.status), (8, Status::NodeBehind));
-    assert!(runner.reason().contains("behind the head 8"));
+    assert_eq!(runner.stall(), Stall::NodeBehind { number: 8, latest: 2 });
     world.change().node_latest = 12;
     world.change().node_pruned_below = 9;
     runner.run_until_idle().await;
@@ -170,7 +169,7 @@ async fn a_node_that_is_down_leaves_the_head_as_it_is() {
     runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.status), (8, Status::Ok));
-    assert!(runner.reason().contains("node"), "{}", runner.reason());
+    assert_eq!(runner.code(), "node_unavailable");
     assert_eq!(runner.round().await, Round::Idle);
 }
 
@@ -187,5 +186,5 @@ async fn finality_below_a_head_that_a_failed_save_left_on_the_disk_stops_nothing
     finalize(&world, 10);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 12);
-    assert_eq!(runner.board.snapshot().last_store_error, None);
+    assert_eq!(runner.board.findings().last_store_error, None);
 }

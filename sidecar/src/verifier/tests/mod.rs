@@ -9,8 +9,9 @@ mod feeding;
 mod finality;
 mod model;
 mod schedules;
+mod standing;
 mod world;
 
 use finality_core::head::{Source, Status};
 
-use super::{Budget, Round, Waiting};
+use super::{Budget, Round, Stall};

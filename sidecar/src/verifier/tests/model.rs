@@ -382,7 +382,7 @@ impl Schedule {
         }
         let head = self.runner.head();
         let reached = head.as_ref().map_or(0, |head| head.number);
-        assert_eq!(reached, end.number, "stalled: {}", self.runner.reason());
+        assert_eq!(reached, end.number, "stalled: {:?}", self.runner.stall());
         assert!(head.is_none_or(|head| head.status == Status::Ok));
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use alloy_primitives::{Address, B256, Bytes, keccak256};
-use finality_core::head::HeadReport;
+use finality_core::head::{HeadReport, Status};
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,9 @@ use crate::{
     store::memory::MemoryStore,
     telemetry::Metrics,
     upstream::UpstreamError,
-    verifier::{Board, Budget, FeedSource, L1Source, NodeSource, Options, Parts, Round, Verifier},
+    verifier::{
+        Board, Budget, FeedSource, L1Source, NodeSource, Options, Parts, Round, Stall, Verifier,
+    },
 };
 
 pub(super) const CHAIN_ID: u64 = 77;
@@ -162,7 +164,11 @@ pub(super) struct State {
     pub(super) headers_end_in_an_outage: bool,
     pub(super) calls: BTreeMap<&'static str, u64>,
     pub(super) ranges: Vec<(u64, u64)>,
+    /// Run at the beginning of each call, with its name.
+    pub(super) probes: Vec<Probe>,
 }
+
+pub(super) type Probe = Arc<dyn Fn(&'static str) + Send + Sync>;
 
 /// A handle to the state.
 #[derive(Clone)]
@@ -192,6 +198,7 @@ impl World {
             headers_end_in_an_outage: false,
             calls: BTreeMap::new(),
             ranges: Vec::new(),
+            probes: Vec::new(),
         })))
     }
 
@@ -221,6 +228,8 @@ impl World {
         service: &'static str,
         name: &'static str,
     ) -> Result<MutexGuard<'_, State>, UpstreamError> {
+        let probes = self.change().probes.clone();
+        probes.iter().for_each(|probe| probe(name));
         let mut state = self.0.lock();
         *state.calls.entry(name).or_default() += 1;
         if state.down.contains(service) || state.down.contains(name) {
@@ -261,8 +270,59 @@ impl World {
             metrics: metrics.clone(),
         };
         let verifier = Verifier::new(parts, options);
+        // What the API would show in the middle of a round.
+        let (shown, published) = (Arc::clone(&board), head.clone());
+        let probe = move |_| assert_one_snapshot(&shown, &published);
+        self.change().probes = vec![Arc::new(probe)];
         Runner { verifier, head, board, metrics, highest: 0 }
     }
+}
+
+/// Head, reason, node and lag of a status belong together at any moment.
+fn assert_one_snapshot(board: &Board, published: &PublishedHead) {
+    let findings = board.findings();
+    let facts = |head: &HeadReport| (head.number, head.status);
+    let head = findings.head.as_deref().map(facts);
+    assert_eq!(head, published.borrow().as_deref().map(facts), "{findings:?}");
+    let number = head.map(|(number, _)| number);
+    let lag = number.zip(findings.node.latest).map(|(head, latest)| latest.saturating_sub(head));
+    assert_eq!(findings.lag.map(|lag| lag.blocks), lag, "{findings:?}");
+    match findings.stall {
+        Stall::AwaitingBatch { number: next }
+        | Stall::FallbackBatcherActive { number: next }
+        | Stall::CompetingFork { number: next, .. }
+        | Stall::AwaitingBatcherHistory { number: next, .. }
+        | Stall::AwaitingL1Finality { number: next, .. }
+        | Stall::L1Unavailable { number: next, .. }
+        | Stall::Mismatch { number: next, .. } => {
+            assert_eq!(findings.next, Some(next), "{findings:?}");
+        }
+        // Also for the hash of an imported head.
+        Stall::NodeMissingBlock { number: next } => {
+            assert!(findings.next == Some(next) || number == Some(next), "{findings:?}");
+        }
+        Stall::UpToDate { number: head } => {
+            assert_eq!((number, lag), (Some(head), Some(0)), "{findings:?}");
+        }
+        Stall::HeadHashUnknown { number: head } => assert_eq!(number, Some(head), "{findings:?}"),
+        Stall::Diverged { number, .. } => {
+            assert_eq!(head, Some((number, Status::Diverged)), "{findings:?}");
+        }
+        Stall::NodeBehind { number, .. } => {
+            assert_eq!(head, Some((number, Status::NodeBehind)), "{findings:?}");
+        }
+        _ => {}
+    }
+}
+
+/// Exactly one series of the metric is 1, and every code has one.
+fn assert_one_is_1(metrics: &Metrics, code: &str) {
+    let text = metrics.render();
+    let series: Vec<_> =
+        text.lines().filter(|line| line.starts_with("espresso_verifier_stalled{")).collect();
+    assert_eq!(series.len(), Stall::CODES.len());
+    let ones: Vec<_> = series.iter().filter(|line| line.ends_with(" 1")).collect();
+    assert_eq!(ones, [&&*format!("espresso_verifier_stalled{{reason=\"{code}\"}} 1")]);
 }
 
 /// A verifier, driven round by round. The head that watchers see is checked after each.
@@ -278,6 +338,7 @@ impl Runner {
     /// One round; the published number never falls.
     pub(super) async fn round(&mut self) -> Round {
         let round = self.verifier.round().await.unwrap();
+        assert_one_snapshot(&self.board, &self.head);
         if let Some(head) = self.head() {
             assert!(head.number >= self.highest, "the head fell");
             self.highest = head.number;
@@ -289,7 +350,7 @@ impl Runner {
     pub(super) async fn run_until_idle(&mut self) {
         for _ in 0..10_000 {
             if self.round().await == Round::Idle {
-                return;
+                return assert_one_is_1(&self.metrics, self.code());
             }
         }
         panic!("the verifier never comes to rest");
@@ -305,11 +366,16 @@ impl Runner {
 
     /// Whether the node has said which chain it is: nothing is published before.
     pub(super) fn knows_chain(&self) -> bool {
-        self.board.snapshot().chain.is_some()
+        self.board.findings().chain.is_some()
     }
 
-    pub(super) fn reason(&self) -> String {
-        self.board.waiting().to_string()
+    /// Why the head does not advance.
+    pub(super) fn stall(&self) -> Stall {
+        self.board.findings().stall.clone()
+    }
+
+    pub(super) fn code(&self) -> &'static str {
+        self.stall().code()
     }
 }
 

@@ -11,9 +11,16 @@ use std::{
 
 use finality_core::head::{HeadReport, Mode, Source, Status, hex_number};
 use finality_sidecar::{
-    api::{self, ApiState, Phase, events::Streams, history::History, server, status::StatusSource},
+    api::{
+        self, ApiState, Phase,
+        events::Streams,
+        history::History,
+        server,
+        status::{Reason, StatusSource},
+    },
     telemetry::Metrics,
 };
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::{
@@ -38,6 +45,7 @@ pub(crate) struct Facts {
     pub(crate) writable: AtomicBool,
     pub(crate) asked: AtomicUsize,
     pub(crate) asked_at: Mutex<Vec<Instant>>,
+    head: watch::Receiver<Option<Arc<HeadReport>>>,
     ballast: String,
 }
 
@@ -48,8 +56,18 @@ impl StatusSource for Facts {
         json!({ "asked": asked, "hostile": HOSTILE, "ballast": self.ballast })
     }
 
-    fn reason(&self) -> String {
-        "the node has not answered yet".into()
+    fn reason(&self) -> Reason {
+        Reason { code: "chain_unknown", text: "the node has not answered yet".into() }
+    }
+
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        let mut head = self.head.clone();
+        head.mark_unchanged();
+        Box::pin(async move {
+            if head.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
     }
 
     fn verifier_alive(&self) -> bool {
@@ -122,6 +140,7 @@ impl Served {
             writable: AtomicBool::new(true),
             asked: AtomicUsize::new(0),
             asked_at: Mutex::default(),
+            head: heads.clone(),
             ballast: "x".repeat(ballast),
         });
         let (history, metrics) = (Arc::new(History::default()), Metrics::new());

@@ -1,0 +1,257 @@
+//! Where the head stands: a stable code for machines, and a sentence for operators.
+
+use std::{fmt, time::Duration};
+
+use alloy_primitives::B256;
+use strum::{IntoStaticStr, VariantNames};
+use tokio::time::Instant;
+
+use crate::eth::BlockId;
+
+/// Why the head does not advance; also that it does, or need not. The name of a variant, in snake
+/// case, is its code.
+#[derive(Debug, Clone, PartialEq, Eq, Default, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
+pub enum Stall {
+    /// The first round has not ended.
+    #[default]
+    Starting,
+    /// The running round is at work: it has moved the head, or there is more to do.
+    Advancing,
+    /// The head is the node's latest block, and HotShot, read to its tip, has no batch beyond it.
+    /// Its newest block may be unread: the payload can come later than the height.
+    UpToDate { number: u64 },
+    /// Node, op-node or L1 could not be asked which chain it is.
+    ChainUnknown(String),
+    /// Settings or chains do not fit together.
+    ConfigMismatch(String),
+    /// It is not known who may sign batches.
+    BatchersUnknown(String),
+    /// There is no block to start from.
+    NoAnchor(String),
+    /// It is not known where to read HotShot from.
+    StartHeightUnknown(String),
+    /// HotShot cannot be read.
+    FeedUnavailable(String),
+    /// HotShot is not read to its tip yet; `cursor` is the next height to read.
+    CatchingUp { cursor: u64, height: u64 },
+    /// HotShot has no batch for the next block.
+    AwaitingBatch { number: u64 },
+    /// HotShot has no batch for the next block, and is not meant to.
+    FallbackBatcherActive { number: u64 },
+    /// HotShot has batches for the next block, but none that extends the head.
+    CompetingFork {
+        number: u64,
+        /// How many do not extend the head.
+        other_fork: usize,
+        /// How many are built on L1 blocks that are not the final ones.
+        orphaned_origin: usize,
+        /// How many are signed by a key that is not authorized at their L1 origin.
+        unauthorized: usize,
+    },
+    /// The L1 origin of the next batch is final, but the contract was not read up to there.
+    AwaitingBatcherHistory { number: u64, origin: BlockId },
+    /// The L1 origin of the next batch is not final.
+    AwaitingL1Finality { number: u64, origin: BlockId, finalized: Option<BlockId> },
+    /// L1 gave no answer about the L1 origin of the next batch.
+    L1Unavailable { number: u64, origin: BlockId, problem: String },
+    /// The node does not have the next block.
+    NodeMissingBlock { number: u64 },
+    /// The node cannot be read.
+    NodeUnavailable(String),
+    /// The node's block is not what HotShot confirmed.
+    Mismatch { number: u64, difference: String },
+    /// The node's block at the head is another one.
+    Diverged { number: u64, confirmed: B256, node: B256 },
+    /// The node's latest block is below the head.
+    NodeBehind { number: u64, latest: u64 },
+    /// The hash of an imported head is not known.
+    HeadHashUnknown { number: u64 },
+    /// The head could not be saved.
+    StoreUnwritable(String),
+}
+
+impl Stall {
+    /// All codes.
+    pub const CODES: &[&str] = Self::VARIANTS;
+
+    /// The code, one of [`Self::CODES`].
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.into()
+    }
+
+    /// Whether a head at work passes through this state all the time.
+    const fn is_ordinary(&self) -> bool {
+        matches!(self, Self::Advancing | Self::UpToDate { .. } | Self::AwaitingBatch { .. })
+    }
+}
+
+impl fmt::Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starting => f.write_str("starting: the first round has not finished"),
+            Self::Advancing => f.write_str("advancing: the running round is not finished"),
+            Self::UpToDate { number } => {
+                write!(f, "up to date: block {number} is the node's latest block")
+            }
+            Self::ChainUnknown(problem) => write!(f, "the chain is not known yet: {problem}"),
+            Self::ConfigMismatch(problem) => write!(f, "wrong configuration: {problem}"),
+            Self::BatchersUnknown(problem) => {
+                write!(f, "the authorized batchers are not known: {problem}")
+            }
+            Self::NoAnchor(problem) => write!(f, "no block to start from yet: {problem}"),
+            Self::StartHeightUnknown(problem) => {
+                write!(f, "the HotShot height to start from is not known: {problem}")
+            }
+            Self::FeedUnavailable(problem) => write!(f, "HotShot cannot be read: {problem}"),
+            Self::CatchingUp { cursor, height } => {
+                write!(f, "catching up with HotShot: at {cursor} of {height}")
+            }
+            Self::AwaitingBatch { number } => {
+                write!(f, "HotShot has no batch for block {number} yet")
+            }
+            Self::FallbackBatcherActive { number } => write!(
+                f,
+                "HotShot has no batch for block {number}: the fallback batcher is active, so HotShot carries none"
+            ),
+            Self::CompetingFork { number, other_fork, orphaned_origin, unauthorized } => write!(
+                f,
+                "no batch for block {number} on HotShot extends the head: {other_fork} of another fork, {orphaned_origin} on L1 blocks that Ethereum did not keep, {unauthorized} by a batcher not authorized there"
+            ),
+            Self::AwaitingBatcherHistory { number, origin } => write!(
+                f,
+                "block {number} waits for the batcher history to be read up to its L1 origin {origin}"
+            ),
+            Self::AwaitingL1Finality { number, origin, finalized } => {
+                write!(f, "block {number} waits for its L1 origin {origin} to be final; ")?;
+                match finalized {
+                    Some(block) => write!(f, "L1 is final up to {}", block.number),
+                    None => f.write_str("L1 has no final block yet"),
+                }
+            }
+            Self::L1Unavailable { number, origin, problem } => write!(
+                f,
+                "block {number} waits for its L1 origin {origin} to be checked: L1 cannot be read: {problem}"
+            ),
+            Self::NodeMissingBlock { number } => {
+                write!(f, "the node does not have block {number} yet")
+            }
+            Self::NodeUnavailable(problem) => write!(f, "the node cannot be read: {problem}"),
+            Self::Mismatch { number, difference } => write!(
+                f,
+                "the node's block {number} is not the one that HotShot confirmed: {difference}"
+            ),
+            Self::Diverged { number, confirmed, node } => {
+                write!(f, "the node's block {number} is {node}, not the confirmed {confirmed}")
+            }
+            Self::NodeBehind { number, latest } => {
+                write!(f, "the node is at block {latest}, behind the head {number}")
+            }
+            Self::HeadHashUnknown { number } => write!(
+                f,
+                "the hash of the imported head {number} is not known yet: it comes with its batch, or with finality at or above it"
+            ),
+            Self::StoreUnwritable(problem) => write!(f, "the head cannot be saved: {problem}"),
+        }
+    }
+}
+
+/// A change among the ordinary states is logged once it has lasted this long: a head at work
+/// changes its state several times with each block.
+const LASTING: Duration = Duration::from_secs(10);
+
+/// Decides which changes of the code deserve a line in the log.
+#[derive(Debug, Default)]
+pub(super) struct ChangeLog {
+    logged: Option<Stall>,
+    /// A change that has not lasted long enough yet, and when it was first seen.
+    pending: Option<(&'static str, Instant)>,
+}
+
+impl ChangeLog {
+    /// Whether the state at the end of a round is to be logged.
+    pub(super) fn is_news(&mut self, stall: &Stall, now: Instant) -> bool {
+        let code = stall.code();
+        if self.logged.as_ref().is_some_and(|logged| logged.code() == code) {
+            self.pending = None;
+            return false;
+        }
+        if stall.is_ordinary() && self.logged.as_ref().is_some_and(Stall::is_ordinary) {
+            let since = match self.pending {
+                Some((pending, since)) if pending == code => since,
+                _ => now,
+            };
+            self.pending = Some((code, since));
+            if now.duration_since(since) < LASTING {
+                return false;
+            }
+        }
+        self.pending = None;
+        self.logged = Some(stall.clone());
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_those_that_are_documented() {
+        let mut codes = Stall::CODES.to_vec();
+        codes.sort_unstable();
+        let documented = [
+            "advancing",
+            "awaiting_batch",
+            "awaiting_batcher_history",
+            "awaiting_l1_finality",
+            "batchers_unknown",
+            "catching_up",
+            "chain_unknown",
+            "competing_fork",
+            "config_mismatch",
+            "diverged",
+            "fallback_batcher_active",
+            "feed_unavailable",
+            "head_hash_unknown",
+            "l1_unavailable",
+            "mismatch",
+            "no_anchor",
+            "node_behind",
+            "node_missing_block",
+            "node_unavailable",
+            "start_height_unknown",
+            "starting",
+            "store_unwritable",
+            "up_to_date",
+        ];
+        assert_eq!(codes, documented);
+        assert_eq!(Stall::UpToDate { number: 1 }.code(), "up_to_date");
+        assert_eq!(Stall::default().code(), "starting");
+    }
+
+    #[test]
+    fn each_change_is_logged_once_and_ordinary_ones_when_they_last() {
+        let start = Instant::now();
+        let mut log = ChangeLog::default();
+        let mut at =
+            |seconds, stall: &Stall| log.is_news(stall, start + Duration::from_secs(seconds));
+        let (waits, done) = (Stall::AwaitingBatch { number: 2 }, Stall::UpToDate { number: 1 });
+        let missing = Stall::NodeMissingBlock { number: 2 };
+        assert!(at(0, &done), "the first state");
+        assert!(!at(1, &done));
+        // A chain at work goes to and fro.
+        assert!(!at(2, &waits));
+        assert!(!at(4, &Stall::Advancing));
+        assert!(!at(6, &done));
+        assert!(!at(8, &waits));
+        assert!(!at(17, &Stall::AwaitingBatch { number: 3 }));
+        assert!(at(18, &waits), "it has lasted");
+        assert!(!at(40, &waits));
+        assert!(at(41, &missing), "no ordinary state");
+        assert!(!at(42, &Stall::NodeMissingBlock { number: 3 }), "the same code");
+        assert!(at(43, &Stall::Advancing), "the end of it");
+        assert!(!at(44, &done));
+    }
+}
