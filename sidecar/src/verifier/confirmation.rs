@@ -137,8 +137,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         saved.map_err(|error| Stall::StoreUnwritable(error.to_string()))
     }
 
-    /// Confirms as many blocks as are ready, and saves the last one. Breaks with what keeps the next
-    /// one back.
+    /// Confirms as many blocks as are ready, and saves the last one. Breaks with what keeps the
+    /// next one back.
     async fn confirm_run(
         &mut self,
         chain: &ChainFacts,
