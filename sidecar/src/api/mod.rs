@@ -18,6 +18,7 @@ pub mod events;
 mod head;
 mod health;
 pub mod history;
+pub mod hosts;
 mod page;
 mod places;
 mod query;
@@ -46,6 +47,7 @@ use tracing::{Instrument, field};
 use crate::telemetry::{Metrics, traces};
 use events::Streams;
 use history::History;
+use hosts::Hosts;
 use status::StatusSource;
 
 /// The phase of a shutdown.
@@ -69,6 +71,8 @@ pub struct ApiState {
     pub history: Arc<History>,
     /// Limits `/v1/events`.
     pub streams: Streams,
+    /// The names under which it answers.
+    pub hosts: Hosts,
     /// Counts requests.
     pub metrics: Metrics,
     /// The phase of the shutdown.
@@ -113,6 +117,7 @@ pub fn router(state: ApiState) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn(refuse_excess))
+        .layer(middleware::from_fn_with_state(state.hosts.clone(), refuse_other_hosts))
         .layer(middleware::from_fn_with_state(state.metrics.clone(), mark_and_count))
         .with_state(state)
 }
@@ -144,6 +149,14 @@ async fn no_such_path() -> Response {
 
 async fn no_such_method() -> Response {
     error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "use GET or HEAD")
+}
+
+async fn refuse_other_hosts(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
+    if hosts.allow(request.uri(), request.headers()) {
+        return next.run(request).await;
+    }
+    let reason = "the host of the request is neither an IP address, localhost nor in allowed_hosts";
+    error(StatusCode::MISDIRECTED_REQUEST, "host_not_allowed", reason)
 }
 
 /// Answers only probes on a connection beyond the limit.

@@ -13,7 +13,10 @@ use tokio::{
 
 use super::{exit::Failure, flags::SettingFlags, open_files};
 use crate::{
-    api::{self, ApiState, Phase, events::Streams, history::History, server, status::StatusReader},
+    api::{
+        self, ApiState, Phase, events::Streams, history::History, hosts::Hosts, server,
+        status::StatusReader,
+    },
     config::Config,
     espresso::QueryServices,
     head::{HeadKeeper, PublishedHead},
@@ -98,6 +101,7 @@ async fn serve(config: Config, store: FileStore, level: log::Level) -> anyhow::R
         head: verifier.head.clone(),
         status: verifier.status.clone(),
         history,
+        hosts: Hosts::new(config.listen_addr.ip(), config.allowed_hosts.as_deref()),
         streams: Streams::new(config.max_connections),
         metrics,
         phase: phases.clone(),

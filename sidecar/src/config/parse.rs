@@ -74,6 +74,16 @@ pub(super) fn urls(text: &str) -> Result<Vec<SecretUrl>, String> {
     if urls.is_empty() { Err("expected at least one URL".into()) } else { Ok(urls) }
 }
 
+/// At least one name, without a port.
+pub(super) fn hosts(text: &str) -> Result<Vec<String>, String> {
+    let hosts: Vec<_> = list(text).map(str::to_owned).collect();
+    match hosts.iter().find(|host| host.contains(['/', ':', ' ', '*'])) {
+        Some(host) => Err(format!("{host:?} is not a host name, such as sidecar.example")),
+        None if hosts.is_empty() => Err("expected at least one host name".into()),
+        None => Ok(hosts),
+    }
+}
+
 pub(super) fn namespace(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| format!("{text:?} is not a whole number from 0 to {}", u32::MAX))
 }

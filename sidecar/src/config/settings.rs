@@ -39,6 +39,7 @@ pub struct Form {
 
 const URLS: Form = Form { name: "URL,URL", list: true, secret: true };
 const ADDRESSES: Form = Form { name: "ADDRESS,ADDRESS", list: true, secret: false };
+const HOSTS: Form = Form { name: "HOST,HOST", list: true, secret: false };
 const ADDRESS: Form = plain("ADDRESS");
 const DURATION: Form = plain("DURATION");
 const HEIGHT: Form = plain("HEIGHT");
@@ -154,11 +155,15 @@ settings! {
     "API" {
         /// IP address and port of the HTTP API
         listen_addr: SocketAddr = "127.0.0.1:8090", plain("IP:PORT"), parse::socket_address;
+        /// Host names under which the API answers, besides IP addresses, localhost and
+        /// finality_sidecar; on a loopback address no others are allowed, elsewhere any are unless
+        /// this is set
+        allowed_hosts: Option<Vec<String>> = optional, HOSTS, parse::hosts;
         /// Maximum long-poll wait on /v1/head
         long_poll_limit: Duration = "30s", DURATION, parse::pause;
         /// Maximum age of the head before /readyz fails; without it, age does not matter
         ready_max_age: Option<Duration> = optional, DURATION, parse::pause;
-        /// Maximum number of open connections
+        /// Maximum number of open connections; a new one replaces the longest idle one
         max_connections: usize = "4096", NUMBER, parse::count;
     }
     "Lifecycle" {

@@ -245,7 +245,7 @@ async fn a_drain_serves_everything_and_the_close_answers_those_who_wait() {
 async fn an_idle_connection_does_not_hold_up_the_close() {
     let sidecar = Served::start().await;
     let mut idle = sidecar.connect().await;
-    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut first = [0; 15];
     idle.read_exact(&mut first).await.unwrap();
     assert_eq!(&first, b"HTTP/1.1 200 OK");
@@ -339,7 +339,7 @@ async fn a_client_that_asks_and_does_not_read_loses_its_place() {
     let mut deaf = sidecar.connect().await;
     let ended = tokio::time::timeout(FOR_EVER, async {
         // The answers fill every buffer on the way, then the requests do, then the connection ends.
-        while deaf.write_all(b"GET /metrics HTTP/1.1\r\nhost: test\r\n\r\n").await.is_ok() {}
+        while deaf.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").await.is_ok() {}
     });
     ended.await.expect("the connection ends");
     assert_eq!(sidecar.get("/livez").await.code, 200);
@@ -349,7 +349,7 @@ async fn a_client_that_asks_and_does_not_read_loses_its_place() {
 async fn an_idle_connection_is_closed_in_the_end() {
     let sidecar = Served::with_room(1).await;
     let mut idle = sidecar.connect().await;
-    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut text = String::new();
     tokio::time::timeout(FOR_EVER, idle.read_to_string(&mut text)).await.expect("it ends").unwrap();
     assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
@@ -362,13 +362,40 @@ async fn a_body_is_not_waited_for() {
     for (request, code) in [("POST /v1/head", 405), ("GET /livez", 200), ("PUT /nothing", 404)] {
         let mut stream = sidecar.connect().await;
         let head =
-            format!("{request} HTTP/1.1\r\nhost: test\r\ncontent-length: 1000000000\r\n\r\nx");
+            format!("{request} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000000\r\n\r\nx");
         stream.write_all(head.as_bytes()).await.unwrap();
         assert_eq!(
             receive(stream).await.code,
             code,
             "{request}: answered, and the connection closed"
         );
+    }
+}
+
+/// A page of another site that points its name at this address.
+#[tokio::test]
+async fn a_request_for_another_host_reads_nothing() {
+    let sidecar = Served::start().await;
+    sidecar.publish(5, Status::Ok);
+    for path in ["/v1/head", "/v1/status", "/v1/events", "/metrics", "/livez", "/", "/nothing"] {
+        for head in [
+            format!("GET {path} HTTP/1.1\r\nhost: evil.test:8090\r\n"),
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nhost: evil.test\r\n"),
+            format!("GET http://evil.test{path} HTTP/1.1\r\nhost: localhost\r\n"),
+        ] {
+            let mut stream = sidecar.connect().await;
+            stream.write_all(format!("{head}connection: close\r\n\r\n").as_bytes()).await.unwrap();
+            let answer = receive(stream).await;
+            assert_eq!(answer.code, 421, "{head}: {answer:?}");
+            assert_eq!(answer.json()["error"], "host_not_allowed");
+        }
+    }
+    // As the filter asks, a browser on this machine, a scrape, and a program without any host.
+    for host in ["host: finality_sidecar\r\n", "host: 127.0.0.1:8090\r\n", "host: [::1]\r\n", ""] {
+        let mut stream = sidecar.connect().await;
+        let text = format!("GET /v1/head HTTP/1.1\r\n{host}connection: close\r\n\r\n");
+        stream.write_all(text.as_bytes()).await.unwrap();
+        assert_eq!(receive(stream).await.code, 200, "{host}");
     }
 }
 

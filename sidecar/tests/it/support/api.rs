@@ -1,7 +1,7 @@
 //! The API over real sockets, with a head that the test moves by hand.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -15,6 +15,7 @@ use finality_sidecar::{
         self, ApiState, Phase,
         events::Streams,
         history::History,
+        hosts::Hosts,
         server,
         status::{Reason, StatusSource},
     },
@@ -148,6 +149,7 @@ impl Served {
             head: heads,
             status: facts.clone(),
             history: Arc::clone(&history),
+            hosts: Hosts::new(IpAddr::V4(Ipv4Addr::LOCALHOST), None),
             streams: Streams::new(max_connections),
             metrics: metrics.clone(),
             phase: phases.clone(),
