@@ -3,10 +3,10 @@
 //! Metrics of proxy-wasm have no labels, so a reason is part of the name; `envoy/envoy.yaml` shows
 //! how Envoy turns it into one. All names begin with `finality_filter_`.
 //!
-//! Each word with the host is dear, so what is counted is told by [`Metrics::tell`] at the next
-//! tick. A VM that traps loses what it had not told.
+//! Host calls are expensive, so counts are kept here and flushed at the next tick. A VM that traps
+//! loses what it had not flushed.
 
-use std::cell::Cell;
+use std::{cell::Cell, rc::Rc};
 
 use finality_core::{build, refusal::Refusal};
 
@@ -86,33 +86,37 @@ pub fn names() -> Vec<String> {
     counters.chain(refusals).chain(gauges).chain([build_info_name()]).collect()
 }
 
-/// A counter of the host, and what it was not told yet. Nothing else hangs on one that the host
-/// refuses.
+/// A counter of the host, and what was counted since the last flush.
 #[derive(Debug)]
 struct Count {
     metric: Option<Metric>,
-    untold: Cell<u64>,
+    pending: Cell<u64>,
 }
 
 impl Count {
     fn define(name: &str) -> Self {
         let metric = Metric::define(MetricKind::Counter, name).ok();
-        Self { metric, untold: Cell::new(0) }
+        Self { metric, pending: Cell::new(0) }
     }
 
     fn add(&self, count: usize) {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
-        self.untold.set(self.untold.get().saturating_add(count));
+        self.pending.set(self.pending.get().saturating_add(count));
     }
 
-    fn tell(&self) {
-        let untold = self.untold.take();
+    fn flush(&self) {
+        let pending = self.pending.take();
         if let Some(metric) = self.metric
-            && untold > 0
+            && pending > 0
         {
-            metric.add(untold);
+            metric.add(pending);
         }
     }
+}
+
+thread_local! {
+    /// A VM has one thread.
+    static METRICS: Rc<Metrics> = Rc::new(Metrics::define());
 }
 
 /// The metrics of one VM.
@@ -125,9 +129,14 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Defines all metrics with the host.
+    /// The metrics of this VM. They are defined once: a VM takes many configurations in turn, and
+    /// the host keeps each definition as long as the VM.
     #[must_use]
-    pub fn define() -> Self {
+    pub fn of_this_vm() -> Rc<Self> {
+        METRICS.with(Rc::clone)
+    }
+
+    fn define() -> Self {
         let gauge = |name: String| Metric::define(MetricKind::Gauge, &name).ok();
         if let Some(info) = gauge(build_info_name()) {
             info.set(1);
@@ -162,12 +171,12 @@ impl Metrics {
         }
     }
 
-    /// Tells the host what was counted since the last time.
-    pub fn tell(&self) {
+    /// Adds what was counted since the last flush to the host's counters.
+    pub fn flush(&self) {
         self.counters
             .iter()
             .chain(self.refusals.iter().map(|(_, counter)| counter))
-            .for_each(Count::tell);
+            .for_each(Count::flush);
     }
 
     /// Shows the head and the time of the last contact, in milliseconds since 1970.

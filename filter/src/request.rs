@@ -1,5 +1,4 @@
-//! The life of one request: which bodies are inspected, how they are held, and what becomes of
-//! them.
+//! The life of one request: how its body is held and inspected, and what becomes of it.
 
 use std::rc::Rc;
 
@@ -12,8 +11,9 @@ use finality_core::{
 };
 
 use crate::{
-    config::{ContentEncoding, Framing, Freshness},
-    host::{self, Buffer, HeaderList, Headers, HostError, Level},
+    classify::{self, RequestHeaders, Verdict},
+    config::{Framing, Freshness},
+    host::{self, Buffer, Headers, HostError, Level},
     metrics::Counter,
     plugin::Plugin,
     sidecar::{self, Answer},
@@ -29,9 +29,9 @@ const WEBSOCKET_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Pass it on.
-    Continue = 0,
+    Continue,
     /// Keep it.
-    Pause = 1,
+    Pause,
 }
 
 /// Where a request stands.
@@ -45,53 +45,10 @@ enum Phase {
     Streaming(Box<Streaming>),
     /// It became a WebSocket connection.
     WebSocket(WebSocket),
-    /// Its body is complete and has a tag; the sidecar was asked for the head by the call with this
-    /// token.
-    Asking(u32),
+    /// Its body is complete and has a tag; the sidecar was asked for the head.
+    Asking,
     /// It was answered here.
     Replied,
-}
-
-/// What the headers of a request decide.
-enum Verdict {
-    Pass(Counter),
-    WebSocket,
-    /// Its length as its headers say it, in bytes.
-    Inspect(Option<usize>),
-    Refuse(Refusal),
-}
-
-/// The headers that decide, each by its first value that is not empty.
-#[derive(Debug, Default)]
-struct Told<'a> {
-    method: Option<&'a [u8]>,
-    upgrade: Option<&'a [u8]>,
-    content_type: Option<&'a [u8]>,
-    content_encoding: Option<&'a [u8]>,
-    content_length: Option<&'a [u8]>,
-    sidecar: Option<&'a [u8]>,
-}
-
-impl<'a> Told<'a> {
-    /// Each request passes here: one look at each header.
-    fn read(list: &'a HeaderList) -> Self {
-        let mut told = Self::default();
-        for (name, value) in list.iter() {
-            let header = match name {
-                b":method" => &mut told.method,
-                b"upgrade" => &mut told.upgrade,
-                b"content-type" => &mut told.content_type,
-                b"content-length" => &mut told.content_length,
-                b"content-encoding" => &mut told.content_encoding,
-                _ if name == headers::SIDECAR.as_bytes() => &mut told.sidecar,
-                _ => continue,
-            };
-            if !value.is_empty() {
-                header.get_or_insert(value);
-            }
-        }
-        told
-    }
 }
 
 /// One request.
@@ -115,65 +72,33 @@ impl Request {
     /// The headers have come.
     pub fn on_headers(&mut self, end: bool) -> Action {
         self.plugin.metrics.count(Counter::Requests);
-        match self.judge(end) {
+        // No body, no tag: most GETs and preflights need no look at their headers.
+        if end {
+            self.plugin.metrics.count(Counter::PassedNoBody);
+            return Action::Continue;
+        }
+        let list = match Headers::Request.all() {
+            Ok(list) => list,
+            Err(error) => return self.fail("headers cannot be read", error),
+        };
+        let headers = RequestHeaders::read(&list);
+        self.from_sidecar = headers.sidecar.is_some();
+        match headers.classify(&self.plugin.config) {
             Verdict::Pass(reason) => {
                 self.plugin.metrics.count(reason);
                 Action::Continue
             }
-            Verdict::WebSocket => self.upgrade(),
+            Verdict::WebSocket => self.upgrade(headers.websocket_key.is_some()),
             Verdict::Inspect(length) => self.collect(length),
             Verdict::Refuse(refusal) => self.refuse(&refusal, &jsonrpc::error_without_id(&refusal)),
         }
     }
 
-    /// What to do with a request, by its headers. One that the host does not tell counts as absent,
-    /// so that the body is inspected in doubt.
-    fn judge(&mut self, end: bool) -> Verdict {
-        let told = Headers::Request.all();
-        let Told { method, upgrade, content_type, content_encoding, content_length, sidecar } =
-            Told::read(&told);
-        self.from_sidecar = sidecar.is_some();
-        // Envoy keeps this header only where it really upgrades; an upgrade over HTTP/2 bears it,
-        // too.
-        if let Some(protocol) = upgrade {
-            let is_websocket = protocol.trim_ascii().eq_ignore_ascii_case(b"websocket");
-            return if is_websocket {
-                Verdict::WebSocket
-            } else {
-                Verdict::Pass(Counter::PassedUpgrade)
-            };
-        }
-        if method.is_some_and(|method| method != b"POST") {
-            return Verdict::Pass(Counter::PassedMethod);
-        }
-        if end {
-            return Verdict::Pass(Counter::PassedNoBody);
-        }
-        if content_type.is_some_and(|value| !may_be_json_rpc(value)) {
-            return Verdict::Pass(Counter::PassedContentType);
-        }
-        if let Some(encoding) = content_encoding.and_then(encoding) {
-            return match self.plugin.config.content_encoding {
-                ContentEncoding::Pass => Verdict::Pass(Counter::PassedEncoded),
-                ContentEncoding::Refuse => Verdict::Refuse(Refusal::Encoded { encoding }),
-            };
-        }
-        let length = content_length
-            .and_then(|value| std::str::from_utf8(value).ok()?.parse::<u64>().ok())
-            .map(|length| usize::try_from(length).unwrap_or(usize::MAX));
-        if let (Some(length), Some(limit)) = (length, self.plugin.config.max_body_bytes)
-            && length > limit
-        {
-            return Verdict::Refuse(Refusal::BodyTooLarge { limit });
-        }
-        Verdict::Inspect(length)
-    }
-
     /// The headers of an upgrade are never held: nothing else would come.
-    fn upgrade(&mut self) -> Action {
+    fn upgrade(&mut self, has_key: bool) -> Action {
         // A client over HTTP/2 sends no key, and Envoy makes none up. Without one, a node over
         // HTTP/1.1 refuses.
-        if let [None] = Headers::Request.all().get(["sec-websocket-key"]) {
+        if !has_key {
             let _ = Headers::Request.set("sec-websocket-key", WEBSOCKET_KEY);
         }
         // Compression must not be agreed on: what is compressed cannot be read.
@@ -213,7 +138,7 @@ impl Request {
     pub fn on_body(&mut self, size: usize, end: bool) -> Action {
         match &mut self.phase {
             Phase::Passing => Action::Continue,
-            Phase::Replied | Phase::Asking(_) => Action::Pause,
+            Phase::Replied | Phase::Asking => Action::Pause,
             Phase::Streaming(_) => {
                 self.stream(|streaming, plugin| streaming.pass(plugin, end), end)
             }
@@ -239,15 +164,21 @@ impl Request {
 
     /// The trailers have come: with them, no part of the body is marked as the last one.
     pub fn on_trailers(&mut self) -> Action {
-        match &mut self.phase {
-            Phase::Passing | Phase::WebSocket(_) => Action::Continue,
-            Phase::Replied | Phase::Asking(_) => Action::Pause,
-            Phase::Streaming(_) => self.stream(
-                |streaming, plugin| streaming.end_by_trailers(plugin, was_compressed()),
-                true,
-            ),
-            Phase::Collecting if was_compressed() => self.settle_decompressed(),
-            Phase::Collecting => self.settle(),
+        match self.phase {
+            Phase::Passing | Phase::WebSocket(_) => return Action::Continue,
+            Phase::Replied | Phase::Asking => return Action::Pause,
+            Phase::Streaming(_) | Phase::Collecting => {}
+        }
+        let compressed = match Headers::RequestTrailers.all() {
+            Ok(trailers) => classify::was_compressed(&trailers),
+            Err(error) => return self.fail("trailers cannot be read", error),
+        };
+        match self.phase {
+            Phase::Streaming(_) => {
+                self.stream(|streaming, plugin| streaming.end_by_trailers(plugin, compressed), true)
+            }
+            _ if compressed => self.settle_decompressed(),
+            _ => self.settle(),
         }
     }
 
@@ -273,7 +204,7 @@ impl Request {
     }
 
     /// The headers of the response have come.
-    pub fn on_response_headers(&mut self) -> Action {
+    pub fn on_response_headers(&self) {
         let name = &self.plugin.config.head_header;
         if let Some(number) = self.number
             && !name.is_empty()
@@ -284,7 +215,6 @@ impl Request {
         if self.from_sidecar {
             let _ = Headers::Response.set(headers::FILTER, build::VERSION);
         }
-        Action::Continue
     }
 
     /// The body went through a decompressor, which lets pass what it could read of one that is
@@ -333,8 +263,8 @@ impl Request {
     fn ask(&mut self, body: &[u8], tagged: &Tagged) -> Action {
         let timeout = self.plugin.config.freshness_timeout;
         match sidecar::ask(&self.plugin, &HeadQuery::default(), timeout) {
-            Ok(token) => {
-                self.phase = Phase::Asking(token);
+            Ok(_) => {
+                self.phase = Phase::Asking;
                 Action::Pause
             }
             Err(_) => {
@@ -344,14 +274,8 @@ impl Request {
         }
     }
 
-    /// Whether it waits for the answer to the call with that token.
-    #[must_use]
-    pub fn asks(&self, token: u32) -> bool {
-        matches!(self.phase, Phase::Asking(asked) if asked == token)
-    }
-
-    /// The answer for which this request, of that context, has waited.
-    pub fn on_answer(&mut self, context: u32) {
+    /// The answer for which this request has waited.
+    pub fn on_answer(&mut self) {
         let answer = sidecar::read_answer(&self.plugin, host::now());
         self.plugin.metrics.count(match answer {
             Ok(_) => Counter::CalloutsOk,
@@ -364,10 +288,6 @@ impl Request {
             // The poller says in the log what is wrong with the sidecar.
             Err(_) => Err(NoHead::Unconfirmed),
         };
-        if let Err(error) = host::set_current_context(context) {
-            // Neither an answer nor the way to the node is possible: Envoy ends what stays idle.
-            return host::log(Level::Error, &format!("request cannot be gone on with: {error}"));
-        }
         let action = self.inspect(|request, body, tagged| request.rewrite(body, tagged, number));
         if action == Action::Continue
             && let Err(error) = host::resume_request()
@@ -424,92 +344,5 @@ impl Request {
             host::log(Level::Error, &format!("request cannot be answered: {error}"));
         }
         Action::Pause
-    }
-}
-
-/// Whether a body of this content-type may be JSON-RPC that a node reads.
-fn may_be_json_rpc(content_type: &[u8]) -> bool {
-    if content_type == b"application/json" {
-        return true;
-    }
-    let end = content_type.iter().position(|byte| matches!(byte, b';' | b','));
-    let media_type = content_type.get(..end.unwrap_or(content_type.len())).unwrap_or_default();
-    let media_type = media_type.trim_ascii().to_ascii_lowercase();
-    media_type.is_empty()
-        || media_type.ends_with(b"+json")
-        || [
-            b"application/json".as_slice(),
-            b"application/json-rpc",
-            b"application/jsonrequest",
-            b"text/json",
-            b"text/plain",
-        ]
-        .contains(&media_type.as_slice())
-}
-
-/// Whether Envoy's decompressor stands in front and had a body to read. It says how much in a
-/// trailer that it adds, whose name bears that of its library as the configuration calls it.
-fn was_compressed() -> bool {
-    Headers::RequestTrailers.all().iter().any(|(name, bytes)| {
-        name.starts_with(b"x-envoy-decompressor-")
-            && name.ends_with(b"-compressed-bytes")
-            && bytes != b"0"
-    })
-}
-
-/// The first coding of a content-encoding that changes the body, as text short enough to echo.
-fn encoding(content_encoding: &[u8]) -> Option<String> {
-    const ECHOED: usize = 32;
-    let coding = content_encoding
-        .split(|byte| *byte == b',')
-        .map(<[u8]>::trim_ascii)
-        .find(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))?;
-    Some(String::from_utf8_lossy(coding).chars().take(ECHOED).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_by_any_name_is_inspected() {
-        for content_type in [
-            "application/json",
-            "Application/JSON; charset=utf-8",
-            "application/json-rpc",
-            "application/jsonrequest",
-            "application/vnd.api+json;v=1",
-            "text/json",
-            "text/plain",
-            "TEXT/PLAIN ; charset=x",
-            " application/json",
-            "application/json,text/html",
-            "; charset=utf-8",
-        ] {
-            assert!(may_be_json_rpc(content_type.as_bytes()), "{content_type}");
-        }
-        for content_type in [
-            "application/grpc",
-            "application/grpc+proto",
-            "application/x-www-form-urlencoded",
-            "application/octet-stream",
-            "text/html; x=application/json",
-            "application/json5",
-            "json",
-            "\u{fffd}",
-        ] {
-            assert!(!may_be_json_rpc(content_type.as_bytes()), "{content_type}");
-        }
-    }
-
-    #[test]
-    fn only_codings_that_change_the_body_count() {
-        for value in ["identity", "Identity", "", " , identity,"] {
-            assert_eq!(encoding(value.as_bytes()), None, "{value}");
-        }
-        assert_eq!(encoding(b"gzip").as_deref(), Some("gzip"));
-        assert_eq!(encoding(b"identity, br").as_deref(), Some("br"));
-        assert_eq!(encoding(b"\xff\xfe").as_deref(), Some("\u{fffd}\u{fffd}"));
-        assert_eq!(encoding(&[b'x'; 1000]).map(|text| text.len()), Some(32));
     }
 }

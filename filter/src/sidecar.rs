@@ -1,5 +1,5 @@
-//! One question to the sidecar, `GET /v1/head`, and what its answer does to the shared head. Asked
-//! by the poller, and for single requests where `freshness` is `strict`.
+//! One request to the sidecar, `GET /v1/head`, and what its answer does to the shared head. The
+//! poller sends it, and single requests do where `freshness` is `strict`.
 
 use std::time::Duration;
 
@@ -19,34 +19,38 @@ use crate::{
 /// The longest answer that is read; a head report has about 400 bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// Why a question to the sidecar brought nothing.
+/// Why a request to the sidecar brought no answer of use.
 #[derive(Debug, Error)]
 pub enum AskError {
-    /// The host sends nothing there.
-    #[error("no request could be sent to cluster {cluster:?} (sidecar_cluster): {error}")]
+    /// The host did not send the request.
+    #[error("cannot send a request to cluster {cluster:?} (sidecar_cluster): {error}")]
     Dispatch {
         /// The cluster.
         cluster: String,
         /// What the host says.
         error: HostError,
     },
-    /// Envoy answers in the sidecar's place: nobody listens, or not in time.
-    #[error("the sidecar cannot be reached: Envoy says {status} in its place")]
+    /// Envoy answered in the sidecar's place: nobody listens, or not in time.
+    #[error("sidecar unreachable (Envoy returned {status})")]
     Unreachable {
         /// The HTTP status that Envoy made up.
         status: String,
     },
-    /// Something else than a sidecar answers.
+    /// The connection ended after the headers of the answer, or Envoy cut it as too long: Envoy
+    /// then hands over nothing of it.
+    #[error("the sidecar's answer broke off after its headers")]
+    BrokenOff,
+    /// Something other than a sidecar answered.
     #[error(
-        "status 200 without {}: cluster {cluster:?} (sidecar_cluster) is no sidecar",
+        "status 200 without {}: cluster {cluster:?} (sidecar_cluster) is not a sidecar",
         headers::SIDECAR
     )]
     NoMarker {
         /// The cluster.
         cluster: String,
     },
-    /// The sidecar answers with a status that it should not.
-    #[error("the sidecar answers with status {status}")]
+    /// The sidecar answered with an unexpected status.
+    #[error("the sidecar returned status {status}")]
     HttpStatus {
         /// The HTTP status.
         status: String,
@@ -54,10 +58,10 @@ pub enum AskError {
     /// The host does not hand the answer over.
     #[error("the answer cannot be read: {0}")]
     Unreadable(HostError),
-    /// The answer is no head report.
+    /// The answer is not a head report.
     #[error(transparent)]
     Malformed(#[from] HeadReportError),
-    /// The report is not taken over.
+    /// The report cannot be applied.
     #[error(transparent)]
     Update(#[from] UpdateError),
 }
@@ -73,13 +77,14 @@ impl AskError {
             Self::Update(UpdateError::OtherChain { .. }) => Some(Counter::AnswersChainId),
             Self::Dispatch { .. }
             | Self::Unreachable { .. }
+            | Self::BrokenOff
             | Self::Unreadable(_)
             | Self::Update(UpdateError::Host(_)) => None,
         }
     }
 }
 
-/// An answer that was taken.
+/// An answer of use.
 #[derive(Debug, Clone, Copy)]
 pub enum Answer {
     /// The sidecar reports a head.
@@ -89,12 +94,12 @@ pub enum Answer {
         /// What the report changed.
         update: Update,
     },
-    /// The sidecar is there but has no head yet.
+    /// The sidecar is up but has no head yet.
     NoHead,
 }
 
-/// Sends the question. The answer comes to the context that is current now, under the token
-/// returned; see [`host::dispatch`].
+/// Sends the request. The answer comes to the current context, with the token returned here; see
+/// [`host::dispatch`].
 ///
 /// # Errors
 /// [`AskError::Dispatch`].
@@ -115,13 +120,13 @@ pub fn ask(plugin: &Plugin, query: &HeadQuery, timeout: Duration) -> Result<u32,
     .map_err(|error| AskError::Dispatch { cluster: config.sidecar_cluster.clone(), error })
 }
 
-/// Reads the answer that the host holds now and takes it over into the shared head. Counts what is
-/// wrong with it.
+/// Reads the answer that the host holds now and applies it to the shared head. Counts what is wrong
+/// with it.
 ///
 /// # Errors
 /// [`AskError`]; the shared head is then as it was.
 pub fn read_answer(plugin: &Plugin, now: u64) -> Result<Answer, AskError> {
-    let answer = take_over(plugin, now);
+    let answer = apply_answer(plugin, now);
     match &answer {
         Ok(Answer::Head { reported, update: Update { after, .. } }) => {
             plugin.metrics.head(after.number, after.contact);
@@ -140,10 +145,11 @@ pub fn read_answer(plugin: &Plugin, now: u64) -> Result<Answer, AskError> {
     answer
 }
 
-fn take_over(plugin: &Plugin, now: u64) -> Result<Answer, AskError> {
-    let told = Headers::CallResponse.all();
-    let [status, marker] = told.get([":status", headers::SIDECAR]);
-    let status = String::from_utf8_lossy(status.unwrap_or_default()).into_owned();
+fn apply_answer(plugin: &Plugin, now: u64) -> Result<Answer, AskError> {
+    let list = Headers::CallResponse.all().map_err(AskError::Unreadable)?;
+    let [status, marker] = list.get([":status", headers::SIDECAR]);
+    let status = status.ok_or(AskError::BrokenOff)?;
+    let status = String::from_utf8_lossy(status).into_owned();
     match (status.as_str(), marker.is_some()) {
         ("200", true) => {
             let body = host::buffer(Buffer::CallResponseBody, MAX_ANSWER_BYTES)

@@ -1,4 +1,4 @@
-//! Builds the module that Envoy loads, and checks it.
+//! Builds the module that Envoy loads, cuts it to its interface, and checks it.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::{compile, module, process, tools::wasm, workspace::Workspace};
 pub(crate) fn build(workspace: &Workspace, force_fallback: bool) -> Result<PathBuf> {
     let compiler = wasm::set_up(workspace, force_fallback)?;
     process::step(format_args!("building the filter ({compiler})"));
-    let bytes = compile::module(workspace, &compiler, "finality-filter")?;
+    let bytes = module::trim(&compile::module(workspace, &compiler, "finality-filter")?)?;
     if let Err(faults) = module::check(&bytes) {
         let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
         bail!("the module must not be shipped: {}", faults.join("; "));

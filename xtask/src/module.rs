@@ -1,10 +1,12 @@
-//! What may be in the module that Envoy loads.
+//! What may be in the module that Envoy loads, and how the rest is cut off.
 
+use anyhow::Result;
 use thiserror::Error;
+use walrus::{ExportItem, ImportKind, ModuleConfig};
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 
 /// The size budget of the module in bytes.
-pub(crate) const MAX_BYTES: usize = 200 * 1024;
+pub(crate) const MAX_BYTES: usize = 240 * 1024;
 
 /// The only module that Envoy is asked for.
 const HOST: &str = "env";
@@ -31,21 +33,44 @@ const IMPORTS: &[&str] = &[
     "proxy_set_tick_period_milliseconds",
 ];
 
-/// What Envoy calls, or looks up, in the module. One of each group must be there.
-const EXPORTS: &[&[&str]] = &[
-    &["proxy_abi_version_0_2_1"],
-    &["_initialize", "_start"],
-    &["malloc", "proxy_on_memory_allocate"],
-    &["proxy_on_context_create"],
-    &["proxy_on_vm_start"],
-    &["proxy_on_configure"],
-    &["proxy_on_tick"],
-    &["proxy_on_http_call_response"],
-    &["proxy_on_request_headers"],
-    &["proxy_on_request_body"],
-    &["proxy_on_request_trailers"],
-    &["proxy_on_response_headers"],
-    &["proxy_on_delete"],
+/// Host functions that the SDK imports for default methods of its traits, and that the filter does
+/// not call; its native tests panic if it does.
+const UNUSED_IMPORTS: &[&str] = &[
+    "proxy_add_header_map_value",
+    "proxy_call_foreign_function",
+    "proxy_close_stream",
+    "proxy_dequeue_shared_queue",
+    "proxy_done",
+    "proxy_enqueue_shared_queue",
+    "proxy_get_header_map_value",
+    "proxy_get_property",
+    "proxy_get_status",
+    "proxy_grpc_call",
+    "proxy_grpc_cancel",
+    "proxy_grpc_close",
+    "proxy_grpc_send",
+    "proxy_grpc_stream",
+    "proxy_register_shared_queue",
+    "proxy_resolve_shared_queue",
+    "proxy_set_header_map_pairs",
+    "proxy_set_property",
+];
+
+/// What Envoy calls, or looks up, in the module.
+const EXPORTS: &[&str] = &[
+    "proxy_abi_version_0_2_1",
+    "_initialize",
+    "malloc",
+    "proxy_on_context_create",
+    "proxy_on_vm_start",
+    "proxy_on_configure",
+    "proxy_on_tick",
+    "proxy_on_http_call_response",
+    "proxy_on_request_headers",
+    "proxy_on_request_body",
+    "proxy_on_request_trailers",
+    "proxy_on_response_headers",
+    "proxy_on_delete",
 ];
 
 /// The memory that host and module share.
@@ -60,12 +85,58 @@ pub(crate) enum Fault {
     /// Above the budget.
     #[error("it has {0} bytes; the budget is {MAX_BYTES}")]
     TooLarge(usize),
-    /// Something that the host does not give, or that the module should not need.
+    /// Something that the host does not provide, or that the module should not need.
     #[error("it imports `{0}`, which is not an allowed host function")]
     Import(String),
+    /// An entry of the list of host functions is out of date.
+    #[error("it does not import `{0}`, which the capability lists allow")]
+    NoImport(&'static str),
     /// Something that Envoy needs.
-    #[error("it does not export {0}")]
+    #[error("it does not export `{0}`")]
+    NoExport(&'static str),
+    /// Something that Envoy would call for nothing.
+    #[error("it exports `{0}`, which does nothing")]
     Export(String),
+}
+
+/// Cuts off what the SDK puts into every module and this one does not need. Envoy enters the VM for
+/// each callback that is exported. A host function that is never called need not be allowed to the
+/// module: what takes its place is a trap.
+///
+/// # Errors
+/// It is not a WebAssembly module.
+pub(crate) fn trim(module: &[u8]) -> Result<Vec<u8>> {
+    let mut module = ModuleConfig::new()
+        .generate_name_section(false)
+        .generate_producers_section(false)
+        .parse(module)?;
+    let is_kept = |export: &walrus::Export| match export.item {
+        ExportItem::Function(_) => EXPORTS.contains(&export.name.as_str()),
+        ExportItem::Memory(_) => export.name == MEMORY,
+        _ => false,
+    };
+    let exports: Vec<_> = module.exports.iter().filter(|export| !is_kept(export)).collect();
+    let exports: Vec<_> = exports.into_iter().map(walrus::Export::id).collect();
+    for export in exports {
+        module.exports.delete(export);
+    }
+    let unused = module
+        .imports
+        .iter()
+        .filter(|import| import.module == HOST && UNUSED_IMPORTS.contains(&import.name.as_str()));
+    let unused: Vec<_> = unused
+        .filter_map(|import| match import.kind {
+            ImportKind::Function(function) => Some(function),
+            _ => None,
+        })
+        .collect();
+    for function in unused {
+        module.replace_imported_func(function, |(body, _)| {
+            body.unreachable();
+        })?;
+    }
+    walrus::passes::gc::run(&mut module);
+    Ok(module.emit_wasm())
 }
 
 /// Checks the module.
@@ -78,17 +149,18 @@ pub(crate) fn check(module: &[u8]) -> Result<(), Vec<Fault>> {
     if module.len() > MAX_BYTES {
         faults.push(Fault::TooLarge(module.len()));
     }
-    let allowed = |import: &String| IMPORTS.iter().any(|name| *import == format!("{HOST}.{name}"));
-    faults.extend(imports.into_iter().filter(|import| !allowed(import)).map(Fault::Import));
-    let missing =
-        |names: &&&[&str]| !names.iter().any(|name| exports.contains(&(*name, ExternalKind::Func)));
-    faults.extend(EXPORTS.iter().filter(missing).map(|names| {
-        let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-        Fault::Export(names.join(" or "))
-    }));
-    if !exports.contains(&(MEMORY, ExternalKind::Memory)) {
-        faults.push(Fault::Export(format!("`{MEMORY}`")));
-    }
+    let called = |name: &str, import: &String| *import == format!("{HOST}.{name}");
+    let missing = |name: &&&'static str| !imports.iter().any(|import| called(name, import));
+    faults.extend(IMPORTS.iter().filter(missing).map(|name| Fault::NoImport(name)));
+    let allowed = |import: &String| IMPORTS.iter().any(|name| called(name, import));
+    faults.extend(imports.iter().filter(|import| !allowed(import)).cloned().map(Fault::Import));
+
+    let expected = EXPORTS.iter().map(|name| (*name, ExternalKind::Func));
+    let expected: Vec<_> = expected.chain([(MEMORY, ExternalKind::Memory)]).collect();
+    let missing = expected.iter().filter(|export| !exports.contains(export));
+    faults.extend(missing.map(|(name, _)| Fault::NoExport(name)));
+    let extra = exports.iter().filter(|export| !expected.contains(export));
+    faults.extend(extra.map(|(name, _)| Fault::Export((*name).to_owned())));
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
@@ -129,18 +201,31 @@ mod tests {
 
     use super::*;
 
-    fn module(extra: &str, left_out: &[&str]) -> Vec<u8> {
-        let names = EXPORTS.iter().map(|names| names[0]).filter(|name| !left_out.contains(name));
-        let functions: String = names.map(|name| format!(r#"(func (export "{name}"))"#)).collect();
-        let memory =
-            if left_out.contains(&MEMORY) { "" } else { r#"(memory (export "memory") 1)"# };
-        wat::parse_str(format!("(module {extra} {memory} {functions})")).unwrap()
+    fn imports(names: &[&str]) -> String {
+        names.iter().map(|name| format!(r#"(import "{HOST}" "{name}" (func))"#)).collect()
+    }
+
+    fn exports(names: &[&str]) -> String {
+        names.iter().map(|name| format!(r#"(func (export "{name}"))"#)).collect()
+    }
+
+    fn without<'a>(names: &[&'a str], left_out: &str) -> Vec<&'a str> {
+        names.iter().copied().filter(|name| *name != left_out).collect()
+    }
+
+    const SHARED: &str = r#"(memory (export "memory") 1)"#;
+
+    fn module(imports: &str, rest: &str) -> Vec<u8> {
+        wat::parse_str(format!("(module {imports} {rest})")).unwrap()
+    }
+
+    fn right(extra: &str) -> Vec<u8> {
+        module(&imports(IMPORTS), &format!("{SHARED} {} {extra}", exports(EXPORTS)))
     }
 
     #[test]
     fn a_right_module_passes() {
-        let import = r#"(import "env" "proxy_log" (func (param i32 i32 i32) (result i32)))"#;
-        assert_eq!(check(&module(import, &[])), Ok(()));
+        assert_eq!(check(&right("")), Ok(()));
     }
 
     #[test]
@@ -148,14 +233,47 @@ mod tests {
         let shipped = include_str!("../../envoy/envoy.yaml");
         let capability = |line: &'static str| line.trim().strip_suffix(": {}");
         let allowed: BTreeSet<_> = shipped.lines().filter_map(capability).collect();
-        let called = EXPORTS.iter().flat_map(|names| names.iter());
-        let called = called.filter(|name| name.starts_with("proxy_on_"));
+        let called = EXPORTS.iter().filter(|name| name.starts_with("proxy_on_"));
         assert_eq!(allowed, IMPORTS.iter().chain(called).copied().collect());
     }
 
     #[test]
-    fn imports_outside_the_list_are_refused() {
-        let imports = r#"(import "env" "proxy_grpc_call" (func)) (import "env" "__linear" (global i32))
+    fn what_the_sdk_adds_is_cut_off() {
+        let functions = [IMPORTS, UNUSED_IMPORTS].concat();
+        let calls: String = (0..functions.len()).map(|index| format!("(call {index})")).collect();
+        // As a method of a trait is called: by a table.
+        let method =
+            format!("(func $method {calls}) (table 1 funcref) (elem (i32.const 0) $method)");
+        let global = r#"(global (export "__heap_base") i32 (i32.const 0))"#;
+        let caller = r#"(func (export "proxy_on_tick") (call_indirect (i32.const 0)))"#;
+        let exported = [&without(EXPORTS, "proxy_on_tick")[..], &["proxy_on_log", "main"]].concat();
+        let rest = format!("{SHARED} {method} {global} {caller} {}", exports(&exported));
+        let linked = module(&imports(&functions), &rest);
+        assert_eq!(check(&linked).unwrap_err().len(), UNUSED_IMPORTS.len() + 3);
+        assert_eq!(check(&trim(&linked).unwrap()), Ok(()));
+        assert_eq!(trim(&linked).unwrap(), trim(&linked).unwrap());
+        assert!(trim(b"\0asm").is_err());
+    }
+
+    #[test]
+    fn every_import_and_export_of_the_lists_is_needed() {
+        for name in IMPORTS {
+            let rest = format!("{SHARED} {}", exports(EXPORTS));
+            let without = module(&imports(&without(IMPORTS, name)), &rest);
+            assert_eq!(check(&without), Err(vec![Fault::NoImport(name)]));
+        }
+        for name in EXPORTS {
+            let rest = format!("{SHARED} {}", exports(&without(EXPORTS, name)));
+            let without = module(&imports(IMPORTS), &rest);
+            assert_eq!(check(&without), Err(vec![Fault::NoExport(name)]));
+        }
+        let without = module(&imports(IMPORTS), &exports(EXPORTS));
+        assert_eq!(check(&without), Err(vec![Fault::NoExport(MEMORY)]));
+    }
+
+    #[test]
+    fn imports_and_exports_outside_the_lists_are_refused() {
+        let more = r#"(import "env" "proxy_grpc_call" (func)) (import "env" "__linear" (global i32))
             (import "env" "proxy_log" (global i32))
             (import "wasi_snapshot_preview1" "fd_write" (func)) (import "other" "proxy_log" (func))"#;
         let names = [
@@ -166,52 +284,34 @@ mod tests {
             "other.proxy_log",
         ];
         let faults = Vec::from(names.map(|name| Fault::Import(name.to_owned())));
-        assert_eq!(check(&module(imports, &[])), Err(faults));
-    }
-
-    #[test]
-    fn every_export_is_needed() {
-        for names in EXPORTS {
-            let Err(faults) = check(&module("", &[names[0]])) else {
-                panic!("{names:?} may be left out")
-            };
-            assert!(
-                matches!(&faults[..], [Fault::Export(text)] if text.contains(names[0])),
-                "{faults:?}"
-            );
-        }
-        assert_eq!(check(&module("", &[MEMORY])), Err(vec![Fault::Export("`memory`".into())]));
-    }
-
-    #[test]
-    fn one_name_of_a_group_is_enough() {
-        let other = r#"(func (export "_start")) (func (export "proxy_on_memory_allocate"))"#;
-        assert_eq!(check(&module(other, &["_initialize", "malloc"])), Ok(()));
+        let rest = format!("{SHARED} {}", exports(EXPORTS));
+        assert_eq!(check(&module(&format!("{}{more}", imports(IMPORTS)), &rest)), Err(faults));
+        let faults = vec![Fault::Export("proxy_on_log".to_owned())];
+        assert_eq!(check(&right(&exports(&["proxy_on_log"]))), Err(faults));
     }
 
     #[test]
     fn an_export_of_another_kind_does_not_count() {
         let global = r#"(global (export "proxy_on_tick") i32 (i32.const 0))"#;
-        let faults = check(&module(global, &["proxy_on_tick"]));
-        assert_eq!(faults, Err(vec![Fault::Export("`proxy_on_tick`".into())]));
+        let rest = format!("{SHARED} {} {global}", exports(&without(EXPORTS, "proxy_on_tick")));
+        let faults =
+            vec![Fault::NoExport("proxy_on_tick"), Fault::Export("proxy_on_tick".to_owned())];
+        assert_eq!(check(&module(&imports(IMPORTS), &rest)), Err(faults));
     }
 
     #[test]
     fn a_module_above_the_budget_is_refused() {
-        let small = module("", &[]).len();
+        let small = right("").len();
         let data = |bytes: usize| format!(r#"(@custom "padding" "{}")"#, "x".repeat(bytes));
-        let overhead = module(&data(100_000), &[]).len() - small - 100_000;
+        let overhead = right(&data(100_000)).len() - small - 100_000;
         let fitting = MAX_BYTES - small - overhead;
-        assert_eq!(check(&module(&data(fitting), &[])), Ok(()));
-        assert_eq!(
-            check(&module(&data(fitting + 1), &[])),
-            Err(vec![Fault::TooLarge(MAX_BYTES + 1)])
-        );
+        assert_eq!(check(&right(&data(fitting))), Ok(()));
+        assert_eq!(check(&right(&data(fitting + 1))), Err(vec![Fault::TooLarge(MAX_BYTES + 1)]));
     }
 
     #[test]
     fn garbage_is_refused() {
-        for bytes in [&b""[..], b"\0asm", b"#!/bin/sh", &module("", &[])[..60]] {
+        for bytes in [&b""[..], b"\0asm", b"#!/bin/sh", &right("")[..60]] {
             let faults = check(bytes).unwrap_err();
             assert!(matches!(faults[..], [Fault::Malformed(_)]), "{faults:?}");
         }

@@ -60,7 +60,7 @@ pub(crate) fn run(workspace: &Workspace, force_fallback: bool) -> Result<()> {
 /// The files that are under version control or could be.
 fn copy_sources(workspace: &Workspace, to: &Path) -> Result<()> {
     let list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
-    let names = process::output(git(workspace).args(list))?;
+    let names = process::output(workspace.git().args(list))?;
     for name in names.split('\0').filter(|name| !name.is_empty()) {
         let source = workspace.root.join(name);
         // One that is deleted, but not yet for git.
@@ -94,16 +94,11 @@ fn commit(workspace: &Workspace) -> Result<String> {
     match std::env::var("FINALITY_COMMIT") {
         Ok(commit) => Ok(commit),
         Err(_) => {
-            let commit = process::output(git(workspace).args(["rev-parse", "--short=12", "HEAD"]))?;
+            let commit =
+                process::output(workspace.git().args(["rev-parse", "--short=12", "HEAD"]))?;
             Ok(commit.trim().to_owned())
         }
     }
-}
-
-fn git(workspace: &Workspace) -> Command {
-    let mut git = Command::new("git");
-    git.current_dir(&workspace.root);
-    git
 }
 
 #[cfg(test)]

@@ -45,6 +45,13 @@ impl Workspace {
         Ok(Self { root: path("workspace_root")?, target: path("target_directory")? })
     }
 
+    /// Git in the root of the checkout.
+    pub(crate) fn git(&self) -> Command {
+        let mut git = Command::new("git");
+        git.current_dir(&self.root);
+        git
+    }
+
     /// Cargo in the root of the checkout, in the environment of a user's shell.
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = cargo_program();

@@ -8,7 +8,7 @@ use std::sync::{
 
 use finality_e2e::{
     client::{Client, http, send},
-    edge::{Edge, outcome, resolve, tagged},
+    edge::{Edge, outcome, resolve, tagged, untagged},
     fake_sidecar::{FakeSidecar, Says},
     ports::free_port,
     tools::Tools,
@@ -188,4 +188,27 @@ async fn edge_a_capability_that_is_missing_stops_nothing_else() {
     assert_eq!(edge.resolve().await, Err("no_head".into()));
     assert_eq!(edge.sidecar.asked(), 0);
     assert_eq!(edge.envoy.stat("wasm.envoy.wasm.runtime.v8.active").await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_a_missing_capability_that_tags_need_lets_no_tag_pass() {
+    let edge = Edge::builder()
+        .edit("                      proxy_set_buffer_bytes: {}\n", "")
+        .start()
+        .await;
+    let post = async |body: String| edge.client().post(body).await.unwrap();
+    // The call ends the worker's VM, and Envoy answers.
+    until("the head to be known", PATIENCE, async || {
+        let answer = post(tagged()).await;
+        (answer.status == 503 && answer.text().is_empty()).then_some(())
+    })
+    .await;
+    until("the VM to be back", PATIENCE, async || {
+        let answer = post(untagged()).await;
+        (answer.text() == untagged()).then_some(())
+    })
+    .await;
+    for seen in edge.node.take_seen() {
+        assert!(!String::from_utf8_lossy(&seen.body).contains("espresso"));
+    }
 }

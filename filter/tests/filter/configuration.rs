@@ -3,7 +3,7 @@
 use finality_core::build;
 
 use crate::{
-    envoy::{CONFIG, ROOT, configure, start},
+    envoy::{CONFIG, ROOT, callbacks, configure, start},
     host::host,
 };
 
@@ -31,6 +31,7 @@ fn many_configurations_of_a_vm_define_the_metrics_once() {
 
 #[test]
 fn a_bad_configuration_is_refused_with_one_line_that_names_the_key() {
+    callbacks::initialize();
     for (configuration, expected) in [
         ("", "not JSON text"),
         ("[]", "not a JSON object"),

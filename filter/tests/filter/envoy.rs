@@ -2,9 +2,107 @@
 //! bodies, answers to polls.
 
 use finality_core::headers;
-use finality_filter::callbacks as filter;
 
 use crate::host::{Call, Map, Reply, host};
+
+/// The exports of the module, called as Envoy calls them.
+pub mod callbacks {
+    use crate::host::host;
+
+    mod export {
+        unsafe extern "C" {
+            pub(super) safe fn _initialize();
+            pub(super) safe fn proxy_on_vm_start(root: u32, size: usize) -> bool;
+            pub(super) safe fn proxy_on_configure(root: u32, size: usize) -> bool;
+            pub(super) safe fn proxy_on_context_create(context: u32, root: u32);
+            pub(super) safe fn proxy_on_delete(context: u32);
+            pub(super) safe fn proxy_on_tick(root: u32);
+            pub(super) safe fn proxy_on_http_call_response(
+                root: u32,
+                token: u32,
+                headers: usize,
+                body: usize,
+                trailers: usize,
+            );
+            pub(super) safe fn proxy_on_request_headers(
+                context: u32,
+                count: usize,
+                end: bool,
+            ) -> u32;
+            pub(super) safe fn proxy_on_request_body(context: u32, size: usize, end: bool) -> u32;
+            pub(super) safe fn proxy_on_request_trailers(context: u32, count: usize) -> u32;
+            pub(super) safe fn proxy_on_response_headers(
+                context: u32,
+                count: usize,
+                end: bool,
+            ) -> u32;
+        }
+    }
+
+    fn enter(context: u32) {
+        host(|host| {
+            assert!(host.contexts.contains_key(&context), "context {context} is gone");
+            host.current = context;
+        });
+    }
+
+    pub fn initialize() {
+        export::_initialize();
+    }
+
+    pub fn vm_start(root: u32) -> bool {
+        enter(root);
+        export::proxy_on_vm_start(root, 0)
+    }
+
+    pub fn configure(root: u32, size: usize) -> bool {
+        enter(root);
+        export::proxy_on_configure(root, size)
+    }
+
+    /// A root context has no root.
+    pub fn create(context: u32, root: u32) {
+        host(|host| assert_eq!(host.contexts.insert(context, root), None, "it is there already"));
+        enter(context);
+        export::proxy_on_context_create(context, root);
+    }
+
+    pub fn delete(context: u32) {
+        enter(context);
+        export::proxy_on_delete(context);
+        host(|host| host.contexts.remove(&context));
+    }
+
+    pub fn tick(root: u32) {
+        enter(root);
+        export::proxy_on_tick(root);
+    }
+
+    pub fn call_response(root: u32, token: u32, headers: usize, body: usize) {
+        enter(root);
+        export::proxy_on_http_call_response(root, token, headers, body, 0);
+    }
+
+    pub fn request_headers(context: u32, count: usize, end: bool) -> u32 {
+        enter(context);
+        export::proxy_on_request_headers(context, count, end)
+    }
+
+    pub fn request_body(context: u32, size: usize, end: bool) -> u32 {
+        enter(context);
+        export::proxy_on_request_body(context, size, end)
+    }
+
+    pub fn request_trailers(context: u32, count: usize) -> u32 {
+        enter(context);
+        export::proxy_on_request_trailers(context, count)
+    }
+
+    pub fn response_headers(context: u32) -> u32 {
+        enter(context);
+        export::proxy_on_response_headers(context, 1, false)
+    }
+}
 
 pub const CONTINUE: u32 = 0;
 pub const PAUSE: u32 = 1;
@@ -20,16 +118,36 @@ pub const CONFIG: &str = r#"{"sidecar_cluster":"finality_sidecar","framing":"exa
 
 /// Configures a worker. False when the filter refuses the configuration.
 pub fn configure(root: u32, configuration: &str) -> bool {
-    filter::proxy_on_context_create(root, 0);
-    assert_eq!(filter::proxy_on_vm_start(root, 0), 1);
+    if !host(|host| host.contexts.contains_key(&root)) {
+        callbacks::create(root, 0);
+        assert!(callbacks::vm_start(root));
+    }
     host(|host| host.configuration = configuration.as_bytes().to_vec());
-    filter::proxy_on_configure(root, configuration.len()) == 1
+    callbacks::configure(root, configuration.len())
 }
 
-/// Configures the first worker.
+/// Runs something in a VM of its own, on a host of its own.
+pub fn in_new_vm<R: Send>(act: impl FnOnce() -> R + Send) -> R {
+    let result = std::thread::scope(|scope| scope.spawn(act).join());
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Ends all that runs in the VM, requests first.
+fn stop() {
+    let contexts = host(|host| host.contexts.clone());
+    let (roots, requests): (Vec<_>, Vec<_>) =
+        contexts.into_iter().partition(|(_, root)| *root == 0);
+    requests.into_iter().chain(roots).for_each(|(context, _)| callbacks::delete(context));
+}
+
+/// The wall clock at the start, in nanoseconds since 1970.
+pub const START: u64 = 1_800_000_000_000_000_000;
+
+/// Configures the first worker; what ran before in this VM is over.
 pub fn start(configuration: &str) {
-    host(|host| host.nanoseconds = 1_800_000_000_000_000_000);
-    filter::_initialize();
+    stop();
+    host(|host| host.nanoseconds = START);
+    callbacks::initialize();
     assert!(configure(ROOT, configuration), "{:?}", host(|host| host.log.pop()));
 }
 
@@ -45,7 +163,7 @@ pub fn pass(milliseconds: u64) {
 }
 
 pub fn tick(root: u32) {
-    filter::proxy_on_tick(root);
+    callbacks::tick(root);
 }
 
 /// A second passes, then a tick.
@@ -56,9 +174,10 @@ pub fn next_tick(root: u32) {
 
 /// The value of a metric, by its name without prefix.
 pub fn metric(name: &str) -> u64 {
-    // The end of any root context makes the filter tell what it has counted.
-    const GONE: u32 = 999;
-    filter::proxy_on_delete(GONE);
+    // At the end of any root context the filter flushes what it has counted.
+    const OTHER_ROOT: u32 = 999;
+    callbacks::create(OTHER_ROOT, 0);
+    callbacks::delete(OTHER_ROOT);
     host(|host| host.metric(name))
 }
 
@@ -69,6 +188,11 @@ pub fn polls() -> usize {
 
 pub fn last_poll() -> Call {
     host(|host| host.calls.last().cloned()).expect("a poll")
+}
+
+/// Whether the last poll waits for its answer.
+pub fn polling() -> bool {
+    host(|host| host.calls.last().is_some_and(|call| host.unanswered.contains(&call.token)))
 }
 
 /// An answer to a poll.
@@ -96,6 +220,11 @@ pub fn unreachable() -> Answer {
     Answer { status: "503", marker: false, body: "upstream connect error".to_owned() }
 }
 
+/// An answer that ends within its body: Envoy then hands over nothing of it.
+pub fn broken_off() -> Answer {
+    Answer { status: "", marker: false, body: String::new() }
+}
+
 pub fn no_head() -> Answer {
     let body = r#"{"error":"no_head","reason":"starting"}"#.to_owned();
     Answer { status: "503", marker: true, body }
@@ -109,14 +238,18 @@ pub fn answer(root: u32, answer: &Answer) {
 /// Answers a call: a poll, or what a request of that worker has asked.
 pub fn answer_to(root: u32, token: u32, answer: &Answer) {
     host(|host| {
-        host.in_request = false;
-        host.call_headers = vec![(":status".to_owned(), answer.status.into())];
+        assert!(host.unanswered.remove(&token), "no call waits for an answer with token {token}");
+        host.call_headers.clear();
+        if !answer.status.is_empty() {
+            host.call_headers.push((":status".to_owned(), answer.status.into()));
+        }
         if answer.marker {
             host.call_headers.push((headers::SIDECAR.to_owned(), b"0.1.0".to_vec()));
         }
         host.call_body = answer.body.clone().into();
     });
-    filter::proxy_on_http_call_response(root, token, 0, answer.body.len(), 0);
+    let count = host(|host| host.call_headers.len());
+    callbacks::call_response(root, token, count, answer.body.len());
 }
 
 /// A request as a client sends it.
@@ -226,13 +359,12 @@ pub fn send_and_answer(
     response: &[(&str, &str)],
 ) -> Outcome {
     host(|host| {
-        host.in_request = true;
         host.callouts.clear();
         host.request_headers.clone_from(&request.headers);
         host.request_body.clear();
         host.replies.clear();
     });
-    filter::proxy_on_context_create(STREAM, root);
+    callbacks::create(STREAM, root);
     let mut outcome = Outcome::default();
     run(STREAM, request, &mut outcome);
     answer_callout(root, callout, &mut outcome);
@@ -245,14 +377,10 @@ pub fn send_and_answer(
         None => vec![],
     };
     map.extend(response.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())));
-    host(|host| {
-        host.in_request = true;
-        host.response_headers = map;
-    });
-    assert_eq!(filter::proxy_on_response_headers(STREAM, 1, 0), CONTINUE);
+    host(|host| host.response_headers = map);
+    assert_eq!(callbacks::response_headers(STREAM), CONTINUE);
     outcome.response = host(|host| host.response_headers.clone());
-    filter::proxy_on_delete(STREAM);
-    host(|host| host.in_request = false);
+    callbacks::delete(STREAM);
     outcome
 }
 
@@ -285,7 +413,7 @@ fn forward(outcome: &mut Outcome) {
 /// Drives the request callbacks; stops where the filter answers by itself.
 fn run(stream: u32, request: &Request, outcome: &mut Outcome) {
     let end = request.chunks.is_empty() && !request.trailers && !request.separate_end;
-    let mut action = filter::proxy_on_request_headers(stream, request.headers.len(), end.into());
+    let mut action = callbacks::request_headers(stream, request.headers.len(), end);
     if replied() {
         assert_eq!(action, PAUSE, "passed on and answered");
         return;
@@ -304,7 +432,7 @@ fn run(stream: u32, request: &Request, outcome: &mut Outcome) {
             host.request_body.len()
         });
         let end = position == last && !request.trailers;
-        action = filter::proxy_on_request_body(stream, size, end.into());
+        action = callbacks::request_body(stream, size, end);
         if replied() {
             assert_eq!(action, PAUSE, "passed on and answered");
             return;
@@ -314,7 +442,7 @@ fn run(stream: u32, request: &Request, outcome: &mut Outcome) {
         }
     }
     if request.trailers {
-        action = filter::proxy_on_request_trailers(stream, 1);
+        action = callbacks::request_trailers(stream, 1);
         if replied() {
             assert_eq!(action, PAUSE, "passed on and answered");
             return;

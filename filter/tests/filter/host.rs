@@ -2,11 +2,19 @@
 //! own thread.
 //!
 //! A test's thread is one VM. Several root contexts in it are what several workers are to the
-//! filter: each has its own poller, all share the data.
+//! filter: each has its own poller, all share the data. The SDK panics on what a host must not do,
+//! so this one keeps to what Envoy does: it knows its contexts, and no two calls have one token.
 
-use std::{cell::RefCell, collections::BTreeMap, slice};
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
+    slice,
+};
 
-use finality_filter::callbacks::proxy_on_memory_allocate;
+unsafe extern "C" {
+    /// The SDK's export, by which a host gets memory of the module.
+    safe fn proxy_on_memory_allocate(size: usize) -> *mut u8;
+}
 
 /// A call to a cluster that the filter has sent.
 #[derive(Debug, Clone)]
@@ -64,10 +72,14 @@ pub struct Host {
     pub overtaken_by: Option<Vec<u8>>,
     /// The polls.
     pub calls: Vec<Call>,
-    /// Whether the current context is a request and not a root context.
-    pub in_request: bool,
+    /// The contexts of the VM, each with its root context; a root context has 0.
+    pub contexts: BTreeMap<u32, u32>,
+    /// The context on which host calls act.
+    pub current: u32,
     /// The calls that requests have made.
     pub callouts: Vec<Call>,
+    /// The tokens of all calls that were not answered.
+    pub unanswered: BTreeSet<u32>,
     /// How often a held request was passed on.
     pub resumed: u32,
     pub replies: Vec<Reply>,
@@ -81,6 +93,7 @@ pub struct Host {
 
 thread_local! {
     static HOST: RefCell<Host> = RefCell::default();
+    static LAST_TOKEN: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Looks at or changes the host.
@@ -103,6 +116,11 @@ impl Host {
         }
     }
 
+    /// Whether the current context is a request.
+    fn in_request(&self) -> bool {
+        self.contexts.get(&self.current).is_some_and(|root| *root != 0)
+    }
+
     fn map(&mut self, map: u32) -> &mut Map {
         match map {
             0 => &mut self.request_headers,
@@ -116,7 +134,7 @@ impl Host {
     fn buffer(&mut self, buffer: u32) -> &mut Vec<u8> {
         match buffer {
             0 => {
-                assert!(self.in_request, "a root context has no body");
+                assert!(self.in_request(), "a root context has no body");
                 &mut self.request_body
             }
             4 => &mut self.call_body,
@@ -348,9 +366,11 @@ host_functions! {
         assert_eq!(body_size, 0);
         assert!(pairs(trailers, trailers_size).is_empty());
         host(|host| {
-            let calls = host.calls.len() + host.callouts.len();
-            let number = u32::try_from(calls).expect("few calls") + 1;
-            let calls = if host.in_request { &mut host.callouts } else { &mut host.calls };
+            let number = LAST_TOKEN.get() + 1;
+            LAST_TOKEN.set(number);
+            host.unanswered.insert(number);
+            let in_request = host.in_request();
+            let calls = if in_request { &mut host.callouts } else { &mut host.calls };
             calls.push(Call {
                 cluster: text(cluster, cluster_size),
                 headers: pairs(headers, headers_size),
@@ -362,14 +382,19 @@ host_functions! {
         0
     }
 
-    fn proxy_set_effective_context(_context: u32) {
-        host(|host| host.in_request = true);
-        0
+    fn proxy_set_effective_context(context: u32) {
+        host(|host| {
+            if !host.contexts.contains_key(&context) {
+                return 2;
+            }
+            host.current = context;
+            0
+        })
     }
 
     fn proxy_continue_stream(stream: u32) {
         assert_eq!(stream, 0, "not the request");
-        assert!(host(|host| host.in_request));
+        assert!(host(|host| host.in_request()));
         host(|host| host.resumed += 1);
         0
     }
@@ -391,7 +416,7 @@ host_functions! {
             body: text(body, body_size),
         };
         host(|host| {
-            assert!(host.in_request, "a root context has nobody to answer");
+            assert!(host.in_request(), "a root context has nobody to answer");
             host.replies.push(reply);
         });
         0
@@ -428,4 +453,37 @@ host_functions! {
         });
         0
     }
+}
+
+/// Functions that the SDK's default methods call, and the filter does not.
+macro_rules! unused_host_functions {
+    ($($name:ident)*) => {
+        $(
+            #[unsafe(no_mangle)]
+            extern "C" fn $name() -> u32 {
+                panic!(concat!(stringify!($name), " is not among the imports of the module"))
+            }
+        )*
+    };
+}
+
+unused_host_functions! {
+    proxy_add_header_map_value
+    proxy_call_foreign_function
+    proxy_close_stream
+    proxy_dequeue_shared_queue
+    proxy_done
+    proxy_enqueue_shared_queue
+    proxy_get_header_map_value
+    proxy_get_property
+    proxy_get_status
+    proxy_grpc_call
+    proxy_grpc_cancel
+    proxy_grpc_close
+    proxy_grpc_send
+    proxy_grpc_stream
+    proxy_register_shared_queue
+    proxy_resolve_shared_queue
+    proxy_set_header_map_pairs
+    proxy_set_property
 }

@@ -10,7 +10,11 @@ mod failures;
 mod host;
 mod polling;
 mod requests;
+mod seam;
 mod streaming;
 mod strict;
 mod verdicts;
 mod websocket;
+
+// Its exports are called by name.
+use finality_filter as _;

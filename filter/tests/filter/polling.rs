@@ -31,6 +31,11 @@ fn lines(level: u32) -> Vec<String> {
 
 const WARN: u32 = 3;
 
+/// The token of a poll, by its place.
+fn token(place: usize) -> u32 {
+    host(|host| host.calls[place].token)
+}
+
 #[test]
 fn the_first_poll_asks_at_once_and_the_next_ones_wait_for_news() {
     start(CONFIG);
@@ -100,7 +105,7 @@ fn a_worker_takes_over_when_the_holder_is_silent_for_three_ticks() {
     next_tick(ROOT);
     assert_eq!(polls(), 3, "the old holder leaves it alone");
     // The old holder's answer is still news.
-    answer_to(ROOT, 2, &report(105));
+    answer_to(ROOT, token(1), &report(105));
     assert_eq!((polls(), resolve()), (3, "105".to_owned()));
 }
 
@@ -114,7 +119,7 @@ fn another_configuration_has_its_own_lease_and_the_same_head() {
     answer(2, &report(200));
     assert_eq!(resolve(), "200");
     // The old one's late answer does not take the head back.
-    answer_to(ROOT, 2, &report(150));
+    answer_to(ROOT, token(1), &report(150));
     assert_eq!(resolve(), "200");
     assert_eq!(metric("answers_refused_lower_number_total"), 1);
 }
@@ -187,6 +192,15 @@ fn failed_polls_back_off_for_all_workers_together_and_are_told_once() {
 }
 
 #[test]
+fn an_answer_that_broke_off_is_named() {
+    start_with_head(CONFIG, 100);
+    answer(ROOT, &broken_off());
+    assert_eq!((resolve(), metric("polls_failed_total")), ("100".to_owned(), 1));
+    assert!(lines(WARN)[0].contains("broke off"), "{:?}", lines(WARN));
+    assert_eq!(metric("answers_refused_http_status_total"), 0, "there was no status");
+}
+
+#[test]
 fn a_cluster_that_takes_no_call_is_retried_with_a_pause() {
     use crate::host::Failure;
     start(CONFIG);
@@ -215,7 +229,7 @@ fn a_poll_that_the_host_forgot_does_not_stop_the_polling() {
     assert_eq!(polls(), 2);
     next_tick(ROOT);
     assert_eq!(polls(), 3);
-    answer_to(ROOT, 2, &report(999));
+    answer_to(ROOT, token(1), &report(999));
     assert_eq!(resolve(), "100", "an answer to a poll that was given up is not awaited any more");
 }
 
@@ -233,7 +247,6 @@ fn answers_that_cannot_be_meant_are_counted_and_change_nothing() {
         (report_of(101, "ok", 1), "answers_refused_chain_id_total"),
         (Answer { marker: false, ..report(101) }, "answers_refused_no_marker_total"),
         (Answer { status: "404", ..report(101) }, "answers_refused_http_status_total"),
-        (Answer { status: "", ..report(101) }, "answers_refused_http_status_total"),
     ] {
         let (counted, failed) = (metric(name), metric("polls_failed_total"));
         answer(ROOT, &answer_);

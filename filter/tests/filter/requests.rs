@@ -1,7 +1,6 @@
 //! Which requests are inspected, what reaches the node, and what a client is told.
 
 use finality_core::{build, headers};
-use finality_filter::callbacks as filter;
 
 use crate::{
     envoy::*,
@@ -135,7 +134,7 @@ fn the_sidecar_is_told_that_it_reads_through_the_filter() {
 fn what_was_counted_is_told_at_the_next_tick_and_at_the_end() {
     start_with_head(CONFIG, 100);
     let requests = || host(|host| host.metric("requests_total"));
-    let delete: fn(u32) = |root| filter::proxy_on_delete(root);
+    let delete: fn(u32) = |root| callbacks::delete(root);
     for end in [tick, delete] {
         let before = requests();
         send(&post(UNTAGGED));
@@ -176,11 +175,22 @@ fn the_host_is_called_no_more_than_needed() {
 }
 
 #[test]
+fn a_request_that_ends_with_its_headers_costs_no_host_call() {
+    start(CONFIG);
+    for method in ["GET", "OPTIONS", "POST"] {
+        host(|host| host.count.clear());
+        assert!(send(&post("").with(":method", method).without_body()).complete);
+        assert_eq!(host(|host| host.count.clone()), Default::default(), "{method}");
+    }
+}
+
+#[test]
 fn requests_that_are_not_json_rpc_pass_and_are_counted() {
     start(CONFIG);
     for (request, reason) in [
         (post(TAGGED).with(":method", "GET"), "method"),
-        (post(TAGGED).with(":method", "OPTIONS").without_body(), "method"),
+        (post(TAGGED).with(":method", "OPTIONS").without_body(), "no_body"),
+        (post(TAGGED).with(":method", "GET").without_body(), "no_body"),
         (post(TAGGED).with(":method", "PUT"), "method"),
         (post(TAGGED).without_body(), "no_body"),
         (post(TAGGED).with("content-type", "application/grpc"), "content_type"),
@@ -413,59 +423,41 @@ fn a_body_that_a_decompressor_cut_or_emptied_is_refused() {
 fn after_an_answer_nothing_more_is_passed_on_or_answered() {
     start(CHUNKED);
     host(|host| {
-        host.in_request = true;
         host.request_headers = post(TAGGED).headers;
     });
-    use finality_filter::callbacks as filter;
-    filter::proxy_on_context_create(7, ROOT);
-    assert_eq!(filter::proxy_on_request_headers(7, 3, 0), CONTINUE);
+    callbacks::create(7, ROOT);
+    assert_eq!(callbacks::request_headers(7, 3, false), CONTINUE);
     host(|host| host.request_body = TAGGED.into());
-    for end in [1, 1, 0] {
-        assert_eq!(filter::proxy_on_request_body(7, TAGGED.len(), end), PAUSE);
+    for end in [true, true, false] {
+        assert_eq!(callbacks::request_body(7, TAGGED.len(), end), PAUSE);
     }
-    assert_eq!(filter::proxy_on_request_trailers(7, 1), PAUSE);
+    assert_eq!(callbacks::request_trailers(7, 1), PAUSE);
     assert_eq!(host(|host| host.replies.len()), 1);
-    filter::proxy_on_delete(7);
+    callbacks::delete(7);
 }
 
 #[test]
 fn a_body_that_grows_too_long_is_refused_before_its_end() {
-    use finality_filter::callbacks as filter;
     start(&config(r#""max_body_bytes":90"#));
     host(|host| {
-        host.in_request = true;
         host.request_headers = post(UNTAGGED).chunked(1).headers;
     });
-    filter::proxy_on_context_create(7, ROOT);
-    assert_eq!(filter::proxy_on_request_headers(7, 3, 0), PAUSE);
+    callbacks::create(7, ROOT);
+    assert_eq!(callbacks::request_headers(7, 3, false), PAUSE);
     for (size, replies) in [(0, 0), (90, 0), (91, 1), (92, 1)] {
-        assert_eq!(filter::proxy_on_request_body(7, size, 0), PAUSE);
+        assert_eq!(callbacks::request_body(7, size, false), PAUSE);
         assert_eq!(host(|host| host.replies.len()), replies, "{size}");
     }
-    filter::proxy_on_delete(7);
+    callbacks::delete(7);
 }
 
 #[test]
-fn callbacks_for_contexts_that_are_gone_do_nothing() {
-    use finality_filter::callbacks as filter;
+fn a_request_outlives_its_plugin() {
     start(CONFIG);
-    filter::proxy_on_delete(99);
-    filter::proxy_on_context_create(99, 55);
-    assert_eq!(filter::proxy_on_request_headers(99, 0, 0), CONTINUE);
-    assert_eq!(filter::proxy_on_request_body(99, 10, 1), CONTINUE);
-    assert_eq!(filter::proxy_on_request_trailers(99, 0), CONTINUE);
-    assert_eq!(filter::proxy_on_response_headers(99, 0, 0), CONTINUE);
-    filter::proxy_on_tick(99);
-    filter::proxy_on_http_call_response(99, 1, 0, 0, 0);
-    filter::proxy_on_http_call_response(ROOT, 77, 0, 0, 0);
-    // A request outlives its plugin.
-    host(|host| {
-        host.in_request = true;
-        host.request_headers = post(UNTAGGED).headers;
-    });
-    filter::proxy_on_context_create(7, ROOT);
-    filter::proxy_on_delete(ROOT);
-    assert_eq!(filter::proxy_on_request_headers(7, 3, 0), PAUSE);
+    host(|host| host.request_headers = post(UNTAGGED).headers);
+    callbacks::create(7, ROOT);
+    callbacks::delete(ROOT);
+    assert_eq!(callbacks::request_headers(7, 3, false), PAUSE);
     host(|host| host.request_body = UNTAGGED.into());
-    assert_eq!(filter::proxy_on_request_body(7, UNTAGGED.len(), 1), CONTINUE);
+    assert_eq!(callbacks::request_body(7, UNTAGGED.len(), true), CONTINUE);
 }

@@ -1,7 +1,5 @@
 //! `freshness: strict`: each body with a tag asks the sidecar.
 
-use finality_filter::callbacks as filter;
-
 use crate::{
     envoy::*,
     host::{Failure, host},
@@ -88,6 +86,7 @@ fn no_answer_means_a_refusal_even_with_a_head_that_is_fresh() {
         (Answer { marker: false, ..report(101) }, "unconfirmed"),
         (Answer { body: "{".to_owned(), ..report(101) }, "unconfirmed"),
         (Answer { status: "500", ..report(101) }, "unconfirmed"),
+        (broken_off(), "unconfirmed"),
         (report_of(101, "ok", 1), "unconfirmed"),
         (no_head(), "no_head"),
         (report_of(100, "diverged", 22_266_222), "diverged"),
@@ -96,8 +95,8 @@ fn no_answer_means_a_refusal_even_with_a_head_that_is_fresh() {
     ] {
         assert_eq!(resolve(&answer), reason, "{answer:?}");
     }
-    assert_eq!(metric("refused_unconfirmed_total"), 6);
-    assert_eq!(metric("callouts_failed_total"), 6);
+    assert_eq!(metric("refused_unconfirmed_total"), 7);
+    assert_eq!(metric("callouts_failed_total"), 7);
     assert_eq!(metric("answers_refused_chain_id_total"), 1);
     assert_eq!(metric("head_number"), 100);
     assert_eq!(resolve(&report_of(100, "pruned", 22_266_222)), "100");
@@ -114,43 +113,29 @@ fn a_host_that_sends_nothing_means_a_refusal() {
 }
 
 #[test]
-fn answers_for_requests_that_are_gone_or_of_other_calls_do_nothing() {
+fn an_answer_for_a_request_that_is_gone_does_nothing() {
     start_with_head(EXACT, 100);
     host(|host| host.request_headers = post(TAGGED).headers);
     let open = |stream| {
-        host(|host| host.in_request = true);
-        filter::proxy_on_context_create(stream, ROOT);
-        assert_eq!(filter::proxy_on_request_headers(stream, 3, 0), PAUSE);
+        callbacks::create(stream, ROOT);
+        assert_eq!(callbacks::request_headers(stream, 3, false), PAUSE);
         host(|host| host.request_body = TAGGED.into());
-        assert_eq!(filter::proxy_on_request_body(stream, TAGGED.len(), 1), PAUSE);
+        assert_eq!(callbacks::request_body(stream, TAGGED.len(), true), PAUSE);
         host(|host| host.callouts.last().map(|call| call.token)).expect("a question")
     };
     let first = open(7);
-    filter::proxy_on_delete(7);
+    callbacks::delete(7);
     answer_to(ROOT, first, &report(101));
     let second = open(8);
-    answer_to(ROOT, first, &report(102));
     assert_eq!(host(|host| (host.resumed, host.replies.len())), (0, 0));
     assert_eq!(metric("head_number"), 100, "what nobody waits for is not read");
     // Whatever comes meanwhile waits, too.
-    assert_eq!(filter::proxy_on_request_body(8, TAGGED.len(), 1), PAUSE);
-    assert_eq!(filter::proxy_on_request_trailers(8, 0), PAUSE);
+    assert_eq!(callbacks::request_body(8, TAGGED.len(), true), PAUSE);
+    assert_eq!(callbacks::request_trailers(8, 0), PAUSE);
     answer_to(ROOT, second, &report(103));
     assert_eq!(host(|host| (host.resumed, host.replies.len())), (1, 0));
-    answer_to(ROOT, second, &report(104));
-    assert_eq!(host(|host| (host.resumed, host.replies.len())), (1, 0), "once");
     assert_eq!(
         host(|host| host.request_body.clone()),
         TAGGED.replace("espresso", "0x67").into_bytes()
     );
-}
-
-#[test]
-fn a_request_that_cannot_be_resumed_is_answered() {
-    start_with_head(EXACT, 100);
-    host(|host| {
-        host.failure = Some(Failure { function: "proxy_continue_stream", status: 10, nth: 0 });
-    });
-    let outcome = ask(&report(101));
-    assert_eq!(outcome.replied().0, 500);
 }

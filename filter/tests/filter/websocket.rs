@@ -1,9 +1,6 @@
 //! JSON-RPC over WebSocket, frames cut at every byte.
 
-use crate::{
-    envoy::*,
-    host::{Failure, host},
-};
+use crate::{envoy::*, host::host};
 
 const CONFIGURATION: &str = r#"{"sidecar_cluster":"s","framing":"exact"}"#;
 const TAGGED: &str = r#"{"id":1,"method":"eth_call","params":[{},"espresso"]}"#;
@@ -142,47 +139,27 @@ fn what_cannot_be_served_closes_the_connection() {
 
 #[test]
 fn many_connections_with_unfinished_messages_do_not_fill_the_memory() {
-    use finality_filter::callbacks as filter;
     start_with_head(CONFIGURATION, 100);
     let message = frame(TEXT, &[b' '; 1_000_000]);
     let part = &message[..message.len() - 1];
     let push = |stream, bytes: &[u8]| {
         host(|host| {
-            host.in_request = true;
             host.request_body = bytes.to_vec();
         });
-        assert_eq!(filter::proxy_on_request_body(stream, bytes.len(), 0), CONTINUE);
+        assert_eq!(callbacks::request_body(stream, bytes.len(), false), CONTINUE);
         host(|host| std::mem::take(&mut host.request_body))
     };
-    host(|host| host.in_request = true);
     host(|host| host.request_headers = upgrade().headers);
     let open = |stream| {
-        filter::proxy_on_context_create(stream, ROOT);
-        assert_eq!(filter::proxy_on_request_headers(stream, 3, 0), CONTINUE);
+        callbacks::create(stream, ROOT);
+        assert_eq!(callbacks::request_headers(stream, 3, false), CONTINUE);
         push(stream, part)
     };
     let closed = (1000..1100).filter(|stream| !open(*stream).is_empty()).count();
     assert_eq!(closed, 100 - 67, "64 MiB are room for 67 of them");
     // Messages that end, and connections that do, make room.
     assert_eq!(push(1000, &message[part.len()..]), message);
-    filter::proxy_on_delete(1001);
+    callbacks::delete(1001);
     assert!(open(2000).is_empty() && open(2001).is_empty());
     assert!(!open(2002).is_empty());
-    for stream in (1000..1100).chain(2000..2003) {
-        filter::proxy_on_delete(stream);
-    }
-}
-
-#[test]
-fn a_host_that_fails_lets_no_message_through() {
-    for function in
-        ["proxy_get_buffer_bytes", "proxy_set_buffer_bytes", "proxy_remove_header_map_value"]
-    {
-        host(|host| *host = crate::host::Host::default());
-        start_with_head(CONFIGURATION, 100);
-        host(|host| host.failure = Some(Failure { function, status: 10, nth: 0 }));
-        let outcome = send_frames(vec![frame(TEXT, TAGGED.as_bytes())]);
-        assert!(!outcome.complete, "{function}");
-        assert!(outcome.body.is_empty(), "{function}");
-    }
 }

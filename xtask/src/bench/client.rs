@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 
 /// How long any single answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a round of load has shown.
 #[derive(Debug)]
@@ -60,6 +60,11 @@ impl Connection {
         head.read_body(&mut self.stream, &mut body)?;
         Ok((status.context("an answer without a status")?, body))
     }
+}
+
+/// A request without a body.
+pub(super) fn get() -> Vec<u8> {
+    b"GET / HTTP/1.1\r\nhost: bench\r\n\r\n".to_vec()
 }
 
 /// A request to JSON-RPC with this body.

@@ -1,6 +1,7 @@
 //! An Envoy to be measured.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::Path,
     process::{Child, Command, Stdio},
@@ -13,9 +14,26 @@ use serde_json::{Value, json};
 
 use super::client::Connection;
 
-/// How long Envoy may take to start.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long Envoy may take to start, also where each of its instructions is counted.
+const PATIENCE: Duration = Duration::from_secs(600);
 const STEP: Duration = Duration::from_millis(20);
+
+/// What kind of Envoy to start.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings<'a> {
+    pub(super) program: &'a Path,
+    /// What runs the program, with arguments: a program that counts.
+    pub(super) wrapper: &'a [&'a OsStr],
+    /// Where configuration and log go.
+    pub(super) folder: &'a Path,
+    /// The filter module in its chain.
+    pub(super) module: Option<&'a Path>,
+    /// The ports of the node and of the sidecar.
+    pub(super) upstream: u16,
+    pub(super) sidecar: u16,
+    /// The number of workers.
+    pub(super) concurrency: u32,
+}
 
 /// A running Envoy. Dropping it kills it.
 #[derive(Debug)]
@@ -26,29 +44,23 @@ pub(super) struct Envoy {
 }
 
 impl Envoy {
-    /// Starts one with so many workers and waits until it takes requests. With a filter module,
-    /// that is in the chain.
+    /// Starts one and waits until it takes requests.
     ///
     /// # Errors
     /// It does not start; its log is in the folder.
-    pub(super) fn start(
-        program: &Path,
-        name: &str,
-        folder: &Path,
-        filter: Option<&Path>,
-        upstream: u16,
-        sidecar: u16,
-        concurrency: u32,
-    ) -> Result<Self> {
+    pub(super) fn start(name: &str, settings: &Settings<'_>) -> Result<Self> {
+        let Settings { program, wrapper, folder, module, upstream, sidecar, concurrency } =
+            *settings;
         let configuration = folder.join(format!("{name}.json"));
         let admin = folder.join(format!("{name}.admin"));
         // One of that name may have been there before.
         let _ = fs::remove_file(&admin);
-        fs::write(&configuration, configure(filter, upstream, sidecar).to_string())?;
+        fs::write(&configuration, configure(module, upstream, sidecar).to_string())?;
         let log = fs::File::create(folder.join(format!("{name}.log")))?;
         // Killed with us, also when we are killed.
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
+            .args(wrapper)
             .arg(program)
             .arg("--config-path")
             .arg(&configuration)
@@ -80,6 +92,11 @@ impl Envoy {
             thread::sleep(STEP);
         }
         bail!("Envoy ({name}) is not ready after {PATIENCE:?}")
+    }
+
+    /// Its process, or that of what runs it.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The CPU time that all its threads have taken.
@@ -119,12 +136,12 @@ fn listener_port(admin: &Path) -> Option<u16> {
     port.trim().parse().ok()
 }
 
-fn configure(filter: Option<&Path>, upstream: u16, sidecar: u16) -> Value {
+fn configure(module: Option<&Path>, upstream: u16, sidecar: u16) -> Value {
     let address =
         |port: u16| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
     let cluster = |name: &str, port: u16| {
         json!({
-            "name": name, "type": "STATIC", "connect_timeout": "1s",
+            "name": name, "type": "STATIC", "connect_timeout": "10s",
             "load_assignment": {"cluster_name": name, "endpoints": [
                 {"lb_endpoints": [{"endpoint": {"address": address(port)}}]},
             ]},
@@ -137,7 +154,7 @@ fn configure(filter: Option<&Path>, upstream: u16, sidecar: u16) -> Value {
     });
     let settings =
         json!({"sidecar_cluster": "sidecar", "framing": "exact", "max_batch_length": 5000});
-    let wasm = filter.map(|module| {
+    let wasm = module.map(|module| {
         json!({
             "name": "finality",
             "typed_config": {

@@ -1,18 +1,20 @@
 //! The benchmarks.
 
+mod before;
 mod client;
 mod envoy;
 mod filter;
+mod instructions;
 mod propagation;
 mod server;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::{process, tools::cache::Cache, workspace::Workspace};
 
-/// Runs benchmarks: `filter` is the one of the filter in Envoy, `propagation` that of the head's
-/// way to requests, `verifier` that of the sidecar; anything else goes to the criterion benchmarks
-/// of the core.
+/// Runs benchmarks: `filter` measures the filter in Envoy, `propagation` how fast a new head
+/// reaches requests, `verifier` the sidecar; anything else goes to the criterion benchmarks of the
+/// core.
 ///
 /// # Errors
 /// A part cannot be had, or the benchmark fails.
@@ -22,8 +24,15 @@ pub(crate) fn run(
     force_fallback: bool,
     arguments: &[String],
 ) -> Result<()> {
-    if arguments == ["filter"] {
-        return filter::run(workspace, cache, force_fallback);
+    if let Some((first, rest)) = arguments.split_first()
+        && first == "filter"
+    {
+        let before = match rest {
+            [] => None,
+            [flag, before] if flag == "--before" => Some(before.as_str()),
+            _ => bail!("expected `bench filter [--before REVISION|FILE]`"),
+        };
+        return filter::run(workspace, cache, force_fallback, before);
     }
     if arguments == ["propagation"] {
         return propagation::run(workspace, cache, force_fallback);

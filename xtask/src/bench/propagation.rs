@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     client::{self, Connection},
-    envoy::Envoy,
+    envoy::{Envoy, Settings},
     filter::{call, wait_for_head},
     server::{Asked, HEAD, Server},
 };
@@ -55,13 +55,16 @@ pub(super) fn run(workspace: &Workspace, cache: &Cache, force_fallback: bool) ->
         let (node, sidecar) = (Server::start()?, Server::start()?);
         let name = format!("concurrency-{concurrency}");
         let envoy = Envoy::start(
-            &program,
             &name,
-            folder.path(),
-            Some(&module),
-            node.port,
-            sidecar.port,
-            concurrency,
+            &Settings {
+                program: &program,
+                wrapper: &[],
+                folder: folder.path(),
+                module: Some(&module),
+                upstream: node.port,
+                sidecar: sidecar.port,
+                concurrency,
+            },
         )?;
         wait_for_head(&envoy)?;
         setups.push(Setup { concurrency, envoy, node, sidecar, head: HEAD });

@@ -13,6 +13,7 @@ pub(crate) mod envoy;
 pub(crate) mod go;
 pub(crate) mod linters;
 pub(crate) mod promtool;
+pub(crate) mod valgrind;
 pub(crate) mod wasm;
 pub(crate) mod wheel;
 
