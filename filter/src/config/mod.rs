@@ -379,10 +379,17 @@ impl Keys<'_> {
     }
 
     fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<Option<T>> {
-        let names = list(choices.iter().map(|(name, _)| format!("{name:?}")), " or ");
-        self.read(key, &names, |value| {
+        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+        let chosen = self.one_of(key, &names)?;
+        Ok(chosen.and_then(|chosen| choices.get(chosen)).map(|(_, choice)| *choice))
+    }
+
+    /// Which of these names a member is.
+    fn one_of(&self, key: &str, names: &[&str]) -> Result<Option<usize>> {
+        let expected = list(names.iter().map(|name| format!("{name:?}")), " or ");
+        self.read(key, &expected, |value| {
             let text = value.as_str()?;
-            choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice)
+            names.iter().position(|name| *name == text)
         })
     }
 

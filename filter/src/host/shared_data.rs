@@ -50,18 +50,33 @@ pub fn compare_and_swap<R, E: From<HostError>>(
     first: &[u8],
     rule: impl Fn(&[u8]) -> std::result::Result<(Vec<u8>, R), E>,
 ) -> std::result::Result<R, E> {
+    let mut result = Err(HostError::CAS_MISMATCH.into());
+    swap(key, first, &mut |before| match rule(before) {
+        Ok((after, changed)) => {
+            result = Ok(changed);
+            Some(after)
+        }
+        Err(error) => {
+            result = Err(error);
+            None
+        }
+    })?;
+    result
+}
+
+/// [`compare_and_swap`] for any rule, so that the module has this once. None changes nothing.
+fn swap(key: &str, first: &[u8], rule: &mut dyn FnMut(&[u8]) -> Option<Vec<u8>>) -> Result<()> {
     const ATTEMPTS: usize = 16;
     for _ in 0..ATTEMPTS {
         let Some((before, version)) = shared_data(key)? else {
             seed_shared_data(key, first);
             continue;
         };
-        let (after, result) = rule(&before)?;
+        let Some(after) = rule(&before) else { return Ok(()) };
         match set_shared_data(key, &after, Some(version)) {
-            Ok(()) => return Ok(result),
             Err(HostError::CAS_MISMATCH) => {}
-            Err(error) => return Err(error.into()),
+            result => return result,
         }
     }
-    Err(HostError::CAS_MISMATCH.into())
+    Err(HostError::CAS_MISMATCH)
 }

@@ -6,7 +6,7 @@ mod excluded;
 mod rows;
 mod table;
 
-use std::{borrow::Cow, collections::BTreeMap, str::FromStr};
+use std::{borrow::Cow, str::FromStr};
 
 use thiserror::Error;
 
@@ -140,12 +140,20 @@ impl MethodTable {
     /// added to its own.
     #[must_use]
     pub fn new(rows: impl IntoIterator<Item = (String, Vec<Position>)>) -> Self {
-        let mut added: BTreeMap<String, Vec<Position>> = BTreeMap::new();
+        // Not a map: its code would be 2% of the filter's module.
+        let mut table = Self::default();
         for (method, positions) in rows {
-            let shipped = || Self::default().positions(&method).to_vec();
-            added.entry(method.clone()).or_insert_with(shipped).extend(positions);
+            let at = table.added.binary_search_by(|(known, _)| known.cmp(&method));
+            let at = at.unwrap_or_else(|at| {
+                let shipped = table.positions(&method).to_vec();
+                table.added.insert(at, (method, shipped));
+                at
+            });
+            if let Some((_, known)) = table.added.get_mut(at) {
+                known.extend(positions);
+            }
         }
-        Self { added: added.into_iter().collect() }
+        table
     }
 
     /// The positions where a block may appear in the parameters of a method; empty if the method is

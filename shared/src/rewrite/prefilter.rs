@@ -12,7 +12,8 @@ use super::text::code_unit;
 #[derive(Debug, Clone)]
 pub(super) struct Prefilter {
     plain: Vec<Plain>,
-    /// The UTF-16 code units of all tags in both cases, sorted.
+    /// The UTF-16 code units of all tags in both cases. Few, and only looked through for escapes;
+    /// a sorted list would cost the module the code of a sort.
     code_units: Vec<u16>,
 }
 
@@ -23,8 +24,6 @@ impl Prefilter {
             code_units.extend(tag.to_ascii_lowercase().encode_utf16());
             code_units.extend(tag.to_ascii_uppercase().encode_utf16());
         }
-        code_units.sort_unstable();
-        code_units.dedup();
         Self { plain: tags.iter().map(|tag| Plain::new(tag)).collect(), code_units }
     }
 
@@ -59,7 +58,7 @@ impl Prefilter {
                 b'/' => Some(u16::from(b'/')),
                 _ => None,
             };
-            if unit.is_some_and(|unit| self.code_units.binary_search(&unit).is_ok()) {
+            if unit.is_some_and(|unit| self.code_units.contains(&unit)) {
                 return Escapes::OfTag;
             }
             rest = after;
@@ -97,10 +96,14 @@ impl Plain {
         let text = tag.as_bytes().to_ascii_lowercase();
         let rarity =
             |byte| COMMON.iter().position(|common| *common == byte).unwrap_or(COMMON.len());
-        let mut by_rarity: Vec<(usize, u8)> = text.iter().copied().enumerate().collect();
-        by_rarity.sort_by_key(|(_, byte)| std::cmp::Reverse(rarity(*byte)));
-        let first = by_rarity.first().copied().unwrap_or_default();
-        let second = by_rarity.get(1).copied().unwrap_or(first);
+        // The first of the rarest.
+        let rarest = |other_than: Option<usize>| {
+            let bytes = text.iter().copied().enumerate();
+            let bytes = bytes.filter(|(at, _)| Some(*at) != other_than);
+            bytes.min_by_key(|(_, byte)| std::cmp::Reverse(rarity(*byte)))
+        };
+        let first = rarest(None).unwrap_or_default();
+        let second = rarest(Some(first.0)).unwrap_or(first);
         Self { text, bytes: [first.1, second.1], offsets: [first.0, second.0] }
     }
 
