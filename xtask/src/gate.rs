@@ -14,7 +14,13 @@ use crate::{
     manifests::{self, Helm, Kustomize, Validator},
     package, process, reproduce,
     scenarios::Artifacts,
-    tools::{cache::Cache, crates::CARGO_DENY, linters::TYPOS, promtool::PROMTOOL},
+    tools::{
+        cache::Cache,
+        crates::CARGO_DENY,
+        linters::TYPOS,
+        op_stack::{self, OpStack},
+        promtool::PROMTOOL,
+    },
     workspace::Workspace,
 };
 
@@ -65,8 +71,10 @@ pub(crate) fn run(workspace: &Workspace, cache: &Cache, force_fallback: bool) ->
         // What must be built is built in the background, mostly while scenarios wait.
         let cargo_deny = scope.spawn(|| CARGO_DENY.find(cache));
         let validator = scope.spawn(|| Validator::find(cache));
+        let op_stack = scope.spawn(|| OpStack::find(workspace, cache));
         let mut gate = Gate::default();
-        steps(&mut gate, workspace, cache, force_fallback);
+        let artifacts = steps(&mut gate, workspace, cache, force_fallback);
+        gate.real_scenarios(workspace, artifacts, || joined(op_stack));
         gate.step_with("schemas", joined(validator), |it| manifests::schemas(workspace, it));
         let cargo_deny = joined(cargo_deny);
         let advisories = match &cargo_deny {
@@ -83,7 +91,12 @@ fn joined<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread.join().unwrap_or_else(|_| Err(anyhow!("its setup panicked")))
 }
 
-fn steps(gate: &mut Gate, workspace: &Workspace, cache: &Cache, force_fallback: bool) {
+fn steps(
+    gate: &mut Gate,
+    workspace: &Workspace,
+    cache: &Cache,
+    force_fallback: bool,
+) -> Option<Artifacts> {
     gate.step("format", |_| lint::format(workspace, true));
     gate.step("clippy", |_| lint::clippy(workspace));
     gate.step("documentation", |_| lint::documentation(workspace));
@@ -135,6 +148,7 @@ fn steps(gate: &mut Gate, workspace: &Workspace, cache: &Cache, force_fallback: 
             gate.skip("scenarios", "an earlier step failed");
         }
     }
+    artifacts
 }
 
 impl Gate {
@@ -153,6 +167,27 @@ impl Gate {
     fn skip(&mut self, name: &'static str, why: impl Display) {
         let outcome = Outcome::Skipped(why.to_string());
         self.steps.push(Step { name, took: Duration::ZERO, outcome });
+    }
+
+    /// The scenarios on op-geth and op-node, where there is a Go that builds them.
+    fn real_scenarios(
+        &mut self,
+        workspace: &Workspace,
+        artifacts: Option<Artifacts>,
+        op_stack: impl FnOnce() -> Result<OpStack>,
+    ) {
+        const NAME: &str = "scenarios on op-geth";
+        if let Err(error) = op_stack::find_go() {
+            return self.skip(NAME, format_args!("{error:#}"));
+        }
+        let Some(mut artifacts) = artifacts else {
+            return self.skip(NAME, "an earlier step failed");
+        };
+        self.step(NAME, |counts| {
+            artifacts.use_op_stack(op_stack()?);
+            process::step("scenarios on op-geth and op-node");
+            run_tests(&mut artifacts.real_scenarios(workspace, &[]), counts)
+        });
     }
 
     /// Runs a step that needs a tool, or skips it if the tool is missing.

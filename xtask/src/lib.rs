@@ -56,6 +56,9 @@ enum Task {
         /// List the scenarios instead
         #[arg(long)]
         list: bool,
+        /// Run those on op-geth and op-node, which are built first (Go 1.26 or newer)
+        #[arg(long)]
+        real: bool,
         /// Substrings of scenario names, such as `s03`; default: all scenarios
         scenarios: Vec<String>,
     },
@@ -64,6 +67,10 @@ enum Task {
         /// Exit once the head has advanced ten blocks through Envoy: 0 if all answers match, else 1
         #[arg(long)]
         check: bool,
+        /// Run the rollup on op-geth and op-node, which are built first (Go 1.26 or newer), instead
+        /// of on Anvil
+        #[arg(long)]
+        real: bool,
     },
     /// Build and check the module, target/filter/finality_filter.wasm
     Filter,
@@ -147,8 +154,10 @@ fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         Task::Test => gate::run(&workspace, &cache, forced),
         Task::E2e { list: true, .. } => scenarios::list(&workspace),
-        Task::E2e { scenarios, .. } => scenarios::run(&workspace, &cache, forced, scenarios),
-        Task::Demo { check } => scenarios::demo(&workspace, &cache, forced, *check),
+        Task::E2e { scenarios, real, .. } => {
+            scenarios::run(&workspace, &cache, forced, *real, scenarios)
+        }
+        Task::Demo { check, real } => scenarios::demo(&workspace, &cache, forced, *check, *real),
         Task::Filter => filter::build(&workspace, forced).map(|_| ()),
         Task::Reproduce => reproduce::run(&workspace, forced),
         Task::Manifests { write } => {

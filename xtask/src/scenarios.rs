@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     filter, page, process,
-    tools::{anvil::ANVIL, cache::Cache, chromium, envoy::ENVOY},
+    tools::{anvil::ANVIL, cache::Cache, chromium, envoy::ENVOY, op_stack::OpStack},
     workspace::{self, Artifact, Workspace},
 };
 
@@ -29,10 +29,16 @@ pub(crate) struct Artifacts {
     scenarios: PathBuf,
     /// Needed by the scenarios of the status page only.
     chromium: Option<PathBuf>,
+    /// Needed by the scenarios on op-geth and op-node only.
+    op_stack: Option<OpStack>,
 }
 
 /// Prefix of the scenarios that need Chromium.
 const PAGE: &str = "page::";
+/// The module in the names of the scenarios on op-geth and op-node.
+const REAL: &str = "real::";
+/// How many of them run at once: their chains run by the clock, so they mostly wait.
+const REAL_AT_ONCE: &str = "4";
 
 impl Artifacts {
     /// Fetches and builds everything but Chromium.
@@ -58,6 +64,7 @@ impl Artifacts {
             devnet: workspace::executable(&built, "finality-devnet")?,
             scenarios: workspace::executable(&built, "scenarios")?,
             chromium: None,
+            op_stack: None,
         })
     }
 
@@ -70,6 +77,11 @@ impl Artifacts {
         Ok(())
     }
 
+    /// Adds op-geth and op-node, which the scenarios on them need.
+    pub(crate) fn use_op_stack(&mut self, op_stack: OpStack) {
+        self.op_stack = Some(op_stack);
+    }
+
     /// Passes the paths to a program.
     pub(crate) fn pass_to(&self, command: &mut Command) {
         command
@@ -78,12 +90,35 @@ impl Artifacts {
             .env("FINALITY_E2E_ENVOY", &self.envoy)
             .env("FINALITY_E2E_ANVIL", &self.anvil)
             .env("FINALITY_E2E_ENVOY_YAML", &self.envoy_yaml);
+        if let Some(stack) = &self.op_stack {
+            command
+                .env("FINALITY_E2E_OP_GETH", &stack.op_geth)
+                .env("FINALITY_E2E_OP_NODE", &stack.op_node)
+                .env("FINALITY_E2E_OP_BATCHER", &stack.op_batcher)
+                .env("FINALITY_E2E_PREDEPLOYS", &stack.predeploys);
+        }
     }
 
-    /// The test program, to be run in the folder where cargo would run it.
+    /// The test program with the scenarios on op-geth and op-node: all, or those of these names.
+    pub(crate) fn real_scenarios(&self, workspace: &Workspace, names: &[&String]) -> Command {
+        let mut command = test_program(workspace, &self.scenarios);
+        self.pass_to(&mut command);
+        if env::var_os("RUST_TEST_THREADS").is_none() {
+            command.env("RUST_TEST_THREADS", REAL_AT_ONCE);
+        }
+        if names.is_empty() {
+            command.arg(REAL);
+        } else {
+            command.arg("--exact").args(names);
+        }
+        command
+    }
+
+    /// The test program with the other scenarios, to be run in the folder where cargo would run it.
     pub(crate) fn scenarios(&self, workspace: &Workspace) -> Command {
         let mut command = test_program(workspace, &self.scenarios);
         self.pass_to(&mut command);
+        command.args(["--skip", REAL]);
         match &self.chromium {
             Some(chromium) => command.env("FINALITY_E2E_CHROMIUM", chromium),
             None => command.args(["--skip", PAGE]),
@@ -117,10 +152,13 @@ fn test_program(workspace: &Workspace, program: &Path) -> Command {
     let mut command = Command::new(program);
     workspace::forget_outer_cargo(&mut command);
     command.current_dir(workspace.root.join("e2e"));
+    // Of scenarios that fail.
+    command.env("FINALITY_E2E_LOGS", workspace.target.join("e2e-logs"));
     command
 }
 
-/// Runs the scenarios whose names contain one of `wanted`; all if it is empty.
+/// Runs the scenarios whose names contain one of `wanted`, all if it is empty: those on op-geth and
+/// op-node with `real`, else the others.
 ///
 /// # Errors
 /// An artifact is missing, or no scenario has such a name. Failed scenarios set the exit code: the
@@ -129,12 +167,21 @@ pub(crate) fn run(
     workspace: &Workspace,
     cache: &Cache,
     force_fallback: bool,
+    real: bool,
     wanted: &[String],
 ) -> Result<()> {
     let mut artifacts = Artifacts::prepare(workspace, cache, force_fallback)?;
-    let known = names(workspace, &artifacts.scenarios)?;
+    let mut known = names(workspace, &artifacts.scenarios)?;
+    known.retain(|name| name.contains(REAL) == real);
     if let Some(name) = unknown(wanted, &known) {
         bail!("no scenario name contains `{name}`; scenarios: {}", known.join(", "));
+    }
+    if real {
+        artifacts.use_op_stack(OpStack::find(workspace, cache)?);
+        process::step("scenarios on op-geth and op-node");
+        let chosen = |name: &&String| wanted.iter().any(|part| name.contains(part.as_str()));
+        let chosen: Vec<&String> = known.iter().filter(chosen).collect();
+        return process::exec(&mut artifacts.real_scenarios(workspace, &chosen));
     }
     if needs_chromium(wanted, &known) {
         artifacts.find_chromium()?;
@@ -187,8 +234,12 @@ pub(crate) fn demo(
     cache: &Cache,
     force_fallback: bool,
     check: bool,
+    real: bool,
 ) -> Result<()> {
-    let artifacts = Artifacts::prepare(workspace, cache, force_fallback)?;
+    let mut artifacts = Artifacts::prepare(workspace, cache, force_fallback)?;
+    if real {
+        artifacts.use_op_stack(OpStack::find(workspace, cache)?);
+    }
     process::step("starting the devnet");
     let mut demo = Command::new(&artifacts.devnet);
     workspace::forget_outer_cargo(&mut demo);
@@ -196,6 +247,9 @@ pub(crate) fn demo(
     demo.arg("demo");
     if check {
         demo.arg("--check");
+    }
+    if real {
+        demo.arg("--real");
     }
     process::exec(&mut demo)
 }

@@ -71,7 +71,7 @@ pub(crate) fn module(path: &str, version: &str) -> Result<PathBuf> {
 }
 
 /// Go as it is installed, without the user's flags and without fetching another version of itself.
-fn in_environment(mut go: Command) -> Command {
+pub(super) fn in_environment(mut go: Command) -> Command {
     go.env("GOTOOLCHAIN", "local").env("GOFLAGS", "").env("GOWORK", "off").env("GO111MODULE", "on");
     go.current_dir(env::temp_dir());
     go

@@ -12,6 +12,7 @@ pub(crate) mod crates;
 pub(crate) mod envoy;
 pub(crate) mod go;
 pub(crate) mod linters;
+pub(crate) mod op_stack;
 pub(crate) mod promtool;
 pub(crate) mod valgrind;
 pub(crate) mod wasm;
@@ -31,6 +32,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::{process, workspace::Workspace};
 use cache::Cache;
 use crates::CARGO_DENY;
+use op_stack::OpStack;
 
 /// A program that can be fetched.
 #[derive(Debug)]
@@ -187,6 +189,13 @@ pub(crate) fn report(workspace: &Workspace, cache: &Cache, force_fallback: bool)
     match chromium::find() {
         Ok(path) => println!("{:<6} {}", "page", path.display()),
         Err(error) => println!("{:<6} {error:#}", "page"),
+    }
+    match op_stack::find_go().and_then(|()| OpStack::find(workspace, cache)) {
+        Ok(stack) => {
+            let (versions, folder) = (OpStack::versions(), stack.folder().display());
+            println!("{:<6} {versions} (built) {folder}", "op");
+        }
+        Err(error) => println!("{:<6} {error:#}", "op"),
     }
     match CARGO_DENY.installed(cache) {
         Some(path) => println!("{:<6} {}", "deny", path.display()),
