@@ -4,18 +4,10 @@
 use alloy_consensus::{Header, TxEnvelope};
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
-use alloy_rlp::{Encodable, RlpEncodable};
-use secp256k1::{Message, SecretKey, ecdsa::RecoverableSignature};
+use alloy_rlp::{Decodable, Encodable, RlpEncodable};
 use serde_json::Value;
 
 use crate::client::{hash, quantity};
-
-/// The well-known private keys of Anvil's first two development accounts.
-const DEVELOPMENT_KEYS: [&str; 3] = [
-    "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80",
-    "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d",
-    "5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a",
-];
 
 const DEPOSIT: u8 = 0x7e;
 /// The offset of the L1 origin in the info deposit's calldata, in every format.
@@ -67,20 +59,47 @@ impl Batch {
     pub fn of(block: &Value) -> Self {
         let header: Header = serde_json::from_value(block.clone()).unwrap();
         assert_eq!(header.hash_slow(), hash(&block["hash"]), "{block}");
-        let (deposits, transactions): (Vec<&Value>, Vec<&Value>) = block["transactions"]
-            .as_array()
-            .unwrap()
+        let transactions = block["transactions"].as_array().unwrap();
+        let (deposits, others): (Vec<&Value>, Vec<&Value>) = transactions
             .iter()
             .partition(|transaction| quantity(&transaction["type"]) == u64::from(DEPOSIT));
-        let calldata: Bytes = deposits[0]["input"].as_str().unwrap().parse().unwrap();
+        let others = others.into_iter().map(network_form).collect();
+        Self::new(header, deposit(deposits[0]), others)
+    }
+
+    /// The batch of a block in RLP, as `debug_getRawBlock` gives it.
+    ///
+    /// # Panics
+    /// When it is no L2 block.
+    #[must_use]
+    pub fn from_rlp(mut block: &[u8]) -> Self {
+        let mut fields = alloy_rlp::Header::decode_bytes(&mut block, true).unwrap();
+        let header = Header::decode(&mut fields).unwrap();
+        let mut items = alloy_rlp::Header::decode_bytes(&mut fields, true).unwrap();
+        let mut transactions = Vec::new();
+        while !items.is_empty() {
+            let mut rest = items;
+            let item = alloy_rlp::Header::decode(&mut rest).unwrap();
+            let begin = if item.list { 0 } else { items.len() - rest.len() };
+            let end = items.len() - rest.len() + item.payload_length;
+            transactions.push(Bytes::copy_from_slice(&items[begin..end]));
+            items = &items[end..];
+        }
+        let (deposits, others): (Vec<_>, Vec<_>) =
+            transactions.into_iter().partition(|transaction| transaction[0] == DEPOSIT);
+        Self::new(header, deposits[0].clone(), others)
+    }
+
+    fn new(header: Header, info_deposit: Bytes, transactions: Vec<Bytes>) -> Self {
+        let calldata = calldata(&info_deposit);
         let content = SingularBatch {
             parent_hash: header.parent_hash,
             epoch_number: u64::from_be_bytes(calldata[ORIGIN_NUMBER].try_into().unwrap()),
             epoch_hash: B256::from_slice(&calldata[ORIGIN_HASH]),
             timestamp: header.timestamp,
-            transactions: transactions.into_iter().map(network_form).collect(),
+            transactions,
         };
-        Self { header, content, info_deposit: deposit(deposits[0]) }
+        Self { header, content, info_deposit }
     }
 
     /// The RLP that is signed.
@@ -105,13 +124,25 @@ fn network_form(transaction: &Value) -> Bytes {
     bytes
 }
 
-/// A deposit in network form, rebuilt since no node offers its raw bytes reliably (Anvil aborts on
-/// it).
+/// The calldata of a deposit in network form: its last field.
+fn calldata(deposit: &[u8]) -> Bytes {
+    let mut fields = alloy_rlp::Header::decode_bytes(&mut &deposit[1..], true).unwrap();
+    let mut last = fields;
+    while !fields.is_empty() {
+        last = alloy_rlp::Header::decode_bytes(&mut fields, false).unwrap();
+    }
+    Bytes::copy_from_slice(last)
+}
+
+/// A deposit in network form, rebuilt from its JSON: Anvil aborts when asked for the raw bytes.
 fn deposit(transaction: &Value) -> Bytes {
     let text = |name: &str| transaction[name].as_str().unwrap_or_default();
-    let number = |name: &str| match text(name) {
-        "" => U256::ZERO,
-        hex => hex.parse::<U256>().unwrap(),
+    let number = |name: &str| match &transaction[name] {
+        // Absent, null or false: op-geth has a boolean for system transactions, which ended with
+        // Regolith; Anvil has a number.
+        Value::Null | Value::Bool(false) => U256::ZERO,
+        Value::Bool(true) => U256::ONE,
+        hex => hex.as_str().unwrap().parse::<U256>().unwrap(),
     };
     let mut fields = Vec::new();
     hash(&transaction["sourceHash"]).encode(&mut fields);
@@ -136,53 +167,6 @@ fn list(fields: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A signer of payloads.
-#[derive(Debug, Clone, Copy)]
-pub struct Signer {
-    key: SecretKey,
-}
-
-impl Signer {
-    /// The authorized batcher.
-    #[must_use]
-    pub fn batcher() -> Self {
-        Self::development(0)
-    }
-
-    /// An unauthorized signer.
-    #[must_use]
-    pub fn unauthorized() -> Self {
-        Self::development(1)
-    }
-
-    /// The batcher's next key.
-    #[must_use]
-    pub fn successor() -> Self {
-        Self::development(2)
-    }
-
-    fn development(index: usize) -> Self {
-        let key: B256 = DEVELOPMENT_KEYS[index].parse().unwrap();
-        Self { key: SecretKey::from_secret_bytes(key.0).unwrap() }
-    }
-
-    /// The signer's address.
-    #[must_use]
-    pub fn address(&self) -> Address {
-        let public = self.key.public_key().serialize_uncompressed();
-        Address::from_slice(&keccak256(&public[1..])[12..])
-    }
-
-    /// Signature and body.
-    #[must_use]
-    pub fn sign(&self, body: &[u8]) -> Vec<u8> {
-        let message = Message::from_digest(keccak256(body).0);
-        let signature = RecoverableSignature::sign_ecdsa_recoverable(message, &self.key);
-        let (recovery, r_and_s) = signature.serialize_compact();
-        [&r_and_s[..], &[recovery.to_u8()], body].concat()
-    }
-}
-
 /// The same payload with the twin of its signature (`n - s`), which anybody can compute.
 ///
 /// # Panics
@@ -200,7 +184,10 @@ pub fn high_s_twin(payload: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use secp256k1::{Message, ecdsa::RecoverableSignature};
+
     use super::*;
+    use crate::signer::Signer;
 
     /// Every case of the vectors, rebuilt from its block alone, is the same bytes.
     #[test]
@@ -233,6 +220,30 @@ mod tests {
                 let payload = Bytes::from(signer.sign(&body));
                 assert_eq!(payload, bytes(&case[key]["payload"]), "{name} {key}");
             }
+        }
+    }
+
+    /// Blocks of a real op-geth from Bedrock to Jovian: their JSON and their RLP make the payload
+    /// that an independent batcher made of the RLP.
+    #[test]
+    fn batches_of_real_blocks_agree_with_the_vectors() {
+        let vectors: Value =
+            serde_json::from_str(include_str!("../../sidecar/testdata/op_real_blocks.json"))
+                .unwrap();
+        let bytes = |value: &Value| value.as_str().unwrap().parse::<Bytes>().unwrap();
+        let cases = vectors["cases"].as_array().unwrap();
+        assert_eq!(cases.len(), 24);
+        for case in cases {
+            let name = &case["name"];
+            let batch = Batch::of(&case["rpc_block"]);
+            assert_eq!(batch, Batch::from_rlp(&bytes(&case["raw_block"])), "{name}");
+            assert_eq!(batch.content.transactions.len() as u64, case["transactions"], "{name}");
+            let shape = match batch.header.number % 2 {
+                0 => Shape::ThreeFields,
+                _ => Shape::FourFields,
+            };
+            let payload = Signer::batcher().sign(&batch.body(shape));
+            assert_eq!(Bytes::from(payload), bytes(&case["payload"]), "{name}");
         }
     }
 

@@ -3,15 +3,16 @@
 use std::sync::{Arc, Mutex};
 
 use crate::{
-    batch::{Batch, Shape, Signer},
+    batch::{Batch, Shape},
+    block::{self, Block},
     hotshot::{Hotshot, Transaction},
-    l2::{self, Block},
+    signer::Signer,
 };
 
 /// The namespace of our rollup: its chain id.
 #[must_use]
 pub fn namespace() -> u32 {
-    u32::try_from(l2::CHAIN_ID).unwrap_or(u32::MAX)
+    u32::try_from(block::CHAIN_ID).unwrap_or(u32::MAX)
 }
 
 /// The batcher.
@@ -47,7 +48,7 @@ impl Batcher {
         for block in blocks {
             let shape =
                 if block.number.is_multiple_of(2) { Shape::ThreeFields } else { Shape::FourFields };
-            self.post_batch(&Batch::of(&block.json), shape);
+            self.post_batch(&block.batch, shape);
         }
     }
 

@@ -40,6 +40,18 @@ pub const BATCH_AUTHENTICATOR: &str = "
     :add 5f54  80 6001 01 5f55  6001 1b 6002 01  5f35 81 55  43 90 6001 01 55  00
     :fallback 5f35 600155 00";
 
+/// The contract for deposits: calldata `recipient, bytes opaqueData` logs
+/// `TransactionDeposited(caller, recipient, 0, opaqueData)`.
+///
+/// ```text
+/// CALLDATACOPY(0, 32, CALLDATASIZE - 32)
+/// LOG4(0, CALLDATASIZE - 32, keccak("TransactionDeposited(…)"), CALLER, word 0, 0)
+/// ```
+pub const DEPOSITS: &str = "
+    6020 36 03 6020 5f 37
+    5f 5f35 33 7fb3813568d9991fc951961fcb4c784893574240a28925604d09fc577c55bb7c32
+    6020 36 03 5f a4 00";
+
 /// The deployment code of a runtime in hex, in which `:name` is a jump destination and `@name`
 /// pushes it.
 ///
@@ -47,6 +59,16 @@ pub const BATCH_AUTHENTICATOR: &str = "
 /// When the runtime is no such text or longer than 255 bytes.
 #[must_use]
 pub fn deployment(runtime: &str) -> String {
+    let code = code(runtime);
+    let code = code.trim_start_matches("0x");
+    let length = u8::try_from(code.len() / 2).unwrap();
+    // PUSH1 length DUP1 PUSH1 9 PUSH0 CODECOPY PUSH0 RETURN, which is 9 bytes.
+    format!("0x60{length:02x}8060095f395ff3{code}")
+}
+
+/// The code of a runtime in hex.
+#[must_use]
+pub fn code(runtime: &str) -> String {
     let length = |token: &str| match token.as_bytes()[0] {
         b':' => 1,
         b'@' => 2,
@@ -64,7 +86,5 @@ pub fn deployment(runtime: &str) -> String {
             _ => token.to_owned(),
         })
         .collect();
-    let length = u8::try_from(code.len() / 2).unwrap();
-    // PUSH1 length DUP1 PUSH1 9 PUSH0 CODECOPY PUSH0 RETURN, which is 9 bytes.
-    format!("0x60{length:02x}8060095f395ff3{code}")
+    format!("0x{code}")
 }

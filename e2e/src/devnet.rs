@@ -2,62 +2,56 @@
 
 use std::{
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use finality_core::head::HeadReport;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use crate::{
-    batch::Signer,
     batcher::Batcher,
-    client::{Answer, Client, hex},
-    envoy::{self, Envoy, Framing},
+    block::Block,
+    builder::Builder,
+    client::{Answer, Client, hex, quantity},
+    emulated::{self, Emulated},
+    envoy::Envoy,
     hotshot::Hotshot,
     invariants::{DevnetTruth, Watch},
-    l1::L1,
+    l1::{self, L1},
     l1_info::L1InfoFormat,
-    l2::{Block, L2Node},
-    op_node::OpNode,
     process,
-    sequencer::{OriginPolicy, Sequencer},
+    real::{Real, genesis::Forks},
+    rollup::{OriginPolicy, Rollup},
     sidecar::{self, Sidecar},
+    signer::Signer,
     tools::Tools,
     wait::{PATIENCE, until},
 };
 
 /// L1 blocks before L2 starts: enough for finality to advance.
 const L1_BEFORE: u64 = 8;
-/// L2 blocks before the sidecar starts, and how many of them the node calls finalized.
+/// L2 blocks before the sidecar starts.
 const L2_BEFORE: u64 = 6;
-const FINALIZED_BEFORE: u64 = 2;
-/// How long ago genesis was, so that time stamps stay in the past however fast a test makes blocks.
-const AGE: u64 = 3600;
 
-/// What kind of devnet to start.
-#[derive(Debug, Clone)]
-pub struct Builder {
-    framing: Framing,
+/// What stands around Envoy.
+#[derive(Debug)]
+pub struct Parts<R: Rollup> {
+    rollup: R::Settings,
     origins: OriginPolicy,
-    format: L1InfoFormat,
-    tags: Vec<String>,
     age: u64,
 }
 
-/// A running devnet.
+/// A running devnet, with an emulated rollup or a real one.
 #[derive(Debug)]
-pub struct Devnet {
+pub struct Devnet<R: Rollup = Emulated> {
     /// Envoy.
     pub envoy: Envoy,
     /// The sidecar.
     pub sidecar: Arc<Sidecar>,
-    /// The ports of the full node.
-    pub op_node: Arc<OpNode>,
-    /// The full node itself.
-    pub node: Arc<L2Node>,
-    /// The sequencer.
-    pub sequencer: Sequencer,
+    /// L2.
+    pub rollup: Arc<R>,
     /// The batcher.
     pub batcher: Batcher,
     /// HotShot.
@@ -66,54 +60,21 @@ pub struct Devnet {
     pub l1: Arc<L1>,
     /// The first tag in the filter's configuration.
     pub tag: String,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
-impl Default for Builder {
-    fn default() -> Self {
-        Self {
-            framing: Framing::default(),
-            origins: OriginPolicy::default(),
-            format: L1InfoFormat::default(),
-            tags: Vec::new(),
-            age: AGE,
-        }
-    }
-}
-
-impl Builder {
-    /// How the filter frames changed bodies.
-    #[must_use]
-    pub fn framing(mut self, framing: Framing) -> Self {
-        self.framing = framing;
-        self
-    }
-
+impl<R: Rollup> Builder<Parts<R>> {
     /// Which L1 blocks the sequencer takes as origins.
     #[must_use]
     pub fn origins(mut self, origins: OriginPolicy) -> Self {
-        self.origins = origins;
+        self.parts.origins = origins;
         self
     }
 
-    /// Format of the info deposits.
+    /// How long ago L1 begins, in seconds.
     #[must_use]
-    pub fn l1_info(mut self, format: L1InfoFormat) -> Self {
-        self.format = format;
-        self
-    }
-
-    /// The tags in the filter's configuration, instead of the shipped ones.
-    #[must_use]
-    pub fn tags(mut self, tags: &[&str]) -> Self {
-        self.tags = tags.iter().map(ToString::to_string).collect();
-        self
-    }
-
-    /// Starts the chain now, for a devnet that runs by the clock.
-    #[must_use]
-    pub fn genesis_now(mut self) -> Self {
-        self.age = L1_BEFORE;
+    pub fn age(mut self, seconds: u64) -> Self {
+        self.parts.age = seconds;
         self
     }
 
@@ -121,88 +82,110 @@ impl Builder {
     ///
     /// # Panics
     /// When a part does not start.
-    pub async fn start(self) -> Devnet {
-        let tools = Tools::from_env().unwrap_or_else(|error| panic!("{error}"));
+    pub async fn start(self) -> Devnet<R> {
         let folder = process::folder();
         let path = folder.path();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let l1_genesis = now - self.age;
-        let l2_genesis = l1_genesis + L1_BEFORE * crate::l1::BLOCK_TIME;
-
+        let l1_genesis = now - self.parts.age;
         let l1 = Arc::new(L1::start(l1_genesis, Signer::batcher().address(), path).await);
         l1.mine(L1_BEFORE).await;
-        let (sequencer, node) = tokio::join!(
-            Sequencer::start(Arc::clone(&l1), self.origins, self.format, l2_genesis, path),
-            L2Node::start("full-node", l2_genesis, path),
-        );
-        let (node, origin) = (Arc::new(node), sequencer.genesis_origin());
-        let op_node = OpNode::start(Arc::clone(&node), Arc::clone(&l1), origin).await;
-        let hotshot = Arc::new(Hotshot::start(origin).await);
+        let Parts { rollup, origins, .. } = self.parts;
+        let rollup = R::start(rollup, origins, Arc::clone(&l1), path).await;
+        let rollup = Arc::new(rollup);
+        let hotshot = Arc::new(Hotshot::start(rollup.genesis_origin()).await);
         let batcher = Batcher::new(Arc::clone(&hotshot));
-
-        let sidecar = Arc::new(Sidecar::new(
-            sidecar::Settings {
-                program: tools.sidecar,
-                node_execution_rpc: op_node.execution().url(),
-                node_consensus_rpc: op_node.consensus().url(),
-                l1_rpc: l1.rpc().url().into(),
-                query_service_url: hotshot.url(),
-                light_client_address: l1.light_client(),
-            },
-            path,
-        ));
-        let envoy = Envoy::new(
-            &envoy::Settings {
-                program: tools.envoy,
-                configuration: tools.envoy_yaml,
-                filter: tools.filter,
-                framing: self.framing,
-                tags: self.tags.clone(),
-                node_port: op_node.execution().port(),
-                sidecar_port: sidecar.port(),
-                edits: Vec::new(),
-                arguments: Vec::new(),
-                dynamic: false,
-            },
-            path,
-        );
-        let tag = self.tags.into_iter().next().unwrap_or_else(|| "espresso".into());
-        let op_node = Arc::new(op_node);
-        let devnet = Devnet {
-            envoy,
-            sidecar,
-            op_node,
-            node,
-            sequencer,
-            batcher,
-            hotshot,
-            l1,
-            tag,
-            _folder: folder,
+        let settings = sidecar::Settings {
+            program: Tools::from_env().unwrap_or_else(|error| panic!("{error}")).sidecar,
+            node_execution_rpc: local(rollup.execution_port()),
+            node_consensus_rpc: local(rollup.consensus_port()),
+            l1_rpc: l1.rpc().url().into(),
+            query_service_url: hotshot.url(),
+            light_client_address: l1.light_client(),
+            batch_authenticator_address: (!R::NAMES_BATCH_AUTHENTICATOR)
+                .then(|| l1.batch_authenticator()),
         };
+        let sidecar = Arc::new(Sidecar::new(settings, path));
+        let tag = self.envoy.tags.first().cloned().unwrap_or_else(|| "espresso".into());
+        let envoy = Envoy::new(self.envoy, rollup.execution_port(), sidecar.port(), path);
+        let devnet = Devnet { envoy, sidecar, rollup, batcher, hotshot, l1, tag, folder };
         devnet.produce(L2_BEFORE).await;
-        devnet.op_node.set_finalized(FINALIZED_BEFORE);
+        let finalized = devnet.rollup.first_finalized().await;
         tokio::join!(devnet.sidecar.start(), devnet.envoy.start());
-        devnet.head_reaches(FINALIZED_BEFORE).await;
+        devnet.head_reaches(finalized).await;
         devnet
     }
 }
 
-impl Devnet {
-    /// A devnet of the ordinary kind, to be changed before it starts.
+impl Builder<Parts<Emulated>> {
+    /// Format of the info deposits.
     #[must_use]
-    pub fn builder() -> Builder {
-        Builder::default()
+    pub fn l1_info(mut self, format: L1InfoFormat) -> Self {
+        self.parts.rollup = emulated::Settings { l1_info: format };
+        self
+    }
+}
+
+impl Builder<Parts<Real>> {
+    /// When the forks are activated.
+    #[must_use]
+    pub fn forks(mut self, forks: Forks) -> Self {
+        self.parts.rollup.forks = forks;
+        self
+    }
+
+    /// Lets op-batcher run all the time.
+    #[must_use]
+    pub fn with_op_batcher(mut self) -> Self {
+        self.parts.rollup.op_batcher = true;
+        self
+    }
+}
+
+fn clock(seconds: u64) -> Interval {
+    let mut clock = interval(Duration::from_secs(seconds));
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    clock
+}
+
+fn local(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
+impl<R: Rollup> Drop for Devnet<R> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            process::keep_logs(self.folder.path());
+        }
+    }
+}
+
+impl Devnet<Emulated> {
+    /// A devnet with an emulated rollup, to be changed before it starts.
+    #[must_use]
+    pub fn emulated() -> Builder<Parts<Emulated>> {
+        Self::of_that_rollup()
+    }
+}
+
+impl Devnet<Real> {
+    /// A devnet with a real rollup, to be changed before it starts.
+    #[must_use]
+    pub fn real() -> Builder<Parts<Real>> {
+        Self::of_that_rollup()
+    }
+}
+
+impl<R: Rollup> Devnet<R> {
+    fn of_that_rollup() -> Builder<Parts<R>> {
+        let (rollup, origins) = (R::Settings::default(), OriginPolicy::default());
+        Builder::new(Parts { rollup, origins, age: R::AGE })
     }
 
     /// Starts watching the invariants.
     #[must_use]
     pub fn watch(&self) -> Watch {
-        let truth = DevnetTruth {
-            node: Arc::clone(&self.node),
-            op_node: Arc::clone(&self.op_node),
-            hotshot: Arc::clone(&self.hotshot),
-        };
+        let truth =
+            DevnetTruth { rollup: Arc::clone(&self.rollup), hotshot: Arc::clone(&self.hotshot) };
         Watch::start(self.client(), &self.tag, Arc::clone(&self.sidecar), truth)
     }
 
@@ -215,7 +198,7 @@ impl Devnet {
     /// A client of the node without Envoy.
     #[must_use]
     pub fn direct(&self) -> Client {
-        Client::new(self.op_node.execution().url())
+        Client::new(local(self.rollup.execution_port()))
     }
 
     /// The whole life of `count` L2 blocks: L1 moves on, the sequencer builds, the node follows,
@@ -239,6 +222,53 @@ impl Devnet {
         from
     }
 
+    /// Posts all that the sequencer has, and lets HotShot include it.
+    pub async fn catch_up(&self) {
+        // More may wait than at first if the sequencer has left some of its blocks.
+        loop {
+            match self.rollup.waiting().await {
+                0 => break,
+                waiting => self.batcher.post(&self.build(waiting).await),
+            }
+        }
+        self.mine_hotshot(1).await;
+    }
+
+    /// Mines L1 until the full node calls a block of at least that number finalized.
+    pub async fn finalize(&self, number: u64) {
+        until(&format!("block {number} to be finalized"), PATIENCE, async || {
+            let done = self.rollup.finalize(number).await;
+            if !done {
+                self.mine_l1(1).await;
+                sleep(Duration::from_millis(200)).await;
+            }
+            done.then_some(())
+        })
+        .await;
+        self.rollup.finalized();
+    }
+
+    /// Asserts that a request without a tag gets the node's own answer, and answers it. The node's
+    /// answer may change between two looks.
+    ///
+    /// # Panics
+    /// When it gets another answer.
+    pub async fn assert_passes(&self, body: &str) -> Answer {
+        let (envoy, node) = (self.client(), self.direct());
+        let answer = async |client: &Client| client.post(body).await.unwrap();
+        let facts = |answer: &Answer| {
+            (answer.text(), answer.status, answer.headers.get("content-type").cloned())
+        };
+        until(&format!("the same answer from Envoy and node to {body}"), PATIENCE, async || {
+            let (before, through, after) =
+                (answer(&node).await, answer(&envoy).await, answer(&node).await);
+            assert_eq!(through.head(), None, "{body}");
+            let own = [facts(&before), facts(&after)];
+            own.contains(&facts(&through)).then_some(through)
+        })
+        .await
+    }
+
     /// Mines L1 blocks; each updates the light client to HotShot's height.
     pub async fn mine_l1(&self, count: u64) {
         for _ in 0..count {
@@ -248,16 +278,9 @@ impl Devnet {
         }
     }
 
-    /// The sequencer builds and the node follows; nothing is posted.
+    /// The sequencer's next blocks, which the node has too; nothing is posted.
     pub async fn build(&self, count: u64) -> Vec<Arc<Block>> {
-        let blocks = self.sequencer.produce(count).await;
-        self.follow_sequencer().await;
-        blocks
-    }
-
-    /// The node goes over to the sequencer's chain.
-    pub async fn follow_sequencer(&self) {
-        self.node.follow(&self.sequencer.chain().await).await;
+        self.rollup.build(count).await
     }
 
     /// HotShot blocks, the first with all that was posted.
@@ -268,9 +291,55 @@ impl Devnet {
         }
     }
 
-    /// The sequencer's height.
+    /// Lets L1, L2 and HotShot run by the clock, independent of one another, until `body` ends.
+    pub async fn by_the_clock<T>(&self, body: impl Future<Output = T>) -> T {
+        let batches = async {
+            loop {
+                self.batcher.post(&self.rollup.tick().await);
+            }
+        };
+        tokio::select! {
+            answer = body => answer,
+            () = self.run_l1() => unreachable!("a clock never ends"),
+            () = self.run_hotshot() => unreachable!("a clock never ends"),
+            () = batches => unreachable!("a clock never ends"),
+        }
+    }
+
+    /// Lets L1 alone run by the clock, until `body` ends.
+    pub async fn while_l1_runs<T>(&self, body: impl Future<Output = T>) -> T {
+        tokio::select! {
+            answer = body => answer,
+            () = self.run_l1() => unreachable!("a clock never ends"),
+        }
+    }
+
+    /// Mines L1 by the clock, for ever.
+    async fn run_l1(&self) {
+        let mut clock = clock(l1::BLOCK_TIME);
+        loop {
+            clock.tick().await;
+            self.mine_l1(1).await;
+        }
+    }
+
+    /// Mines HotShot by the clock, for ever.
+    async fn run_hotshot(&self) {
+        let mut clock = clock(1);
+        loop {
+            clock.tick().await;
+            self.mine_hotshot(1).await;
+        }
+    }
+
+    /// The number of the newest block that was built.
     pub async fn height(&self) -> u64 {
-        self.sequencer.node().height().await
+        self.rollup.chain().await.len() as u64
+    }
+
+    /// The number of the node's latest block.
+    pub async fn node_height(&self) -> u64 {
+        quantity(&self.direct().call("eth_blockNumber", json!([])).await)
     }
 
     /// A tagged request through Envoy, for the block at the head.
@@ -301,6 +370,24 @@ impl Devnet {
             self.sidecar.head().await.filter(&wanted)
         })
         .await
+    }
+
+    /// Waits until clients are refused for that reason; requests without a tag still work.
+    pub async fn tagged_is_refused(&self, reason: &str) {
+        until(&format!("tagged requests to be refused as {reason}"), PATIENCE, async || {
+            let answer = self.ask_tagged().await;
+            let error = answer.result().err()?;
+            (error.reason() == Some(reason)).then(|| {
+                assert_eq!((answer.status, error.code()), (503, Some(-32055)), "{error}");
+                assert_eq!(answer.head(), None);
+            })
+        })
+        .await;
+        let call = json!({
+            "jsonrpc": "2.0", "id": 1, "method": "eth_getBlockByNumber", "params": ["latest", false],
+        });
+        let answer = self.assert_passes(&call.to_string()).await;
+        assert_eq!(answer.status, 200);
     }
 
     /// Asserts that nothing moves the head: the verifier looks at everything once more, and a

@@ -1,18 +1,16 @@
 //! The real Envoy with the filter, between a node that records what it gets and a sidecar that
 //! answers what a test wants.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
+    builder::Builder,
     client::{Answer, CallError, Client},
     echo::Echo,
-    envoy::{self, Envoy, Framing},
+    envoy::Envoy,
     fake_sidecar::{FakeSidecar, Says},
     process,
-    tools::Tools,
     wait::{PATIENCE, until},
 };
 
@@ -28,87 +26,25 @@ pub struct Edge {
     _folder: TempDir,
 }
 
-/// What kind of edge to start.
-#[derive(Debug, Clone)]
-pub struct Builder {
-    framing: Framing,
+/// What stands around Envoy.
+#[derive(Debug)]
+pub struct Parts {
     says: Says,
-    edits: Vec<(String, String)>,
-    arguments: Vec<String>,
-    dynamic: bool,
     node: Option<u16>,
-    module: Option<PathBuf>,
 }
 
-impl Builder {
-    /// How the filter frames changed bodies.
-    #[must_use]
-    pub fn framing(mut self, framing: Framing) -> Self {
-        self.framing = framing;
-        self
-    }
-
+impl Builder<Parts> {
     /// The sidecar's first answer.
     #[must_use]
     pub fn says(mut self, says: Says) -> Self {
-        self.says = says;
-        self
-    }
-
-    /// More members of the filter's configuration, as JSON text: `"freshness": "strict"`.
-    #[must_use]
-    pub fn filter(self, members: &str) -> Self {
-        let tags = r#""tags": ["espresso"],"#;
-        self.edit(tags, &format!("{tags} {members},"))
-    }
-
-    /// Replaces a text of the shipped configuration.
-    #[must_use]
-    pub fn edit(mut self, from: &str, to: &str) -> Self {
-        self.edits.push((from.into(), to.into()));
+        self.parts.says = says;
         self
     }
 
     /// Puts Envoy in front of another node, at that port.
     #[must_use]
     pub fn node(mut self, port: u16) -> Self {
-        self.node = Some(port);
-        self
-    }
-
-    /// Lets Envoy load another module.
-    #[must_use]
-    pub fn module(mut self, path: &Path) -> Self {
-        self.module = Some(path.into());
-        self
-    }
-
-    /// Lets Envoy speak HTTP/2 to the node.
-    #[must_use]
-    pub fn http2_to_node(self) -> Self {
-        let node = "  - name: full_node\n    type: STRICT_DNS\n";
-        let options = concat!(
-            "    typed_extension_protocol_options:\n",
-            "      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n",
-            r#"        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"#,
-            "\n        explicit_http_config: { http2_protocol_options: { allow_connect: true } }\n",
-        );
-        self.edit(node, &format!("{node}{options}"))
-    }
-
-    /// Lets the listener be changed while Envoy runs; old ones are gone after a second.
-    #[must_use]
-    pub fn dynamic(mut self) -> Self {
-        self.dynamic = true;
-        let arguments = ["--drain-time-s", "1", "--drain-strategy", "immediate"];
-        self.arguments.extend(arguments.map(String::from));
-        self
-    }
-
-    /// Lets Envoy write its access log at once, not every ten seconds.
-    #[must_use]
-    pub fn access_log_at_once(mut self) -> Self {
-        self.arguments.extend(["--file-flush-interval-msec", "20"].map(String::from));
+        self.parts.node = Some(port);
         self
     }
 
@@ -117,25 +53,11 @@ impl Builder {
     /// # Panics
     /// When a part does not start.
     pub async fn start(self) -> Edge {
-        let tools = Tools::from_env().unwrap_or_else(|error| panic!("{error}"));
         let folder = process::folder();
         let node = Echo::start().await;
-        let sidecar = FakeSidecar::start(self.says).await;
-        let envoy = Envoy::new(
-            &envoy::Settings {
-                program: tools.envoy,
-                configuration: tools.envoy_yaml,
-                filter: self.module.unwrap_or(tools.filter),
-                framing: self.framing,
-                tags: Vec::new(),
-                node_port: self.node.unwrap_or_else(|| node.port()),
-                sidecar_port: sidecar.port(),
-                edits: self.edits,
-                arguments: self.arguments,
-                dynamic: self.dynamic,
-            },
-            folder.path(),
-        );
+        let sidecar = FakeSidecar::start(self.parts.says).await;
+        let node_port = self.parts.node.unwrap_or_else(|| node.port());
+        let envoy = Envoy::new(self.envoy, node_port, sidecar.port(), folder.path());
         envoy.start().await;
         Edge { envoy, sidecar, node, _folder: folder }
     }
@@ -162,16 +84,8 @@ pub fn untagged() -> String {
 impl Edge {
     /// An edge of the ordinary kind with a head at 100, to be changed before it starts.
     #[must_use]
-    pub fn builder() -> Builder {
-        Builder {
-            framing: Framing::default(),
-            says: Says::head(100),
-            edits: Vec::new(),
-            arguments: Vec::new(),
-            dynamic: false,
-            node: None,
-            module: None,
-        }
+    pub fn builder() -> Builder<Parts> {
+        Builder::new(Parts { says: Says::head(100), node: None })
     }
 
     /// A client.

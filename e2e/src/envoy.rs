@@ -1,15 +1,13 @@
 //! The real Envoy with the shipped configuration; only addresses, ports and the module's path are
 //! replaced.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Mutex,
-};
+use std::path::{Path, PathBuf};
 
 use crate::{
     client::{http, send},
     ports::free_port,
-    process::Process,
+    process::Service,
+    tools::Tools,
     wait::{PATIENCE, until},
 };
 
@@ -23,25 +21,17 @@ pub enum Framing {
     Chunked,
 }
 
-/// Envoy's settings.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The program.
-    pub program: PathBuf,
-    /// The shipped configuration.
-    pub configuration: PathBuf,
-    /// The filter module.
-    pub filter: PathBuf,
+/// How the shipped configuration is changed, and how Envoy runs.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
     /// Framing.
     pub framing: Framing,
     /// The tags; none means as shipped.
     pub tags: Vec<String>,
-    /// Port of the node's execution RPC.
-    pub node_port: u16,
-    /// Port of the sidecar.
-    pub sidecar_port: u16,
-    /// Texts of the shipped configuration, and their replacements. A port that must not be
-    /// replaced any more is written `@12345`.
+    /// Another filter module.
+    pub module: Option<PathBuf>,
+    /// Texts of the shipped configuration and their replacements. A port that must not be replaced
+    /// any more is written `@12345`.
     pub edits: Vec<(String, String)>,
     /// More arguments for the program.
     pub arguments: Vec<String>,
@@ -53,27 +43,28 @@ pub struct Settings {
 /// Envoy. It keeps its ports over restarts.
 #[derive(Debug)]
 pub struct Envoy {
-    program: PathBuf,
+    service: Service,
     folder: PathBuf,
     configuration: PathBuf,
     arguments: Vec<String>,
     port: u16,
     admin_port: u16,
-    process: Mutex<Option<Process>>,
 }
 
 impl Envoy {
-    /// An Envoy that is not running yet.
+    /// An Envoy in front of the node's port and beside the sidecar's, not running yet.
     ///
     /// # Panics
-    /// When the shipped configuration lacks a text that is to be replaced.
+    /// When a tool is missing, or the shipped configuration lacks a text that is to be replaced.
     #[must_use]
-    pub fn new(settings: &Settings, folder: &Path) -> Self {
+    pub fn new(options: Options, node_port: u16, sidecar_port: u16, folder: &Path) -> Self {
+        let tools = Tools::from_env().unwrap_or_else(|error| panic!("{error}"));
         let (port, admin_port) = (free_port(), free_port());
-        let shipped = std::fs::read_to_string(&settings.configuration).unwrap();
-        let text = configure(&shipped, settings, port, admin_port);
+        let ports = [(8545, port), (9545, node_port), (8090, sidecar_port), (9901, admin_port)];
+        let shipped = std::fs::read_to_string(&tools.envoy_yaml).unwrap();
+        let text = configure(shipped, &options, &tools.filter, &ports);
         let configuration = folder.join("envoy.yaml");
-        let text = if settings.dynamic {
+        let text = if options.dynamic {
             let (bootstrap, listener) = listener_apart(&text, &folder.join(LISTENERS));
             std::fs::write(folder.join(LISTENERS), listener).unwrap();
             bootstrap
@@ -82,13 +73,12 @@ impl Envoy {
         };
         std::fs::write(&configuration, text).unwrap();
         Self {
-            program: settings.program.clone(),
+            service: Service::new("envoy", &tools.envoy, folder),
             folder: folder.into(),
             configuration,
-            arguments: settings.arguments.clone(),
+            arguments: options.arguments,
             port,
             admin_port,
-            process: Mutex::new(None),
         }
     }
 
@@ -116,22 +106,17 @@ impl Envoy {
             "wasm:info",
         ];
         let arguments = arguments.into_iter().chain(self.arguments.iter().map(String::as_str));
-        let process = Process::start("envoy", &self.program, arguments, &self.folder);
-        *self.process.lock().unwrap() = Some(process);
+        self.service.start(arguments);
         let ready = format!("http://127.0.0.1:{}/ready", self.admin_port);
-        until("Envoy to be ready", PATIENCE, async || {
-            if let Some(process) = self.process.lock().unwrap().as_mut()
-                && let Some(status) = process.ended()
-            {
-                panic!("Envoy ended: {status}");
-            }
-            let answer = send(http().get(&ready)).await.ok()?;
-            (answer.status == 200).then_some(())
-        })
-        .await;
+        self.service
+            .answers(async || {
+                let answer = send(http().get(&ready)).await.ok()?;
+                (answer.status == 200).then_some(())
+            })
+            .await;
     }
 
-    /// Changes the listener of an Envoy with `dynamic` settings: `from` becomes `to`. Waits until
+    /// Changes the listener of an Envoy with the option `dynamic`: `from` becomes `to`. Waits until
     /// Envoy has taken or refused it. True when it was taken.
     ///
     /// # Panics
@@ -199,9 +184,8 @@ impl Envoy {
     /// When it is not running.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        let process = self.process.lock().unwrap();
-        let id = process.as_ref().expect("Envoy was started").id();
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let path = format!("/proc/{}/status", self.service.id());
+        let status = std::fs::read_to_string(path).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
@@ -212,7 +196,7 @@ impl Envoy {
     /// When it is not running.
     #[must_use]
     pub fn log(&self) -> String {
-        self.process.lock().unwrap().as_ref().expect("Envoy was started").log()
+        self.service.log()
     }
 
     /// Stops Envoy (SIGTERM) and waits for its end.
@@ -220,12 +204,11 @@ impl Envoy {
     /// # Panics
     /// When it does not stop.
     pub async fn stop(&self) {
-        let process = self.process.lock().unwrap().take();
-        process.expect("Envoy was started").stop().await;
+        self.service.stop().await;
     }
 }
 
-/// The file with the listener, in the folder of an Envoy with `dynamic` settings.
+/// The file with the listener, in the folder of an Envoy with the option `dynamic`.
 const LISTENERS: &str = "listeners.yaml";
 
 /// Takes the listener out of a configuration, which then watches `path` for it.
@@ -243,33 +226,33 @@ fn listener_apart(text: &str, path: &Path) -> (String, String) {
     (format!("{watch}{before}  clusters:\n{after}"), format!("resources:\n{listener}\n"))
 }
 
-fn configure(shipped: &str, settings: &Settings, port: u16, admin_port: u16) -> String {
-    let mut text = shipped.to_owned();
+fn configure(
+    mut text: String,
+    options: &Options,
+    shipped_filter: &Path,
+    ports: &[(u16, u16)],
+) -> String {
     let mut replace = |from: &str, to: &str| {
         assert!(text.contains(from), "{from:?} does not occur in the shipped Envoy configuration");
         text = text.replace(from, to);
     };
-    for (from, to) in &settings.edits {
+    for (from, to) in &options.edits {
         replace(from, to);
     }
     replace("0.0.0.0", "127.0.0.1");
-    for (from, to) in [
-        (8545, port),
-        (9545, settings.node_port),
-        (8090, settings.sidecar_port),
-        (9901, admin_port),
-    ] {
+    for (from, to) in ports {
         // A marker in between, since a free port may look like one that is still to be replaced.
         replace(&format!("port_value: {from}"), &format!("port_value: @{to}"));
     }
     replace("port_value: @", "port_value: ");
-    replace("/etc/envoy/finality_filter.wasm", &settings.filter.to_string_lossy());
-    if settings.framing == Framing::Chunked {
+    let filter = options.module.as_deref().unwrap_or(shipped_filter);
+    replace("/etc/envoy/finality_filter.wasm", &filter.to_string_lossy());
+    if options.framing == Framing::Chunked {
         replace(r#""framing": "exact""#, r#""framing": "chunked""#);
         replace("allow_on_headers_stop_iteration: true", "allow_on_headers_stop_iteration: false");
     }
-    if !settings.tags.is_empty() {
-        let tags = serde_json::to_string(&settings.tags).unwrap();
+    if !options.tags.is_empty() {
+        let tags = serde_json::to_string(&options.tags).unwrap();
         replace(r#""tags": ["espresso"]"#, &format!(r#""tags": {tags}"#));
     }
     text

@@ -12,14 +12,14 @@ use std::{
 
 use alloy_primitives::B256;
 use finality_core::head::{HeadReport, Source};
+use futures::{FutureExt, future::BoxFuture};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::{
     client::{Answer, CallError, Client, hash, quantity},
     hotshot::Hotshot,
-    l2::L2Node,
-    op_node::OpNode,
+    rollup::Rollup,
     sidecar::Sidecar,
 };
 
@@ -47,29 +47,27 @@ pub struct Seen {
 pub trait Truth: std::fmt::Debug + Send + Sync + 'static {
     /// The hashes under which HotShot confirmed that L2 block and the full node has, or had, it.
     fn verified(&self, number: u64) -> Vec<B256>;
-    /// The highest block that the node ever called finalized.
-    fn highest_finalized(&self) -> u64;
+    /// Whether that block is final on L1, whatever the full node says.
+    fn is_finalized(&self, number: u64) -> BoxFuture<'_, bool>;
 }
 
 /// The parts of a devnet that know.
-#[derive(Debug, Clone)]
-pub struct DevnetTruth {
-    /// The full node.
-    pub node: Arc<L2Node>,
-    /// Its RPC ports.
-    pub op_node: Arc<OpNode>,
+#[derive(Debug)]
+pub struct DevnetTruth<R> {
+    /// L2.
+    pub rollup: Arc<R>,
     /// HotShot.
     pub hotshot: Arc<Hotshot>,
 }
 
-impl Truth for DevnetTruth {
+impl<R: Rollup> Truth for DevnetTruth<R> {
     fn verified(&self, number: u64) -> Vec<B256> {
         let confirmed = self.hotshot.confirmed(number).into_iter();
-        confirmed.filter(|hash| self.node.ever_had(number, *hash)).collect()
+        confirmed.filter(|hash| self.rollup.ever_had(number, *hash)).collect()
     }
 
-    fn highest_finalized(&self) -> u64 {
-        self.op_node.highest_finalized()
+    fn is_finalized(&self, number: u64) -> BoxFuture<'_, bool> {
+        self.rollup.is_finalized(number).boxed()
     }
 }
 
@@ -139,9 +137,9 @@ async fn watch(shared: Arc<Shared>, envoy: Client, tag: String, sidecar: Arc<Sid
         let answer = envoy.ask("eth_getBlockByNumber", json!([tag, false])).await;
         // Judged only when the scenario allowed no difference before and after.
         let strict = !may_differ && !shared.node_may_differ.load(Ordering::SeqCst);
-        shared.look(answer, strict);
+        shared.look(answer, strict).await;
         if let Some(report) = sidecar.head().await {
-            shared.look_at_report(&mut reported, &report);
+            shared.look_at_report(&mut reported, &report).await;
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -157,74 +155,80 @@ impl Shared {
         }
     }
 
-    fn finalized(&self, number: u64) -> bool {
-        number <= self.truth.highest_finalized()
+    fn broken(&self, violation: String) {
+        self.seen.lock().unwrap().violations.push(violation);
     }
 
-    fn look(&self, answer: Result<Answer, CallError>, strict: bool) {
-        let mut seen = self.seen.lock().unwrap();
+    /// Whether the head may be there.
+    async fn is_lawful(&self, number: u64) -> bool {
+        !self.truth.verified(number).is_empty() || self.truth.is_finalized(number).await
+    }
+
+    async fn look(&self, answer: Result<Answer, CallError>, strict: bool) {
+        let count = |count: fn(&mut Seen) -> &mut u64| *count(&mut self.seen.lock().unwrap()) += 1;
         let Ok(answer) = answer else {
-            seen.unanswered += 1;
-            return;
+            return count(|seen| &mut seen.unanswered);
         };
         match answer.result() {
             Err(CallError::Rpc { status: 503, error }) if error["code"] == -32055 => {
-                seen.refused += 1;
+                count(|seen| &mut seen.refused);
                 if let Some(head) = answer.head() {
-                    seen.violations.push(format!("a refusal carries the head {head}: {error}"));
+                    self.broken(format!("a refusal carries the head {head}: {error}"));
                 }
             }
-            Err(CallError::NotJsonRpc { .. } | CallError::Transport(_)) => seen.unanswered += 1,
-            Err(error) => seen.violations.push(format!("unexpected answer: {error}")),
-            Ok(block) => self.look_at_block(&mut seen, answer.head(), &block, strict),
+            Err(CallError::NotJsonRpc { .. } | CallError::Transport(_)) => {
+                count(|seen| &mut seen.unanswered);
+            }
+            Err(error) => self.broken(format!("unexpected answer: {error}")),
+            Ok(block) => self.look_at_block(answer.head(), &block, strict).await,
         }
     }
 
-    fn look_at_block(&self, seen: &mut Seen, head: Option<u64>, block: &Value, strict: bool) {
+    async fn look_at_block(&self, head: Option<u64>, block: &Value, strict: bool) {
         let Some(head) = head else {
-            seen.violations.push("a tagged request was answered without x-finality-head".into());
-            return;
+            return self.broken("a tagged request was answered without x-finality-head".into());
         };
-        match seen.heads.last() {
-            Some(last) if head < *last => {
-                seen.violations.push(format!("the head went back from {last} to {head}"));
-            }
-            Some(last) if head == *last => {}
-            _ => {
-                seen.heads.push(head);
-                if !self.finalized(head) && self.truth.verified(head).is_empty() {
-                    seen.violations.push(format!(
-                        "the head is {head}, which is neither verified nor finalized"
-                    ));
-                }
+        let last = self.seen.lock().unwrap().heads.last().copied();
+        if let Some(last) = last.filter(|last| head < *last) {
+            self.broken(format!("the head went back from {last} to {head}"));
+        } else if last != Some(head) {
+            self.seen.lock().unwrap().heads.push(head);
+            if !self.is_lawful(head).await {
+                self.broken(format!("the head is {head}, which is neither verified nor finalized"));
             }
         }
         if block.is_null() {
-            seen.without_block += 1;
+            self.seen.lock().unwrap().without_block += 1;
             if strict {
-                seen.violations.push(format!("the node has no block at the head {head}"));
+                self.broken(format!("the node has no block at the head {head}"));
             }
             return;
         }
-        seen.answered += 1;
+        self.seen.lock().unwrap().answered += 1;
         let (number, hash) = (quantity(&block["number"]), hash(&block["hash"]));
         if number != head {
-            seen.violations.push(format!("the tag became {head}, the answer is block {number}"));
+            self.broken(format!("the tag became {head}, the answer is block {number}"));
         }
-        if strict && !self.finalized(number) && !self.truth.verified(number).contains(&hash) {
-            seen.violations
-                .push(format!("answered with block {number} {hash}, which is not verified"));
+        if strict
+            && !self.truth.verified(number).contains(&hash)
+            && !self.truth.is_finalized(number).await
+        {
+            self.broken(format!("answered with block {number} {hash}, which is not verified"));
         }
     }
 
-    fn look_at_report(&self, last: &mut Option<u64>, report: &HeadReport) {
-        let mut seen = self.seen.lock().unwrap();
-        if let Some(last) = last.filter(|last| report.number < *last) {
-            seen.violations.push(format!("the sidecar went back from {last} to {}", report.number));
+    async fn look_at_report(&self, last: &mut Option<HeadReport>, report: &HeadReport) {
+        let head = |report: &HeadReport| (report.number, report.source, report.hash.clone());
+        if let Some(last) = last.replace(report.clone()) {
+            if report.number < last.number {
+                let (from, to) = (last.number, report.number);
+                self.broken(format!("the sidecar went back from {from} to {to}"));
+            } else if head(&last) == head(report) {
+                return;
+            }
         }
-        *last = Some(report.number);
         let lawful = match report.source {
-            Source::Ethereum => self.finalized(report.number),
+            Source::Ethereum => self.truth.is_finalized(report.number).await,
             Source::Espresso => report
                 .hash
                 .as_deref()
@@ -232,7 +236,7 @@ impl Shared {
                 .is_some_and(|hash| self.truth.verified(report.number).contains(&hash)),
         };
         if !lawful {
-            seen.violations.push(format!("the sidecar reports an unconfirmed block: {report:?}"));
+            self.broken(format!("the sidecar reports an unconfirmed block: {report:?}"));
         }
     }
 }
@@ -253,8 +257,8 @@ mod tests {
             if number == 5 { vec![B256::repeat_byte(5)] } else { Vec::new() }
         }
 
-        fn highest_finalized(&self) -> u64 {
-            3
+        fn is_finalized(&self, number: u64) -> BoxFuture<'_, bool> {
+            std::future::ready(number <= 3).boxed()
         }
     }
 
@@ -271,16 +275,16 @@ mod tests {
         answer(200, Some(&head.to_string()), &json!({"id": 1, "result": block}))
     }
 
-    fn violations(answers: Vec<Result<Answer, CallError>>) -> Vec<String> {
+    async fn violations(answers: Vec<Result<Answer, CallError>>) -> Vec<String> {
         let shared = Shared::new(Known);
         for answer in answers {
-            shared.look(answer, true);
+            shared.look(answer, true).await;
         }
         shared.seen.into_inner().unwrap().violations
     }
 
-    #[test]
-    fn lawful_answers_pass() {
+    #[tokio::test]
+    async fn lawful_answers_pass() {
         let refusal = json!({"id": 1, "error": {"code": -32055, "message": ""}});
         let answers = vec![
             block(2, 2, 9),
@@ -290,11 +294,11 @@ mod tests {
             block(5, 5, 5),
             block(5, 5, 5),
         ];
-        assert_eq!(violations(answers), Vec::<String>::new());
+        assert_eq!(violations(answers).await, Vec::<String>::new());
     }
 
-    #[test]
-    fn every_broken_promise_is_noticed() {
+    #[tokio::test]
+    async fn every_broken_promise_is_noticed() {
         let null = json!({"id": 1, "result": null});
         let error = json!({"id": 1, "error": {"code": -32000, "message": ""}});
         let refusal = json!({"id": 1, "error": {"code": -32055, "message": ""}});
@@ -309,13 +313,13 @@ mod tests {
             ("unexpected answer", vec![answer(200, None, &refusal)]),
             ("carries the head", vec![answer(503, Some("3"), &refusal)]),
         ] {
-            let found = violations(answers);
+            let found = violations(answers).await;
             assert!(found.iter().any(|text| text.contains(what)), "{what}: {found:?}");
         }
     }
 
-    #[test]
-    fn unlawful_reports_are_noticed() {
+    #[tokio::test]
+    async fn unlawful_reports_are_noticed() {
         let report = |number: u64, source: Source, hash: u8| HeadReport {
             number,
             hex: hex_number(number),
@@ -337,7 +341,7 @@ mod tests {
             let shared = Shared::new(Known);
             let mut last = None;
             for report in &reports {
-                shared.look_at_report(&mut last, report);
+                shared.look_at_report(&mut last, report).await;
             }
             let violations = shared.seen.into_inner().unwrap().violations;
             assert_eq!(violations.is_empty(), lawful, "{violations:?}");

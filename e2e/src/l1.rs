@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, address};
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,6 +20,15 @@ pub const BLOCK_TIME: u64 = 1;
 const SLOTS_IN_AN_EPOCH: u64 = 2;
 /// How far `finalized` is behind `latest`; reorgs up to this depth are honest.
 pub const FINALITY_DEPTH: u64 = 2 * SLOTS_IN_AN_EPOCH;
+
+/// The contract whose logs are user deposits.
+pub const DEPOSIT_CONTRACT: Address = address!("1313131313131313131313131313131313131313");
+/// The contract that configures the rollup.
+pub const SYSTEM_CONFIG: Address = address!("1414141414141414141414141414141414141414");
+
+/// Where SystemConfig keeps the address that signs the sequencer's blocks.
+const UNSAFE_BLOCK_SIGNER: &str =
+    "0x65a7ed542fb37fe237fdfbdd70b31598523fe5b32879e307bae27a0bd9581c08";
 
 /// Anvil's first development account; it deploys and sets the contracts.
 const DEPLOYER: &str = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
@@ -74,6 +83,20 @@ impl L1 {
         this.set_batcher(batcher).await;
         this.mine(1).await;
         this
+    }
+
+    /// Puts the contracts of a real rollup into the state: the one for deposits, and SystemConfig
+    /// with the address that signs the sequencer's blocks.
+    pub async fn install_rollup(&self, unsafe_block_signer: Address) {
+        let code = async |address: Address, code: &str| {
+            self.rpc().call("anvil_setCode", json!([address, code])).await;
+        };
+        code(DEPOSIT_CONTRACT, &contracts::code(contracts::DEPOSITS)).await;
+        // op-node reads nothing but storage here, with a proof.
+        code(SYSTEM_CONFIG, "0x00").await;
+        let slot = json!([SYSTEM_CONFIG, UNSAFE_BLOCK_SIGNER, unsafe_block_signer.into_word()]);
+        self.rpc().call("anvil_setStorageAt", slot).await;
+        self.mine(1).await;
     }
 
     /// Puts a transaction of the deployer into the next block to be mined.
@@ -145,7 +168,11 @@ impl L1 {
         self.tagged(&hex(number)).await
     }
 
-    async fn tagged(&self, block: &str) -> L1Block {
+    /// The block by tag or hex number.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn tagged(&self, block: &str) -> L1Block {
         L1Block::from_json(&self.rpc().call("eth_getBlockByNumber", json!([block, false])).await)
     }
 

@@ -1,6 +1,6 @@
 //! The first deposit of every L2 block: L1's attributes, in each format that rollups use.
 
-use alloy_primitives::{B256, keccak256};
+use alloy_primitives::{B256, Bytes, keccak256};
 
 use crate::l1::L1Block;
 
@@ -9,6 +9,7 @@ pub const DEPOSITOR: &str = "0xdeaddeaddeaddeaddeaddeaddeaddeaddead0001";
 /// Who receives it.
 pub const L1_BLOCK_CONTRACT: &str = "0x4200000000000000000000000000000000000015";
 
+const BEDROCK: [u8; 4] = [0x01, 0x5d, 0x8e, 0xb9];
 const BASE_FEE: u64 = 27;
 const BLOB_BASE_FEE: u64 = 1;
 
@@ -32,7 +33,7 @@ impl L1InfoFormat {
     pub fn calldata(self, origin: &L1Block, sequence_number: u64) -> Vec<u8> {
         let mut data = Vec::new();
         if self == Self::Bedrock {
-            data.extend([0x01, 0x5d, 0x8e, 0xb9]);
+            data.extend(BEDROCK);
             for number in [origin.number, origin.timestamp, BASE_FEE] {
                 data.extend(word(number));
             }
@@ -65,6 +66,17 @@ impl L1InfoFormat {
         data.resize(data.len() + more, 0);
         data
     }
+}
+
+/// How many blocks with the same origin came before, by the calldata of any format, in hex.
+///
+/// # Panics
+/// When it is no such calldata.
+#[must_use]
+pub fn sequence_number(calldata: &str) -> u64 {
+    let bytes: Bytes = calldata.parse().unwrap();
+    let place = if bytes.starts_with(&BEDROCK) { 156..164 } else { 12..20 };
+    u64::from_be_bytes(bytes[place].try_into().unwrap())
 }
 
 fn word(number: u64) -> [u8; 32] {
@@ -115,8 +127,7 @@ mod tests {
                 parent_hash: B256::ZERO,
                 timestamp: case["time"].as_u64().unwrap(),
             };
-            let expected: alloy_primitives::Bytes =
-                case["calldata"].as_str().unwrap().parse().unwrap();
+            let expected: Bytes = case["calldata"].as_str().unwrap().parse().unwrap();
             let got = format.calldata(&origin, case["sequence_number"].as_u64().unwrap());
             assert_eq!(got.len(), expected.len(), "{format:?}");
             assert_eq!(got[..4], expected[..4], "{format:?}");
@@ -129,6 +140,8 @@ mod tests {
             };
             assert_eq!(got[time.clone()], expected[time], "{format:?}");
             assert_eq!(got[sequence.clone()], expected[sequence], "{format:?}");
+            let sequence_number = sequence_number(case["calldata"].as_str().unwrap());
+            assert_eq!(sequence_number, case["sequence_number"].as_u64().unwrap(), "{format:?}");
         }
     }
 

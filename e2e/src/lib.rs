@@ -23,28 +23,32 @@
     reason = "test code: a failure is a panic with its place"
 )]
 
+pub mod accounts;
 pub mod anvil;
 pub mod batch;
 pub mod batcher;
+pub mod block;
 pub mod browser;
+pub mod builder;
 pub mod client;
 pub mod contracts;
 pub mod demo;
 pub mod devnet;
 pub mod echo;
 pub mod edge;
+pub mod emulated;
 pub mod envoy;
 pub mod fake_sidecar;
 pub mod hotshot;
 pub mod invariants;
 pub mod l1;
 pub mod l1_info;
-pub mod l2;
-pub mod op_node;
 pub mod ports;
 pub mod process;
-pub mod sequencer;
+pub mod real;
+pub mod rollup;
 pub mod sidecar;
+pub mod signer;
 pub mod tools;
 pub mod wait;
 pub mod websocket;

@@ -22,12 +22,15 @@ enum Command {
         /// with direct answers, and exits 0 or 1.
         #[arg(long)]
         check: bool,
+        /// With a real rollup (op-geth and op-node) instead of an emulated one.
+        #[arg(long)]
+        real: bool,
     },
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command::Demo { check } = Arguments::parse().command;
+    let Command::Demo { check, real } = Arguments::parse().command;
     if let Err(error) = tools::Tools::from_env().and(tools::anvil()) {
         eprintln!("finality-devnet: {error}");
         return ExitCode::FAILURE;
@@ -36,7 +39,7 @@ async fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("finality-devnet: {}", panic.payload_as_str().unwrap_or("failed"));
     }));
-    match AssertUnwindSafe(demo::run(check)).catch_unwind().await {
+    match AssertUnwindSafe(demo::run(check, real)).catch_unwind().await {
         Ok(true) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }

@@ -7,14 +7,13 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{LazyLock, mpsc},
-    time::Duration,
+    sync::{LazyLock, Mutex, mpsc},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::wait::until;
+use crate::wait::{PATIENCE, until};
 
 /// How much of a log is shown when something failed.
 const LOG_TAIL_LINES: usize = 40;
@@ -102,12 +101,22 @@ impl Process {
     /// Asks the program to stop (SIGTERM) and waits for its end.
     ///
     /// # Panics
-    /// When it does not end within ten seconds.
+    /// When it does not end.
     pub async fn stop(&mut self) -> ExitStatus {
         let id = Pid::from_child(&self.child);
         let _ = kill_process(id, Signal::TERM);
         let what = format!("{} to end after SIGTERM", self.name);
-        until(&what, Duration::from_secs(10), async || self.ended()).await
+        until(&what, PATIENCE, async || self.ended()).await
+    }
+
+    /// Waits until the program has done its work.
+    ///
+    /// # Panics
+    /// When it fails, or does not end.
+    pub async fn finish(mut self) {
+        let what = format!("{} to end", self.name);
+        let status = until(&what, PATIENCE, async || self.ended()).await;
+        assert!(status.success(), "{} ended: {status}", self.name);
     }
 
     /// All that the program has printed.
@@ -133,6 +142,95 @@ impl Drop for Process {
     }
 }
 
+/// A program that may be stopped and started again. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Service {
+    name: String,
+    program: PathBuf,
+    folder: PathBuf,
+    process: Mutex<Option<Process>>,
+}
+
+impl Service {
+    /// A program that is not running yet; its log and its files are in `folder`.
+    #[must_use]
+    pub fn new(name: &str, program: &Path, folder: &Path) -> Self {
+        let process = Mutex::new(None);
+        Self { name: name.into(), program: program.into(), folder: folder.into(), process }
+    }
+
+    /// Starts it, without waiting for anything.
+    ///
+    /// # Panics
+    /// When it is running already, or cannot be started.
+    pub fn start<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) {
+        let mut process = self.process.lock().unwrap();
+        assert!(process.is_none(), "{} is running already", self.name);
+        *process = Some(Process::start(&self.name, &self.program, arguments, &self.folder));
+    }
+
+    /// Waits until it answers, which `probe` finds out.
+    ///
+    /// # Panics
+    /// When it ends instead, or does not answer.
+    pub async fn answers(&self, mut probe: impl AsyncFnMut() -> Option<()>) {
+        until(&format!("{} to answer", self.name), PATIENCE, async || {
+            self.assert_running();
+            probe().await
+        })
+        .await;
+    }
+
+    fn assert_running(&self) {
+        let mut process = self.process.lock().unwrap();
+        let process = process.as_mut().unwrap_or_else(|| panic!("{} was not started", self.name));
+        if let Some(status) = process.ended() {
+            panic!("{} ended: {status}", self.name);
+        }
+    }
+
+    /// Whether it was started, and neither killed nor stopped since.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.process.lock().unwrap().is_some()
+    }
+
+    /// Kills it (SIGKILL) and waits for its end.
+    pub fn kill(&self) {
+        // Dropping kills and waits.
+        drop(self.process.lock().unwrap().take());
+    }
+
+    /// Asks it to stop (SIGTERM) and waits for its end.
+    ///
+    /// # Panics
+    /// When it was not started, or does not end.
+    pub async fn stop(&self) -> ExitStatus {
+        let process = self.process.lock().unwrap().take();
+        process.unwrap_or_else(|| panic!("{} was not started", self.name)).stop().await
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    /// When it is not running.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        let process = self.process.lock().unwrap();
+        process.as_ref().unwrap_or_else(|| panic!("{} was not started", self.name)).id()
+    }
+
+    /// All that it has printed, over all its starts.
+    ///
+    /// # Panics
+    /// When it is not running.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let process = self.process.lock().unwrap();
+        process.as_ref().unwrap_or_else(|| panic!("{} was not started", self.name)).log()
+    }
+}
+
 /// A new folder for one devnet, removed when dropped. Folders that a killed devnet left are removed
 /// too.
 ///
@@ -144,6 +242,29 @@ pub fn folder() -> TempDir {
     LazyLock::force(&SWEEP);
     let prefix = format!("{FOLDER_PREFIX}{}-", std::process::id());
     tempfile::Builder::new().prefix(&prefix).tempdir().unwrap()
+}
+
+/// Copies the logs of a scenario that failed to where `FINALITY_E2E_LOGS` says, if it does.
+pub fn keep_logs(folder: &Path) {
+    let Some(all) = std::env::var_os("FINALITY_E2E_LOGS") else { return };
+    let scenario = std::thread::current().name().unwrap_or("unknown").replace("::", "-");
+    let kept = PathBuf::from(all).join(scenario);
+    let copy = || -> io::Result<()> {
+        std::fs::create_dir_all(&kept)?;
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if let (Some("log"), Some(name)) =
+                (path.extension().and_then(OsStr::to_str), path.file_name())
+            {
+                std::fs::copy(&path, kept.join(name))?;
+            }
+        }
+        Ok(())
+    };
+    match copy() {
+        Ok(()) => eprintln!("all logs: {}", kept.display()),
+        Err(error) => eprintln!("the logs are lost: {error}"),
+    }
 }
 
 /// Removes the folders whose owner is gone.
@@ -164,6 +285,8 @@ fn sweep() {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]

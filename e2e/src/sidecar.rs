@@ -1,9 +1,6 @@
 //! The real sidecar as a process that can be killed and started again.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Mutex,
-};
+use std::path::{Path, PathBuf};
 
 use alloy_primitives::Address;
 use finality_core::head::{HEAD_PATH, HeadReport};
@@ -12,7 +9,7 @@ use serde_json::Value;
 use crate::{
     client::{Answer, CallError, http, send},
     ports::free_port,
-    process::Process,
+    process::Service,
     wait::{PATIENCE, until},
 };
 
@@ -35,6 +32,8 @@ pub struct Settings {
     pub query_service_url: String,
     /// The light client on L1.
     pub light_client_address: Address,
+    /// The BatchAuthenticator on L1, where the rollup's configuration does not name it.
+    pub batch_authenticator_address: Option<Address>,
 }
 
 /// The sidecar. It keeps its port and its store over restarts.
@@ -43,14 +42,15 @@ pub struct Sidecar {
     settings: Settings,
     port: u16,
     folder: PathBuf,
-    process: Mutex<Option<Process>>,
+    service: Service,
 }
 
 impl Sidecar {
     /// A sidecar that is not running yet.
     #[must_use]
     pub fn new(settings: Settings, folder: &Path) -> Self {
-        Self { settings, port: free_port(), folder: folder.into(), process: Mutex::new(None) }
+        let service = Service::new("sidecar", &settings.program, folder);
+        Self { settings, port: free_port(), folder: folder.into(), service }
     }
 
     /// Its port.
@@ -86,9 +86,10 @@ impl Sidecar {
         ];
         let mut arguments = vec!["run".to_owned()];
         arguments.extend(values.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]));
-        let mut process = self.process.lock().unwrap();
-        assert!(process.is_none(), "the sidecar is running already");
-        *process = Some(Process::start("sidecar", &settings.program, arguments, &self.folder));
+        if let Some(address) = settings.batch_authenticator_address {
+            arguments.extend(["--batch-authenticator-address".to_owned(), address.to_string()]);
+        }
+        self.service.start(arguments);
     }
 
     /// Starts the process and waits until it answers.
@@ -97,26 +98,17 @@ impl Sidecar {
     /// When it ends instead.
     pub async fn start(&self) {
         self.spawn();
-        until("the sidecar to answer", PATIENCE, async || {
-            self.assert_running();
-            let answer = self.get("/livez").await.ok()?;
-            (answer.status == 200).then_some(())
-        })
-        .await;
-    }
-
-    fn assert_running(&self) {
-        let mut process = self.process.lock().unwrap();
-        let process = process.as_mut().expect("the sidecar was started");
-        if let Some(status) = process.ended() {
-            panic!("the sidecar ended: {status}");
-        }
+        self.service
+            .answers(async || {
+                let answer = self.get("/livez").await.ok()?;
+                (answer.status == 200).then_some(())
+            })
+            .await;
     }
 
     /// Kills the process (SIGKILL).
     pub fn kill(&self) {
-        // Dropping kills and waits.
-        drop(self.process.lock().unwrap().take());
+        self.service.kill();
     }
 
     /// Asks the process to stop (SIGTERM) and waits for its end.
@@ -124,9 +116,7 @@ impl Sidecar {
     /// # Panics
     /// When it does not stop, or not with success.
     pub async fn stop(&self) {
-        let process = self.process.lock().unwrap().take();
-        let mut process = process.expect("the sidecar was started");
-        let status = process.stop().await;
+        let status = self.service.stop().await;
         assert!(status.success(), "the sidecar ended: {status}");
     }
 

@@ -31,6 +31,34 @@ impl Tools {
     }
 }
 
+/// What a real rollup runs on.
+#[derive(Debug, Clone)]
+pub struct OpStack {
+    /// The execution client.
+    pub op_geth: PathBuf,
+    /// The consensus client.
+    pub op_node: PathBuf,
+    /// Posts batches to L1.
+    pub op_batcher: PathBuf,
+    /// The predeploys of the genesis, as JSON.
+    pub predeploys: PathBuf,
+}
+
+impl OpStack {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// One line that names the variable which is missing or names no file.
+    pub fn from_env() -> Result<Self, String> {
+        Ok(Self {
+            op_geth: file("FINALITY_E2E_OP_GETH")?,
+            op_node: file("FINALITY_E2E_OP_NODE")?,
+            op_batcher: file("FINALITY_E2E_OP_BATCHER")?,
+            predeploys: file("FINALITY_E2E_PREDEPLOYS")?,
+        })
+    }
+}
+
 /// Anvil, which plays L1, the sequencer and the full node.
 ///
 /// # Errors
@@ -48,7 +76,7 @@ pub fn chromium() -> Result<PathBuf, String> {
 }
 
 fn file(variable: &str) -> Result<PathBuf, String> {
-    let advice = "run `cargo xtask e2e` or `cargo xtask demo`";
+    let advice = "run `cargo xtask e2e` or `cargo xtask demo`, with `--real` for a real rollup";
     let path = std::env::var_os(variable)
         .map(PathBuf::from)
         .ok_or_else(|| format!("{variable} is not set: {advice}"))?;

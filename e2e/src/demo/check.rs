@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    accounts::{SENDER, counter},
     client::hex,
     devnet::Devnet,
-    sequencer::{SENDER, Sequencer},
+    rollup::Rollup,
 };
 
 /// How far the head must advance.
@@ -19,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Runs the check and prints what it saw.
-pub(super) async fn run(net: &Devnet) -> bool {
+pub(super) async fn run(net: &Devnet<impl Rollup>) -> bool {
     let watch = net.watch();
     let Some(first) = net.head().await else {
         println!("failed: no tagged request is answered through Envoy");
@@ -35,7 +36,7 @@ pub(super) async fn run(net: &Devnet) -> bool {
                 "failed: in {} s the head advanced from {first} to {last} only; the node is at {}, \
                  HotShot at {}; the sidecar says: {}",
                 LIMIT.as_secs(),
-                net.node.height().await,
+                net.node_height().await,
                 net.hotshot.height(),
                 status.unwrap_or_else(|error| error.to_string()),
             );
@@ -43,7 +44,7 @@ pub(super) async fn run(net: &Devnet) -> bool {
         }
         sleep(LOOK).await;
         if let Some(head) = net.head().await.filter(|head| *head != last) {
-            println!("head {head} through Envoy; the node is at {}", net.node.height().await);
+            println!("head {head} through Envoy; the node is at {}", net.node_height().await);
             last = head;
         }
     }
@@ -72,7 +73,7 @@ pub(super) async fn run(net: &Devnet) -> bool {
 }
 
 fn questions(tag: &str) -> [(&'static str, Value); 6] {
-    let counter = Sequencer::counter();
+    let counter = counter();
     [
         ("eth_getBlockByNumber", json!([tag, true])),
         ("eth_getBalance", json!([SENDER, tag])),
@@ -84,7 +85,7 @@ fn questions(tag: &str) -> [(&'static str, Value); 6] {
 }
 
 /// Sends the tagged request through Envoy, and the same request with the number directly.
-async fn compare(net: &Devnet, method: &str, params: &Value) -> Result<u64, String> {
+async fn compare(net: &Devnet<impl Rollup>, method: &str, params: &Value) -> Result<u64, String> {
     let tagged =
         net.client().ask(method, params.clone()).await.map_err(|error| error.to_string())?;
     let head = tagged.head().ok_or_else(|| format!("no head in the answer {}", tagged.text()))?;

@@ -3,27 +3,23 @@
 mod check;
 mod view;
 
-use std::{sync::Arc, time::Duration};
+use tokio::signal::unix::{SignalKind, signal};
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    task::JoinSet,
-    time::{Interval, MissedTickBehavior, interval},
+use crate::{
+    builder::Builder,
+    devnet::{Devnet, Parts},
+    rollup::Rollup,
 };
 
-use crate::devnet::Devnet;
+/// Seconds before now at which L1 begins, so that its first blocks are not of the future.
+const AGE: u64 = 10;
 
-/// How often each chain makes a block.
-const TICK: Duration = Duration::from_secs(1);
-/// How far the node's `finalized` is behind its latest block.
-const FINALIZED_LAG: u64 = 20;
-
-/// Runs the demo until Ctrl-C, or the check until it has passed or failed. Everything has stopped
-/// when this returns. True means success.
+/// Runs the demo until Ctrl-C, or the check until it has passed or failed, with an emulated or a
+/// real rollup. Everything has stopped when this returns. True means success.
 ///
 /// # Panics
 /// When a part does not start.
-pub async fn run(check: bool) -> bool {
+pub async fn run(check: bool, real: bool) -> bool {
     let mut interrupt = signal(SignalKind::interrupt()).unwrap();
     let mut terminate = signal(SignalKind::terminate()).unwrap();
     let stopped = async {
@@ -32,59 +28,28 @@ pub async fn run(check: bool) -> bool {
             _ = terminate.recv() => {}
         }
     };
+    let demo = async {
+        match real {
+            true => run_all(Devnet::real().with_op_batcher(), check).await,
+            false => run_all(Devnet::emulated(), check).await,
+        }
+    };
     tokio::select! {
-        success = run_all(check) => success,
+        success = demo => success,
         () = stopped => !check,
     }
 }
 
-async fn run_all(check: bool) -> bool {
+async fn run_all<R: Rollup>(net: Builder<Parts<R>>, check: bool) -> bool {
     println!("starting L1, sequencer, full node, op-node, HotShot, batcher, sidecar and Envoy …");
-    let net = Arc::new(Devnet::builder().genesis_now().start().await);
-    // Declared after the devnet, so that it stops first.
-    let mut tickers = tickers(&net);
-    tokio::select! {
-        success = check::run(&net), if check => success,
-        () = view::show(&net), if !check => true,
-        _ = tickers.join_next() => false,
-    }
-}
-
-/// L1, L2 and HotShot by the clock, independent of one another.
-fn tickers(net: &Arc<Devnet>) -> JoinSet<()> {
-    let mut tickers = JoinSet::new();
-    let l1 = Arc::clone(net);
-    tickers.spawn(async move {
-        let mut clock = clock();
-        loop {
-            clock.tick().await;
-            l1.mine_l1(1).await;
+    let net = net.age(AGE).start().await;
+    net.by_the_clock(async {
+        if check {
+            check::run(&net).await
+        } else {
+            view::show(&net).await;
+            true
         }
-    });
-    let l2 = Arc::clone(net);
-    tickers.spawn(async move {
-        let mut clock = clock();
-        loop {
-            clock.tick().await;
-            let blocks = l2.build(1).await;
-            l2.batcher.post(&blocks);
-            let finalized = l2.height().await.saturating_sub(FINALIZED_LAG);
-            l2.op_node.set_finalized(finalized.max(l2.op_node.highest_finalized()));
-        }
-    });
-    let hotshot = Arc::clone(net);
-    tickers.spawn(async move {
-        let mut clock = clock();
-        loop {
-            clock.tick().await;
-            hotshot.mine_hotshot(1).await;
-        }
-    });
-    tickers
-}
-
-fn clock() -> Interval {
-    let mut clock = interval(TICK);
-    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    clock
+    })
+    .await
 }

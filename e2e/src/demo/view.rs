@@ -11,7 +11,7 @@ use finality_core::head::HeadReport;
 use serde_json::Value;
 use tokio::time::{Instant, interval};
 
-use crate::{devnet::Devnet, l2};
+use crate::{accounts::SENDER, block::BLOCK_TIME, devnet::Devnet, rollup::Rollup};
 
 const REFRESH: Duration = Duration::from_secs(1);
 /// Confirmations per second are counted over this many refreshes.
@@ -30,7 +30,7 @@ struct Snapshot {
 }
 
 /// Refreshes the view forever.
-pub(super) async fn show(net: &Devnet) {
+pub(super) async fn show(net: &Devnet<impl Rollup>) {
     let live = stdout().is_terminal();
     println!("\n{}\nCtrl-C stops everything.\n", commands(net));
     let mut rate = Rate::default();
@@ -57,9 +57,9 @@ pub(super) async fn show(net: &Devnet) {
 }
 
 /// What a reader can type in another terminal.
-pub(super) fn commands(net: &Devnet) -> String {
+pub(super) fn commands(net: &Devnet<impl Rollup>) -> String {
     let envoy = net.envoy.url();
-    let node = net.op_node.execution().url();
+    let node = net.direct().url().to_owned();
     let curl = |url: &str, body: &str| {
         format!("  curl -s {url} -H 'content-type: application/json' -d '{body}'")
     };
@@ -70,7 +70,7 @@ pub(super) fn commands(net: &Devnet) -> String {
     };
     let balance = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"eth_getBalance","params":["{}","espresso"]}}"#,
-        crate::sequencer::SENDER
+        SENDER
     );
     let lines = [
         "try, in another terminal:".into(),
@@ -89,14 +89,14 @@ pub(super) fn commands(net: &Devnet) -> String {
 }
 
 impl Snapshot {
-    async fn take(net: &Devnet, rate: &mut Rate) -> Self {
+    async fn take(net: &Devnet<impl Rollup>, rate: &mut Rate) -> Self {
         let confirmed =
             net.sidecar.metric("espresso_verifier_batches_total{result=\"confirmed\"}").await;
         Self {
             l1_latest: net.l1.latest().await.number,
             l1_finalized: net.l1.finalized().await.number,
-            sequencer: net.sequencer.node().height().await,
-            node: net.node.height().await,
+            sequencer: net.height().await,
+            node: net.node_height().await,
             hotshot: net.hotshot.height(),
             through_envoy: net.head().await,
             report: net.sidecar.head().await,
@@ -135,7 +135,7 @@ impl Snapshot {
             (
                 "lag",
                 self.lag().map_or_else(unknown, |blocks| {
-                    format!("{blocks} blocks ({} s)", blocks * l2::BLOCK_TIME)
+                    format!("{blocks} blocks ({} s)", blocks * BLOCK_TIME)
                 }),
             ),
             (

@@ -2,11 +2,14 @@
 
 use alloy_primitives::{Address, B256};
 use finality_e2e::{
+    accounts::{SENDER, counter},
+    block::{Block, block},
     client::{Answer, hex},
     devnet::Devnet,
+    emulated::Emulated,
     envoy::Framing,
-    l2::{Block, block},
-    sequencer::{SENDER, Sequencer},
+    real::Real,
+    rollup::Rollup,
 };
 use serde_json::{Value, json};
 
@@ -59,9 +62,9 @@ fn untagged(block: &Block) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// 15 calls with a block parameter, `at`.
+/// 29 methods with a block, given as `at`.
 fn tagged(at: &str) -> Vec<(&'static str, Value)> {
-    let counter = Sequencer::counter();
+    let counter = counter();
     let request = json!({"from": SENDER, "to": counter, "data": "0x"});
     vec![
         ("eth_getBalance", json!([SENDER, at])),
@@ -69,58 +72,107 @@ fn tagged(at: &str) -> Vec<(&'static str, Value)> {
         ("eth_getStorageAt", json!([counter, B256::ZERO, at])),
         ("eth_getTransactionCount", json!([SENDER, at])),
         ("eth_call", json!([request, at])),
+        ("eth_estimateGas", json!([request, at])),
+        ("eth_getProof", json!([counter, ["0x0"], at])),
         ("eth_getBlockByNumber", json!([at, true])),
+        ("eth_getBlockReceipts", json!([at])),
         ("eth_getBlockTransactionCountByNumber", json!([at])),
         ("eth_getUncleCountByBlockNumber", json!([at])),
         ("eth_getTransactionByBlockNumberAndIndex", json!([at, "0x0"])),
         ("eth_getUncleByBlockNumberAndIndex", json!([at, "0x0"])),
         ("eth_getLogs", json!([{"address": counter, "fromBlock": at, "toBlock": at}])),
+        ("eth_getLogs", json!([{"address": counter, "fromBlock": "0x1", "toBlock": at}])),
+        ("eth_getLogs", json!([{"fromBlock": "earliest", "toBlock": at}])),
         ("eth_feeHistory", json!(["0x2", at, []])),
         ("eth_getHeaderByNumber", json!([at])),
         ("eth_createAccessList", json!([request, at])),
         ("eth_simulateV1", json!([{"blockStateCalls": [{"calls": [request]}]}, at])),
+        ("debug_traceBlockByNumber", json!([at])),
+        ("debug_traceCall", json!([request, at, {"tracer": "callTracer"}])),
+        ("debug_getRawHeader", json!([at])),
+        ("debug_getRawBlock", json!([at])),
+        ("debug_getRawReceipts", json!([at])),
+        ("debug_intermediateRoots", json!([at])),
+        ("debug_dumpBlock", json!([at])),
+        ("debug_accountRange", json!([at, "0x", 4, true, true, false])),
+        ("debug_getModifiedAccountsByNumber", json!([at])),
     ]
 }
 
-async fn compatible(framing: Framing) {
-    let net = Devnet::builder().framing(framing).start().await;
+/// What only one kind of devnet can be asked for.
+trait Recorded: Rollup {
+    /// The bodies with `marker` that reached the node, and whether they came by way of Envoy; none
+    /// where nobody records them.
+    fn recorded(&self, marker: &str) -> Option<Vec<(String, bool)>>;
+
+    /// Of the tagged methods, how many at least have a result.
+    const RESULTS: usize;
+}
+
+impl Recorded for Emulated {
+    const RESULTS: usize = 12;
+
+    fn recorded(&self, marker: &str) -> Option<Vec<(String, bool)>> {
+        let seen = self.op_node.seen(marker).into_iter();
+        let body = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
+        Some(seen.map(|seen| (body(&seen.body), seen.through_envoy)).collect())
+    }
+}
+
+impl Recorded for Real {
+    const RESULTS: usize = 26;
+
+    fn recorded(&self, _: &str) -> Option<Vec<(String, bool)>> {
+        None
+    }
+}
+
+async fn compatible(net: &Devnet<impl Recorded>) {
     let watch = net.watch();
     net.produce(3).await;
     let head = net.head_reaches(net.height().await).await;
     // Blocks above the head, so that the head is not the latest block.
     net.build(2).await;
-    let (envoy, node) = (net.client(), net.direct());
+    untagged_requests(net).await;
+    tagged_requests(net, head).await;
+    batches(net, head).await;
+    only_the_tag_changes(net, head).await;
+    watch.finish().await;
+}
 
-    let chain = net.sequencer.chain().await;
+async fn untagged_requests<R: Recorded>(net: &Devnet<R>) {
+    let chain = net.rollup.chain().await;
     let methods = untagged(block(&chain, BUSY_BLOCK));
     assert_eq!(methods.len(), 25);
     let mut results = 0;
     for (method, params) in methods {
         let body = call(method, &params).to_string();
-        let through = envoy.post(body.clone()).await.unwrap();
-        let direct = node.post(body.clone()).await.unwrap();
-        assert_same(&through, &direct, method);
-        assert_eq!(through.head(), None, "{method}");
-        let seen = net.op_node.seen(&format!("compare {method}\""));
-        assert!(seen[0].through_envoy && !seen[1].through_envoy);
-        assert_eq!(String::from_utf8_lossy(&seen[0].body), body);
-        results += usize::from(direct.result().is_ok());
+        let answer = net.assert_passes(&body).await;
+        if let Some(seen) = net.rollup.recorded(&format!("compare {method}\"")) {
+            assert!(seen.iter().any(|(_, through_envoy)| *through_envoy));
+            assert!(seen.iter().all(|(seen, _)| *seen == body));
+        }
+        results += usize::from(answer.result().is_ok());
     }
     assert!(results >= 18, "only {results} methods had a result to compare");
+}
 
-    let number = hex(head);
-    let with_number = tagged(&number);
-    assert_eq!(with_number.len(), 15);
+async fn tagged_requests<R: Recorded>(net: &Devnet<R>, head: u64) {
+    let with_number = tagged(&hex(head));
+    assert_eq!(with_number.len(), 29);
     let mut results = 0;
     for ((method, params), (_, expected)) in tagged(&net.tag).into_iter().zip(with_number) {
-        let through = envoy.post(call(method, &params).to_string()).await.unwrap();
-        let direct = node.post(call(method, &expected).to_string()).await.unwrap();
+        let through = net.client().post(call(method, &params).to_string()).await.unwrap();
+        let direct = net.direct().post(call(method, &expected).to_string()).await.unwrap();
         assert_same(&through, &direct, method);
         assert_eq!(through.head(), Some(head), "{method}");
         results += usize::from(direct.result().is_ok());
     }
-    assert!(results >= 12, "only {results} methods had a result to compare");
+    assert!(results >= R::RESULTS, "only {results} methods had a result to compare");
+}
 
+async fn batches(net: &Devnet<impl Recorded>, head: u64) {
+    let (envoy, node) = (net.client(), net.direct());
     // A mixed batch: elements with no tag, one tag and two, and a notification.
     let batch = |at: &str| {
         let mut calls: Vec<Value> = tagged(at)
@@ -133,11 +185,11 @@ async fn compatible(framing: Framing) {
             3,
             json!({"jsonrpc": "2.0", "method": "eth_getBalance", "params": [SENDER, at]}),
         );
-        calls.push(call("eth_getBlockByNumber", &json!(["latest", false])));
+        calls.push(call("eth_getBlockByNumber", &json!(["earliest", false])));
         Value::from(calls).to_string()
     };
     let through = envoy.post(batch(&net.tag)).await.unwrap();
-    let direct = node.post(batch(&number)).await.unwrap();
+    let direct = node.post(batch(&hex(head))).await.unwrap();
     assert_same(&through, &direct, "batch");
     assert_eq!(through.head(), Some(head));
     assert!(through.json().as_array().unwrap().len() >= 5);
@@ -147,10 +199,12 @@ async fn compatible(framing: Framing) {
         json!({"jsonrpc": "2.0", "method": "eth_getBalance", "params": [SENDER, at]}).to_string()
     };
     let through = envoy.post(notification(&net.tag)).await.unwrap();
-    let direct = node.post(notification(&number)).await.unwrap();
-    assert_same(&through, &direct, "notification");
+    let direct = node.post(notification(&hex(head))).await.unwrap();
+    assert_eq!((through.text(), through.status), (direct.text(), direct.status));
+}
 
-    // Only the tag changes: big integers, key order, whitespace and unknown members stay.
+/// Big integers, key order, white space and unknown members stay.
+async fn only_the_tag_changes(net: &Devnet<impl Recorded>, head: u64) {
     let body = |at: &str| {
         format!(
             "{{ \"params\" : [ \"{:#x}\",\t{at} ] , \"z\": 1e400, \"method\":\"eth_getBalance\",\r\n \
@@ -160,24 +214,31 @@ async fn compatible(framing: Framing) {
         )
     };
     for spelling in ["\"espresso\"", "\"\\u0065spresso\"", "\"espr\\u0065ss\\u006F\""] {
-        let before = net.op_node.seen("kept-as-it-is").len();
-        let through = envoy.post(body(spelling)).await.unwrap();
+        let through = net.client().post(body(spelling)).await.unwrap();
         assert_eq!(through.head(), Some(head), "{spelling}");
-        let seen = net.op_node.seen("kept-as-it-is");
-        assert_eq!(seen.len(), before + 1);
-        let expected = body(&format!("\"{number}\""));
-        assert_eq!(String::from_utf8_lossy(&seen[before].body), expected);
-        assert_same(&through, &node.post(expected).await.unwrap(), spelling);
+        let expected = body(&format!("\"{}\"", hex(head)));
+        if let Some(seen) = net.rollup.recorded("kept-as-it-is") {
+            assert_eq!(seen.last(), Some(&(expected.clone(), true)));
+        }
+        assert_same(&through, &net.direct().post(expected).await.unwrap(), spelling);
     }
-    watch.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s10_compatibility_exact() {
-    compatible(Framing::Exact).await;
+    compatible(&Devnet::emulated().framing(Framing::Exact).start().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s10_compatibility_chunked() {
-    compatible(Framing::Chunked).await;
+    compatible(&Devnet::emulated().framing(Framing::Chunked).start().await).await;
+}
+
+mod real {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn s10_real_compatibility() {
+        compatible(&Devnet::real().start().await).await;
+    }
 }

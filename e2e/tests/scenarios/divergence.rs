@@ -1,45 +1,22 @@
 //! Scenario 9: the node leaves the chain below the head.
 
 use finality_core::head::{Source, Status};
-use finality_e2e::{
-    devnet::Devnet,
-    invariants::Watch,
-    l2::Chain,
-    wait::{PATIENCE, until},
-};
-use serde_json::json;
+use finality_e2e::{block::Chain, devnet::Devnet, invariants::Watch};
 
 /// How far below the head the node's fork starts.
 const DEPTH: u64 = 2;
-
-/// Waits until tagged requests are refused for that reason; untagged ones still work.
-async fn tagged_is_refused(net: &Devnet, reason: &str) {
-    until(&format!("tagged requests to be refused as {reason}"), PATIENCE, async || {
-        let answer = net.ask_tagged().await;
-        let error = answer.result().err()?;
-        (error.reason() == Some(reason)).then(|| {
-            assert_eq!((answer.status, error.code()), (503, Some(-32055)), "{error}");
-            assert_eq!(answer.head(), None);
-        })
-    })
-    .await;
-    let params = json!(["latest", false]);
-    let through = net.client().ask("eth_getBlockByNumber", params.clone()).await.unwrap();
-    let direct = net.direct().ask("eth_getBlockByNumber", params).await.unwrap();
-    assert_eq!((through.status, through.text()), (200, direct.text()));
-}
 
 /// Confirms some blocks, then makes the node follow a fork that starts below the head and ends
 /// above it.
 async fn diverge(net: &Devnet, watch: &Watch) -> (u64, Chain) {
     net.produce(4).await;
     let head = net.head_reaches(net.height().await).await;
-    let honest = net.sequencer.chain().await;
-    net.sequencer.fork_above(head - DEPTH).await;
-    net.sequencer.produce(DEPTH + 1).await;
+    let honest = net.rollup.sequencer.chain().await;
+    net.rollup.sequencer.fork_above(head - DEPTH).await;
+    net.rollup.sequencer.produce(DEPTH + 1).await;
     watch.node_may_differ(true);
-    net.follow_sequencer().await;
-    tagged_is_refused(net, "diverged").await;
+    net.rollup.follow_sequencer().await;
+    net.tagged_is_refused("diverged").await;
     let report = net.report("status diverged", |report| report.status == Status::Diverged).await;
     assert_eq!(report.number, head);
     net.head_stays_at(head).await;
@@ -48,16 +25,16 @@ async fn diverge(net: &Devnet, watch: &Watch) -> (u64, Chain) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s09_divergence_healed_by_the_node() {
-    let net = Devnet::builder().start().await;
+    let net = Devnet::emulated().start().await;
     let watch = net.watch();
     let (head, honest) = diverge(&net, &watch).await;
-    net.node.follow(&honest).await;
+    net.rollup.node.follow(&honest).await;
     net.head_reaches(head).await;
     net.report("status ok", |report| report.status == Status::Ok).await;
     watch.node_may_differ(false);
     net.assert_tagged_equals_direct().await;
 
-    net.sequencer.follow(&honest).await;
+    net.rollup.sequencer.follow(&honest).await;
     net.produce(2).await;
     net.head_reaches(head + 2).await;
     let seen = watch.finish().await;
@@ -66,19 +43,19 @@ async fn s09_divergence_healed_by_the_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s09_divergence_decided_by_ethereum() {
-    let net = Devnet::builder().start().await;
+    let net = Devnet::emulated().start().await;
     let watch = net.watch();
     let (head, honest) = diverge(&net, &watch).await;
     // A finalized block below the head decides nothing.
-    net.op_node.set_finalized(head - 1);
+    net.rollup.op_node.set_finalized(head - 1);
     net.head_stays_at(head).await;
-    tagged_is_refused(&net, "diverged").await;
+    net.tagged_is_refused("diverged").await;
 
-    net.op_node.set_finalized(head + 1);
+    net.rollup.op_node.set_finalized(head + 1);
     net.head_reaches(head + 1).await;
     watch.node_may_differ(false);
     let report = net.report("source ethereum", |report| report.source == Source::Ethereum).await;
-    let fork = net.sequencer.chain().await;
+    let fork = net.rollup.sequencer.chain().await;
     let tip = fork.last().unwrap();
     assert_eq!((report.number, report.status), (head + 1, Status::Ok));
     assert_eq!(report.hash, Some(tip.hash.to_string()));
@@ -98,20 +75,20 @@ async fn s09_divergence_decided_by_ethereum() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s09_node_behind_the_head() {
-    let net = Devnet::builder().start().await;
+    let net = Devnet::emulated().start().await;
     let watch = net.watch();
     net.produce(4).await;
     let head = net.head_reaches(net.height().await).await;
-    let honest = net.sequencer.chain().await;
+    let honest = net.rollup.sequencer.chain().await;
 
     // The operator wiped the node; it syncs from genesis again.
     watch.node_may_differ(true);
-    net.node.wipe().await;
-    tagged_is_refused(&net, "node_behind").await;
-    net.node.follow(&honest[..honest.len() - 1]).await;
+    net.rollup.node.wipe().await;
+    net.tagged_is_refused("node_behind").await;
+    net.rollup.node.follow(&honest[..honest.len() - 1]).await;
     net.head_stays_at(head).await;
-    tagged_is_refused(&net, "node_behind").await;
-    net.node.follow(&honest).await;
+    net.tagged_is_refused("node_behind").await;
+    net.rollup.node.follow(&honest).await;
     net.head_reaches(head).await;
     net.report("status ok", |report| report.status == Status::Ok).await;
     watch.node_may_differ(false);

@@ -4,9 +4,10 @@ use std::io::Write;
 
 use finality_core::headers;
 use finality_e2e::{
+    builder::Builder,
     client::{Answer, http, http2, pieces, send},
     echo::{ANSWER, LENGTH, METHOD, TRAILERS},
-    edge::{Builder, Edge, tagged, untagged},
+    edge::{Edge, Parts, tagged, untagged},
     envoy::Framing,
     tools::Tools,
 };
@@ -28,7 +29,7 @@ fn brotli(body: &[u8]) -> Vec<u8> {
 }
 
 /// The shipped configuration with the shipped decompressors.
-fn with_decompressors() -> Builder {
+fn with_decompressors() -> Builder<Parts> {
     let path = Tools::from_env().unwrap().envoy_yaml.with_file_name("decompressor.yaml");
     let filters = std::fs::read_to_string(path).unwrap();
     let before = "          - name: finality\n";

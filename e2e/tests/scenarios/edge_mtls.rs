@@ -7,7 +7,7 @@ use finality_e2e::{
     client::Client,
     echo::Echo,
     edge::resolve,
-    envoy::{Envoy, Framing, Settings},
+    envoy::{Envoy, Options},
     fake_sidecar::{FakeSidecar, Says},
     ports::free_port,
     process::{self, Process},
@@ -49,21 +49,8 @@ fn edge(tools: &Tools, folder: &Path, name: &str, node: u16, port: u16) -> Envoy
         .replace("/etc/envoy/tls", &folder.to_string_lossy());
     let own = folder.join(format!("{name}-envoy"));
     std::fs::create_dir(&own).unwrap();
-    Envoy::new(
-        &Settings {
-            program: tools.envoy.clone(),
-            configuration: tools.envoy_yaml.clone(),
-            filter: tools.filter.clone(),
-            framing: Framing::Exact,
-            tags: Vec::new(),
-            node_port: node,
-            sidecar_port: port,
-            edits: vec![(plain, mtls)],
-            arguments: Vec::new(),
-            dynamic: false,
-        },
-        &own,
-    )
+    let options = Options { edits: vec![(plain, mtls)], ..Options::default() };
+    Envoy::new(options, node, port, &own)
 }
 
 #[tokio::test(flavor = "multi_thread")]

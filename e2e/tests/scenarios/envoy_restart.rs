@@ -1,11 +1,13 @@
 //! Scenario 6: Envoy restarts while the sidecar is down.
 
-use finality_e2e::{client::CallError, devnet::Devnet};
+use finality_e2e::{
+    client::{CallError, hex},
+    devnet::Devnet,
+    rollup::Rollup,
+};
 use serde_json::json;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn s06_envoy_restarts_without_the_sidecar() {
-    let net = Devnet::builder().start().await;
+async fn envoy_restarts_without_the_sidecar(net: &Devnet<impl Rollup>) {
     let watch = net.watch();
     net.produce(3).await;
     let head = net.head_reaches(net.height().await).await;
@@ -19,8 +21,8 @@ async fn s06_envoy_restarts_without_the_sidecar() {
     net.envoy.stop().await;
     net.envoy.start().await;
     for (method, params) in [
-        ("eth_blockNumber", json!([])),
-        ("eth_getBlockByNumber", json!(["latest", true])),
+        ("eth_chainId", json!([])),
+        ("eth_getBlockByNumber", json!([hex(head), true])),
         ("web3_sha3", json!(["0x657370726573736f"])),
     ] {
         let through = net.client().ask(method, params.clone()).await.unwrap();
@@ -63,4 +65,18 @@ async fn s06_envoy_restarts_without_the_sidecar() {
     net.head_reaches(head + 2).await;
     net.assert_tagged_equals_direct().await;
     watch.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s06_envoy_restarts_without_the_sidecar() {
+    envoy_restarts_without_the_sidecar(&Devnet::emulated().start().await).await;
+}
+
+mod real {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn s06_real_envoy_restarts_without_the_sidecar() {
+        envoy_restarts_without_the_sidecar(&Devnet::real().start().await).await;
+    }
 }

@@ -4,18 +4,24 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, U256};
 use finality_e2e::{
-    batch::{Batch, Signer},
+    accounts::counter,
+    batch::Batch,
     batcher::{Batcher, namespace},
+    block::block,
     client::{Client, hex, http, send},
+    emulated::{
+        node::L2Node,
+        op_node::{self, OpNode},
+        sequencer::Sequencer,
+    },
     hotshot::{Fault, Hotshot, RANGE_LIMIT},
     l1::{BLOCK_TIME, FINALITY_DEPTH, L1, L1Block},
     l1_info::L1InfoFormat,
-    l2::{L2Node, block},
-    op_node::OpNode,
     process,
-    sequencer::{OriginPolicy, Sequencer},
+    rollup::OriginPolicy,
+    signer::Signer,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 #[tokio::test]
 async fn fixture_l1_finality_light_client_and_reorg() {
@@ -95,7 +101,7 @@ async fn fixture_nodes_agree_also_after_a_reorg_and_a_wipe() {
         sequencer.produce(12).await;
         let honest = sequencer.chain().await;
         node.follow(&honest).await;
-        assert_eq!(honest.last().unwrap().inputs.origin, l1.finalized().await);
+        assert_eq!(honest.last().unwrap().l1_origin(), l1.finalized().await.number);
 
         sequencer.fork_above(7).await;
         sequencer.produce(6).await;
@@ -111,7 +117,7 @@ async fn fixture_nodes_agree_also_after_a_reorg_and_a_wipe() {
         assert_eq!(node.height().await, 0);
         node.follow(&fork).await;
 
-        let log = json!([{"address": Sequencer::counter(), "fromBlock": "0x2", "toBlock": "0x2"}]);
+        let log = json!([{"address": counter(), "fromBlock": "0x2", "toBlock": "0x2"}]);
         let logs = node.rpc().call("eth_getLogs", log).await;
         assert_eq!(logs.as_array().unwrap().len(), 1, "{logs}");
     }
@@ -189,8 +195,8 @@ async fn fixture_hotshot_and_op_node_serve_what_the_sequencer_built() {
     // The node's own JSON of a block, as the sidecar gets it, gives the same batch.
     assert_eq!(Batch::of(&by_tag.json()["result"]), Batch::of(&block(&chain, 3).json));
     op_node.forget_finalized();
-    let unknown = execution.call("eth_getBlockByNumber", json!(["finalized", true])).await;
-    assert_eq!(unknown, Value::Null);
+    let unknown = execution.ask("eth_getBlockByNumber", json!(["finalized", true])).await.unwrap();
+    assert_eq!((unknown.status, unknown.json()["error"]["code"].as_i64()), (200, Some(-32000)));
 
     let consensus = Client::new(op_node.consensus().url());
     let config = consensus.call("optimism_rollupConfig", json!([])).await;
@@ -200,7 +206,7 @@ async fn fixture_hotshot_and_op_node_serve_what_the_sequencer_built() {
     assert_eq!(status["finalized_l2"]["hash"], json!(block(&chain, 3).hash));
     assert_eq!(status["unsafe_l2"]["number"], 5);
     assert_eq!(status["finalized_l1"]["hash"], json!(l1.finalized().await.hash));
-    op_node.set_consensus_fault(Some(finality_e2e::op_node::Fault::NotReady));
+    op_node.set_consensus_fault(Some(op_node::Fault::NotReady));
     let status = consensus.call("optimism_syncStatus", json!([])).await;
     assert_eq!(status["finalized_l1"]["number"], 0);
 }

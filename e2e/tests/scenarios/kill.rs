@@ -2,14 +2,13 @@
 
 use finality_e2e::{
     devnet::Devnet,
+    rollup::Rollup,
     wait::{PATIENCE, until},
 };
 
 const ROUNDS: u64 = 8;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn s05_killed_again_and_again() {
-    let net = Devnet::builder().start().await;
+async fn killed_again_and_again(net: &Devnet<impl Rollup>) {
     let watch = net.watch();
     let stored = async || std::fs::read(net.sidecar.store()).unwrap_or_default();
     for round in 0..ROUNDS {
@@ -44,8 +43,8 @@ async fn s05_killed_again_and_again() {
         net.sidecar.start().await;
         let report = net.report("any number", |_| true).await;
         assert!(report.number >= served, "{report:?} after {served}");
-        let unposted = net.sequencer.chain().await;
-        net.batcher.post(&unposted[unposted.len() - 1..]);
+        let chain = net.rollup.chain().await;
+        net.batcher.post(&chain[chain.len() - 1..]);
         net.mine_hotshot(1).await;
     }
     net.head_reaches(net.height().await).await;
@@ -61,17 +60,31 @@ async fn s05_killed_again_and_again() {
     watch.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn s05_killed_again_and_again() {
+    killed_again_and_again(&Devnet::emulated().start().await).await;
+}
+
+mod real {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn s05_real_killed_again_and_again() {
+        killed_again_and_again(&Devnet::real().start().await).await;
+    }
+}
+
 /// Batches that were read but not confirmed are read again after a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn s05_killed_with_batches_waiting() {
-    let net = Devnet::builder().start().await;
+    let net = Devnet::emulated().start().await;
     let watch = net.watch();
     net.produce(2).await;
     let head = net.head_reaches(net.height().await).await;
 
     // HotShot is ahead of the node, out of order and over several blocks.
     net.mine_l1(4).await;
-    let blocks = net.sequencer.produce(4).await;
+    let blocks = net.rollup.sequencer.produce(4).await;
     for index in [3, 1, 0, 2] {
         net.batcher.post(&blocks[index..=index]);
         net.mine_hotshot(2).await;
@@ -80,8 +93,8 @@ async fn s05_killed_with_batches_waiting() {
     for lag in [3, 1, 0] {
         net.sidecar.kill();
         net.sidecar.start().await;
-        let chain = net.sequencer.chain().await;
-        net.node.follow(&chain[..chain.len() - lag]).await;
+        let chain = net.rollup.sequencer.chain().await;
+        net.rollup.node.follow(&chain[..chain.len() - lag]).await;
         net.head_reaches((chain.len() - lag) as u64).await;
         net.head_stays_at((chain.len() - lag) as u64).await;
     }

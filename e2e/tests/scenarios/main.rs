@@ -26,6 +26,7 @@ mod kill;
 mod l1_reorg;
 mod malicious_feed;
 mod page;
+mod real;
 mod rotation;
 mod sequencer_reorg;
 mod stall;

@@ -3,19 +3,21 @@
 use alloy_primitives::{B256, Bytes};
 use finality_core::head::Source;
 use finality_e2e::{
-    batch::{Batch, Shape, Signer, high_s_twin},
+    batch::{Batch, Shape, high_s_twin},
     batcher::namespace,
+    block::CHAIN_ID,
     devnet::Devnet,
     hotshot::Transaction,
-    l2,
+    rollup::Rollup,
+    signer::Signer,
     wait::{PATIENCE, until},
 };
 
 /// The batch of the next block, built but not posted.
-async fn next_batch(net: &Devnet) -> Batch {
+async fn next_batch(net: &Devnet<impl Rollup>) -> Batch {
     net.mine_l1(1).await;
     let blocks = net.build(1).await;
-    Batch::of(&blocks[0].json)
+    blocks[0].batch.clone()
 }
 
 fn with_extra_data(mut batch: Batch, data: &'static [u8]) -> Batch {
@@ -23,12 +25,10 @@ fn with_extra_data(mut batch: Batch, data: &'static [u8]) -> Batch {
     batch
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn s04_unauthorized_garbage_and_far_future() {
-    let net = Devnet::builder().start().await;
+async fn unauthorized_garbage_and_far_future(net: &Devnet<impl Rollup>) {
     let watch = net.watch();
     for round in 0..4_u64 {
-        let batch = next_batch(&net).await;
+        let batch = next_batch(net).await;
         // Meaningless bytes, short and long, some with the start of a signature.
         for length in [0, 1, 63, 64, 65, 66, 200, 100_000] {
             let seed = length as u64 * 31 + round;
@@ -36,7 +36,7 @@ async fn s04_unauthorized_garbage_and_far_future() {
         }
         // An unauthorized signer signs the right batch, another one, and ones with unknown origins.
         net.batcher.post_unauthorized(&batch);
-        net.batcher.post_unauthorized(&with_extra_data(batch.clone(), b"unauthorized"));
+        net.batcher.post_unauthorized(&with_extra_data(batch.clone(), b"stranger"));
         for origin in [0, 1_000, u64::MAX] {
             let mut odd = batch.clone();
             odd.content.epoch_number = origin;
@@ -44,7 +44,7 @@ async fn s04_unauthorized_garbage_and_far_future() {
             net.batcher.post_unauthorized(&odd);
         }
         // The batcher itself, far in the future or with numbers at their limits.
-        for number in [l2::CHAIN_ID, u64::MAX - 1, u64::MAX, 0] {
+        for number in [CHAIN_ID, u64::MAX - 1, u64::MAX, 0] {
             let mut far = batch.clone();
             far.header.number = number;
             net.batcher.post_batch(&far, Shape::FourFields);
@@ -67,11 +67,9 @@ async fn s04_unauthorized_garbage_and_far_future() {
 }
 
 /// Authorized batches that do not extend the head do no harm.
-#[tokio::test(flavor = "multi_thread")]
-async fn s04_batches_that_do_not_extend_the_head_are_skipped() {
-    let net = Devnet::builder().start().await;
+async fn batches_that_do_not_extend_the_head_are_skipped(net: &Devnet<impl Rollup>) {
     let watch = net.watch();
-    let batch = next_batch(&net).await;
+    let batch = next_batch(net).await;
     let number = batch.header.number;
 
     let mut wrong_parent = batch.clone();
@@ -115,11 +113,9 @@ async fn s04_batches_that_do_not_extend_the_head_are_skipped() {
 
 /// A batch that extends the head but is not the node's block comes first: the head waits until
 /// Ethereum has decided.
-#[tokio::test(flavor = "multi_thread")]
-async fn s04_batch_that_differs_from_the_node() {
-    let net = Devnet::builder().start().await;
+async fn batch_that_differs_from_the_node(net: &Devnet<impl Rollup>) {
     let watch = net.watch();
-    let batch = next_batch(&net).await;
+    let batch = next_batch(net).await;
     let number = batch.header.number;
     net.batcher.post_batch(&with_extra_data(batch.clone(), b"other"), Shape::FourFields);
     net.mine_hotshot(1).await;
@@ -133,7 +129,7 @@ async fn s04_batch_that_differs_from_the_node() {
     let status = net.sidecar.status().await.to_string();
     assert!(status.contains(&batch.header.hash_slow().to_string()), "the node's hash: {status}");
 
-    net.op_node.set_finalized(number);
+    net.finalize(number).await;
     net.head_reaches(number).await;
     net.report("source ethereum", |report| report.source == Source::Ethereum).await;
     net.produce(2).await;
@@ -142,15 +138,13 @@ async fn s04_batch_that_differs_from_the_node() {
     watch.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn s04_duplicates_and_disorder() {
-    let net = Devnet::builder().start().await;
+async fn duplicates_and_disorder(net: &Devnet<impl Rollup>) {
     let watch = net.watch();
     let start = net.height().await;
     net.head_reaches(start).await;
     net.mine_l1(5).await;
     let blocks = net.build(5).await;
-    let batches: Vec<Batch> = blocks.iter().map(|block| Batch::of(&block.json)).collect();
+    let batches: Vec<Batch> = blocks.iter().map(|block| block.batch.clone()).collect();
 
     // All but the next one, in reverse, each in every equivalent form.
     for batch in batches[1..].iter().rev() {
@@ -173,4 +167,38 @@ async fn s04_duplicates_and_disorder() {
     net.head_reaches(start + 5).await;
     net.assert_tagged_equals_direct().await;
     watch.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s04_unauthorized_garbage_and_far_future() {
+    unauthorized_garbage_and_far_future(&Devnet::emulated().start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s04_batches_that_do_not_extend_the_head_are_skipped() {
+    batches_that_do_not_extend_the_head_are_skipped(&Devnet::emulated().start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s04_batch_that_differs_from_the_node() {
+    batch_that_differs_from_the_node(&Devnet::emulated().start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s04_duplicates_and_disorder() {
+    duplicates_and_disorder(&Devnet::emulated().start().await).await;
+}
+
+mod real {
+    use super::*;
+
+    /// All of it, one after the other, on one devnet.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn s04_real_malicious_feed() {
+        let net = Devnet::real().start().await;
+        unauthorized_garbage_and_far_future(&net).await;
+        batches_that_do_not_extend_the_head_are_skipped(&net).await;
+        duplicates_and_disorder(&net).await;
+        batch_that_differs_from_the_node(&net).await;
+    }
 }

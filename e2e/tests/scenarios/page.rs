@@ -47,7 +47,7 @@ fn assert_quiet(browser: &Browser, net: &Devnet) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s12_page_shows_the_head_as_it_advances() {
-    let net = Devnet::builder().start().await;
+    let net = Devnet::emulated().start().await;
     let (mut browser, _folder) = page(&net).await;
     for _ in 0..3 {
         net.produce(1).await;
@@ -82,7 +82,7 @@ async fn s12_page_shows_the_head_as_it_advances() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s12_page_box_shows_what_the_node_gets() {
-    let net = Devnet::builder().start().await;
+    let net = Devnet::emulated().start().await;
     let (mut browser, _folder) = page(&net).await;
     let head = net.head_reaches(net.height().await).await;
     browser.until(&shown(head)).await;
@@ -126,7 +126,7 @@ async fn s12_page_box_shows_what_the_node_gets() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s12_page_notices_that_the_sidecar_goes_away_and_comes_back() {
-    let net = Devnet::builder().start().await;
+    let net = Devnet::emulated().start().await;
     let (mut browser, _folder) = page(&net).await;
     let away = "document.getElementById('connection').textContent.startsWith('Away since')";
     let live = "document.getElementById('connection').textContent === 'Live'";
@@ -156,7 +156,7 @@ async fn s12_page_notices_that_the_sidecar_goes_away_and_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s12_page_is_for_keyboards_screen_readers_and_small_screens() {
-    let net = Devnet::builder().start().await;
+    let net = Devnet::emulated().start().await;
     let (mut browser, _folder) = page(&net).await;
     browser.until("document.querySelector('#plot .head') !== null").await;
 
@@ -249,7 +249,7 @@ const POOR_CONTRAST: &str = r#"(() => {
 #[tokio::test(flavor = "multi_thread")]
 async fn s12_page_has_its_picture_taken() {
     let folder = pictures();
-    let net = Devnet::builder().start().await;
+    let net = Devnet::emulated().start().await;
     let (mut browser, own) = page(&net).await;
     for block in 0..if folder.is_some() { MANY } else { FEW } {
         net.mine_l1(1).await;
@@ -260,7 +260,7 @@ async fn s12_page_has_its_picture_taken() {
             net.mine_hotshot(1).await;
         }
         let finalized = net.height().await.saturating_sub(40);
-        net.op_node.set_finalized(finalized.max(net.op_node.highest_finalized()));
+        net.rollup.op_node.set_finalized(finalized.max(net.rollup.op_node.highest_finalized()));
         // A step of the page is the picture's clock.
         let latest = net.height().await;
         browser

@@ -1,29 +1,33 @@
 //! Scenario 11: the batcher's key changes while batches flow.
 
 use finality_e2e::{
-    batch::{Batch, Shape, Signer},
+    batch::Shape,
     devnet::Devnet,
     l1::FINALITY_DEPTH,
-    sequencer::OriginPolicy,
+    rollup::{OriginPolicy, Rollup},
+    signer::Signer,
     wait::{PATIENCE, until},
 };
 use serde_json::json;
 
 /// The sequencer follows the L1 tip, so batches of both keys are on HotShot long before the
 /// rotation between them is final.
-#[tokio::test(flavor = "multi_thread")]
-async fn s11_the_batchers_key_changes() {
-    let net = Devnet::builder().origins(OriginPolicy::Latest).start().await;
+async fn the_batchers_key_changes(net: &Devnet<impl Rollup>) {
     let watch = net.watch();
+    net.catch_up().await;
     net.produce(3).await;
+    let built_up_to = async |origin: u64| {
+        let chain = net.rollup.chain().await;
+        chain.iter().filter(|block| block.l1_origin() <= origin).count() as u64
+    };
     let rotation = net.rotate_batcher(Signer::successor()).await;
     net.produce(FINALITY_DEPTH).await;
+    // A real sequencer is some L1 blocks behind.
+    while built_up_to(rotation).await == net.height().await {
+        net.produce(1).await;
+    }
 
     // What is final by now is confirmed under the old key.
-    let built_up_to = async |origin: u64| {
-        let chain = net.sequencer.chain().await;
-        chain.iter().filter(|block| block.inputs.origin.number <= origin).count() as u64
-    };
     let confirmed = built_up_to(net.l1.finalized().await.number).await;
     net.head_reaches(confirmed).await;
     net.head_stays_at(confirmed).await;
@@ -45,7 +49,7 @@ async fn s11_the_batchers_key_changes() {
     // The old key signs a block after the rotation: skipped, whatever its content.
     net.mine_l1(1).await;
     let block = net.build(1).await.remove(0);
-    let batch = Batch::of(&block.json);
+    let batch = block.batch.clone();
     let mut other = batch.clone();
     other.header.extra_data = b"old key".as_slice().into();
     for batch in [&other, &batch] {
@@ -62,10 +66,26 @@ async fn s11_the_batchers_key_changes() {
     watch.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn s11_the_batchers_key_changes() {
+    let net = Devnet::emulated().origins(OriginPolicy::Latest).start().await;
+    the_batchers_key_changes(&net).await;
+}
+
+mod real {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn s11_real_the_batchers_key_changes() {
+        let net = Devnet::real().origins(OriginPolicy::Latest).start().await;
+        the_batchers_key_changes(&net).await;
+    }
+}
+
 /// L1 drops the block of a rotation before it is final: the old key stays authorized.
 #[tokio::test(flavor = "multi_thread")]
 async fn s11_an_l1_reorg_undoes_the_rotation() {
-    let net = Devnet::builder().start().await;
+    let net = Devnet::emulated().start().await;
     let watch = net.watch();
     net.produce(2).await;
     net.l1.set_batcher(Signer::successor().address()).await;
@@ -84,7 +104,7 @@ async fn s11_an_l1_reorg_undoes_the_rotation() {
 /// While the chain runs on the fallback batcher, status says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn s11_the_fallback_batcher_is_active() {
-    let net = Devnet::builder().start().await;
+    let net = Devnet::emulated().start().await;
     let watch = net.watch();
     let reason = async |code: &str| {
         until(code, PATIENCE, async || {
@@ -100,7 +120,7 @@ async fn s11_the_fallback_batcher_is_active() {
     reason("fallback_batcher_active").await;
     // Ethereum's finality continues.
     let height = net.height().await;
-    net.op_node.set_finalized(height);
+    net.rollup.op_node.set_finalized(height);
     net.head_reaches(height).await;
     net.l1.set_active_is_espresso(true).await;
     net.mine_l1(FINALITY_DEPTH + 1).await;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use finality_e2e::{
+    block::{Block, Chain},
     devnet::Devnet,
-    l2::{Block, Chain},
     wait::{PATIENCE, until},
 };
 
@@ -21,16 +21,16 @@ struct Fork {
 
 impl Fork {
     async fn start() -> Self {
-        let net = Devnet::builder().start().await;
+        let net = Devnet::emulated().start().await;
         net.produce(2).await;
         let common = net.height().await;
         net.head_reaches(common).await;
         net.mine_l1(FORKED).await;
-        net.sequencer.produce(FORKED).await;
-        let one = net.sequencer.chain().await;
-        net.sequencer.fork_above(common).await;
-        net.sequencer.produce(FORKED).await;
-        let other = net.sequencer.chain().await;
+        net.rollup.sequencer.produce(FORKED).await;
+        let one = net.rollup.sequencer.chain().await;
+        net.rollup.sequencer.fork_above(common).await;
+        net.rollup.sequencer.produce(FORKED).await;
+        let other = net.rollup.sequencer.chain().await;
         assert_ne!(one.last().unwrap().hash, other.last().unwrap().hash);
         Self { net, common, one, other }
     }
@@ -55,7 +55,7 @@ impl Fork {
         let report = self.net.sidecar.head().await.unwrap();
         assert_eq!((report.number, report.hash), (tip.number, Some(tip.hash.to_string())));
         self.net.assert_tagged_equals_direct().await;
-        self.net.sequencer.follow(chain).await;
+        self.net.rollup.sequencer.follow(chain).await;
         self.net.produce(2).await;
         self.net.head_reaches(tip.number + 2).await;
     }
@@ -65,11 +65,11 @@ impl Fork {
 async fn s03_node_on_a_fork_that_hotshot_lacks() {
     let fork = Fork::start().await;
     let (net, watch) = (&fork.net, fork.net.watch());
-    net.node.follow(&fork.other).await;
+    net.rollup.node.follow(&fork.other).await;
     net.batcher.post(fork.new_blocks(&fork.one));
     net.mine_hotshot(1).await;
     fork.mismatch_is_noticed().await;
-    net.node.follow(&fork.one).await;
+    net.rollup.node.follow(&fork.one).await;
     fork.head_follows(&fork.one).await;
     watch.finish().await;
 }
@@ -78,7 +78,7 @@ async fn s03_node_on_a_fork_that_hotshot_lacks() {
 async fn s03_both_forks_on_hotshot_node_on_the_first() {
     let fork = Fork::start().await;
     let (net, watch) = (&fork.net, fork.net.watch());
-    net.node.follow(&fork.one).await;
+    net.rollup.node.follow(&fork.one).await;
     net.batcher.post(fork.new_blocks(&fork.one));
     net.batcher.post(fork.new_blocks(&fork.other));
     net.mine_hotshot(1).await;
@@ -91,13 +91,13 @@ async fn s03_both_forks_on_hotshot_node_on_the_first() {
 async fn s03_both_forks_on_hotshot_node_on_the_second() {
     let fork = Fork::start().await;
     let (net, watch) = (&fork.net, fork.net.watch());
-    net.node.follow(&fork.other).await;
+    net.rollup.node.follow(&fork.other).await;
     net.batcher.post(fork.new_blocks(&fork.one));
     net.mine_hotshot(1).await;
     net.batcher.post(fork.new_blocks(&fork.other));
     net.mine_hotshot(1).await;
     fork.mismatch_is_noticed().await;
-    net.node.follow(&fork.one).await;
+    net.rollup.node.follow(&fork.one).await;
     fork.head_follows(&fork.one).await;
     watch.finish().await;
 }

@@ -3,14 +3,15 @@
 use finality_core::head::{Mode, Source, Status};
 use finality_e2e::{
     devnet::Devnet,
+    emulated::op_node,
     hotshot::Fault,
-    op_node,
+    rollup::Rollup,
     wait::{PATIENCE, until},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s07_finalized_overtakes_while_hotshot_stalls() {
-    let net = Devnet::builder().start().await;
+    let net = Devnet::emulated().start().await;
     let watch = net.watch();
     net.produce(2).await;
     let head = net.head_reaches(net.height().await).await;
@@ -21,7 +22,7 @@ async fn s07_finalized_overtakes_while_hotshot_stalls() {
     net.batcher.post(&blocks);
     net.head_stays_at(head).await;
 
-    net.op_node.set_finalized(head + 3);
+    net.rollup.op_node.set_finalized(head + 3);
     net.head_reaches(head + 3).await;
     let report = net.sidecar.head().await.unwrap();
     assert_eq!((report.number, report.source), (head + 3, Source::Ethereum));
@@ -41,37 +42,37 @@ async fn s07_finalized_overtakes_while_hotshot_stalls() {
 /// A `finalized` that op-node, L1 or the node itself does not confirm is not admitted.
 #[tokio::test(flavor = "multi_thread")]
 async fn s07_finalized_needs_admission() {
-    let net = Devnet::builder().start().await;
+    let net = Devnet::emulated().start().await;
     let watch = net.watch();
     let head = net.head_reaches(net.height().await).await;
     net.mine_l1(4).await;
     net.build(4).await;
 
     // op-node reports less than the execution RPC.
-    net.op_node.set_consensus_finalized(Some(head));
-    net.op_node.set_finalized(head + 2);
+    net.rollup.op_node.set_consensus_finalized(Some(head));
+    net.rollup.op_node.set_finalized(head + 2);
     net.head_stays_at(head).await;
     // op-node is starting, failing, silent.
-    net.op_node.set_finalized(head);
-    net.op_node.set_consensus_finalized(None);
+    net.rollup.op_node.set_finalized(head);
+    net.rollup.op_node.set_consensus_finalized(None);
     for fault in [op_node::Fault::NotReady, op_node::Fault::Status(500), op_node::Fault::Garbage] {
-        net.op_node.set_consensus_fault(Some(fault));
-        net.op_node.set_finalized(head + 3);
-        let asked = net.op_node.sync_status_requests();
+        net.rollup.op_node.set_consensus_fault(Some(fault));
+        net.rollup.op_node.set_finalized(head + 3);
+        let asked = net.rollup.op_node.sync_status_requests();
         until("the sync status to be asked for twice", PATIENCE, async || {
-            (net.op_node.sync_status_requests() >= asked + 2).then_some(())
+            (net.rollup.op_node.sync_status_requests() >= asked + 2).then_some(())
         })
         .await;
         // Lowered before the fault ends: a reading that goes down is ignored anyway.
-        net.op_node.set_finalized(head);
-        net.op_node.set_consensus_fault(None);
+        net.rollup.op_node.set_finalized(head);
+        net.rollup.op_node.set_consensus_fault(None);
         net.head_stays_at(head).await;
     }
-    net.op_node.forget_finalized();
+    net.rollup.op_node.forget_finalized();
     net.head_stays_at(head).await;
-    net.op_node.set_finalized(head + 4);
+    net.rollup.op_node.set_finalized(head + 4);
     net.head_reaches(head + 4).await;
-    net.op_node.set_finalized(head);
+    net.rollup.op_node.set_finalized(head);
     net.head_stays_at(head + 4).await;
     watch.finish().await;
 }
@@ -79,7 +80,7 @@ async fn s07_finalized_needs_admission() {
 /// The node's own RPCs fail: nothing is lost, and tags keep their number.
 #[tokio::test(flavor = "multi_thread")]
 async fn s07_node_fails() {
-    let net = Devnet::builder().start().await;
+    let net = Devnet::emulated().start().await;
     let watch = net.watch();
     for (execution, consensus) in [
         (Some(op_node::Fault::Status(500)), None),
@@ -88,23 +89,21 @@ async fn s07_node_fails() {
         (Some(op_node::Fault::Status(502)), Some(op_node::Fault::NotReady)),
     ] {
         let head = net.head_reaches(net.height().await).await;
-        net.op_node.set_execution_fault(execution);
-        net.op_node.set_consensus_fault(consensus);
+        net.rollup.op_node.set_execution_fault(execution);
+        net.rollup.op_node.set_consensus_fault(consensus);
         net.produce(2).await;
         net.sidecar.full_round().await;
         let report = net.sidecar.head().await.unwrap();
         assert!(report.number >= head);
-        net.op_node.set_execution_fault(None);
-        net.op_node.set_consensus_fault(None);
+        net.rollup.op_node.set_execution_fault(None);
+        net.rollup.op_node.set_consensus_fault(None);
         net.head_reaches(head + 2).await;
     }
     net.assert_tagged_equals_direct().await;
     watch.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn s07_query_service_fails_in_every_way() {
-    let net = Devnet::builder().start().await;
+async fn query_service_fails_in_every_way(net: &Devnet<impl Rollup>) {
     let watch = net.watch();
     let faults = [
         ("height", Fault::Status(500)),
@@ -141,4 +140,39 @@ async fn s07_query_service_fails_in_every_way() {
     }
     net.assert_tagged_equals_direct().await;
     watch.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s07_query_service_fails_in_every_way() {
+    query_service_fails_in_every_way(&Devnet::emulated().start().await).await;
+}
+
+mod real {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn s07_real_query_service_fails_in_every_way() {
+        query_service_fails_in_every_way(&Devnet::real().start().await).await;
+    }
+
+    /// op-batcher goes on while HotShot stalls: Ethereum's finality takes the head over, which
+    /// HotShot then passes again.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn s07_real_finalized_overtakes_while_hotshot_stalls() {
+        let net = Devnet::real().start().await;
+        let watch = net.watch();
+        net.produce(2).await;
+        let head = net.head_reaches(net.height().await).await;
+        let blocks = net.build(3).await;
+        net.batcher.post(&blocks);
+        net.finalize(head + 3).await;
+        net.report("source ethereum", |report| report.source == Source::Ethereum).await;
+        let head = net.head_reaches(head + 3).await;
+        net.assert_tagged_equals_direct().await;
+        net.catch_up().await;
+        net.produce(2).await;
+        net.head_reaches(net.height().await.max(head + 1)).await;
+        net.report("source espresso", |report| report.source == Source::Espresso).await;
+        watch.finish().await;
+    }
 }

@@ -1,13 +1,11 @@
 //! Scenario 8: `finalized` as a tag, alone and with `espresso`.
 
-use finality_e2e::{client::hex, devnet::Devnet};
+use finality_e2e::{client::hex, devnet::Devnet, rollup::Rollup};
 use serde_json::{Value, json};
 
 const ACCOUNT: &str = "0x3c44cdddb6a900fa2b585dd299e03d12fa4293bc";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn s08_finalized_as_the_tag() {
-    let net = Devnet::builder().tags(&["finalized"]).start().await;
+async fn finalized_as_the_tag(net: &Devnet<impl Rollup>) {
     let watch = net.watch();
     net.produce(4).await;
     let head = net.head_reaches(net.height().await).await;
@@ -23,17 +21,16 @@ async fn s08_finalized_as_the_tag() {
     assert_ne!(own.json()["result"]["number"], through.json()["result"]["number"]);
     assert_eq!(through.json()["result"]["number"], hex(head));
     // Other tags are the node's business, including `espresso`.
-    for tag in ["latest", "safe", "earliest", "pending", "espresso", "Finalized"] {
-        let through = block(&net.client(), tag).await;
-        assert_eq!(through.head(), None, "{tag}");
-        assert_eq!(through.text(), block(&net.direct(), tag).await.text(), "{tag}");
+    for tag in ["latest", "safe", "earliest", "pending", "espresso"] {
+        let call = json!({
+            "jsonrpc": "2.0", "id": 1, "method": "eth_getBlockByNumber", "params": [tag, false],
+        });
+        net.assert_passes(&call.to_string()).await;
     }
     watch.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn s08_both_tags() {
-    let net = Devnet::builder().tags(&["espresso", "finalized"]).start().await;
+async fn both_tags(net: &Devnet<impl Rollup>) {
     let watch = net.watch();
     net.produce(4).await;
     let head = net.head_reaches(net.height().await).await;
@@ -56,4 +53,29 @@ async fn s08_both_tags() {
     assert_eq!(through.text(), direct.text());
     assert_eq!(through.json().as_array().unwrap().len(), 3);
     watch.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s08_finalized_as_the_tag() {
+    finalized_as_the_tag(&Devnet::emulated().tags(&["finalized"]).start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s08_both_tags() {
+    both_tags(&Devnet::emulated().tags(&["espresso", "finalized"]).start().await).await;
+}
+
+mod real {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn s08_real_finalized_as_the_tag_in_block_parameters() {
+        let net = Devnet::real().tags(&["finalized"]).filter(r#""scope": "block-parameters""#);
+        finalized_as_the_tag(&net.start().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn s08_real_both_tags() {
+        both_tags(&Devnet::real().tags(&["espresso", "finalized"]).start().await).await;
+    }
 }

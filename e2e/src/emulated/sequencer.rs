@@ -8,51 +8,23 @@ use std::{
     },
 };
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, Bytes};
 use serde_json::{Value, json};
 
+use super::node::{Inputs, L2Node};
 use crate::{
+    accounts::{CALLER, RECEIVER, SENDER, counter, counter_deployment},
+    block::{BLOCK_TIME, Block, Chain},
     client::{hex, quantity},
     l1::{L1, L1Block},
-    l1_info::{L1InfoFormat, user_source_hash},
-    l2::{BLOCK_TIME, Block, Chain, Inputs, L2Node},
+    l1_info::{
+        self, DEPOSITOR, L1_BLOCK_CONTRACT, L1InfoFormat, info_source_hash, user_source_hash,
+    },
+    rollup::OriginPolicy,
 };
 
-/// Which L1 blocks may be origins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OriginPolicy {
-    /// Only finalized ones, as in Espresso's own stack.
-    #[default]
-    Finalized,
-    /// Up to the latest: fresher deposits, but finality has to wait for L1.
-    Latest,
-}
-
-impl OriginPolicy {
-    async fn newest(self, l1: &L1) -> L1Block {
-        match self {
-            Self::Finalized => l1.finalized().await,
-            Self::Latest => l1.latest().await,
-        }
-    }
-}
-
-/// Development accounts: one sends plain transfers, the other owns and calls the counter.
-pub const SENDER: &str = "0x3c44cdddb6a900fa2b585dd299e03d12fa4293bc";
-const CALLER: &str = "0x90f79bf6eb2c4f870365e785982e1f101e93b906";
-const RECEIVER: &str = "0x000000000000000000000000000000000000dead";
 const GAS: u64 = 200_000;
 const GAS_PRICE: u64 = 2_000_000_000;
-
-/// A contract that counts: any calldata adds one to slot 0 and logs the new value, no calldata
-/// returns it.
-///
-/// ```text
-/// CALLDATASIZE ISZERO PUSH1 22 JUMPI
-/// SLOAD(0) + 1  DUP1 SSTORE(0)  MSTORE(0)  LOG1(0, 32, topic 1)  STOP
-/// JUMPDEST  SLOAD(0) MSTORE(0)  RETURN(0, 32)
-/// ```
-const COUNTER: &str = "36156016575f54600101805f555f52600160205fa1005b5f545f5260205ff3";
 
 /// The sequencer.
 #[derive(Debug)]
@@ -92,15 +64,6 @@ impl Sequencer {
         self.genesis_origin
     }
 
-    /// Where the counter contract is, from block 1 on.
-    ///
-    /// # Panics
-    /// Never: the address is well formed.
-    #[must_use]
-    pub fn counter() -> Address {
-        CALLER.parse::<Address>().unwrap().create(0)
-    }
-
     /// Its chain.
     pub async fn chain(&self) -> Chain {
         self.node.chain().await
@@ -135,7 +98,10 @@ impl Sequencer {
         let chain = self.chain().await;
         let number = chain.len() as u64 + 1;
         let (previous, previous_sequence) = match chain.last() {
-            Some(parent) => (parent.inputs.origin, Some(parent.inputs.sequence_number)),
+            Some(parent) => (
+                self.l1.block(parent.l1_origin()).await,
+                Some(l1_info::sequence_number(parent.l1_info())),
+            ),
             None => (self.genesis_origin, None),
         };
         let newest = self.policy.newest(&self.l1).await;
@@ -144,23 +110,32 @@ impl Sequencer {
         } else {
             (previous, previous_sequence.map_or(1, |sequence| sequence + 1))
         };
-        Inputs {
-            origin,
-            sequence_number,
-            format: self.format,
-            timestamp: self.node.genesis_time() + number * BLOCK_TIME,
-            deposits: deposits(number, &origin),
-            transactions: self.transactions(number).await,
-        }
+        let mut deposits = vec![self.info_deposit(&origin, sequence_number)];
+        deposits.extend(user_deposit(number, &origin));
+        let timestamp = self.node.genesis_time() + number * BLOCK_TIME;
+        Inputs::new(timestamp, deposits, self.transactions(number).await)
+    }
+
+    fn info_deposit(&self, origin: &L1Block, sequence_number: u64) -> Value {
+        json!({
+            "type": "0x7e",
+            "sourceHash": info_source_hash(origin, sequence_number),
+            "from": DEPOSITOR,
+            "to": L1_BLOCK_CONTRACT,
+            "mint": "0x0",
+            "value": "0x0",
+            "gas": "0xf4240",
+            "isSystemTx": false,
+            "input": Bytes::from(self.format.calldata(origin, sequence_number)),
+        })
     }
 
     /// Every kind of block: with a deployment, without transactions, and with transactions of each
     /// type.
     async fn transactions(&self, number: u64) -> Vec<Value> {
         if number == 1 {
-            let deployment = format!("0x60{:02x}8060095f395ff3{COUNTER}", COUNTER.len() / 2);
             return vec![json!({
-                "from": CALLER, "nonce": hex(0), "data": deployment, "value": "0x0",
+                "from": CALLER, "nonce": hex(0), "data": counter_deployment(), "value": "0x0",
                 "gas": hex(GAS), "gasPrice": hex(GAS_PRICE),
             })];
         }
@@ -179,27 +154,26 @@ impl Sequencer {
         };
         transfer.as_object_mut().unwrap().extend(fees.as_object().unwrap().clone());
         let count = json!({
-            "from": CALLER, "nonce": hex(self.nonce(CALLER).await), "to": Self::counter(),
+            "from": CALLER, "nonce": hex(self.nonce(CALLER).await), "to": counter(),
             "data": "0x01", "value": "0x0", "gas": hex(GAS),
             "maxFeePerGas": hex(GAS_PRICE), "maxPriorityFeePerGas": hex(1),
         });
         vec![transfer, count]
     }
 
-    async fn nonce(&self, account: &str) -> u64 {
+    async fn nonce(&self, account: Address) -> u64 {
         let count = json!([account, "latest"]);
         quantity(&self.node.rpc().call("eth_getTransactionCount", count).await)
     }
 }
 
 /// A user deposit in every third block.
-fn deposits(number: u64, origin: &L1Block) -> Vec<Value> {
-    if !number.is_multiple_of(3) {
-        return Vec::new();
-    }
-    vec![json!({
-        "type": "0x7e", "sourceHash": user_source_hash(origin, number),
-        "from": "0x00000000000000000000000000000000000a11ce", "to": RECEIVER,
-        "mint": "0x10", "value": "0x7", "gas": "0x186a0", "isSystemTx": false, "input": "0x",
-    })]
+fn user_deposit(number: u64, origin: &L1Block) -> Option<Value> {
+    number.is_multiple_of(3).then(|| {
+        json!({
+            "type": "0x7e", "sourceHash": user_source_hash(origin, number),
+            "from": "0x00000000000000000000000000000000000a11ce", "to": RECEIVER,
+            "mint": "0x10", "value": "0x7", "gas": "0x186a0", "isSystemTx": false, "input": "0x",
+        })
+    })
 }

@@ -13,79 +13,53 @@ use tokio::sync::Mutex;
 
 use crate::{
     anvil::Anvil,
+    block::{Block, CHAIN_ID, Chain},
     client::{Client, hash, hex, quantity},
-    l1::L1Block,
-    l1_info::{DEPOSITOR, L1_BLOCK_CONTRACT, L1InfoFormat, info_source_hash},
     ports::free_port,
 };
 
-/// The chain id of L2, which is its namespace on HotShot too.
-pub const CHAIN_ID: u64 = 22_266_222;
-/// Seconds between two L2 blocks.
-pub const BLOCK_TIME: u64 = 1;
 /// Set before every block: Anvil does not reset its own idea of the next base fee at a rollback.
 const BASE_FEE: u64 = 1_000_000_000;
 
 /// All that decides what an L2 block will be, given its parent.
 #[derive(Debug, Clone)]
 pub struct Inputs {
-    /// The L1 origin.
-    pub origin: L1Block,
-    /// How many blocks with this origin came before.
-    pub sequence_number: u64,
-    /// Format of the info deposit.
-    pub format: L1InfoFormat,
     /// Seconds.
-    pub timestamp: u64,
-    /// User deposits, as `eth_sendTransaction` takes them.
-    pub deposits: Vec<Value>,
-    /// Transactions of development accounts, as `eth_sendTransaction` takes them.
-    pub transactions: Vec<Value>,
+    timestamp: u64,
+    /// The calls that submit its transactions, in order.
+    submissions: Vec<(&'static str, Value)>,
 }
 
 impl Inputs {
-    fn info_deposit(&self) -> Value {
-        let calldata = self.format.calldata(&self.origin, self.sequence_number);
-        json!({
-            "type": "0x7e",
-            "sourceHash": info_source_hash(&self.origin, self.sequence_number),
-            "from": DEPOSITOR,
-            "to": L1_BLOCK_CONTRACT,
-            "mint": "0x0",
-            "value": "0x0",
-            "gas": "0xf4240",
-            "isSystemTx": false,
-            "input": alloy_primitives::Bytes::from(calldata),
-        })
+    /// A block with these deposits, the info deposit first, and these transactions of development
+    /// accounts, all as `eth_sendTransaction` takes them.
+    #[must_use]
+    pub fn new(timestamp: u64, deposits: Vec<Value>, transactions: Vec<Value>) -> Self {
+        let all = deposits.into_iter().chain(transactions);
+        Self { timestamp, submissions: all.map(|one| ("eth_sendTransaction", one)).collect() }
+    }
+
+    /// The same block again.
+    fn of(block: &Block) -> Self {
+        let deposits = block.json["transactions"].as_array().unwrap().iter().filter_map(deposit);
+        let deposits = deposits.map(|deposit| ("eth_sendTransaction", deposit));
+        let others = block.batch.content.transactions.iter();
+        let others = others.map(|bytes| ("eth_sendRawTransaction", json!(bytes)));
+        let timestamp = block.batch.content.timestamp;
+        Self { timestamp, submissions: deposits.chain(others).collect() }
     }
 }
 
-/// An L2 block and how it came about.
-#[derive(Debug)]
-pub struct Block {
-    /// What it was made from.
-    pub inputs: Inputs,
-    /// Number.
-    pub number: u64,
-    /// Hash.
-    pub hash: B256,
-    /// Parent's hash.
-    pub parent_hash: B256,
-    /// As the execution RPC shows it, with whole transactions.
-    pub json: Value,
-}
-
-/// A chain from block 1 on. Chains share their blocks.
-pub type Chain = Vec<Arc<Block>>;
-
-/// The block of that number in a chain.
-///
-/// # Panics
-/// When there is none.
-#[must_use]
-pub fn block(chain: &[Arc<Block>], number: u64) -> &Arc<Block> {
-    let index = usize::try_from(number).unwrap().checked_sub(1);
-    index.and_then(|index| chain.get(index)).unwrap_or_else(|| panic!("no block {number} in chain"))
+/// A deposit of a block as `eth_sendTransaction` takes it; none for any other transaction.
+fn deposit(transaction: &Value) -> Option<Value> {
+    if transaction["type"] != "0x7e" {
+        return None;
+    }
+    let mut deposit = json!({"isSystemTx": false});
+    for name in ["type", "sourceHash", "from", "to", "mint", "value", "gas", "input"] {
+        deposit[name] = transaction[name].clone();
+    }
+    Some(deposit)
 }
 
 #[derive(Debug)]
@@ -189,7 +163,7 @@ impl L2Node {
             state.chain.truncate(common);
         }
         for block in &target[common..] {
-            self.execute(&mut state, block.inputs.clone(), Some(block)).await;
+            self.execute(&mut state, Inputs::of(block), Some(block)).await;
         }
     }
 
@@ -211,27 +185,20 @@ impl L2Node {
             // Before it becomes visible.
             self.had.lock().unwrap().insert((block.number, block.hash));
         }
+        let (timestamp, count) = (inputs.timestamp, inputs.submissions.len());
         // The node orders by arrival: the info deposit opens the block.
-        self.rpc.call("eth_sendTransaction", json!([inputs.info_deposit()])).await;
-        for transaction in inputs.deposits.iter().chain(&inputs.transactions) {
-            self.rpc.call("eth_sendTransaction", json!([transaction])).await;
+        for (method, transaction) in inputs.submissions {
+            self.rpc.call(method, json!([transaction])).await;
         }
         self.rpc.call("anvil_setNextBlockBaseFeePerGas", json!([hex(BASE_FEE)])).await;
-        self.rpc.call("evm_setNextBlockTimestamp", json!([inputs.timestamp])).await;
+        self.rpc.call("evm_setNextBlockTimestamp", json!([timestamp])).await;
         self.rpc.call("evm_mine", json!([])).await;
 
         let json = self.rpc.call("eth_getBlockByNumber", json!(["latest", true])).await;
-        let block = Arc::new(Block {
-            number: quantity(&json["number"]),
-            hash: hash(&json["hash"]),
-            parent_hash: hash(&json["parentHash"]),
-            inputs,
-            json,
-        });
-        let count = 1 + block.inputs.deposits.len() + block.inputs.transactions.len();
+        let block = Arc::new(Block::from_json(json));
         assert_eq!(block.number, state.chain.len() as u64 + 1, "{}: {}", self.name, block.json);
         assert_eq!(block.json["transactions"].as_array().unwrap().len(), count, "{}", block.json);
-        assert_eq!(quantity(&block.json["timestamp"]), block.inputs.timestamp);
+        assert_eq!(block.batch.header.timestamp, timestamp);
         if let Some(expected) = expected {
             assert_eq!(
                 block.hash, expected.hash,

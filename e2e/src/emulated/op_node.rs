@@ -1,0 +1,196 @@
+//! The two RPC ports of the full node: the execution RPC, which answers as op-geth does and where
+//! `latest`, `finalized` and `safe` can be set, and the RPC of its op-node.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+
+use super::{consensus, execution, node::L2Node};
+use crate::{
+    l1::{L1, L1Block},
+    ports::Server,
+};
+
+/// What can be wrong with the execution RPC or with the op-node RPC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Every answer is an error of that HTTP status.
+    Status(u16),
+    /// Every answer is HTTP 200 and no JSON.
+    Garbage,
+    /// No request is ever answered.
+    Hang,
+    /// op-node only: it is starting, and every block is zero.
+    NotReady,
+    /// op-node only: it is starting, and knows the engine's L2 blocks but no L1 block.
+    NoL1,
+}
+
+/// A request as it reached the execution port.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The body.
+    pub body: Vec<u8>,
+    /// The content-length header, if there was one.
+    pub content_length: Option<usize>,
+    /// Whether it came by way of Envoy, which gives every request an id.
+    pub through_envoy: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    /// What `latest` means, if not the node's newest block.
+    pub(super) latest: Option<u64>,
+    pub(super) finalized: Option<u64>,
+    pub(super) safe: Option<u64>,
+    /// What op-node reports instead of `finalized`.
+    pub(super) consensus_finalized: Option<u64>,
+    /// The highest block that L1 has really finalized.
+    pub(super) highest_finalized: u64,
+    /// op-node calls its unsafe tip safe and finalized, as after execution-layer sync.
+    pub(super) el_synced: bool,
+    pub(super) safe_head_database: bool,
+    pub(super) execution_fault: Option<Fault>,
+    pub(super) consensus_fault: Option<Fault>,
+    pub(super) seen: VecDeque<Seen>,
+    pub(super) sync_status_requests: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    pub(super) node: Arc<L2Node>,
+    pub(super) l1: Arc<L1>,
+    pub(super) genesis_origin: L1Block,
+    pub(super) settings: Arc<Mutex<Settings>>,
+}
+
+impl Context {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap()
+    }
+}
+
+/// The two RPC ports of the full node.
+#[derive(Debug)]
+pub struct OpNode {
+    context: Context,
+    execution: Server,
+    consensus: Server,
+}
+
+impl OpNode {
+    /// Starts both, with the genesis block finalized and safe.
+    pub async fn start(node: Arc<L2Node>, l1: Arc<L1>, genesis_origin: L1Block) -> Self {
+        let settings = Settings {
+            finalized: Some(0),
+            safe: Some(0),
+            safe_head_database: true,
+            ..Settings::default()
+        };
+        let settings = Arc::new(Mutex::new(settings));
+        let context = Context { node, l1, genesis_origin, settings };
+        let execution = Router::new()
+            .fallback(execution::answer)
+            .layer(DefaultBodyLimit::disable())
+            .with_state(context.clone());
+        let consensus = Router::new().fallback(consensus::answer).with_state(context.clone());
+        let execution = Server::start(execution).await;
+        let consensus = Server::start(consensus).await;
+        Self { context, execution, consensus }
+    }
+
+    /// The execution RPC: what Envoy and the sidecar talk to.
+    #[must_use]
+    pub fn execution(&self) -> &Server {
+        &self.execution
+    }
+
+    /// The op-node RPC.
+    #[must_use]
+    pub fn consensus(&self) -> &Server {
+        &self.consensus
+    }
+
+    /// Makes that block `finalized` (and `safe`, if it was lower) for both RPCs.
+    pub fn set_finalized(&self, number: u64) {
+        let mut settings = self.context.lock();
+        settings.finalized = Some(number);
+        settings.safe = settings.safe.max(Some(number));
+        settings.highest_finalized = settings.highest_finalized.max(number);
+    }
+
+    /// Makes the node know no `finalized` block.
+    pub fn forget_finalized(&self) {
+        self.context.lock().finalized = None;
+    }
+
+    /// What op-node reports as finalized, if it should differ from the execution RPC.
+    pub fn set_consensus_finalized(&self, number: Option<u64>) {
+        self.context.lock().consensus_finalized = number;
+    }
+
+    /// Makes the execution RPC serve `number` as `latest`, with the blocks above it still there by
+    /// number but without state, as op-geth does after an unclean stop. None: its newest block.
+    pub fn set_latest(&self, number: Option<u64>) {
+        self.context.lock().latest = number;
+    }
+
+    /// Makes both RPCs call the newest block safe and finalized, as after execution-layer sync,
+    /// whatever L1 has.
+    pub fn set_el_synced(&self, synced: bool) {
+        self.context.lock().el_synced = synced;
+    }
+
+    /// Whether op-node keeps a safe-head database.
+    pub fn set_safe_head_database(&self, enabled: bool) {
+        self.context.lock().safe_head_database = enabled;
+    }
+
+    /// The highest block that was ever set finalized.
+    #[must_use]
+    pub fn highest_finalized(&self) -> u64 {
+        self.context.lock().highest_finalized
+    }
+
+    /// Sets or clears a fault of the execution RPC.
+    pub fn set_execution_fault(&self, fault: Option<Fault>) {
+        self.context.lock().execution_fault = fault;
+    }
+
+    /// Sets or clears a fault of the op-node RPC.
+    pub fn set_consensus_fault(&self, fault: Option<Fault>) {
+        self.context.lock().consensus_fault = fault;
+    }
+
+    /// How often the sync status was asked for.
+    #[must_use]
+    pub fn sync_status_requests(&self) -> u64 {
+        self.context.lock().sync_status_requests
+    }
+
+    /// The remembered requests whose body contains `marker`.
+    #[must_use]
+    pub fn seen(&self, marker: &str) -> Vec<Seen> {
+        let contains = |seen: &&Seen| String::from_utf8_lossy(&seen.body).contains(marker);
+        self.context.lock().seen.iter().filter(contains).cloned().collect()
+    }
+}
+
+/// The answer under a fault of the whole port.
+pub(super) async fn fail(fault: Fault) -> Response {
+    match fault {
+        Fault::Status(code) => {
+            (StatusCode::from_u16(code).unwrap(), "injected fault").into_response()
+        }
+        Fault::Garbage | Fault::NotReady | Fault::NoL1 => "<html>gateway</html>".into_response(),
+        Fault::Hang => std::future::pending().await,
+    }
+}

@@ -1,0 +1,6 @@
+//! Scenarios that only op-geth and op-node can play.
+
+mod clients;
+mod forks;
+mod reorgs;
+mod restarts;
