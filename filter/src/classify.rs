@@ -1,4 +1,4 @@
-//! What the headers of a request decide: whether its body is inspected.
+//! Classifies a request by its headers: whether its body is inspected.
 
 use finality_core::{headers, refusal::Refusal};
 
@@ -8,20 +8,20 @@ use crate::{
     metrics::Counter,
 };
 
-/// What becomes of a request, by its headers.
+/// What happens to a request, by its headers.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It passes as it is, and is counted.
+    /// It passes unmodified, and is counted.
     Pass(Counter),
     /// It becomes a WebSocket connection.
     WebSocket,
-    /// Its body is inspected. Its length as its headers say it, in bytes.
+    /// Its body is inspected; its length in bytes, from its headers.
     Inspect(Option<usize>),
     /// It is refused.
     Refuse(Refusal),
 }
 
-/// The headers that decide, each by its first value that is not empty.
+/// The headers that decide, each with its first non-empty value.
 #[derive(Debug, Default)]
 pub struct RequestHeaders<'a> {
     method: Option<&'a [u8]>,
@@ -29,7 +29,7 @@ pub struct RequestHeaders<'a> {
     content_type: Option<&'a [u8]>,
     content_encoding: Option<&'a [u8]>,
     content_length: Option<&'a [u8]>,
-    /// The mark of a request that the sidecar sends.
+    /// The marker of the sidecar's own requests.
     pub sidecar: Option<&'a [u8]>,
     /// What a WebSocket client over HTTP/1.1 sends.
     pub websocket_key: Option<&'a [u8]>,
@@ -61,8 +61,7 @@ impl<'a> RequestHeaders<'a> {
     /// What to do with a request that may have a body.
     #[must_use]
     pub fn classify(&self, config: &Config) -> Verdict {
-        // Envoy keeps this header only where it really upgrades; an upgrade over HTTP/2 has it,
-        // too.
+        // Envoy keeps this header only for actual upgrades, including those over HTTP/2.
         if let Some(protocol) = self.upgrade {
             let is_websocket = protocol.trim_ascii().eq_ignore_ascii_case(b"websocket");
             return if is_websocket {
@@ -116,8 +115,8 @@ fn may_be_json_rpc(content_type: &[u8]) -> bool {
         .contains(&media_type.as_slice())
 }
 
-/// Whether Envoy's decompressor stands in front and had a body to read. It says how much in a
-/// trailer that it adds, whose name bears that of its library as the configuration calls it.
+/// Whether Envoy's decompressor has unpacked the body. It adds a trailer with the size, whose name
+/// contains the configured name of its library.
 #[must_use]
 pub fn was_compressed(trailers: &HeaderList) -> bool {
     trailers.iter().any(|(name, bytes)| {

@@ -1,9 +1,9 @@
-//! What Envoy calls, by the SDK: a root context for each configured plugin, and an HTTP context for
-//! each request. Both only hand on, to [`Poller`] and [`Request`].
+//! What Envoy calls through the SDK: a root context for each configured plugin, and an HTTP context
+//! for each request. Both only forward, to [`Poller`] and [`Request`].
 //!
-//! The SDK keeps the contexts and panics on a callback for one that it does not know. Envoy makes
-//! each context known before anything else, forgets it last, and makes none for requests of a
-//! plugin that has no configuration.
+//! The SDK keeps the contexts and panics on a callback for an unknown one. Envoy creates each
+//! context before anything else, deletes it last, and creates none for requests of a plugin
+//! without a configuration.
 
 use std::rc::Rc;
 
@@ -22,7 +22,7 @@ use crate::{
 };
 
 proxy_wasm::main! {{
-    // Nothing here should panic. If something does, the log tells where: the SDK sets the hook with
+    // Nothing here should panic. If something does, the log says where: the SDK sets the hook with
     // the log level. Native tests keep their own hook.
     #[cfg(target_arch = "wasm32")]
     proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
@@ -47,7 +47,7 @@ impl Root {
         let configuration = host::buffer(Buffer::PluginConfiguration, usize::MAX)
             .map_err(|error| format!("configuration cannot be read: {error}"))?;
         let plugin = Plugin::new(&configuration, Rc::clone(&self.metrics))
-            .map_err(|error| format!("configuration refused: {error}"))?;
+            .map_err(|error| format!("configuration rejected: {error}"))?;
         self.poller = Some(Poller::start(Rc::new(plugin), self.id, &configuration));
         Ok(())
     }

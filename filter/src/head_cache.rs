@@ -1,9 +1,8 @@
-//! The head as all workers of one Envoy share it: one entry of shared data.
+//! The head that all workers of one Envoy share: one entry of shared data.
 //!
-//! The number only takes the maximum, by compare-and-swap; status and time of the last contact are
-//! what was written last. The entry remembers the chain it is about, and reports about another
-//! chain are refused. It outlives configurations: only another `cache_key` or a restart of Envoy
-//! begins anew.
+//! The number takes the maximum, by compare-and-swap; status and time of the last contact are the
+//! last writer's. The entry has its chain, and reports about another chain are rejected. It
+//! outlives configurations: only another `cache_key` or a restart of Envoy starts over.
 
 use std::{cell::Cell, time::Duration};
 
@@ -15,7 +14,7 @@ use thiserror::Error;
 
 use crate::host::{self, HostError, Version};
 
-/// What is known about the head.
+/// The head with its status and chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     /// The block number that tags become.
@@ -25,7 +24,7 @@ pub struct Head {
     pub status: Option<Status>,
     /// The L2 chain.
     pub chain_id: u64,
-    /// When the sidecar last answered, in milliseconds since 1970.
+    /// When the sidecar last reported a head, in milliseconds since 1970.
     pub contact: u64,
 }
 
@@ -39,14 +38,14 @@ pub struct Update {
 }
 
 impl Update {
-    /// Whether the number is a new one.
+    /// Whether the number is new.
     #[must_use]
     pub fn is_raised(&self) -> bool {
         self.before.is_none_or(|before| before.number < self.after.number)
     }
 }
 
-/// Why a report was not taken.
+/// Why a report was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum UpdateError {
     /// The report is about another chain than the entry.
@@ -59,7 +58,7 @@ pub enum UpdateError {
         /// The chain of the report.
         reported: u64,
     },
-    /// The host does not take it.
+    /// The host refused it.
     #[error("shared data is not available: {0}")]
     Host(#[from] HostError),
 }
@@ -92,7 +91,7 @@ impl Head {
     ///
     /// # Errors
     /// Why there is none: the status forbids it, or the last contact is more than `max_contact_age`
-    /// away (zero: any age will do). "Away" and not "ago", since the clock may have been set back.
+    /// away (zero: no limit). "Away" and not "ago", since the clock may have been set back.
     pub fn usable(self, now: u64, max_contact_age: Duration) -> Result<u64, NoHead> {
         let age = u128::from(now.abs_diff(self.contact));
         if !max_contact_age.is_zero() && age > max_contact_age.as_millis() {
@@ -102,7 +101,7 @@ impl Head {
         }
     }
 
-    /// The number that tags become where the sidecar has just been heard.
+    /// The number that tags become right after the sidecar has answered.
     ///
     /// # Errors
     /// The status, if it forbids it.
@@ -127,7 +126,7 @@ impl Head {
         bytes
     }
 
-    /// The status by its place among all statuses. A later version may know more of them.
+    /// The status by its index among all statuses. A later version may know more of them.
     fn status_byte(self) -> u8 {
         let place = Status::ALL.iter().position(|status| Some(*status) == self.status);
         place.and_then(|place| u8::try_from(place).ok()).unwrap_or(u8::MAX)
@@ -147,46 +146,47 @@ impl Head {
     }
 }
 
-/// The entry of shared data that holds the head, and a mark beside it, by which a worker knows
-/// whether what it has read last still holds.
+/// The entry of shared data with the head, and a write guard beside it, by which a worker knows
+/// whether its last reading is still current.
 ///
-/// The mark counts the writers that are at it. While there is one the head is read each time, so
-/// that no worker goes back to what it knows after another has seen something newer. While there is
-/// none the mark is empty, and each change gives it another version. The host tells an empty entry
-/// without asking the module for memory, so that looking at it costs a quarter of reading the head.
+/// The guard counts the writers in progress. While there are any, the head is read each time, so
+/// that no worker returns to an older head after another has seen a newer one. While there are
+/// none, the guard is empty, and each change gives it a new version. The host returns an empty
+/// entry without asking the module for memory, so reading the guard costs a quarter of reading the
+/// head.
 #[derive(Debug)]
 pub struct HeadCache {
     key: String,
-    mark: String,
+    guard: String,
     chain_id: Option<u64>,
-    /// What this worker has read last, and the version of the empty mark before that.
+    /// This worker's last reading, and the version of the empty guard before it.
     read: Cell<Option<(Version, Option<Head>)>>,
 }
 
 /// The entry before the first report.
 const UNKNOWN: &[u8] = b"-";
 
-/// The mark while nobody writes.
+/// The guard while there is no writer.
 const NO_WRITERS: &[u8] = &[];
 
 impl HeadCache {
-    /// The entry under `key` with its mark, for one chain if it is known beforehand.
+    /// The entry under `key` with its guard, for one chain if it is known beforehand.
     #[must_use]
-    pub fn new(key: String, mark: String, chain_id: Option<u64>) -> Self {
-        Self { key, mark, chain_id, read: Cell::new(None) }
+    pub fn new(key: String, guard: String, chain_id: Option<u64>) -> Self {
+        Self { key, guard, chain_id, read: Cell::new(None) }
     }
 
-    /// Makes entry and mark if there are none; see [`host::seed_shared_data`].
+    /// Creates entry and guard if there are none; see [`host::seed_shared_data`].
     pub fn seed(&self) {
         host::seed_shared_data(&self.key, UNKNOWN);
-        host::seed_shared_data(&self.mark, NO_WRITERS);
+        host::seed_shared_data(&self.guard, NO_WRITERS);
     }
 
     /// The head, if one was ever reported.
     #[must_use]
     pub fn get(&self) -> Option<Head> {
-        // Asked for before the head: a change between the two questions shows at the next look.
-        let unchanging = host::shared_data(&self.mark)
+        // Read before the head: a change between the two readings shows at the next one.
+        let unchanging = host::shared_data(&self.guard)
             .ok()
             .flatten()
             .and_then(|(writers, version)| writers.is_empty().then_some(version));
@@ -201,10 +201,10 @@ impl HeadCache {
         head
     }
 
-    /// Takes a report over.
+    /// Applies a report.
     ///
     /// # Errors
-    /// [`UpdateError`]; the entry is then as it was.
+    /// [`UpdateError`]; the entry is then unchanged.
     pub fn update(&self, report: &ReportedHead, now: u64) -> Result<Update, UpdateError> {
         if let Some(expected) = self.chain_id
             && expected != report.chain_id
@@ -214,7 +214,7 @@ impl HeadCache {
         self.change(|before| Head::merge(before, report, now))
     }
 
-    /// Changes the head by a rule, and tells the other workers that it does.
+    /// Changes the head by a rule, under the write guard.
     fn change(
         &self,
         rule: impl Fn(Option<Head>) -> Result<Head, UpdateError>,
@@ -225,13 +225,13 @@ impl HeadCache {
             let after = rule(before)?;
             Ok((after.encode().to_vec(), Update { before, after }))
         });
-        // A writer that is counted for ever makes reading dearer, not wrong.
+        // A writer that stays counted makes reading slower, not wrong.
         let _ = self.count_writers(|writers| writers.saturating_sub(1));
         changed
     }
 
     fn count_writers(&self, change: impl Fn(u32) -> u32) -> Result<(), UpdateError> {
-        host::compare_and_swap(&self.mark, NO_WRITERS, |bytes| {
+        host::compare_and_swap(&self.guard, NO_WRITERS, |bytes| {
             let writers = change(bytes.try_into().map_or(0, u32::from_le_bytes));
             let value =
                 if writers == 0 { NO_WRITERS.to_vec() } else { writers.to_le_bytes().to_vec() };

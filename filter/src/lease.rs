@@ -1,22 +1,22 @@
-//! Who polls the sidecar: one worker at a time, by a lease in shared data.
+//! Elects the worker that polls the sidecar: one at a time, by a lease in shared data.
 //!
 //! Every worker and the main thread of Envoy tick, so without it N workers would mean N+1 pollers.
 //! The lease also carries the back-off after failed polls, so that the workers share it instead of
 //! each finding out on its own that the sidecar is down. Two holders at once are possible for a
-//! moment and harmless: what they write takes the maximum.
+//! moment and harmless: their heads take the maximum.
 
 use std::time::Duration;
 
 use crate::host::{self, HostError};
 
-/// The lease as it stands in shared data.
+/// The lease in shared data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lease {
-    /// Who polls; 0 means nobody before `until`.
+    /// The worker that polls; 0 means none before `until`.
     pub owner: u64,
     /// When it ends, in milliseconds since 1970.
     pub until: u64,
-    /// Polls that failed since the last one that succeeded, whoever made them.
+    /// Failed polls since the last success, by any worker.
     pub failures: u32,
 }
 
@@ -47,14 +47,14 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl Lease {
-    const NOBODY: u64 = 0;
+    const NO_WORKER: u64 = 0;
 
-    /// The lease after `me` has taken or renewed it; None when another worker holds it, or when
-    /// nobody may poll yet.
+    /// The lease after `me` has taken or renewed it; None if another worker holds it, or if no
+    /// worker may poll yet.
     #[must_use]
     pub fn claim(self, me: u64, now: u64, terms: Terms) -> Option<Self> {
         let longest =
-            if self.owner == Self::NOBODY { millis(terms.backoff_max) } else { terms.life() };
+            if self.owner == Self::NO_WORKER { millis(terms.backoff_max) } else { terms.life() };
         // An end further ahead than any lease lasts was written before the clock was set back.
         let free = self.until <= now || self.until - now > longest;
         (free || self.owner == me).then_some(Self {
@@ -64,19 +64,19 @@ impl Lease {
         })
     }
 
-    /// The lease after a poll by `me` has failed: given up, and nobody polls before the pause is
-    /// over. None when it is another worker's by now.
+    /// The lease after a poll by `me` has failed: released, and no worker polls before the pause is
+    /// over. None if another worker holds it by now.
     #[must_use]
     pub fn give_up(self, me: u64, now: u64, terms: Terms) -> Option<Self> {
         let failures = self.failures.saturating_add(1);
         (self.owner == me).then(|| Self {
-            owner: Self::NOBODY,
+            owner: Self::NO_WORKER,
             until: now.saturating_add(terms.backoff(failures)),
             failures,
         })
     }
 
-    /// The lease after a poll has succeeded; None when there is nothing to forget.
+    /// The lease after a poll has succeeded; None if there were no failures.
     #[must_use]
     pub fn forget_failures(self) -> Option<Self> {
         (self.failures > 0).then_some(Self { failures: 0, ..self })
@@ -106,7 +106,7 @@ impl Lease {
     }
 }
 
-/// The place of a [`Lease`] in shared data, as one worker sees it.
+/// A [`Lease`] in shared data, as one worker sees it.
 #[derive(Debug)]
 pub struct SharedLease {
     key: String,
@@ -121,7 +121,7 @@ impl SharedLease {
         Self { key, me: me.max(1), terms }
     }
 
-    /// Puts a free lease there if there is none; see [`host::seed_shared_data`].
+    /// Creates a free lease if there is none; see [`host::seed_shared_data`].
     pub fn seed(&self) {
         host::seed_shared_data(&self.key, &Lease::default().encode());
     }
@@ -132,7 +132,7 @@ impl SharedLease {
         self.change(|lease| lease.claim(self.me, now, self.terms)).map(|lease| lease.failures)
     }
 
-    /// Gives the lease up after a failed poll. Returns the number of failures in a row, if it was
+    /// Releases the lease after a failed poll. Returns the number of failures in a row, if it was
     /// held.
     pub fn give_up(&self, now: u64) -> Option<u32> {
         self.change(|lease| lease.give_up(self.me, now, self.terms)).map(|lease| lease.failures)
@@ -143,11 +143,11 @@ impl SharedLease {
         self.change(Lease::forget_failures).is_some()
     }
 
-    /// None when the rule wants no change or the host refuses.
+    /// None if the rule makes no change or the host refuses.
     fn change(&self, rule: impl Fn(Lease) -> Option<Lease>) -> Option<Lease> {
         let changed: Result<_, Option<HostError>> =
             host::compare_and_swap(&self.key, &Lease::default().encode(), |bytes| {
-                // What cannot be read is no lease.
+                // An unreadable entry is no lease.
                 let lease = Lease::decode(bytes).unwrap_or_default();
                 let lease = rule(lease).ok_or(None)?;
                 Ok((lease.encode().to_vec(), lease))

@@ -11,7 +11,7 @@
 //! SDK. Nothing here may panic: a panic kills the VM of its worker.
 //!
 //! Wrong layer? What a tag is, the head's wire form and the refusals live in `finality-core`;
-//! how a head is earned, in `finality-sidecar`.
+//! how a head is verified, in `finality-sidecar`.
 
 pub mod classify;
 pub mod config;

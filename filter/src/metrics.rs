@@ -12,7 +12,7 @@ use finality_core::{build, refusal::Refusal};
 
 use crate::host::{Metric, MetricKind};
 
-/// A counter. What one increment is, is said by the name of its variant.
+/// A counter; the name of its variant says what one increment is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counter {
     Requests,
@@ -77,7 +77,7 @@ fn build_info_name() -> String {
     gauge_name(&format!("build_info_{}_{}", build::VERSION, build::COMMIT))
 }
 
-/// The names of all metrics, as Envoy is told them.
+/// The names of all metrics, as defined in Envoy.
 #[must_use]
 pub fn names() -> Vec<String> {
     let counters = NAMES.iter().map(|(_, name)| counter_name(name));
@@ -129,7 +129,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The metrics of this VM. They are defined once: a VM takes many configurations in turn, and
+    /// The metrics of this VM. They are defined once: a VM runs many configurations in turn, and
     /// the host keeps each definition as long as the VM.
     #[must_use]
     pub fn of_this_vm() -> Rc<Self> {

@@ -1,4 +1,4 @@
-//! One configured plugin on one worker: what its requests and its poller have in common.
+//! One configured plugin on one worker: what its requests and its poller share.
 
 use std::{cell::Cell, rc::Rc};
 
@@ -22,7 +22,7 @@ pub struct Plugin {
     pub head: HeadCache,
     /// Its metrics, shared with the other workers.
     pub metrics: Rc<Metrics>,
-    /// How many bytes of incomplete WebSocket messages are held, of all connections together.
+    /// Bytes held in incomplete WebSocket messages of all connections.
     pub websocket_held: Cell<usize>,
 }
 
@@ -35,12 +35,12 @@ impl Plugin {
         let (config, rewriter) = Config::parse(configuration)?;
         let key = shared_key("head", &config);
         // 21 bytes: the host, which copies each key, keeps up to 22 in place.
-        let mark = format!("finality {:012x}", fnv1a(key.as_bytes()) >> 16);
-        let head = HeadCache::new(key, mark, config.chain_id);
+        let guard = format!("finality {:012x}", fnv1a(key.as_bytes()) >> 16);
+        let head = HeadCache::new(key, guard, config.chain_id);
         Ok(Self { config, rewriter, head, metrics, websocket_held: Cell::new(0) })
     }
 
-    /// What tags become by the shared head.
+    /// The number that tags become, by the shared head.
     ///
     /// # Errors
     /// Why there is no usable head.
@@ -49,16 +49,16 @@ impl Plugin {
         head.usable(host::now(), self.config.max_contact_age)
     }
 
-    /// Where this configuration keeps its lease. Another configuration has another lease, so that
-    /// an instance that only drains its last connections does not hold it.
+    /// The key of this configuration's lease. Each configuration has its own lease, so that a
+    /// draining instance does not hold it.
     #[must_use]
     pub fn lease_key(&self, configuration: &[u8]) -> String {
         format!("{} {:016x}", shared_key("lease", &self.config), fnv1a(configuration))
     }
 }
 
-/// A key of shared data. The digit is the version of what is stored there: during an upgrade,
-/// modules of two versions may share the data.
+/// A key of shared data. The digit is the version of the stored value: during an upgrade, modules
+/// of two versions may share the data.
 fn shared_key(what: &str, config: &Config) -> String {
     let Config { cache_key, sidecar_cluster, sidecar_authority, chain_id, .. } = config;
     format!(

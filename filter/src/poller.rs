@@ -13,8 +13,7 @@ use crate::{
     sidecar::{self, Answer, AskError},
 };
 
-/// The first tick comes early, so that a start does not leave tagged requests without a head for
-/// long.
+/// The first tick comes early, so that tagged requests have a head soon after a start.
 const FIRST_TICK: Duration = Duration::from_millis(10);
 
 /// A poll that waits for its answer.
@@ -31,21 +30,21 @@ pub struct Poller {
     lease: SharedLease,
     poll: Option<Poll>,
     ticking: bool,
-    /// What was last said in the log about the sidecar; empty while all is well.
+    /// The last log line about the sidecar; empty while all is well.
     last_line: String,
-    /// Whether the log already tells of a sidecar whose head is below the shared one.
+    /// Whether a sidecar whose head is below the shared one has been logged.
     lower_told: bool,
 }
 
 impl Poller {
-    /// Starts the ticks. The lease is only taken at a tick: a plugin may be configured just to see
-    /// whether its configuration is good.
+    /// Starts the ticks. The lease is only taken at a tick: a plugin may be configured just to
+    /// validate its configuration.
     #[must_use]
     pub fn start(plugin: Rc<Plugin>, root: u32, configuration: &[u8]) -> Self {
         let terms =
             Terms { tick: plugin.config.poll_tick, backoff_max: plugin.config.poll_backoff_max };
-        // Context ids repeat from worker to worker, and one worker may have several: the two
-        // together differ.
+        // Context ids repeat across workers, and one worker may have several: the two together
+        // are unique.
         let me = host::now_nanoseconds().wrapping_add(u64::from(root));
         let lease = SharedLease::new(plugin.lease_key(configuration), me, terms);
         lease.seed();
@@ -77,19 +76,18 @@ impl Poller {
         self.poll(host::now());
     }
 
-    /// Sends a poll if this worker holds the lease, which it renews, and no poll is under way.
+    /// Sends a poll if this worker holds the lease, which it renews, and no poll is in flight.
     fn poll(&mut self, now: u64) {
         let Some(failures) = self.lease.claim(now) else { return };
         let config = &self.plugin.config;
-        // The host answers every poll in time. One that it forgot must not stop the polling for
-        // ever.
+        // The host answers every poll in time. One that it forgot must not stop polling forever.
         let lost = milliseconds(config.poll_timeout.saturating_add(config.poll_tick));
         if self.poll.as_ref().is_some_and(|poll| now.saturating_sub(poll.since) <= lost) {
             return;
         }
         let head = self.plugin.head.get();
-        // Waiting for news is right only where the last news are fresh, and where the question can
-        // name the status whose change would be news.
+        // A long poll makes sense only if the last report is fresh, and if the request can name the
+        // status whose change should end it.
         let fresh = |head: Head| now.abs_diff(head.contact) <= milliseconds(config.poll_timeout);
         let wait = failures == 0 && head.is_some_and(|head| head.status.is_some() && fresh(head));
         let query = HeadQuery {
@@ -113,8 +111,7 @@ impl Poller {
         match sidecar::read_answer(&self.plugin, now) {
             Ok(answer) => {
                 self.on_success(&answer);
-                // At once only where that cannot become a busy loop: numbers end, and so does
-                // patience.
+                // At once only if that cannot become a busy loop.
                 let tick = milliseconds(self.plugin.config.poll_tick);
                 let waited = now.saturating_sub(poll.since) >= tick;
                 if matches!(answer, Answer::Head { update, .. } if update.is_raised() || waited) {
@@ -165,7 +162,7 @@ impl Poller {
 
     fn on_failure(&mut self, error: &AskError, now: u64) {
         self.plugin.metrics.count(Counter::PollsFailed);
-        // Workers take turns in failing: the first one says it.
+        // Workers take turns failing: the first one logs it.
         let first = self.lease.give_up(now) == Some(1);
         let line = format!("poll failed: {error}");
         if first || !(self.last_line.is_empty() || self.last_line == line) {
@@ -174,7 +171,7 @@ impl Poller {
         self.last_line = line;
     }
 
-    /// The sidecar reports less than what is shared: a replica that lags, or a store that was
+    /// The sidecar reports less than the shared head: a replica that lags, or a store that was
     /// reset.
     fn on_lower(&mut self, reported: u64, number: u64) {
         if !self.lower_told {

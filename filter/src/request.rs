@@ -1,4 +1,4 @@
-//! The life of one request: how its body is held and inspected, and what becomes of it.
+//! The life of one request: how its body is held and inspected, and what happens to it.
 
 use std::rc::Rc;
 
@@ -21,11 +21,11 @@ use crate::{
     websocket::WebSocket,
 };
 
-/// The key of a WebSocket client that has none: 16 bytes in base64. Nobody looks at what the node
-/// makes of it.
+/// The key for a WebSocket client that has none: 16 bytes in base64. The node's answer to it is not
+/// checked.
 const WEBSOCKET_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 
-/// What the host shall do with what it has of a request.
+/// What the host does with its part of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Pass it on.
@@ -34,10 +34,10 @@ pub enum Action {
     Pause,
 }
 
-/// Where a request stands.
+/// The phase of a request.
 #[derive(Debug)]
 enum Phase {
-    /// It goes to the node as it is, or as it was rewritten.
+    /// It goes to the node, rewritten or not.
     Passing,
     /// Its body is being collected.
     Collecting,
@@ -45,7 +45,7 @@ enum Phase {
     Streaming(Box<Streaming>),
     /// It became a WebSocket connection.
     WebSocket(WebSocket),
-    /// Its body is complete and has a tag; the sidecar was asked for the head.
+    /// Its body is complete and tagged; the sidecar was asked for the head.
     Asking,
     /// It was answered here.
     Replied,
@@ -56,7 +56,7 @@ enum Phase {
 pub struct Request {
     plugin: Rc<Plugin>,
     phase: Phase,
-    /// Whether the sidecar sent it, which wants to know if it reads its node through this filter.
+    /// Whether the sidecar sent it, which detects whether it reads its node through this filter.
     from_sidecar: bool,
     /// What its tags became.
     number: Option<u64>,
@@ -94,14 +94,14 @@ impl Request {
         }
     }
 
-    /// The headers of an upgrade are never held: nothing else would come.
+    /// The headers of an upgrade are never held: nothing follows them.
     fn upgrade(&mut self, has_key: bool) -> Action {
-        // A client over HTTP/2 sends no key, and Envoy makes none up. Without one, a node over
-        // HTTP/1.1 refuses.
+        // A client over HTTP/2 sends no key, and Envoy adds none. Without one, a node over HTTP/1.1
+        // refuses.
         if !has_key {
             let _ = Headers::Request.set("sec-websocket-key", WEBSOCKET_KEY);
         }
-        // Compression must not be agreed on: what is compressed cannot be read.
+        // Compression must not be negotiated: compressed messages cannot be read.
         match Headers::Request.remove("sec-websocket-extensions") {
             Ok(()) => {
                 self.phase = Phase::WebSocket(WebSocket::new(Rc::clone(&self.plugin)));
@@ -112,15 +112,15 @@ impl Request {
     }
 
     fn collect(&mut self, length: Option<usize>) -> Action {
-        // A body that will not be held to its end is not held at all: a part that comes upon held
-        // ones must not take the host beyond its buffer, and may be as long as that alone.
+        // A body that will not be held to its end is not held at all: a chunk may be as long as the
+        // host's buffer, and must not exceed it together with held ones.
         self.phase = if length.is_some_and(|length| self.streams(length)) {
             Phase::Streaming(Box::new(Streaming::new(&self.plugin.rewriter)))
         } else {
             Phase::Collecting
         };
         match self.plugin.config.framing {
-            // The headers go ahead, before it is known how long the body will be.
+            // The headers go first, before the length of the body is known.
             Framing::Chunked => match Headers::Request.remove("content-length") {
                 Ok(()) => Action::Continue,
                 Err(error) => self.fail("content-length cannot be removed", error),
@@ -129,12 +129,12 @@ impl Request {
         }
     }
 
-    /// Whether a body that is at least this long, in bytes, is rewritten while it passes.
+    /// Whether a body of at least this many bytes is rewritten while it passes.
     fn streams(&self, length: usize) -> bool {
         self.plugin.config.streams() && length > LONGEST_HELD_BODY
     }
 
-    /// A part of the body has come. Where the body is held, `size` bytes of it are buffered by now.
+    /// A chunk of the body has arrived. If the body is held, `size` bytes of it are buffered.
     pub fn on_body(&mut self, size: usize, end: bool) -> Action {
         match &mut self.phase {
             Phase::Passing => Action::Continue,
@@ -162,7 +162,7 @@ impl Request {
         }
     }
 
-    /// The trailers have come: with them, no part of the body is marked as the last one.
+    /// The trailers have arrived: with them, no chunk of the body is marked as the last one.
     pub fn on_trailers(&mut self) -> Action {
         match self.phase {
             Phase::Passing | Phase::WebSocket(_) => return Action::Continue,
@@ -182,7 +182,7 @@ impl Request {
         }
     }
 
-    /// Lets a part of a body pass that is rewritten on its way.
+    /// Passes a chunk of a streamed body.
     fn stream(
         &mut self,
         pass: impl FnOnce(&mut Streaming, &Plugin) -> Result<(), Stop>,
@@ -209,7 +209,7 @@ impl Request {
         if let Some(number) = self.number
             && !name.is_empty()
         {
-            // A client that gets no number back has a right answer all the same.
+            // Without the header, the answer is still right.
             let _ = Headers::Response.set(name, &number.to_string());
         }
         if self.from_sidecar {
@@ -217,8 +217,7 @@ impl Request {
         }
     }
 
-    /// The body went through a decompressor, which lets pass what it could read of one that is
-    /// broken.
+    /// The body went through a decompressor, which forwards what it could read of a broken one.
     fn settle_decompressed(&mut self) -> Action {
         let read = host::buffer(Buffer::RequestBody, usize::MAX);
         match read.map(|body| self.plugin.rewriter.is_json(&body)) {
@@ -241,7 +240,7 @@ impl Request {
         })
     }
 
-    /// Looks for tags in the whole body, and goes on by `on_tags` where there are some.
+    /// Looks for tags in the whole body, and continues with `on_tags` if there are any.
     fn inspect(&mut self, on_tags: impl FnOnce(&mut Self, &[u8], &Tagged) -> Action) -> Action {
         let body = match host::buffer(Buffer::RequestBody, usize::MAX) {
             Ok(body) => body,
@@ -258,8 +257,8 @@ impl Request {
         }
     }
 
-    /// Asks the sidecar. The body is left to the host meanwhile: memory of this module would never
-    /// be given back, and many bodies may wait.
+    /// Asks the sidecar. The host keeps the body meanwhile: the module's memory is never returned,
+    /// and many bodies may wait.
     fn ask(&mut self, body: &[u8], tagged: &Tagged) -> Action {
         let timeout = self.plugin.config.freshness_timeout;
         match sidecar::ask(&self.plugin, &HeadQuery::default(), timeout) {
@@ -282,10 +281,10 @@ impl Request {
             Err(_) => Counter::CalloutsFailed,
         });
         let number = match answer {
-            // The larger of the two: of what was told before and of the answer.
+            // The larger of the shared head and the answer.
             Ok(Answer::Head { update, .. }) => update.after.usable_status(),
             Ok(Answer::NoHead) => Err(NoHead::Unknown),
-            // The poller says in the log what is wrong with the sidecar.
+            // The poller logs what is wrong with the sidecar.
             Err(_) => Err(NoHead::Unconfirmed),
         };
         let action = self.inspect(|request, body, tagged| request.rewrite(body, tagged, number));
@@ -315,7 +314,7 @@ impl Request {
         Action::Continue
     }
 
-    /// Replaces the body, and says its length where the headers still wait.
+    /// Replaces the body, and sets its length if the headers still wait.
     fn replace(&self, body: &[u8]) -> host::Result<()> {
         if self.plugin.config.framing == Framing::Exact {
             Headers::Request.set("content-length", &body.len().to_string())?;
@@ -329,7 +328,7 @@ impl Request {
         self.reply(refusal.http_status(), body)
     }
 
-    /// The host does not do its part: a tag may be left in the body, so it must not reach the node.
+    /// A host call failed: a tag may be left in the body, so it must not reach the node.
     fn fail(&mut self, what: &str, error: HostError) -> Action {
         host::log(Level::Error, &format!("request refused: {what}: {error}"));
         self.refuse(&Refusal::HostFailure, &jsonrpc::error_without_id(&Refusal::HostFailure))

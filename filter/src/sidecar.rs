@@ -19,7 +19,7 @@ use crate::{
 /// The longest answer that is read; a head report has about 400 bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// Why a request to the sidecar brought no answer of use.
+/// Why a request to the sidecar brought no usable answer.
 #[derive(Debug, Error)]
 pub enum AskError {
     /// The host did not send the request.
@@ -27,13 +27,13 @@ pub enum AskError {
     Dispatch {
         /// The cluster.
         cluster: String,
-        /// What the host says.
+        /// The host's error.
         error: HostError,
     },
-    /// Envoy answered in the sidecar's place: nobody listens, or not in time.
+    /// Envoy answered in the sidecar's place: nothing listens there, or it did not answer in time.
     #[error("sidecar unreachable (Envoy returned {status})")]
     Unreachable {
-        /// The HTTP status that Envoy made up.
+        /// Envoy's own HTTP status.
         status: String,
     },
     /// The connection ended after the headers of the answer, or Envoy cut it as too long: Envoy
@@ -67,7 +67,7 @@ pub enum AskError {
 }
 
 impl AskError {
-    /// What is counted beside the failure, where the answer itself is at fault.
+    /// What is counted besides the failure, if the answer itself is at fault.
     #[must_use]
     pub const fn counter(&self) -> Option<Counter> {
         match self {
@@ -84,7 +84,7 @@ impl AskError {
     }
 }
 
-/// An answer of use.
+/// A usable answer.
 #[derive(Debug, Clone, Copy)]
 pub enum Answer {
     /// The sidecar reports a head.
@@ -124,7 +124,7 @@ pub fn ask(plugin: &Plugin, query: &HeadQuery, timeout: Duration) -> Result<u32,
 /// with it.
 ///
 /// # Errors
-/// [`AskError`]; the shared head is then as it was.
+/// [`AskError`]; the shared head is then unchanged.
 pub fn read_answer(plugin: &Plugin, now: u64) -> Result<Answer, AskError> {
     let answer = apply_answer(plugin, now);
     match &answer {

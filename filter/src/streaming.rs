@@ -1,4 +1,4 @@
-//! A body that is rewritten while it passes, since it is too long to be held.
+//! A body that is rewritten while it passes, since it is too long to hold.
 
 use finality_core::{
     refusal::Refusal,
@@ -15,28 +15,28 @@ use crate::{
 /// is known before the node gets a byte of it.
 pub const LONGEST_HELD_BODY: usize = 64 * 1024;
 
-/// Why a body does not go on.
+/// Why a body stops.
 #[derive(Debug)]
 pub enum Stop {
     /// It is refused, with this answer.
     Refused(Refusal, Vec<u8>),
-    /// The host does not do its part.
+    /// A host call failed.
     Host(&'static str, HostError),
 }
 
-/// A body on its way.
+/// A body in transit.
 #[derive(Debug)]
 pub struct Streaming {
     stream: Stream,
-    /// Bytes that came.
+    /// The bytes so far.
     bytes: usize,
     tags: usize,
-    /// What the tags become: one body sees one head.
+    /// What the tags become: one head per body.
     number: Option<u64>,
 }
 
 impl Streaming {
-    /// A body of which nothing has passed yet.
+    /// A body that has not started to pass.
     #[must_use]
     pub fn new(rewriter: &Rewriter) -> Self {
         Self { stream: rewriter.stream(), bytes: 0, tags: 0, number: None }
@@ -48,10 +48,10 @@ impl Streaming {
         self.number
     }
 
-    /// Rewrites what the host has of the body. With `end` nothing follows.
+    /// Rewrites what the host has of the body. With `end`, nothing follows.
     ///
     /// # Errors
-    /// [`Stop`]; the body must not go on then.
+    /// [`Stop`]; the body must then not continue.
     pub fn pass(&mut self, plugin: &Plugin, end: bool) -> Result<(), Stop> {
         let chunk = host::buffer(Buffer::RequestBody, usize::MAX)
             .map_err(|error| Stop::Host("body cannot be read", error))?;
@@ -105,8 +105,8 @@ impl Streaming {
         Ok(chunk.len())
     }
 
-    /// The trailers have come: the body has ended, and nothing can be added to it. One that was
-    /// compressed may have been cut: it must be JSON.
+    /// The trailers have arrived: the body has ended, and nothing can be added to it. A compressed
+    /// one may have been truncated: it must be JSON.
     ///
     /// # Errors
     /// [`Stop::Refused`].

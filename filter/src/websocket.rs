@@ -1,10 +1,10 @@
-//! JSON-RPC over WebSocket: what a client sends is rewritten message by message.
+//! JSON-RPC over WebSocket: the client's messages are rewritten one by one.
 //!
-//! Only the client's side is read; answers and subscriptions pass as they come. A message that is
-//! refused cannot be answered from here, since what the filter writes goes to the node. Where there
-//! is no usable head, the node gets calls of an unknown method in its place, so that its errors
-//! bear the ids. What is refused whatever the head closes the connection: the node gets a close
-//! frame in place of the message, and the client sees the connection end.
+//! Only the client's side is read; answers and subscriptions pass unmodified. A refused message
+//! cannot be answered from here, since what the filter writes goes to the node. Without a usable
+//! head, the node gets calls to an unknown method in its place, so that its errors carry the ids. A
+//! message that is refused regardless of the head closes the connection: the node gets a close
+//! frame in its place, and the client sees the connection end.
 
 use std::rc::Rc;
 
@@ -20,14 +20,14 @@ use crate::{
     plugin::Plugin,
 };
 
-/// The most that incomplete messages of all connections of a worker may hold together, in bytes: a
-/// module has at most 1 GiB of memory, and strangers may open many connections.
+/// The limit on incomplete messages of all connections of a worker together, in bytes: a module has
+/// at most 1 GiB of memory, and anybody may open many connections.
 const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
 
-/// The close code of a connection for whose messages there is no room now.
+/// The close code if there is no room for a connection's messages.
 const TRY_AGAIN_LATER: u16 = 1013;
 
-/// The close code of a message that is refused: it does not agree with what the server is for.
+/// The close code for a refused message.
 const POLICY_VIOLATION: u16 = 1008;
 
 /// A connection after its upgrade.
@@ -35,7 +35,7 @@ const POLICY_VIOLATION: u16 = 1008;
 pub struct WebSocket {
     plugin: Rc<Plugin>,
     relay: Relay,
-    /// What of `Plugin::websocket_held` is of this connection.
+    /// This connection's share of `Plugin::websocket_held`.
     held: usize,
     /// A close frame was written: nothing may follow it.
     closed: bool,
@@ -52,7 +52,7 @@ impl WebSocket {
     /// Rewrites what the host has of the client's frames.
     ///
     /// # Errors
-    /// What the host answers; nothing may go on then.
+    /// The host's error; nothing may be forwarded then.
     pub fn pass(&mut self) -> Result<(), HostError> {
         let bytes = host::buffer(Buffer::RequestBody, usize::MAX)?;
         if bytes.is_empty() {
@@ -70,7 +70,7 @@ impl WebSocket {
         if written == bytes { Ok(()) } else { host::replace_request_body(usize::MAX, &written) }
     }
 
-    /// Writes what goes on. The error is the code to close with.
+    /// Writes what is forwarded. The error is the code to close with.
     fn rewrite(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), u16> {
         let plugin = &self.plugin;
         while let Some(message) = self.relay.read(&mut bytes, out).map_err(Fault::close_code)? {
@@ -90,7 +90,7 @@ impl WebSocket {
                         let refusal = Refusal::NoHead(reason);
                         plugin.metrics.refused(refusal.reason());
                         let unknown = tagged.unknown_calls(payload, &refusal);
-                        // Nobody waits for answers to notifications.
+                        // Notifications get no answers.
                         if !unknown.is_empty() {
                             message.write(&unknown, out);
                         }

@@ -1,7 +1,7 @@
 //! The configuration of the plugin: JSON text, with every default in [`Config::default`].
 //!
-//! Read key by key and not by a derived deserializer, so that each message names the key and the
-//! module stays small.
+//! It is read key by key and not by a derived deserializer, so that each message names the key and
+//! the module stays small.
 
 pub mod reference;
 
@@ -15,32 +15,32 @@ use finality_core::{
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-/// How rewritten requests are framed towards the node.
+/// How rewritten requests to the node are framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// The headers go ahead without content-length, the body follows in chunks. Works anywhere.
+    /// The headers go first, without content-length; the body follows in chunks. Works anywhere.
     Chunked,
-    /// The headers wait for the body, then bear its exact length. Envoy must be told
-    /// `allow_on_headers_stop_iteration: true`, else requests hang.
+    /// The headers wait for the body, then have its exact length. Envoy needs
+    /// `allow_on_headers_stop_iteration: true`; otherwise requests hang.
     Exact,
 }
 
-/// What becomes of a request whose body is encoded (gzip, br, …), so that a tag could hide in it.
+/// What happens to a request with an encoded body (gzip, br, …), in which a tag could hide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentEncoding {
     /// It is refused with 415.
     Refuse,
-    /// It goes to the node untouched.
+    /// It goes to the node unmodified.
     Pass,
 }
 
-/// How new the head of a tagged request is.
+/// How fresh the head of a tagged request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// The one that the last poll brought.
+    /// The head from the last poll.
     Cached,
-    /// The sidecar is asked for each body with a tag, and the request refused when it does not say.
-    /// Several Envoys then never differ by what was told before.
+    /// The sidecar is asked for each tagged body, and without its answer the request is refused. No
+    /// Envoy then returns less than another one did before.
     Strict,
 }
 
@@ -49,45 +49,45 @@ pub enum Freshness {
 pub struct Config {
     /// The Envoy cluster of the sidecar. Required.
     pub sidecar_cluster: String,
-    /// The `:authority` of requests to the sidecar; `sidecar_cluster` unless given.
+    /// The `:authority` of requests to the sidecar; `sidecar_cluster` by default.
     pub sidecar_authority: String,
-    /// The L2 chain; reports about another one are refused. Unless given, the first report decides.
+    /// The L2 chain; reports about another one are rejected. By default, the first report decides.
     pub chain_id: Option<u64>,
-    /// Name of the shared head. A new name begins without a head, so that the number may be lower.
+    /// Name of the shared head. A new name starts without a head, so the number may be lower.
     pub cache_key: String,
-    /// What is rewritten, where, and the limits of bodies with a tag: `tags`, `scope`,
+    /// What is rewritten, where, and the limits of tagged bodies: `tags`, `scope`,
     /// `never_methods`, `block_parameters`, `max_batch_length`, `max_depth`, `max_held_bytes`.
     pub rules: Rules,
     /// How rewritten requests are framed.
     pub framing: Framing,
-    /// What becomes of encoded bodies.
+    /// What happens to encoded bodies.
     pub content_encoding: ContentEncoding,
     /// The longest body, in bytes; none: any length, which only bodies that are
     /// [streamed](Self::streams) may have. Where they are held it must be below the buffer limit of
     /// Envoy's listener.
     pub max_body_bytes: Option<usize>,
-    /// How new the head of a tagged request is.
+    /// How fresh the head of a tagged request is.
     pub freshness: Freshness,
-    /// How long a tagged request waits for the sidecar where `freshness` is strict.
+    /// How long a tagged request waits for the sidecar with strict `freshness`.
     pub freshness_timeout: Duration,
-    /// How long a head may be used after the sidecar's last answer; zero: for ever. Longer than
-    /// `poll_timeout`, since a sidecar without news is silent for `long_poll`.
+    /// How long a head may be used after the sidecar's last report; zero: no limit. Longer than
+    /// `poll_timeout`, since a sidecar whose head does not change is silent for `long_poll`.
     pub max_contact_age: Duration,
-    /// Time between two looks at whether a poll is due. As often, counters are told to the host.
+    /// Time between two checks of whether a poll is due. Counters are flushed to the host as often.
     pub poll_tick: Duration,
-    /// How long the sidecar may hold a poll back until there is news; whole seconds, zero: not at
-    /// all.
+    /// How long the sidecar may hold a poll open until the head changes; whole seconds, zero: not
+    /// at all.
     pub long_poll: Duration,
-    /// When a poll counts as failed; `long_poll` and five seconds unless given.
+    /// When a poll counts as failed; `long_poll` plus five seconds by default.
     pub poll_timeout: Duration,
     /// The longest pause after failed polls.
     pub poll_backoff_max: Duration,
-    /// Response header that bears the number that a request's tags became; none if empty.
+    /// Response header with the number that a request's tags became; none if empty.
     pub head_header: String,
 }
 
 impl Default for Config {
-    /// All defaults. The empty `sidecar_cluster` stands for one that is not given.
+    /// All defaults. The empty `sidecar_cluster` means that it is not set.
     fn default() -> Self {
         let long_poll = Duration::from_secs(25);
         Self {
@@ -111,7 +111,7 @@ impl Default for Config {
     }
 }
 
-/// Why a configuration is refused. Every message names the key.
+/// Why a configuration is rejected. Every message names the key.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// It is not JSON.
@@ -120,7 +120,7 @@ pub enum ConfigError {
     /// It is JSON, but not an object.
     #[error("the configuration is not a JSON object")]
     NotAnObject,
-    /// It has a key that does not exist.
+    /// It has an unknown key.
     #[error("unknown key {key:?}; known are {known}")]
     UnknownKey {
         /// The key, with its parent's name in front if it has one.
@@ -136,10 +136,10 @@ pub enum ConfigError {
         /// What it must be.
         expected: String,
     },
-    /// A required key is not there.
+    /// A required key is missing.
     #[error("{0} is required")]
     Missing(&'static str),
-    /// What is to be rewritten cannot be meant.
+    /// The rules of what is rewritten are invalid.
     #[error(transparent)]
     Rules(#[from] RulesError),
 }
@@ -209,8 +209,8 @@ impl Config {
         Ok((config, rewriter))
     }
 
-    /// Whether long bodies are rewritten while they pass. Not where their length must be known
-    /// first, nor where the first tag would have to wait for the sidecar.
+    /// Whether long bodies are rewritten while they pass: not if their length must be known first,
+    /// nor if the first tag would have to wait for the sidecar.
     #[must_use]
     pub fn streams(&self) -> bool {
         self.framing == Framing::Chunked && self.freshness == Freshness::Cached
@@ -308,7 +308,7 @@ fn list(names: impl Iterator<Item = String>, separator: &str) -> String {
 /// The members of an object, read by type.
 struct Keys<'a> {
     object: &'a Map<String, Value>,
-    /// What stands before a key in messages.
+    /// The prefix of keys in messages.
     parent: &'static str,
 }
 
@@ -323,8 +323,7 @@ impl Keys<'_> {
         }
     }
 
-    /// A member, if it is there: what `read` makes of its value, or an error that says what it must
-    /// be.
+    /// A member, if present: the value that `read` returns, or an error that says what it must be.
     fn read<T>(
         &self,
         key: &str,
@@ -384,7 +383,7 @@ impl Keys<'_> {
         Ok(chosen.and_then(|chosen| choices.get(chosen)).map(|(_, choice)| *choice))
     }
 
-    /// Which of these names a member is.
+    /// The choice that a member names.
     fn one_of(&self, key: &str, names: &[&str]) -> Result<Option<usize>> {
         let expected = list(names.iter().map(|name| format!("{name:?}")), " or ");
         self.read(key, &expected, |value| {
@@ -393,7 +392,7 @@ impl Keys<'_> {
         })
     }
 
-    /// The name of a header in lower case, as HTTP/2 wants it.
+    /// The name of a header in lower case, as HTTP/2 requires.
     fn header(&self, key: &str) -> Result<Option<String>> {
         self.read(key, "the name of a response header, or empty", |value| {
             let name = value.as_str()?;

@@ -1,4 +1,4 @@
-//! What every key of the configuration is, for documents. The module itself bears the names alone.
+//! What every key of the configuration means, for documents. The module contains only the names.
 
 /// A key of the configuration, as documents describe it in Markdown.
 #[derive(Debug)]
@@ -7,7 +7,7 @@ pub struct Key {
     pub name: &'static str,
     /// The value without the key: JSON as code, or words.
     pub default: &'static str,
-    /// What it is.
+    /// Its meaning.
     pub meaning: &'static str,
 }
 
@@ -19,7 +19,7 @@ const fn key(name: &'static str, default: &'static str, meaning: &'static str) -
 pub const KEYS: [Key; 22] = [
     key("sidecar_cluster", "required", "the Envoy cluster of the sidecar"),
     key("sidecar_authority", "`sidecar_cluster`", "the `:authority` of requests to it"),
-    key("chain_id", "none", "the L2 chain; a head of another chain is refused"),
+    key("chain_id", "none", "the L2 chain; a head of another chain is rejected"),
     key(
         "cache_key",
         "`\"default\"`",
@@ -29,8 +29,8 @@ pub const KEYS: [Key; 22] = [
     key(
         "scope",
         "`\"params\"`",
-        "`params`: anywhere inside `params`, in every method that is not excluded; `block-parameters`: only where a \
-         block may stand, by the method table. Recommended when `finalized` is a tag",
+        "`params`: anywhere inside `params`, in every method that is not excluded; `block-parameters`: only block \
+         parameters, by the method table. Recommended when `finalized` is a tag",
     ),
     key(
         "never_methods",
@@ -43,20 +43,20 @@ pub const KEYS: [Key; 22] = [
         "rows added to the method table for `scope: block-parameters`, by method: `{\"my_method\": [1, \
          \"0.fromBlock\"]}` names the second parameter and a member of the first",
     ),
-    key("max_batch_length", "`1000`", "the longest batch that may hold a tag"),
-    key("max_depth", "`128`", "the deepest nesting of a body that may hold a tag"),
+    key("max_batch_length", "`1000`", "the longest batch that may contain a tag"),
+    key("max_depth", "`128`", "the deepest nesting of a body that may contain a tag"),
     key(
         "max_held_bytes",
         "`262144`",
-        "the most that a body which is rewritten while it passes may have between a tag and its `method`",
+        "the most bytes between a tag and its `method` in a body that is rewritten while it passes",
     ),
     key(
         "framing",
         "`\"chunked\"`",
-        "`exact`: the rewritten request bears a content-length; needs `allow_on_headers_stop_iteration: true`. \
+        "`exact`: the rewritten request has a content-length; needs `allow_on_headers_stop_iteration: true`. \
          `chunked`: works anywhere",
     ),
-    key("content_encoding", "`\"refuse\"`", "`pass` lets encoded bodies through uninspected"),
+    key("content_encoding", "`\"refuse\"`", "`pass`: encoded bodies pass uninspected"),
     key(
         "max_body_bytes",
         "none, or `1000000`",
@@ -74,17 +74,17 @@ pub const KEYS: [Key; 22] = [
     key(
         "max_contact_age",
         "`\"5m\"`",
-        "how long a head is used without an answer of the sidecar; `\"0s\"`: for ever",
+        "how long a head is used after the sidecar's last report; `\"0s\"`: no limit",
     ),
     key(
         "poll_tick",
         "`\"1s\"`",
-        "time between two looks at whether a poll is due; as often, counters are told to Envoy",
+        "time between two checks of whether a poll is due; counters are flushed to Envoy as often",
     ),
     key(
         "long_poll",
         "`\"25s\"`",
-        "how long the sidecar may hold an answer back until there is news",
+        "how long the sidecar may hold a poll open until the head changes",
     ),
     key("poll_timeout", "`long_poll` + 5 s", "when a poll counts as failed"),
     key("poll_backoff_max", "`\"30s\"`", "the longest pause after failed polls"),
@@ -95,8 +95,8 @@ pub const KEYS: [Key; 22] = [
     ),
 ];
 
-/// The names alone, found when the module is compiled, so that it does not bear the rest.
-#[allow(clippy::indexing_slicing, reason = "a slip fails when the module is compiled")]
+/// The names alone, computed at compile time, so that the module does not contain the rest.
+#[allow(clippy::indexing_slicing, reason = "a mistake fails the compilation")]
 pub(super) const NAMES: [&str; KEYS.len()] = {
     let mut names = [""; KEYS.len()];
     let mut index = 0;

@@ -27,11 +27,11 @@ impl Headers {
         }
     }
 
-    /// All headers, by one call: each call costs more than a look at what it brings. Empty where
-    /// Envoy has no such map: an answer to a call that broke off has none.
+    /// All headers in one call: each call costs more than looking at the result. Empty if Envoy has
+    /// no such map: an answer to a call that broke off has none.
     ///
     /// # Errors
-    /// What the host answers.
+    /// The host's error.
     pub fn all(self) -> Result<HeaderList> {
         pairs::read(self.map_type()).map(HeaderList)
     }
@@ -41,7 +41,7 @@ impl Headers {
     /// and response headers outside their callback.
     ///
     /// # Errors
-    /// What the host answers.
+    /// The host's error.
     pub fn set(self, name: &str, value: &str) -> Result<()> {
         let value = Some(value.as_bytes());
         Ok(hostcalls::set_map_value_bytes(self.map_type(), name, value)?)
@@ -50,14 +50,14 @@ impl Headers {
     /// Removes all values of a header, if there are any. Envoy refuses as in [`Self::set`].
     ///
     /// # Errors
-    /// What the host answers.
+    /// The host's error.
     pub fn remove(self, name: &str) -> Result<()> {
         Ok(hostcalls::set_map_value_bytes(self.map_type(), name, None)?)
     }
 }
 
-/// The one host call beside the SDK, whose own copies every name and every value: that costs more
-/// than all else that the SDK does for a request.
+/// The one host call beside the SDK, whose own call copies every name and value, which costs more
+/// than everything else that the SDK does for a request.
 #[expect(unsafe_code, reason = "an import is unsafe to call, and the host hands memory over")]
 mod pairs {
     use std::ptr;
@@ -82,12 +82,12 @@ mod pairs {
             return Ok(Vec::new());
         }
         // SAFETY: the host has asked the SDK's allocator for exactly this size, as the SDK's own
-        // calls rely on, and left the memory to this call.
+        // calls rely on, and passed the memory to this call.
         Ok(unsafe { Vec::from_raw_parts(data, size, size) })
     }
 }
 
-/// Headers that the host has told.
+/// Headers returned by the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderList(Vec<u8>);
 
@@ -105,7 +105,7 @@ impl HeaderList {
         found
     }
 
-    /// Names and values; what does not keep to the form is left out.
+    /// Names and values; malformed pairs are left out.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let (count, rest) = self.0.split_first_chunk::<4>().unwrap_or((&[0; 4], &[]));
         let sizes = word(*count).saturating_mul(8);

@@ -69,7 +69,7 @@ pub enum Level {
     Error,
 }
 
-/// Writes a line to the host's log. Envoy takes every line of a known level.
+/// Writes a line to the host's log. Envoy accepts every line of a known level.
 pub fn log(level: Level, message: &str) {
     let level = match level {
         Level::Info => LogLevel::Info,
@@ -99,7 +99,7 @@ fn since_1970() -> Option<Duration> {
 /// takes any.
 ///
 /// # Errors
-/// What the host answers.
+/// The host's error.
 pub fn set_tick_period(period: Duration) -> Result<()> {
     Ok(hostcalls::set_tick_period(within_u32_milliseconds(period))?)
 }
@@ -124,7 +124,7 @@ pub enum Buffer {
 /// argument" is for a range that overflows, and this one begins at 0.
 ///
 /// # Errors
-/// What the host answers.
+/// The host's error.
 pub fn buffer(buffer: Buffer, max_size: usize) -> Result<Vec<u8>> {
     let buffer = match buffer {
         Buffer::RequestBody => BufferType::HttpRequestBody,
@@ -139,7 +139,7 @@ pub fn buffer(buffer: Buffer, max_size: usize) -> Result<Vec<u8>> {
 /// at all: the caller has just read bytes of it.
 ///
 /// # Errors
-/// What the host answers; the body is then as it was.
+/// The host's error; the body is then unchanged.
 pub fn replace_request_body(front: usize, body: &[u8]) -> Result<()> {
     Ok(hostcalls::set_buffer(BufferType::HttpRequestBody, 0, front, body)?)
 }
@@ -151,30 +151,30 @@ pub fn replace_request_body(front: usize, body: &[u8]) -> Result<()> {
 /// differ within a VM, which the SDK relies on.
 ///
 /// # Errors
-/// What the host answers.
+/// The host's error.
 pub fn dispatch(cluster: &str, headers: &[(&str, &str)], timeout: Duration) -> Result<u32> {
     let timeout = within_u32_milliseconds(timeout);
     Ok(hostcalls::dispatch_http_call(cluster, headers.to_vec(), None, Vec::new(), timeout)?)
 }
 
-/// Passes on what was held of the current request. Envoy takes it for every HTTP stream.
+/// Resumes the current request. Envoy accepts it for every HTTP stream.
 ///
 /// # Errors
-/// What the host answers.
+/// The host's error.
 pub fn resume_request() -> Result<()> {
     Ok(hostcalls::resume_http_request()?)
 }
 
-/// Answers the current request in place of the node. Envoy takes any answer, and sends none if the
-/// client is gone.
+/// Answers the current request in place of the node. Envoy accepts any answer, and sends none if
+/// the client is gone.
 ///
 /// # Errors
-/// What the host answers.
+/// The host's error.
 pub fn reply(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Result<()> {
     Ok(hostcalls::send_http_response(status.into(), headers.to_vec(), Some(body))?)
 }
 
-/// What kind of metric the host shall keep.
+/// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
     /// It only rises.
@@ -188,10 +188,10 @@ pub enum MetricKind {
 pub struct Metric(u32);
 
 impl Metric {
-    /// Defines a metric. Envoy takes every name.
+    /// Defines a metric. Envoy accepts every name.
     ///
     /// # Errors
-    /// What the host answers.
+    /// The host's error.
     pub fn define(kind: MetricKind, name: &str) -> Result<Self> {
         let kind = match kind {
             MetricKind::Counter => MetricType::Counter,
@@ -200,13 +200,13 @@ impl Metric {
         Ok(Self(hostcalls::define_metric(kind, name)?))
     }
 
-    /// Adds to a counter. A host that refuses loses the count, nothing else.
+    /// Adds to a counter. If the host refuses, only the count is lost.
     pub fn add(self, count: u64) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let _ = hostcalls::increment_metric(self.0, count);
     }
 
-    /// Sets a gauge. A host that refuses keeps the old value.
+    /// Sets a gauge. If the host refuses, the old value stays.
     pub fn set(self, value: u64) {
         let _ = hostcalls::record_metric(self.0, value);
     }

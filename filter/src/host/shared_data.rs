@@ -12,9 +12,9 @@ pub struct Version(u32);
 /// keys that were never set ("not found"), which are `Ok(None)`.
 ///
 /// # Errors
-/// What the host answers.
+/// The host's error.
 pub fn shared_data(key: &str) -> Result<Option<(Vec<u8>, Version)>> {
-    // The SDK returns no bytes for an empty value, too: the version tells the two apart.
+    // The SDK returns no bytes for an empty value, too: the version distinguishes the two.
     let (value, version) = hostcalls::get_shared_data(key)?;
     Ok(version.map(|version| (value.unwrap_or_default(), Version(version))))
 }
@@ -23,10 +23,10 @@ pub fn shared_data(key: &str) -> Result<Option<(Vec<u8>, Version)>> {
 /// only another version.
 ///
 /// The host has no "create if absent": seed a key without a version, only after [`shared_data`] has
-/// returned nothing and only where nobody else can be seeding it.
+/// returned nothing and only where no other writer can be seeding it.
 ///
 /// # Errors
-/// [`HostError::CAS_MISMATCH`] when another writer was faster, or what else the host answers.
+/// [`HostError::CAS_MISMATCH`] if another writer was faster, or another error of the host.
 pub fn set_shared_data(key: &str, value: &[u8], version: Option<Version>) -> Result<()> {
     let version = version.map(|Version(version)| version);
     Ok(hostcalls::set_shared_data(key, Some(value), version)?)
@@ -43,8 +43,8 @@ pub fn seed_shared_data(key: &str, first: &[u8]) {
 /// writer was faster, up to 16 times. Where there is no value, the rule starts from `first`.
 ///
 /// # Errors
-/// Those of the rule; [`HostError::CAS_MISMATCH`] when the others were always faster, or what else
-/// the host answers. The value is then as it was.
+/// Those of the rule; [`HostError::CAS_MISMATCH`] if other writers were always faster, or another
+/// error of the host. The value is then unchanged.
 pub fn compare_and_swap<R, E: From<HostError>>(
     key: &str,
     first: &[u8],

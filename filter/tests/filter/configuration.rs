@@ -45,7 +45,7 @@ fn a_bad_configuration_is_refused_with_one_line_that_names_the_key() {
         host(|host| {
             let lines: Vec<_> = host.log.iter().filter(|(level, _)| *level >= 3).collect();
             assert_eq!(lines.len(), 1, "{lines:?}");
-            assert!(lines[0].1.starts_with("configuration refused: "), "{lines:?}");
+            assert!(lines[0].1.starts_with("configuration rejected: "), "{lines:?}");
             assert!(lines[0].1.contains(expected), "{lines:?}");
         });
     }

@@ -438,9 +438,9 @@ fn a_worker_sees_at_once_what_another_one_has_learned() {
     }
 }
 
-/// The entry beside the head that tells of changes.
-fn mark(host: &mut Host) -> &mut (Vec<u8>, u32) {
-    host.shared.iter_mut().find(|(key, _)| !key.contains('"')).expect("a mark").1
+/// The write guard beside the head.
+fn guard(host: &mut Host) -> &mut (Vec<u8>, u32) {
+    host.shared.iter_mut().find(|(key, _)| !key.contains('"')).expect("a guard").1
 }
 
 fn head(host: &mut Host) -> &mut (Vec<u8>, u32) {
@@ -457,7 +457,7 @@ fn a_worker_does_not_go_back_while_another_one_writes() {
     // As a third one does it: it says that it writes, then writes, then says that it has written.
     let two_hundred = host(|host| head(host).0.clone());
     host(|host| head(host).0 = hundred);
-    host(|host| (mark(host).0, mark(host).1) = (vec![1, 0, 0, 0], 1000));
+    host(|host| (guard(host).0, guard(host).1) = (vec![1, 0, 0, 0], 1000));
     assert_eq!((resolve(), resolve_on(2)), ("100".to_owned(), "100".to_owned()));
     host(|host| head(host).0 = two_hundred);
     for _ in 0..2 {
@@ -465,8 +465,8 @@ fn a_worker_does_not_go_back_while_another_one_writes() {
     }
     // Another writer in the meantime does not end the first one's writing.
     answer(ROOT, &report(300));
-    assert_eq!(host(|host| mark(host).0.clone()), [1, 0, 0, 0]);
-    host(|host| (mark(host).0, mark(host).1) = (vec![], 1001));
+    assert_eq!(host(|host| guard(host).0.clone()), [1, 0, 0, 0]);
+    host(|host| (guard(host).0, guard(host).1) = (vec![], 1001));
     assert_eq!((resolve(), resolve_on(2)), ("300".to_owned(), "300".to_owned()));
 }
 
@@ -480,11 +480,11 @@ fn a_head_that_cannot_be_announced_is_not_written() {
     next_tick(ROOT);
     answer(ROOT, &report(200));
     assert_eq!(resolve(), "200");
-    assert_eq!(host(|host| mark(host).0.len()), 0);
+    assert_eq!(host(|host| guard(host).0.len()), 0);
 }
 
 #[test]
-fn without_its_mark_the_head_is_read_each_time() {
+fn without_its_guard_the_head_is_read_each_time() {
     start_with_head(CONFIG, 100);
     host(|host| host.shared.retain(|key, _| key.contains(" head ")));
     assert_eq!(resolve(), "100");
