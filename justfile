@@ -52,6 +52,10 @@ manifests *arguments:
 reproduce:
     cargo xtask reproduce
 
+# Build what a release has into target/dist
+dist *arguments:
+    cargo xtask dist {{ arguments }}
+
 # Set up the tools, and print which ones are used
 tools:
     cargo xtask tools

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::{
-    lint,
+    dist, lint,
     manifests::{self, Helm, Kustomize, Validator},
     package, process, reproduce,
     scenarios::Artifacts,
@@ -137,6 +137,11 @@ fn steps(
                 reproduce::run(workspace, force_fallback)
             });
             gate.step("manifests", |_| manifests::check(workspace, cache, artifacts));
+            if process::find_in_path("dpkg-deb").is_some() {
+                gate.step("Debian package", |_| dist::check(workspace, artifacts));
+            } else {
+                gate.skip("Debian package", "dpkg-deb is missing");
+            }
             gate.step("scenarios", |counts| {
                 process::step("scenarios on a real Envoy");
                 run_tests(&mut artifacts.scenarios(workspace), counts)
@@ -145,6 +150,7 @@ fn steps(
         None => {
             gate.skip("reproducible module", "an earlier step failed");
             gate.skip("manifests", "an earlier step failed");
+            gate.skip("Debian package", "an earlier step failed");
             gate.skip("scenarios", "an earlier step failed");
         }
     }

@@ -5,6 +5,7 @@
 
 mod bench;
 mod compile;
+mod dist;
 mod filter;
 mod fuzz;
 mod gate;
@@ -20,7 +21,7 @@ mod scenarios;
 mod tools;
 mod workspace;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand, builder::FalseyValueParser};
@@ -86,6 +87,12 @@ enum Task {
     Page,
     /// Take the screenshots in docs/images from a running devnet
     Pictures,
+    /// Build what a release has into target/dist: packages of the sidecar, module, chart, checksums
+    Dist {
+        /// Package this program instead of building the sidecar
+        #[arg(long)]
+        sidecar: Option<PathBuf>,
+    },
     /// Set up Envoy, Anvil, Chromium and the wasm compiler, and print which ones are used
     Tools,
     /// Format the code
@@ -177,6 +184,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             let artifacts = Artifacts::prepare(workspace, cache, forced)?;
             manifests::check(workspace, cache, &artifacts)
         }
+        Task::Dist { sidecar } => dist::run(&workspace, &cache, forced, sidecar.as_deref()),
         Task::Page => page::build(&workspace, forced),
         Task::Pictures => scenarios::pictures(&workspace, &cache, forced),
         Task::Tools => tools::report(&workspace, &cache, forced),

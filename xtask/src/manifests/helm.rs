@@ -123,6 +123,28 @@ impl Helm {
         Ok(Self::Library(library))
     }
 
+    /// Packages a chart into a folder and returns the archive.
+    pub(super) fn package(&self, chart: &Path, folder: &Path) -> Result<PathBuf> {
+        let home = tempfile::tempdir()?;
+        let mut command = match self {
+            Self::Program(helm) => {
+                let mut command = without_users_settings(Command::new(helm), home.path());
+                command.arg("package").arg(chart).arg("--destination").arg(folder);
+                command
+            }
+            Self::Library(library) => {
+                let mut python = without_users_settings(Command::new("python3"), home.path());
+                let script = "import sys, helm_python; \
+                              helm_python.package(sys.argv[1], destination=sys.argv[2])";
+                python.env("PYTHONPATH", library).args(["-c", script]).arg(chart).arg(folder);
+                python
+            }
+        };
+        process::output(&mut command).context("packaging the chart")?;
+        let is_chart = |path: &PathBuf| path.extension().is_some_and(|end| end == "tgz");
+        files_in(folder)?.into_iter().find(is_chart).context("Helm has written no archive")
+    }
+
     /// Renders charts, each with its values; the inner error is Helm's.
     fn template(
         &self,

@@ -19,6 +19,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::{
     process,
@@ -50,6 +51,22 @@ pub(crate) fn chart(workspace: &Workspace, cache: &Cache, helm: &Helm, write: bo
         }
     }
     Ok(())
+}
+
+/// Packages the chart into a folder and returns the archive.
+///
+/// # Errors
+/// Helm fails.
+pub(crate) fn package(workspace: &Workspace, helm: &Helm, folder: &Path) -> Result<PathBuf> {
+    helm.package(&Paths::new(workspace).chart, folder)
+}
+
+/// `Chart.yaml`.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn chart_metadata(workspace: &Workspace, cache: &Cache) -> Result<Value> {
+    Node::set_up(workspace, cache)?.read(&Paths::new(workspace).chart.join("Chart.yaml"))
 }
 
 /// Renders the example of the component, as [`chart`].
