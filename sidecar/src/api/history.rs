@@ -1,4 +1,4 @@
-//! Where head and node stood in the last hour, for the chart of the status page.
+//! The positions of head and node in the last hour, for the chart of the status page.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ pub struct Positions {
 pub struct Sample {
     /// When.
     pub at: Timestamp,
-    /// Where everything stood.
+    /// The positions.
     pub positions: Positions,
 }
 

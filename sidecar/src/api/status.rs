@@ -1,4 +1,4 @@
-//! The body of `/v1/status`: everything an operator asks when the head stands still.
+//! The body of `/v1/status`: everything an operator needs when the head does not advance.
 
 use std::{fmt, sync::Arc};
 
@@ -99,7 +99,7 @@ impl StatusReader {
         Self { board, metrics, dependencies, started_at: Timestamp::now() }
     }
 
-    /// Where head and node stand.
+    /// The positions of head and node.
     #[must_use]
     pub fn positions(&self) -> Positions {
         let findings = self.board.findings();

@@ -75,7 +75,7 @@ pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
     }
 }
 
-/// The verifier at work, and what it tells.
+/// The running verifier, and what it publishes.
 struct Verifier {
     head: PublishedHead,
     status: Arc<StatusReader>,

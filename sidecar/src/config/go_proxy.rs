@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Problem, Setting, value::Source};
 
-/// Where the Go proxy keeps its state unless told otherwise.
+/// The Go proxy's default state file.
 pub(super) const STORE_PATH: &str = "espresso_store.json";
 
 /// What a name of the Go proxy comes to.
@@ -21,7 +21,7 @@ enum Meaning {
     Setting(&'static str),
     /// Nothing here, for the reason in the note; the value that needs no note is its default there.
     Elsewhere { note: &'static str, default: &'static str },
-    /// The rollup kind, of which one is known.
+    /// The rollup kind; only one is supported.
     Mode,
     /// A switch for a rollup kind that is not known, if it is on.
     Nitro,
@@ -32,7 +32,7 @@ enum Meaning {
 pub struct Name {
     /// The member of its file, with the object that holds it: `op.batcher_address`.
     pub member: &'static str,
-    /// Whether the flag may stand without a value.
+    /// Whether the flag may have no value.
     pub switch: bool,
     meaning: Meaning,
 }

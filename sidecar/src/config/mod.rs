@@ -98,7 +98,7 @@ pub fn describe(values: &Values) -> String {
                 let all_urls = parse::list(&value.text).all(|text| SecretUrl::parse(text).is_ok());
                 let shown = |text: &str| match SecretUrl::parse(text) {
                     _ if !setting.form.secret => toml_string(text),
-                    // A comma in user info may have made a host of what stands before it.
+                    // A comma in user info may have turned what precedes it into a host.
                     Ok(url) if all_urls => toml_string(&url.to_string()),
                     _ => toml_string("…"),
                 };

@@ -30,7 +30,7 @@ pub struct Value {
     pub text: String,
     /// Where it was found.
     pub source: Source,
-    /// The references that stood in its place, such as `env:NAME`.
+    /// The references that it came from, such as `env:NAME`.
     pub references: Vec<String>,
 }
 

@@ -23,7 +23,7 @@ pub struct HeadFacts {
     pub updated: Timestamp,
 }
 
-/// Where head and node stand at one moment.
+/// The positions of head and node at one moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Standing {
     pub head: Option<HeadFacts>,
@@ -65,7 +65,7 @@ impl Collector for Gauges {
             one_of(
                 &mut encoder,
                 "verifier_stalled",
-                "1 for the state in which the head stands, 0 for the others; the head is at work in up_to_date and advancing",
+                "1 for the state of the head, 0 for the others; up_to_date and advancing are good",
                 "reason",
                 &stalls,
             )?;
@@ -147,7 +147,7 @@ impl Collector for Gauges {
                 gauge_with_unit(
                     &mut encoder,
                     "hotshot_catch_up_remaining",
-                    "Time left until HotShot's tip is reached, at the rate of late",
+                    "Time left until HotShot's tip is reached, at the recent rate",
                     Unit::Seconds,
                     left as f64,
                 )?;

@@ -244,7 +244,7 @@ impl Metrics {
         );
         let contradictions = registered!(
             "verifier_contradictions",
-            "One for each time that Ethereum finalised another block than the verified one",
+            "One for each time that Ethereum finalized another block than the confirmed one",
             Counter::default()
         );
         let store_writes = registered!(
@@ -316,7 +316,7 @@ impl Metrics {
         }))
     }
 
-    /// Where head and node stand: all of it is of one moment.
+    /// The positions of head and node, all of one moment.
     pub fn standing(&self, standing: Standing) {
         self.0.gauges.facts().standing = standing;
     }
@@ -347,7 +347,7 @@ impl Metrics {
         self.0.batches.get_or_create(&ResultLabel { result: result.as_str() }).get()
     }
 
-    /// So many payloads in the namespace are not batches of ours; `reason` names the check.
+    /// Counts payloads in the namespace that are not batches of ours; `reason` names the check.
     pub fn rejected(&self, reason: &'static str, count: u64) {
         self.0.rejected.get_or_create(&ReasonLabel { reason }).inc_by(count);
     }
@@ -397,7 +397,7 @@ impl Metrics {
         self.0.query_faults.get_or_create(&QueryFaultLabels { service, fault }).inc();
     }
 
-    /// Ethereum finalised another block than the verified one.
+    /// Ethereum finalized another block than the confirmed one.
     pub fn contradiction(&self) {
         self.0.contradictions.inc();
     }

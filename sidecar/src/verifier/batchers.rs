@@ -1,4 +1,4 @@
-//! Who may sign batches. Known before the namespace is read; read anew with each final L1 block.
+//! The authorized batchers. Known before the namespace is read; read again with each final L1 block.
 
 use std::sync::Arc;
 
@@ -16,24 +16,24 @@ use crate::{
     rollup::Rollup,
 };
 
-/// What is known of the batchers.
+/// What is known about the batchers.
 #[derive(Debug, Default)]
 pub(super) struct Batchers {
     /// As of the last final L1 block at which it could be read.
     authority: Option<Arc<Authority>>,
     /// That block; none for a fixed list.
     read_at: Option<BlockId>,
-    /// The L1 block since which the newest key may sign, final or not.
+    /// The L1 block since which the newest batcher is authorized, final or not.
     newest: u64,
-    /// Whether batches of a key that was learned late may have been passed over.
+    /// Whether batches of a batcher that was learned late may have been skipped.
     passed_over: bool,
-    /// Whether the contract says that the Espresso batcher is at work.
+    /// Whether the contract says that the Espresso batcher is active.
     active_is_espresso: Option<bool>,
 }
 
 impl Batchers {
-    /// Whether batches for the blocks above `tip` may have been passed over before a restart: they
-    /// were if they are signed by a key that was not known then.
+    /// Whether batches for the blocks above `tip` may have been skipped before a restart: they were
+    /// if their batcher was not known then.
     pub(super) fn newer_than(&self, tip: &HeadBlock) -> bool {
         tip.l1_origin.is_some_and(|origin| self.newest > origin.number)
     }
@@ -45,8 +45,8 @@ impl Batchers {
 }
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
-    /// Learns who may sign batches, if L1 has a new final block, and tells `l1`. Fails only while
-    /// nothing is known at all.
+    /// Learns the authorized batchers, if L1 has a new final block, and passes them to `l1`. Fails
+    /// only while none is known at all.
     pub(super) async fn refresh_batchers(
         &mut self,
         chain: &ChainFacts,
@@ -63,7 +63,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 }
                 BatcherSource::Contract(address) => match address.or(chain.authenticator()) {
                     Some(contract) => self.read_contract(contract, l1).await,
-                    None => Err("the rollup's configuration names no BatchAuthenticator: give batcher_addresses or batch_authenticator_address".into()),
+                    None => Err("the rollup's configuration names no BatchAuthenticator: set batcher_addresses or batch_authenticator_address".into()),
                 },
             };
             let error = read.err();
@@ -78,8 +78,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(())
     }
 
-    /// Whether there is something to read: once for a fixed list, once for each final L1 block
-    /// otherwise.
+    /// Whether there is something to read: once for a fixed list, otherwise once per final L1 block.
     fn batchers_unread(&self, l1: &L1View) -> bool {
         match (&self.batchers.authority, &self.options.batchers) {
             (Some(_), BatcherSource::Fixed(_)) => false,
@@ -90,8 +89,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
     }
 
-    /// Reads the contract at L1's final block, and at its latest one for keys whose first batches
-    /// may be on HotShot already.
+    /// Reads the contract at L1's final block, and at its latest one for batchers whose first
+    /// batches may already be on HotShot.
     async fn read_contract(&mut self, contract: Address, l1: &L1View) -> Result<(), String> {
         let finalized = l1.finalized().ok_or("L1's final block is not known")?;
         let history = self.l1.batchers(contract, State::Of(finalized)).await;
@@ -99,7 +98,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             format!("{error} (L1 block {}, contract {contract})", finalized.number)
         })?;
         self.add_batchers(&history.tenures);
-        // Without it the keys are learned when they are final.
+        // Without it, new batchers are learned once they are final.
         if let Ok(latest) = self.l1.batchers(contract, State::Latest).await {
             self.add_batchers(&latest.tenures);
         }
@@ -117,7 +116,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(())
     }
 
-    /// Takes the signatures of these keys from now on.
+    /// Accepts signatures of these batchers from now on.
     fn add_batchers(&mut self, tenures: &[BatcherTenure]) {
         self.batchers.known(tenures);
         if self.rollup.batchers().extend(tenures.iter().map(|tenure| tenure.batcher)) {
@@ -127,8 +126,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
     }
 
-    /// Goes back to where the batches above `tip` begin when a new key is known: they may be signed
-    /// by it, and were a stranger's when they were read.
+    /// Goes back to where the batches above `tip` start if a batcher is new: it may have signed them,
+    /// and they were rejected as unauthorized when they were read.
     pub(super) async fn rewind_for_new_batchers(&mut self, tip: &HeadBlock) -> Result<(), Stall> {
         if !self.batchers.passed_over {
             return Ok(());
@@ -138,7 +137,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let height = self.lower_start(restart, tip).await?;
         tracing::info!(height, "a batcher is new: reading HotShot again");
         self.metrics.reset("keys");
-        // What is kept may stand behind what was passed over.
+        // Candidates may come after what was skipped.
         self.candidates = Candidates::new(self.options.budget);
         if let Some(feed) = &mut self.feed {
             feed.go_back(height);

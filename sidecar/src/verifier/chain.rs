@@ -1,17 +1,17 @@
-//! Which chain it is, and whether the store, the node, op-node and L1 agree on that.
+//! The chain, and whether the store, the node, op-node and L1 agree on it.
 
 use super::{ChainFacts, FeedSource, L1Source, NodeSource, Stall, Stop, Verifier, findings::Chain};
 use crate::{rollup::Rollup, store::Identity, upstream::UpstreamError};
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
-    /// The chain, asked for until it is known.
+    /// The chain, requested until it is known.
     pub(super) async fn chain(&mut self) -> Result<ChainFacts, Stop> {
         if let Some(chain) = &self.chain {
             return Ok(chain.clone());
         }
         let unknown = |error: UpstreamError| Stall::ChainUnknown(error.to_string());
         let chain_id = self.node.chain_id().await.map_err(unknown)?;
-        // The stored head is served from here on, also while op-node is down.
+        // The stored head is served from here on, even while op-node is down.
         self.keeper.bind_chain_id(chain_id).map_err(Stop::Fatal)?;
         self.show_head();
         let config = self.node.rollup_config().await.map_err(unknown)?;
@@ -25,7 +25,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         match self.node.hash_at(genesis.number).await.map_err(unknown)? {
             Some(hash) if hash != genesis.hash => {
                 return Err(mismatched(format!(
-                    "the node's block {} is {hash}, op-node's rollup begins with {}",
+                    "the node's block {} is {hash}, op-node's rollup starts with {}",
                     genesis.number, genesis.hash
                 )));
             }
@@ -46,7 +46,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let namespace = match self.options.namespace {
             Some(namespace) => namespace,
             None => u32::try_from(chain_id).map_err(|_| {
-                Stall::ConfigMismatch(format!("chain id {chain_id} is no namespace: set namespace"))
+                Stall::ConfigMismatch(format!(
+                    "chain id {chain_id} is not a namespace: set namespace"
+                ))
             })?,
         };
         let identity = Identity { chain_id, genesis_hash: genesis.hash, namespace };

@@ -1,4 +1,4 @@
-//! Which candidate for a number is the next block, if any. Pure: what L1 says is given.
+//! Chooses the candidate for the next block, if any. Pure: L1's answers are inputs.
 //!
 //! Verdicts are recomputed each time, never stored: a wrong or late answer of L1 does no lasting
 //! harm.
@@ -19,7 +19,7 @@ use crate::{
     upstream::UpstreamError,
 };
 
-/// What L1 said in this round.
+/// L1's answers in this round.
 #[derive(Debug, Clone, Default)]
 pub struct L1View {
     finalized: Option<BlockId>,
@@ -27,26 +27,26 @@ pub struct L1View {
     problem: Option<String>,
     /// Hashes by number, or why there was no answer.
     hashes: BTreeMap<u64, Result<B256, String>>,
-    /// Who may sign batches.
+    /// The authorized batchers.
     authority: Arc<Authority>,
 }
 
-/// What L1 says of the origin of a batch, and of its signer there.
+/// The verdict on the L1 origin of a batch, and on its signer there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OriginVerdict {
     /// It is final, with that hash.
     Valid,
     /// Another block of that number is final.
     Invalid,
-    /// The signer may not sign batches with that origin.
+    /// The signer is not authorized for batches with that origin.
     Unauthorized,
-    /// It is final, but who may sign there is not known yet.
+    /// It is final, but the authorized batcher there is not known yet.
     Unknown,
     /// It is not final yet.
     NotFinal,
     /// L1 gave no answer.
     Unanswered,
-    /// The hash at this L1 height must be asked for.
+    /// The hash at this L1 height must be requested.
     Ask(u64),
 }
 
@@ -68,7 +68,7 @@ impl L1View {
         self.finalized
     }
 
-    /// Remembers the hash at a height for this round.
+    /// Records the hash at a height for this round.
     pub fn learn(&mut self, number: u64, answer: Result<Option<B256>, UpstreamError>) {
         let hash = match answer {
             Ok(hash) => hash.ok_or_else(|| format!("it does not have its block {number}")),
@@ -77,7 +77,7 @@ impl L1View {
         self.hashes.insert(number, hash);
     }
 
-    /// Remembers who may sign batches.
+    /// Sets the authorized batchers.
     pub fn know_authority(&mut self, authority: Arc<Authority>) {
         self.authority = authority;
     }
@@ -110,7 +110,7 @@ impl L1View {
         }
     }
 
-    /// The verdict on an L1 origin above what is known to be final.
+    /// The verdict on an L1 origin above the newest known final block.
     fn undecided(&self, origin: BlockId) -> Option<OriginVerdict> {
         match self.finalized {
             Some(finalized) if origin.number <= finalized.number => None,
@@ -129,17 +129,17 @@ impl L1View {
 /// The next number's outcome.
 #[derive(Debug)]
 pub enum Choice<'a, C> {
-    /// This one is to be compared with the node's block.
+    /// Compare this one with the node's block.
     Chosen(Position, &'a Batch<C>),
-    /// The hash at this L1 height must be asked for first.
+    /// The hash at this L1 height must be requested first.
     Ask(u64),
-    /// Candidates were dropped for room: read again from this height first.
+    /// Candidates were dropped because the budget was full: read again from this height first.
     Reread(u64),
     /// Nothing to decide on yet.
     Stalled(Stall),
 }
 
-/// Whether a batch extends `tip`: what is known of the tip must agree.
+/// Whether a batch extends `tip`: everything known about the tip must agree.
 #[must_use]
 pub fn extends(tip: &HeadBlock, timestamp: Option<u64>, facts: &Facts) -> bool {
     let parent = tip.hash.is_none_or(|hash| facts.parent_hash == hash);
@@ -152,7 +152,7 @@ pub fn extends(tip: &HeadBlock, timestamp: Option<u64>, facts: &Facts) -> bool {
         && origin
 }
 
-/// Chooses among the candidates for the block after `tip`, whose time must be `timestamp`.
+/// Chooses among the candidates for the block after `tip`, whose timestamp must be `timestamp`.
 pub fn choose<'a, R: Rollup>(
     candidates: &'a Candidates<R>,
     tip: &HeadBlock,

@@ -1,4 +1,4 @@
-//! Doing all the work there is: reading ahead, and confirming block after block.
+//! Does all available work: reads ahead, and confirms block after block.
 
 use std::{ops::ControlFlow, time::Duration};
 
@@ -19,15 +19,15 @@ use crate::{
     upstream::UpstreamError,
 };
 
-/// A round ends after so long: what L1 and the node say must not grow old meanwhile.
+/// The longest round: the answers of L1 and the node must not get stale meanwhile.
 const ROUND_LENGTH: Duration = Duration::from_secs(2);
 /// Blocks confirmed before the head is saved and published.
 const BLOCKS_PER_SAVE: u64 = 256;
 /// The same as a time, for slow nodes.
 const TIME_PER_SAVE: Duration = Duration::from_millis(500);
-/// Blocks asked of the node at once.
+/// Blocks requested from the node at once.
 const BLOCKS_IN_FLIGHT: usize = 8;
-/// An unchanged head's restart position is saved after so many HotShot blocks.
+/// HotShot blocks after which the restart position of an unchanged head is saved.
 const CHECKPOINT_DISTANCE: u64 = 1000;
 
 /// Why a run of confirmations ended.
@@ -37,7 +37,7 @@ enum Halt {
     Stalled(Stall),
     /// The node's next block is not what HotShot confirmed.
     Mismatch(Box<Mismatch>),
-    /// Candidates were dropped for room: read again from this height.
+    /// Candidates were dropped because the budget was full: read again from this height.
     Reread(u64),
     /// The run is long enough to be saved; the next block may be ready.
     RunEnded,
@@ -52,8 +52,8 @@ struct Confirmed {
 }
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
-    /// Confirms and reads until there is nothing left or the round is long enough. Answers what
-    /// there is to wait for, or none when there may be more to do at once.
+    /// Confirms and reads until there is nothing left or the round is long enough. Returns why the
+    /// head does not advance, or none if there may be more to do at once.
     pub(super) async fn advance(
         &mut self,
         chain: &ChainFacts,
@@ -70,7 +70,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             if matches!(stall, Stall::Mismatch { .. }) {
                 self.name_mismatch(chain).await;
             }
-            // Without a batch for the next block reading goes on whatever is kept already.
+            // Without a batch for the next block, reading continues even if the budget is full.
             let wanted = matches!(stall, Stall::AwaitingBatch { .. } | Stall::CompetingFork { .. })
                 || matches!(stall, Stall::HeadHashUnknown { .. })
                 || self.candidates.has_room();
@@ -107,7 +107,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     }
 
     /// Reads the ranges that have arrived, as far as they make the next run longer: one save then
-    /// serves more blocks. What goes wrong is found again when reading is all that is left to do.
+    /// covers more blocks. Errors show again when only reading is left to do.
     async fn take_in(&mut self, round_started: Instant) {
         loop {
             let confirmed = self.confirmed_number();
@@ -122,11 +122,11 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
     }
 
-    /// Every number up to here needs no candidate any more.
+    /// Numbers up to here need no candidates any more.
     fn confirmed_number(&self) -> u64 {
         match self.current() {
             Some(HeadBlock { number, hash: Some(_), .. }) => number,
-            // The batch for the head itself tells its hash.
+            // The batch for the head itself has its hash.
             Some(HeadBlock { number, hash: None, .. }) => number.saturating_sub(1),
             None => 0,
         }
@@ -200,7 +200,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             let number = batch.facts.number;
             let answer = match blocks.next().await {
                 Some(answer) => answer,
-                // Only when a candidate appeared beyond the run: the next run takes it.
+                // Only if a candidate appeared beyond the run: the next run takes it.
                 None => return (confirmed, Halt::RunEnded),
             };
             match self.compare(position, batch, answer) {
@@ -259,7 +259,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Stall::Mismatch { number, difference }
     }
 
-    /// Learns by which name the transaction of a mismatch can be looked up: payloads are not kept.
+    /// Learns the commitment of a mismatch's transaction: payloads are not kept.
     async fn name_mismatch(&mut self, chain: &ChainFacts) {
         let (Some(feed), Some(mismatch)) = (&self.feed, &mut self.findings.last_mismatch) else {
             return;
@@ -305,8 +305,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(())
     }
 
-    /// The head was taken over without its hash: a candidate for it that equals the node's block
-    /// tells it.
+    /// The head was imported without its hash: a candidate for it that equals the node's block has
+    /// the hash.
     async fn learn_hash(
         &mut self,
         tip: HeadBlock,
@@ -344,9 +344,12 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Goes back to where candidates were dropped for room.
+    /// Goes back to where candidates were dropped because the budget was full.
     fn reread(&mut self, height: u64) {
-        tracing::info!(height, "reading HotShot again from where batches were dropped for room");
+        tracing::info!(
+            height,
+            "reading HotShot again from where batches were dropped because the budget was full"
+        );
         self.metrics.reset("dropped");
         self.candidates.reread();
         if let Some(feed) = &mut self.feed {

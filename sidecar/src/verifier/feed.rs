@@ -1,4 +1,4 @@
-//! Reading the namespace. The cursor moves only after a full, well-formed answer.
+//! Reads the namespace. The cursor moves only after a complete, well-formed answer.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{rollup::Rollup, upstream::UpstreamError};
 
-/// The feed and how far it was read.
+/// The feed, and how far it has been read.
 #[derive(Debug)]
 pub(super) struct Feed<F> {
     source: Arc<F>,
@@ -19,9 +19,9 @@ pub(super) struct Feed<F> {
     cursor: u64,
     /// The number of HotShot blocks, as of this round.
     height: Option<u64>,
-    /// The height whose newest block was looked at.
+    /// The height whose newest block was shown.
     shown: Option<u64>,
-    /// The most blocks that the service answers at once.
+    /// The most blocks that the service returns at once.
     range_limit: Option<u64>,
     ahead: ReadAhead,
     progress: Progress,
@@ -40,13 +40,13 @@ impl<F: FeedSource> Feed<F> {
         }
     }
 
-    /// A payload, read again; none when the service does not have it now.
+    /// A payload, read again; none if the service does not have it now.
     pub(super) async fn payload(&self, height: u64, index: usize) -> Option<Vec<u8>> {
         let blocks = self.source.range(height, height.checked_add(1)?).await.ok()?;
         blocks.into_iter().next()?.payloads.into_iter().nth(index)
     }
 
-    /// Starts as many requests as may be under way.
+    /// Starts as many requests as may be in flight.
     fn fetch_ahead(&mut self) {
         let limit = self.range_limit.unwrap_or(u64::MAX);
         self.ahead.fill(&self.source, self.cursor, self.height.unwrap_or(0), limit);
@@ -64,7 +64,7 @@ impl<F> Feed<F> {
         self.cursor = self.cursor.min(height);
     }
 
-    /// Whether the next range is here already.
+    /// Whether the next range has arrived.
     pub(super) fn has_arrived(&self) -> bool {
         self.ahead.has_arrived(self.cursor)
     }
@@ -79,7 +79,7 @@ impl<F> Feed<F> {
 }
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
-    /// Asks how far HotShot is.
+    /// Requests HotShot's height.
     pub(super) async fn refresh_feed(&mut self) -> Result<(), Stall> {
         let Some(feed) = &mut self.feed else { return Ok(()) };
         feed.ahead.begin_round();
@@ -95,8 +95,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(())
     }
 
-    /// Shows HotShot's newest block. For the operator only, and so last in a round: a service whose
-    /// headers fail must not keep its batches from being read.
+    /// Shows HotShot's newest block. For the operator only, and therefore last in a round: a service
+    /// with failing headers must not stop its batches from being read.
     pub(super) async fn refresh_newest_header(&mut self) {
         let Some(feed) = &mut self.feed else { return };
         let Some(height) = feed.height.filter(|height| feed.shown != Some(*height)) else { return };
@@ -110,7 +110,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
     }
 
-    /// Says how far a long catch-up is.
+    /// Reports the progress of a long catch-up.
     pub(super) fn report_progress(&mut self) {
         let Some(feed) = &mut self.feed else { return };
         let Some(height) = feed.height else { return };
@@ -120,7 +120,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         self.findings.hotshot.catch_up = catch_up;
     }
 
-    /// Reads one range, if there is one to read. Answers whether the cursor moved.
+    /// Reads one range, if there is one. Returns whether the cursor moved.
     pub(super) async fn read_range(&mut self, confirmed: u64) -> Result<bool, Stall> {
         let Some(feed) = &mut self.feed else { return Ok(false) };
         loop {
@@ -142,13 +142,13 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                         }
                     }
                     feed.cursor = until;
-                    // What comes next is on its way while this is looked at.
+                    // Fetch the next range while this one is processed.
                     feed.fetch_ahead();
                     return Ok(true);
                 }
                 Err(_) if !is_new => feed.ahead.forget(),
                 // Not there yet, too much at once, or a changed limit: try less, down to one block,
-                // which also tells the block that the services contradict each other in.
+                // which also finds the block in which the services contradict each other.
                 Err(
                     error @ (UpstreamError::Status(400 | 404 | 413)
                     | UpstreamError::TooLarge { .. }

@@ -1,4 +1,4 @@
-//! Looking at the node: whether it still has the head's block, and what Ethereum has decided.
+//! Checks whether the node still has the head's block, and what Ethereum has decided.
 
 use finality_core::head::Status;
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use crate::{
     eth::BlockId, head::HeadBlock, rollup::Rollup, store::StoreError, upstream::UpstreamError,
 };
 
-/// The last reading of the node's `finalized`, and what became of it.
+/// The last reading of the node's `finalized`, and the verdict on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FinalityReading {
     block: Option<BlockId>,
@@ -20,8 +20,8 @@ pub(super) struct FinalityReading {
 }
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
-    /// Looks whether the node still has the head's block. The head's status follows; what is found
-    /// wrong is answered, and stands in the way of confirmations.
+    /// Checks whether the node still has the head's block, and sets the head's status. Returns what
+    /// is wrong, which blocks confirmations.
     pub(super) async fn check_head(&mut self) -> Result<(), Stall> {
         let node = |error: UpstreamError| Stall::NodeUnavailable(error.to_string());
         let latest = self.node.latest().await.map_err(node)?;
@@ -52,7 +52,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         problem.map_or(Ok(()), Err)
     }
 
-    /// What L1 says of finality in this round.
+    /// L1's view of finality in this round.
     pub(super) async fn refresh_l1(&mut self) -> L1View {
         let view = L1View::new(self.l1.finalized().await);
         if let Some(block) = view.finalized() {
@@ -62,8 +62,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         view
     }
 
-    /// Reads the node's `finalized`, and moves the head there when it is admitted and at or above
-    /// the head. Returns whether the head is another block now.
+    /// Reads the node's `finalized`, and moves the head there if it is admitted and at or above the
+    /// head. Returns whether the head is another block now.
     pub(super) async fn apply_finality(
         &mut self,
         chain: &ChainFacts,
@@ -71,7 +71,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     ) -> Result<bool, Stop> {
         let genesis = chain.config.genesis.l2.number;
         let Ok(block) = self.node.finalized().await else {
-            // The error stands with the dependency; without a reading nothing is concluded.
+            // The dependency shows the error; nothing follows from a missing reading.
             return Ok(false);
         };
         let block = block.filter(|block| block.number > genesis);
@@ -109,7 +109,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         admission::admit(&*self.rollup, block, chain_id, &status, &self.node, &self.l1, l1).await
     }
 
-    /// The head becomes the node's finalized block, if that is news. Returns whether it did.
+    /// Makes the node's finalized block the head, if it is new. Returns whether it did.
     async fn adopt(&mut self, finalized: HeadBlock) -> Result<bool, Stop> {
         self.keeper.observe_finalized(finalized.number);
         let head = self.keeper.block();
@@ -133,7 +133,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         };
         let result = self.keeper.finalize(finalized, restart).await;
         self.note_save(&result);
-        // A failed save may have left a higher head on the disk: Espresso still leads there.
+        // A failed save may have left a higher head on disk: Espresso is ahead there.
         if matches!(result, Err(StoreError::Regression { .. })) {
             return Ok(false);
         }
@@ -146,7 +146,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 let node_hash = node_hash.unwrap_or_default();
                 tracing::error!(
                     number = head.number, %verified_hash, %node_hash, finalized = number,
-                    "Ethereum finalized another block than the verified one"
+                    "Ethereum finalized another block than the confirmed one"
                 );
                 self.findings.last_contradiction = Some(Contradiction {
                     number: head.number,
@@ -158,18 +158,18 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             }
             _ => tracing::info!(number, "the head is the node's finalized block"),
         }
-        // What was wrong with the old head is over.
+        // The old head's problem no longer applies.
         self.problem = None;
         self.show_head();
         Ok(true)
     }
 
-    /// Whether the node has said for certain that it knows of no finalized block.
+    /// Whether the node has reported that it has no finalized block.
     pub(super) fn finality_is_unknown(&self) -> bool {
         self.finality.as_ref().is_some_and(|reading| reading.block.is_none())
     }
 
-    /// Why the last reading of `finalized` was of no use.
+    /// Why the last reading of `finalized` was unusable.
     pub(super) fn finality_problem(&self) -> String {
         match self.finality.as_ref().and_then(|reading| reading.verdict.as_ref()) {
             Some(Err(refused)) => refused.to_string(),

@@ -1,4 +1,4 @@
-//! What the verifier finds, for whoever reports it.
+//! What the verifier finds, for status and metrics.
 
 use std::sync::{
     Arc,
@@ -30,7 +30,7 @@ pub struct Findings {
     pub chain: Option<Chain>,
     /// HotShot positions.
     pub hotshot: HotShot,
-    /// Who may sign batches.
+    /// The authorized batchers.
     pub batchers: BatcherFindings,
     /// Batches kept until their number is confirmed.
     pub candidates: CandidateFindings,
@@ -42,7 +42,7 @@ pub struct Findings {
     pub lag: Option<Lag>,
     /// The last time that the node's block was not the one HotShot confirmed.
     pub last_mismatch: Option<Mismatch>,
-    /// The last time that Ethereum finalised another block than the verified one.
+    /// The last time that Ethereum finalized another block than the confirmed one.
     pub last_contradiction: Option<Contradiction>,
     /// The last failure to save the head.
     pub last_store_error: Option<String>,
@@ -75,7 +75,7 @@ pub struct NewestBlock {
     /// Block time, seconds since the epoch.
     pub timestamp: u64,
     /// The block's commitment, recomputed from the header, by which explorers find it; none for
-    /// versions whose headers are not known here.
+    /// unknown versions.
     pub commitment: Option<String>,
 }
 
@@ -90,21 +90,21 @@ pub struct HotShot {
     pub restart_height: Option<u64>,
     /// HotShot's newest block whose header could be read.
     pub newest_block: Option<NewestBlock>,
-    /// How far a long catch-up is; null when there is none.
+    /// The progress of a long catch-up; null if there is none.
     pub catch_up: Option<CatchUp>,
 }
 
-/// Who may sign batches.
+/// The authorized batchers.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct BatcherFindings {
-    /// The contract that tells; none if `batcher_addresses` does.
+    /// The contract; none if `batcher_addresses` is set.
     pub contract: Option<Address>,
-    /// Who may sign batches of which L1 origins.
+    /// The batchers, and the L1 origins for which each is authorized.
     #[serde(rename = "terms")]
     pub tenures: Vec<BatcherTenure>,
     /// The final L1 block at which the contract was read.
     pub read_at: Option<BlockId>,
-    /// False while the chain runs on the fallback batcher: HotShot carries nothing then.
+    /// False while the fallback batcher is active and HotShot carries no batches.
     pub active_is_espresso: Option<bool>,
     /// Why the last reading failed.
     pub error: Option<String>,
@@ -117,7 +117,7 @@ pub struct CandidateFindings {
     pub count: usize,
     /// Their memory, in bytes.
     pub bytes: usize,
-    /// The lowest height from which something was dropped for room.
+    /// The lowest height from which something was dropped because the budget was full.
     pub reread_from: Option<u64>,
 }
 
@@ -137,7 +137,7 @@ pub struct NodeFindings {
 /// How far the head is behind the node's latest block.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Lag {
-    /// In blocks; zero when the node is behind.
+    /// In blocks; zero if the node is behind.
     pub blocks: u64,
     /// In seconds of block time.
     pub seconds: u64,
@@ -156,23 +156,23 @@ pub struct Mismatch {
     pub hotshot_height: u64,
     /// Index of the batch among the namespace's transactions there.
     pub hotshot_index: usize,
-    /// Commitment of the transaction that holds the batch, to look it up by; null until it was read
+    /// Commitment of the transaction with the batch, to look it up by; null until it has been read
     /// again.
     pub transaction: Option<String>,
-    /// What differs first.
+    /// The first difference.
     pub difference: String,
     /// When it was first seen.
     pub since: Timestamp,
 }
 
-/// Ethereum finalised another block than the verified one.
+/// Ethereum finalized another block than the confirmed one.
 #[derive(Debug, Clone, Serialize)]
 pub struct Contradiction {
     /// Number of the head at that time.
     pub number: u64,
-    /// The hash that was verified.
+    /// The confirmed hash.
     pub verified_hash: B256,
-    /// The hash that the node has there.
+    /// The node's hash there.
     pub node_hash: B256,
     /// The finalized block that the head became.
     pub finalized: BlockId,
@@ -180,7 +180,7 @@ pub struct Contradiction {
     pub at: Timestamp,
 }
 
-/// Where the verifier shows what it finds, snapshot by snapshot.
+/// Where the verifier publishes its findings, snapshot by snapshot.
 #[derive(Debug)]
 pub struct Board {
     shown: watch::Sender<Arc<Findings>>,
@@ -206,7 +206,7 @@ impl Board {
         self.shown.subscribe()
     }
 
-    /// Whether the verifier still does its rounds.
+    /// Whether the verifier is still running.
     #[must_use]
     pub fn verifier_alive(&self) -> bool {
         self.alive.load(Ordering::Relaxed)

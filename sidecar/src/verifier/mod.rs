@@ -1,8 +1,8 @@
 //! The verifier: reads what HotShot confirmed, chooses the next batch, compares it with the node's
 //! block, and moves the head. It knows no rollup kind.
 //!
-//! A round ([`Verifier::round`]) looks at everything once and then does all the work there is; the
-//! loop ([`Verifier::run`]) pauses only when a round found nothing to do.
+//! A round ([`Verifier::round`]) checks everything once and then does all available work; the loop
+//! ([`Verifier::run`]) pauses only after a round without work.
 
 mod admission;
 mod anchor;
@@ -58,13 +58,13 @@ pub struct Options {
     pub interval: Duration,
     /// The Espresso namespace, if it is not the chain id.
     pub namespace: Option<u32>,
-    /// Where it is told who may sign batches.
+    /// Where the authorized batchers come from.
     pub batchers: BatcherSource,
     /// The light client contract on L1.
     pub light_client: Option<Address>,
-    /// Where reading HotShot begins when neither store nor light client knows.
+    /// Where reading HotShot starts if neither store nor light client has a height.
     pub initial_hotshot_height: Option<u64>,
-    /// How much is kept of what HotShot has ahead of the head.
+    /// The limit on candidates above the head.
     pub budget: Budget,
 }
 
@@ -77,14 +77,14 @@ pub enum Round {
     Idle,
 }
 
-/// What a rollup's chain is, once node and op-node have said so.
+/// The chain of a rollup, as reported by node and op-node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ChainFacts {
     config: RollupConfig,
     namespace: u32,
 }
 
-/// What a verifier works with.
+/// The parts of a verifier.
 pub struct Parts<R, N, L, F> {
     /// The rollup kind.
     pub rollup: R,
@@ -113,7 +113,7 @@ pub struct Verifier<R: Rollup, N, L, F> {
     rollup: Arc<R>,
     node: N,
     l1: L,
-    /// Makes the feed, once the namespace is known.
+    /// Creates the feed, once the namespace is known.
     open_feed: Box<dyn Fn(u32) -> F + Send + Sync>,
     options: Options,
     keeper: HeadKeeper,
@@ -127,7 +127,7 @@ pub struct Verifier<R: Rollup, N, L, F> {
     candidates: Candidates<R>,
     finality: Option<FinalityReading>,
     node_latest: Option<u64>,
-    /// What was found so far, to be shown at the end of the round.
+    /// The findings so far, published at the end of the round.
     findings: Findings,
     /// What the running round found wrong with the head.
     problem: Option<Stall>,
@@ -179,11 +179,11 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         verifier
     }
 
-    /// Does rounds until `stop` is true, then saves where reading resumes.
+    /// Runs rounds until `stop` is true, then saves where reading resumes.
     ///
     /// # Errors
-    /// [`StoreError::OtherChain`] when the stored head is of another chain than the node: nothing
-    /// good can come of going on. Everything else is retried.
+    /// [`StoreError::OtherChain`] if the stored head is of another chain than the node's: retrying
+    /// would not help. Everything else is retried.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), StoreError> {
         let result = self.rounds(&mut stop).await;
         if let Err(error) = self.save_restart_height(0).await {
@@ -195,7 +195,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     async fn rounds(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), StoreError> {
         let stopped = async {
-            // A closed channel means that the process is going down as well.
+            // A closed channel also means that the process is shutting down.
             _ = stop.wait_for(|stop| *stop).await;
         };
         tokio::pin!(stopped);
@@ -217,7 +217,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
     }
 
-    /// Looks at everything once and does the work there is, up to a bound.
+    /// Checks everything once and does the available work, up to a bound.
     ///
     /// # Errors
     /// As [`Self::run`].
@@ -261,7 +261,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(stall)
     }
 
-    /// The block after which verification goes on.
+    /// The block after which verification continues.
     fn current(&self) -> Option<HeadBlock> {
         self.keeper.block().or(self.anchor)
     }
@@ -274,7 +274,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
     }
 
-    /// Shows what a round has found.
+    /// Publishes the findings of a round.
     fn end_round(&mut self, stall: Stall) {
         self.report_progress();
         if self.changes.is_news(&stall, Instant::now()) {
@@ -285,8 +285,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         self.show(stall);
     }
 
-    /// Shows a head that was published in the middle of a round: the reason of the last round
-    /// belongs to another head.
+    /// Shows a head that was published in the middle of a round: the last round's reason belongs to
+    /// another head.
     fn show_head(&mut self) {
         let shown = self.findings.head.as_ref().map(|head| (head.number, head.status));
         let head = self.keeper.report().map(|head| (head.number, head.status));
@@ -339,13 +339,12 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         self.board.show(findings.clone());
     }
 
-    /// Saves where reading resumes when it moved on by more than `distance` since it was last
-    /// saved.
+    /// Saves where reading resumes if it has moved by more than `distance` since it was last saved.
     async fn save_restart_height(&mut self, distance: u64) -> Result<(), StoreError> {
         let (Some(feed), Some(current)) = (&self.feed, self.keeper.block()) else {
             return Ok(());
         };
-        // While the head's own hash is to be learned, its batch must be found again.
+        // While the head's own hash is unknown, its batch must be found again.
         let confirmed =
             if current.hash.is_some() { current.number } else { current.number.saturating_sub(1) };
         let height = self.candidates.restart_height(confirmed, feed.cursor());
@@ -358,7 +357,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(())
     }
 
-    /// Notes whether the head could be saved.
+    /// Records whether the head could be saved.
     fn note_save(&mut self, result: &Result<(), StoreError>) {
         let error = result.as_ref().err().map(ToString::to_string);
         if let Some(error) = &error

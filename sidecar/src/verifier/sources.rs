@@ -1,4 +1,4 @@
-//! What the verifier asks of the world, so that it can be tested without one.
+//! The dependencies of the verifier as traits, so that it can be tested without them.
 //!
 //! The methods are those of the clients, which document them.
 

@@ -1,4 +1,4 @@
-//! Where the head stands: a stable code for machines, and a sentence for operators.
+//! The state of the head: a stable code for machines, and a sentence for operators.
 
 use std::{fmt, time::Duration};
 
@@ -8,15 +8,15 @@ use tokio::time::Instant;
 
 use crate::eth::BlockId;
 
-/// Why the head does not advance; also that it does, or need not. The name of a variant, in snake
-/// case, is its code.
+/// Why the head does not advance; or that it does, or need not. The code of a variant is its name
+/// in snake case.
 #[derive(Debug, Clone, PartialEq, Eq, Default, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum Stall {
     /// The first round has not ended.
     #[default]
     Starting,
-    /// The running round is at work: it has moved the head, or there is more to do.
+    /// The running round has moved the head, or has more to do.
     Advancing,
     /// The head is the node's latest block, and HotShot, read to its tip, has no batch beyond it.
     /// Its newest block may be unread: the payload can come later than the height.
@@ -25,11 +25,11 @@ pub enum Stall {
     ChainUnknown(String),
     /// Settings or chains do not fit together.
     ConfigMismatch(String),
-    /// It is not known who may sign batches.
+    /// The authorized batchers are not known.
     BatchersUnknown(String),
     /// There is no block to start from.
     NoAnchor(String),
-    /// It is not known where to read HotShot from.
+    /// The HotShot height to start from is not known.
     StartHeightUnknown(String),
     /// HotShot cannot be read.
     FeedUnavailable(String),
@@ -37,7 +37,7 @@ pub enum Stall {
     CatchingUp { cursor: u64, height: u64 },
     /// HotShot has no batch for the next block.
     AwaitingBatch { number: u64 },
-    /// HotShot has no batch for the next block, and is not meant to.
+    /// HotShot has no batch for the next block, and should not have one.
     FallbackBatcherActive { number: u64 },
     /// HotShot has batches for the next block, but none that extends the head.
     CompetingFork {
@@ -81,7 +81,7 @@ impl Stall {
         self.into()
     }
 
-    /// Whether a head at work passes through this state all the time.
+    /// Whether an advancing head passes through this state all the time.
     const fn is_ordinary(&self) -> bool {
         matches!(self, Self::Advancing | Self::UpToDate { .. } | Self::AwaitingBatch { .. })
     }
@@ -157,7 +157,7 @@ impl fmt::Display for Stall {
     }
 }
 
-/// A change among the ordinary states is logged once it has lasted this long: a head at work
+/// A change among the ordinary states is logged once it has lasted this long: an advancing head
 /// changes its state several times with each block.
 const LASTING: Duration = Duration::from_secs(10);
 
@@ -241,7 +241,7 @@ mod tests {
         let missing = Stall::NodeMissingBlock { number: 2 };
         assert!(at(0, &done), "the first state");
         assert!(!at(1, &done));
-        // A chain at work goes to and fro.
+        // An active chain goes back and forth.
         assert!(!at(2, &waits));
         assert!(!at(4, &Stall::Advancing));
         assert!(!at(6, &done));
@@ -249,9 +249,9 @@ mod tests {
         assert!(!at(17, &Stall::AwaitingBatch { number: 3 }));
         assert!(at(18, &waits), "it has lasted");
         assert!(!at(40, &waits));
-        assert!(at(41, &missing), "no ordinary state");
+        assert!(at(41, &missing), "not an ordinary state");
         assert!(!at(42, &Stall::NodeMissingBlock { number: 3 }), "the same code");
-        assert!(at(43, &Stall::Advancing), "the end of it");
+        assert!(at(43, &Stall::Advancing), "its end");
         assert!(!at(44, &done));
     }
 }
