@@ -33,6 +33,15 @@ impl Places {
         Self(Arc::new(Mutex::new(State { free: count, idle: BTreeMap::new(), next: 0 })))
     }
 
+    /// Ends every idle connection.
+    pub(super) fn end_idle(&self) {
+        let mut state = self.0.lock();
+        for end in std::mem::take(&mut state.idle).into_values() {
+            end.notify_one();
+            state.free = state.free.saturating_add(1);
+        }
+    }
+
     /// A place for a new connection, which is idle; none if every place is busy.
     pub(super) fn take(&self) -> Option<Place> {
         let mut state = self.0.lock();

@@ -43,6 +43,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const HEADER_BYTES: usize = 16 * 1024;
 /// Pause after a failure to accept, for example when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Time limit at shutdown for a request that is still arriving.
+const ARRIVAL_LIMIT: Duration = Duration::from_secs(1);
 /// Connections beyond the limit.
 pub const EXCESS: usize = 32;
 
@@ -93,7 +95,16 @@ pub async fn serve(
         });
     }
     drop(listener);
-    if tokio::time::timeout(limit, connections.shutdown()).await.is_err() {
+    let finished = async {
+        let finished = connections.shutdown();
+        tokio::pin!(finished);
+        if tokio::time::timeout(ARRIVAL_LIMIT, &mut finished).await.is_err() {
+            places.end_idle();
+            excess.end_idle();
+            finished.await;
+        }
+    };
+    if tokio::time::timeout(limit, finished).await.is_err() {
         tracing::warn!("some requests did not finish within shutdown_limit");
     }
 }

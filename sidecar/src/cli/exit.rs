@@ -4,6 +4,8 @@ use std::{
     fmt::Display,
     io::{self, Write},
     process::ExitCode,
+    sync::mpsc,
+    time::Duration,
 };
 
 use crate::config::Problems;
@@ -33,11 +35,17 @@ impl Failure {
         Self { code: USAGE, text: error.to_string() }
     }
 
-    pub fn report(&self) -> ExitCode {
-        for line in self.text.lines() {
-            // There is nowhere else to report a failure of standard error.
-            drop(writeln!(io::stderr(), "finality-sidecar: {line}"));
-        }
+    /// Prints the text, for a second at most if nothing reads it.
+    pub fn report(self) -> ExitCode {
+        let (done, written) = mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            for line in self.text.lines() {
+                // There is nowhere else to report a failure of standard error.
+                drop(writeln!(io::stderr(), "finality-sidecar: {line}"));
+            }
+            drop(done);
+        });
+        _ = written.recv_timeout(Duration::from_secs(1));
         self.code.into()
     }
 }

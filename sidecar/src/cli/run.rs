@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use finality_core::build;
 use tokio::{
     net::TcpListener,
+    runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinHandle,
@@ -17,7 +18,7 @@ use crate::{
         self, ApiState, Phase, events::Streams, history::History, hosts::Hosts, server,
         status::StatusReader,
     },
-    config::Config,
+    config::{Config, Values},
     espresso::QueryServices,
     head::{HeadKeeper, PublishedHead},
     l1::L1,
@@ -25,7 +26,12 @@ use crate::{
     redact::SecretUrl,
     rollup::op::Op,
     store::{FileStore, Store},
-    telemetry::{Metrics, Traces, log, metrics::Target},
+    telemetry::{
+        Metrics, Traces,
+        log::{self, Log},
+        metrics::Target,
+        traces::TracesError,
+    },
     upstream::{Failover, Upstream, UpstreamOptions},
     verifier::{self, Board},
 };
@@ -33,17 +39,29 @@ use crate::{
 /// Runs until a signal arrives or the verifier fails for good.
 pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
     let values = flags.gather();
-    let mut config = Config::from_values(&values)?;
+    let config = Config::from_values(&values)?;
     // It fails only if a provider is installed already.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
+    let runtime = Runtime::new().map_err(Failure::failed)?;
     let variable = |name: &str| std::env::var(name).ok();
     let traces = Traces::from_environment(variable, runtime.handle().clone());
-    let level = log::start(
+    let log = log::start(
         &config.log_level,
         config.log_format,
         traces.as_ref().ok().and_then(Option::as_ref),
     );
+    let ended = run_logged(&values, config, runtime, traces, &log);
+    log.flush();
+    ended
+}
+
+fn run_logged(
+    values: &Values,
+    mut config: Config,
+    runtime: Runtime,
+    traces: Result<Option<Traces>, TracesError>,
+    log: &Log,
+) -> Result<ExitCode, Failure> {
     tracing::info!(
         version = build::VERSION,
         commit = build::COMMIT,
@@ -63,7 +81,7 @@ pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
     let store = FileStore::open(&config.store_path)?;
     config.check_start_position(store.record())?;
     let limit = config.shutdown_limit;
-    let ended = runtime.block_on(serve(config, store, level));
+    let ended = runtime.block_on(serve(config, store, log.clone()));
     if let Some(traces) = traces {
         traces.shut_down(limit);
     }
@@ -83,9 +101,9 @@ struct Verifier {
     task: JoinHandle<anyhow::Result<()>>,
 }
 
-async fn serve(config: Config, store: FileStore, level: log::Level) -> anyhow::Result<()> {
+async fn serve(config: Config, store: FileStore, log: Log) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
-    change_level_on_signal(level)?;
+    change_level_on_signal(log.clone())?;
     let listener = TcpListener::bind(config.listen_addr)
         .await
         .with_context(|| format!("cannot listen on {} (listen_addr)", config.listen_addr))?;
@@ -125,6 +143,7 @@ async fn serve(config: Config, store: FileStore, level: log::Level) -> anyhow::R
     tokio::spawn(async move {
         let name = signals.next().await;
         tracing::warn!(signal = name, "exiting immediately");
+        log.flush();
         std::process::exit(i32::from(super::exit::FAILED));
     });
     if ended.is_none() {
@@ -157,14 +176,14 @@ async fn wait_for_end(
 
 /// SIGUSR1 raises the log level, SIGUSR2 restores it. These are signals and not an API path, since
 /// anyone who can reach the port could fill the disk or silence the log.
-fn change_level_on_signal(level: log::Level) -> std::io::Result<()> {
+fn change_level_on_signal(log: Log) -> std::io::Result<()> {
     let mut raise = signal(SignalKind::user_defined1())?;
     let mut restore = signal(SignalKind::user_defined2())?;
     tokio::spawn(async move {
         loop {
             tokio::select! {
-                Some(()) = raise.recv() => level.raise(),
-                Some(()) = restore.recv() => level.restore(),
+                Some(()) = raise.recv() => log.raise(),
+                Some(()) = restore.recv() => log.restore(),
                 else => return,
             }
         }

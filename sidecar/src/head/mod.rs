@@ -109,6 +109,12 @@ impl HeadKeeper {
         self.updated_at
     }
 
+    /// Why saving will fail, if that is known from the start.
+    #[must_use]
+    pub fn store_problem(&self) -> Option<String> {
+        self.store.lock().problem().map(ToString::to_string)
+    }
+
     /// Where reading HotShot resumes after a restart, as stored.
     #[must_use]
     pub const fn restart_height(&self) -> Option<u64> {

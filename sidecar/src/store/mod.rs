@@ -84,6 +84,11 @@ pub trait Store: Send {
     /// The record as of the last successful save or of the start.
     fn record(&self) -> Option<&Record>;
 
+    /// Why saving will fail, if that was seen when the store was opened.
+    fn problem(&self) -> Option<&StoreError> {
+        None
+    }
+
     /// Saves a record; it is durable when this returns. A stored identity is kept when the new
     /// record has none.
     ///

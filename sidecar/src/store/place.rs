@@ -105,9 +105,13 @@ impl Place {
             Err(fs::TryLockError::Error(source)) => return Err(failed(source)),
         }
         // For the message of the next process that tries.
-        file.set_len(0).map_err(failed)?;
-        file.rewind().map_err(failed)?;
-        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        let id = format!("{}\n", std::process::id());
+        // The lock counts without it, also on a full disk.
+        drop(
+            file.set_len(0)
+                .and_then(|()| file.rewind())
+                .and_then(|()| file.write_all(id.as_bytes())),
+        );
         Ok(Lock(file))
     }
 

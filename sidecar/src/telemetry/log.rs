@@ -7,7 +7,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::Traces;
+use super::{Traces, stderr::Stderr};
 
 /// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,14 +20,15 @@ pub enum Format {
     Json,
 }
 
-/// The level of a running log.
-#[derive(Debug)]
-pub struct Level {
+/// A running log.
+#[derive(Debug, Clone)]
+pub struct Log {
     filter: reload::Handle<EnvFilter, Registry>,
     configured: String,
+    stderr: Stderr,
 }
 
-impl Level {
+impl Log {
     /// The level set by SIGUSR1: everything but single steps.
     const VERBOSE: &str = "debug";
 
@@ -43,6 +44,11 @@ impl Level {
         self.set(&self.configured);
     }
 
+    /// Waits until everything is written, but not for long if nothing reads it.
+    pub fn flush(&self) {
+        self.stderr.flush();
+    }
+
     fn set(&self, level: &str) {
         // It fails only if the log is gone.
         drop(self.filter.reload(EnvFilter::new(level)));
@@ -51,14 +57,15 @@ impl Level {
 
 /// Starts the log of this process, and its traces if they are enabled. `level` is a level or a list
 /// of filter directives, already validated; traces ignore it. A second call has no effect.
-pub fn start(level: &str, format: Format, traces: Option<&Traces>) -> Level {
+pub fn start(level: &str, format: Format, traces: Option<&Traces>) -> Log {
     let terminal = std::io::stderr().is_terminal();
     let json = match format {
         Format::Auto => !terminal,
         Format::Text => false,
         Format::Json => true,
     };
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let stderr = Stderr::start();
+    let layer = tracing_subscriber::fmt::layer().with_writer(stderr.clone());
     let layer = if json {
         layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
     } else {
@@ -72,5 +79,5 @@ pub fn start(level: &str, format: Format, traces: Option<&Traces>) -> Level {
     let registry = tracing_subscriber::registry().with(layer.with_filter(filter));
     // It fails only if a log was started before, as in tests.
     drop(registry.with(spans).try_init());
-    Level { filter: handle, configured: level.to_owned() }
+    Log { filter: handle, configured: level.to_owned(), stderr }
 }

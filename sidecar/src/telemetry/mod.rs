@@ -4,6 +4,7 @@ mod gauges;
 pub mod log;
 pub mod metrics;
 mod process;
+mod stderr;
 pub mod throttle;
 pub mod traces;
 

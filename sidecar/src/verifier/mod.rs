@@ -153,6 +153,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     pub fn new(parts: Parts<R, N, L, F>, options: Options) -> Self {
         let Parts { rollup, node, l1, open_feed, keeper, board, metrics } = parts;
         let candidates = Candidates::new(options.budget);
+        let last_store_error = keeper.store_problem();
+        if let Some(error) = &last_store_error {
+            tracing::error!(error, "the head cannot be saved");
+        }
         let mut verifier = Self {
             rollup: Arc::new(rollup),
             node,
@@ -169,7 +173,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             candidates,
             finality: None,
             node_latest: None,
-            findings: Findings::default(),
+            findings: Findings { last_store_error, ..Findings::default() },
             problem: None,
             has_advanced: false,
             changes: ChangeLog::default(),

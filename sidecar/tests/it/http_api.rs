@@ -316,6 +316,21 @@ async fn beyond_busy_connections_probes_are_answered_and_all_else_gets_a_quick_5
 }
 
 #[tokio::test(start_paused = true)]
+async fn half_a_request_does_not_hold_up_the_close() {
+    let sidecar = Served::start().await;
+    let mut half = sidecar.connect().await;
+    half.write_all(b"GET /livez HTTP/1.1\r\nhost: local").await.unwrap();
+    let silent = sidecar.connect().await;
+    sidecar.get("/livez").await;
+    let start = tokio::time::Instant::now();
+    sidecar.phase.send_replace(Phase::Closing);
+    sidecar.server.await.unwrap();
+    // The clock of this test is not the wall's: it jumps from timer to timer.
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    drop((half, silent));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_is_too_slow_is_cut_off() {
     let sidecar = Served::start().await;
     let mut slow = sidecar.connect().await;

@@ -30,6 +30,8 @@ pub struct FileStore {
     ceiling: Option<u64>,
     /// A number that a failed write may have left on disk: nothing below it may follow.
     perhaps_on_disk: Option<u64>,
+    /// Why nothing could be written at the start.
+    problem: Option<StoreError>,
     /// The file as this store left it.
     seen: Option<Trace>,
     temporaries: u64,
@@ -141,11 +143,16 @@ impl FileStore {
             record,
             ceiling,
             perhaps_on_disk: None,
+            problem: None,
             temporaries: 0,
             _lock: lock,
         };
         store.seen = store.trace()?;
-        store.try_writing()?;
+        match store.try_writing() {
+            // The stored head can be served, and saving is tried again with the next one.
+            Err(error) if store.record.is_some() && is_full(&error) => store.problem = Some(error),
+            tried => tried?,
+        }
         Ok(store)
     }
 
@@ -255,9 +262,19 @@ impl FileStore {
     }
 }
 
+/// Whether room on the disk is all that is missing.
+fn is_full(error: &StoreError) -> bool {
+    let StoreError::Unwritable { source, .. } = error else { return false };
+    matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 impl Store for FileStore {
     fn record(&self) -> Option<&Record> {
         self.record.as_ref()
+    }
+
+    fn problem(&self) -> Option<&StoreError> {
+        self.problem.as_ref()
     }
 
     fn save(&mut self, mut record: Record) -> Result<(), StoreError> {

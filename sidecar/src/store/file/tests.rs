@@ -350,6 +350,37 @@ fn a_folder_that_cannot_be_written_is_found_at_once() {
 }
 
 #[test]
+fn a_start_on_a_full_disk_goes_on_with_the_stored_head() {
+    for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
+        for at in 0..5 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("store.json");
+            FileStore::open(&path).unwrap().save(record(5)).unwrap();
+            let files = FaultyFiles::default();
+            files.0.lock().error = kind;
+            files.arm(at, Fault::Fails);
+            let mut store = open(&path, &files);
+            assert_eq!(store.record(), Some(&record(5)));
+            assert!(store.problem().is_some(), "{at}");
+            files.arm(0, Fault::Fails);
+            assert!(store.save(record(6)).is_err(), "it is still full");
+            files.disarm();
+            store.save(record(6)).unwrap();
+            assert_eq!(read(&path), Some(record(6)));
+        }
+    }
+    // Other errors do not end by themselves.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.json");
+    FileStore::open(&path).unwrap().save(record(5)).unwrap();
+    let files = FaultyFiles::default();
+    files.0.lock().error = ErrorKind::PermissionDenied;
+    files.arm(0, Fault::Fails);
+    let opened = FileStore::open_with(&path, Box::new(files), Contents::whole);
+    assert!(matches!(opened, Err(StoreError::Unwritable { .. })));
+}
+
+#[test]
 fn leftovers_of_killed_writes_are_removed_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     for name in

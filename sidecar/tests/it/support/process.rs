@@ -27,8 +27,19 @@ pub(crate) struct Sidecar {
     pub(crate) address: String,
     /// Lines of the log as they are written; the process never waits for a reader.
     lines: mpsc::Receiver<String>,
+    /// Lets a log be read that nothing has read.
+    read_on: mpsc::Sender<()>,
     /// The lines that were taken from there so far.
     pub(crate) log: Vec<String>,
+}
+
+/// What a process is started under.
+#[derive(Default)]
+pub(crate) struct Conditions {
+    /// Limit of open files.
+    pub(crate) open_files: Option<u64>,
+    /// Whether nothing reads its log after the start.
+    pub(crate) unread: bool,
 }
 
 /// The arguments for dependencies that are all at one URL.
@@ -45,17 +56,16 @@ pub(crate) fn fields(line: &str) -> Value {
 impl Sidecar {
     /// Starts it in `folder`, with no environment but `variables`, and waits until it serves.
     pub(crate) fn start(folder: &Path, arguments: &[String], variables: &[(&str, &str)]) -> Self {
-        Self::start_with_files(None, folder, arguments, variables)
+        Self::start_under(&Conditions::default(), folder, arguments, variables)
     }
 
-    /// The same, with so many open files at most.
-    pub(crate) fn start_with_files(
-        most: Option<u64>,
+    pub(crate) fn start_under(
+        conditions: &Conditions,
         folder: &Path,
         arguments: &[String],
         variables: &[(&str, &str)],
     ) -> Self {
-        let limit = most.map(|most| format!("--nofile={most}:{most}"));
+        let limit = conditions.open_files.map(|most| format!("--nofile={most}:{most}"));
         let mut process = Command::new("prlimit")
             .args(limit)
             .args(["setpriv", "--pdeathsig", "KILL", "--"])
@@ -71,8 +81,20 @@ impl Sidecar {
             .unwrap();
         let mut log = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
         let (line, lines) = mpsc::channel();
-        std::thread::spawn(move || log.try_for_each(|text| line.send(text)));
-        let mut sidecar = Self { process, address: String::new(), lines, log: Vec::new() };
+        let (read_on, may_read) = mpsc::channel();
+        let mut is_read = !conditions.unread;
+        std::thread::spawn(move || {
+            log.try_for_each(|text| {
+                if !is_read && text.contains("\"message\":\"serving\"") {
+                    is_read = true;
+                    drop(line.send(text));
+                    // Until the process has ended.
+                    return may_read.recv().map_err(drop);
+                }
+                line.send(text).map_err(drop)
+            })
+        });
+        let mut sidecar = Self { process, address: String::new(), lines, read_on, log: Vec::new() };
         sidecar.address = sidecar.wait_for("serving")["address"].as_str().unwrap().to_owned();
         sidecar
     }
@@ -138,6 +160,7 @@ impl Sidecar {
     /// Waits for the end: the exit code, and the whole log.
     pub(crate) fn end(mut self) -> (Option<i32>, Vec<String>) {
         let code = self.process.wait().unwrap().code();
+        _ = self.read_on.send(());
         let mut log = std::mem::take(&mut self.log);
         log.extend(self.lines.iter());
         (code, log)
