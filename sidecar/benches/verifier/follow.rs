@@ -91,7 +91,7 @@ pub(crate) async fn run(url: &str, target: u64, steady: u64, interval: Duration)
             upstream(Target::Node, "rpc/node"),
             upstream(Target::Consensus, "rpc/consensus"),
         ),
-        l1: L1::new(upstream(Target::L1, "rpc/l1")),
+        l1: L1::new(vec![upstream(Target::L1, "rpc/l1")], interval),
         open_feed: Box::new(move |namespace| query.with_namespace(namespace)),
         keeper,
         board: Arc::default(),

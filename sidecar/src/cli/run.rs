@@ -239,18 +239,20 @@ fn start_verifier(
     let query = config.query_service_url.iter();
     let query = query.map(|url| upstream(Target::Query, "query_service_url", url));
     let query = QueryServices::new(query.collect::<Result<_, _>>()?, 0, metrics.clone());
-    let l1 = endpoints(Target::L1, "l1_rpc", &config.l1_rpc)?;
-    let dependencies = [execution.clone(), consensus.clone(), l1.clone()];
-    let services = query.clone();
+    let l1 = config.l1_rpc.iter().map(|url| upstream(Target::L1, "l1_rpc", url));
+    let l1 = L1::new(l1.collect::<Result<_, _>>()?, config.verification_interval);
+    let (node, endpoints, services) =
+        ([execution.clone(), consensus.clone()], l1.clone(), query.clone());
     let (keeper, head) = HeadKeeper::new(store, metrics.clone());
     let board = Arc::new(Board::default());
     let status = StatusReader::new(Arc::clone(&board), metrics.clone(), move || {
-        dependencies.iter().flat_map(Failover::reports).chain(services.reports()).collect()
+        let node = node.iter().flat_map(Failover::reports);
+        node.chain(endpoints.reports()).chain(services.reports()).collect()
     });
     let parts = verifier::Parts {
         rollup: Op::default(),
         node: Node::new(execution, consensus),
-        l1: L1::new(l1),
+        l1,
         open_feed: Box::new(move |namespace| query.with_namespace(namespace)),
         keeper,
         board,

@@ -143,8 +143,8 @@ settings! {
         initial_hotshot_height: Option<u64> = optional, HEIGHT, parse::height;
     }
     "L1" {
-        /// URLs of L1 execution RPCs, tried in order; one that lags behind or contradicts a final
-        /// block is not used
+        /// URLs of L1 execution RPCs; a majority must agree, so two must both answer, and of three
+        /// one may fail or lie
         l1_rpc: Vec<SecretUrl> = required, URLS, parse::urls;
         /// Address of the light client contract, used to find the starting HotShot height
         light_client_address: Option<Address> = optional, ADDRESS, parse::address;

@@ -3,7 +3,7 @@
 use alloy_primitives::Address;
 use thiserror::Error;
 
-use super::{L1, State};
+use super::{Endpoint, L1, State};
 use crate::{batchers::BatcherTenure, upstream::UpstreamError};
 
 /// Call data of `espressoBatcherHistoryLength()`.
@@ -46,7 +46,7 @@ pub enum BatchAuthenticatorError {
     Malformed(&'static str),
 }
 
-impl L1 {
+impl<E: Endpoint> L1<E> {
     /// Reads the full history of the BatchAuthenticator at `contract`. Nothing is kept from an
     /// earlier reading, so that a wrong answer lasts for one reading at most.
     ///
@@ -57,11 +57,11 @@ impl L1 {
         contract: Address,
         state: State,
     ) -> Result<BatcherHistory, BatchAuthenticatorError> {
-        let length = match self.eth_call(contract, HISTORY_LENGTH, state).await {
+        let length = match self.view(contract, HISTORY_LENGTH, state).await {
             Ok(data) => number(&words::<1>(&data)?[0])?,
             // A contract without that function reverts; an old one has the other function.
             Err(error @ UpstreamError::Rpc { .. }) => {
-                let older = self.eth_call(contract, BATCHER, state).await?;
+                let older = self.view(contract, BATCHER, state).await?;
                 return Err(match words::<1>(&older) {
                     Ok(_) => BatchAuthenticatorError::NoHistory,
                     Err(_) => error.into(),
@@ -75,10 +75,10 @@ impl L1 {
         let mut entries = Vec::new();
         for index in 0..length {
             let data = format!("{BATCHER_AT}{index:064x}");
-            let [batcher, from] = words::<2>(&self.eth_call(contract, &data, state).await?)?;
+            let [batcher, from] = words::<2>(&self.view(contract, &data, state).await?)?;
             entries.push((Address::from_word(batcher.into()), number(&from)?));
         }
-        let active_is_espresso = match self.eth_call(contract, ACTIVE_IS_ESPRESSO, state).await {
+        let active_is_espresso = match self.view(contract, ACTIVE_IS_ESPRESSO, state).await {
             Ok(data) => Some(number(&words::<1>(&data)?[0])? != 0),
             // Only shown to the operator.
             Err(UpstreamError::Rpc { .. }) => None,

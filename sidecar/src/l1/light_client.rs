@@ -3,7 +3,7 @@
 use alloy_primitives::Address;
 use thiserror::Error;
 
-use super::{L1, State};
+use super::{Endpoint, L1, State};
 use crate::{eth::BlockId, upstream::UpstreamError};
 
 /// Call data of `finalizedState()`.
@@ -56,7 +56,7 @@ fn number(word: &[u8; 32]) -> Result<u64, LightClientError> {
     super::number(word).ok_or(LightClientError::Malformed)
 }
 
-impl L1 {
+impl<E: Endpoint> L1<E> {
     /// The state of the light client at `contract` after an L1 block.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl L1 {
         contract: Address,
         block: BlockId,
     ) -> Result<FinalizedState, LightClientError> {
-        let data = self.eth_call(contract, FINALIZED_STATE, State::Of(block)).await?;
+        let data = self.view(contract, FINALIZED_STATE, State::Of(block)).await?;
         FinalizedState::decode(&data)
     }
 }

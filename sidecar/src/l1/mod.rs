@@ -1,32 +1,38 @@
 //! L1: what is final there, hashes by number, and Espresso's contracts.
 //!
-//! There may be several endpoints. The newest final block is pinned by its hash, and an endpoint
-//! is used for anything else only while it has that block: all answers belong to one chain.
+//! Several endpoints may be given, of which a majority decides. The newest final block is pinned by
+//! its hash, and an endpoint votes only while it has that block: all answers belong to one chain.
 
 mod batch_authenticator;
+mod endpoint;
 mod light_client;
-mod pin;
+mod panel;
+mod reading;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::{Address, B256, Bytes};
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use parking_lot::Mutex;
 
 use crate::{
-    eth::{BlockId, Quantity},
-    upstream::{Failover, Upstream, UpstreamError},
+    eth::BlockId,
+    upstream::{DependencyReport, Upstream, UpstreamError},
 };
-use pin::{Distrust, Pin};
+use panel::Panel;
+use reading::Memory;
 
 pub use batch_authenticator::{BatchAuthenticatorError, BatcherHistory};
+pub use endpoint::Endpoint;
 pub use light_client::{FinalizedState, LightClientError};
+pub use reading::Reading;
 
 /// L1 behind one or more endpoints; clones share state.
 #[derive(Debug, Clone)]
-pub struct L1 {
-    endpoints: Failover,
-    pin: Arc<Pin>,
+pub struct L1<E = Upstream> {
+    panel: Panel<E>,
+    /// The time after which a second reading of a single endpoint bears out the first.
+    interval: Duration,
+    memory: Arc<Mutex<Memory>>,
 }
 
 /// The L1 state in which a contract is called.
@@ -38,150 +44,60 @@ pub enum State {
     Latest,
 }
 
-impl L1 {
+impl<E: Endpoint> L1<E> {
     /// L1 behind these endpoints.
     #[must_use]
-    pub fn new(endpoints: impl Into<Failover>) -> Self {
-        Self { endpoints: endpoints.into(), pin: Arc::default() }
+    pub fn new(endpoints: Vec<E>, interval: Duration) -> Self {
+        Self { panel: Panel::new(endpoints), interval, memory: Arc::default() }
     }
 
-    /// The chain id.
+    /// Pins a block that is known to be final, such as the L1 origin of the stored head.
+    pub fn pin(&self, block: BlockId) {
+        self.memory.lock().raise(block);
+    }
+
+    /// The chain id that a majority of the endpoints gives.
     ///
     /// # Errors
     /// [`UpstreamError`], as for every call here.
     pub async fn chain_id(&self) -> Result<u64, UpstreamError> {
-        let Quantity(id) = self.call("eth_chainId", json!([])).await?;
-        Ok(id)
+        let everybody: Vec<_> = (0..self.panel.len()).collect();
+        let ask = |endpoint: E| async move { endpoint.chain_id().await };
+        self.panel.agree(&everybody, "the chain id", ask).await
     }
 
-    /// The newest final block; none if no endpoint has one. It never goes down: a reading below the
-    /// pinned block comes from an endpoint that lags.
-    ///
-    /// # Errors
-    /// [`UpstreamError`].
-    pub async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
-        let pinned = self.pin.block();
-        let (mut failed, mut lagging, mut contradictions) = (None, false, 0);
-        for (index, endpoint) in self.endpoints.in_turn() {
-            match finalized_of(endpoint, pinned).await {
-                Ok(Some(block)) => {
-                    self.pin.set(block, index);
-                    self.endpoints.prefer(index);
-                    return Ok(Some(block));
-                }
-                Ok(None) => lagging = true,
-                Err(distrust) => {
-                    lagging |= matches!(distrust, Distrust::Lags(_));
-                    contradictions += usize::from(matches!(distrust, Distrust::Contradicts { .. }));
-                    failed.get_or_insert(blame(endpoint, distrust));
-                }
-            }
-        }
-        if contradictions == self.endpoints.count() {
-            // The pin was wrong; without this, one wrong answer would count forever.
-            tracing::error!(
-                "every L1 endpoint contradicts the pinned final block, which is dropped"
-            );
-            self.pin.clear();
-        } else if lagging {
-            return Ok(pinned);
-        }
-        failed.map_or(Ok(None), Err)
-    }
-
-    /// The hash of the block with a number, by the `hash` member: recomputing it would fail with
-    /// every fork that adds a header field. None if no endpoint has the block.
+    /// The hash of the block with a number; none if a majority does not have it.
     ///
     /// # Errors
     /// [`UpstreamError`].
     pub async fn hash_at(&self, number: u64) -> Result<Option<B256>, UpstreamError> {
-        let (mut missing, mut failed) = (false, None);
-        for (index, endpoint) in self.endpoints.in_turn() {
-            match self.checked(index, endpoint, endpoint.block_id_at(number)).await {
-                Ok(Some(block)) => {
-                    self.endpoints.prefer(index);
-                    return Ok(Some(block.hash));
-                }
-                Ok(None) => missing = true,
-                Err(error) => _ = failed.get_or_insert(error),
-            }
-        }
-        failed.filter(|_| !missing).map_or(Ok(None), Err)
+        let voters = self.memory.lock().voters.clone();
+        let ask = |endpoint: E| async move { endpoint.block_at(number).await };
+        let block = self.panel.agree(&voters, "a block's hash", ask).await?;
+        Ok(block.map(|block| block.hash))
     }
 
     /// The return data of a contract's view function.
-    async fn eth_call(
+    async fn view(
         &self,
         contract: Address,
         data: &str,
         state: State,
     ) -> Result<Bytes, UpstreamError> {
-        let block = match state {
-            State::Of(block) => json!({"blockHash": block.hash}),
-            State::Latest => json!("latest"),
+        let voters = self.memory.lock().voters.clone();
+        let data: Arc<str> = data.into();
+        let ask = |endpoint: E| {
+            let data = Arc::clone(&data);
+            async move { endpoint.view(contract, &data, state).await }
         };
-        self.call("eth_call", json!([{"to": contract, "data": data}, block])).await
-    }
-
-    /// The answer of the first endpoint in order that has the pinned block and no error.
-    async fn call<T: DeserializeOwned>(
-        &self,
-        method: &str,
-        params: Value,
-    ) -> Result<T, UpstreamError> {
-        let mut failed = None;
-        for (index, endpoint) in self.endpoints.in_turn() {
-            match self.checked(index, endpoint, endpoint.call(method, &params)).await {
-                Ok(answer) => {
-                    self.endpoints.prefer(index);
-                    return Ok(answer);
-                }
-                Err(error) => _ = failed.get_or_insert(error),
-            }
-        }
-        Err(failed.unwrap_or_else(Failover::nobody))
-    }
-
-    /// The answer of an endpoint, requested only if that endpoint has the pinned block.
-    async fn checked<T>(
-        &self,
-        index: usize,
-        endpoint: &Upstream,
-        answer: impl Future<Output = Result<T, UpstreamError>>,
-    ) -> Result<T, UpstreamError> {
-        if let Some(pinned) = self.pin.unchecked(index) {
-            let there = endpoint.block_id_at(pinned.number).await?;
-            pin::compare(there, pinned).map_err(|distrust| blame(endpoint, distrust))?;
-            self.pin.agrees(pinned, index);
-        }
-        answer.await
+        self.panel.agree(&voters, "a contract's answer", ask).await
     }
 }
 
-/// The newest final block of an endpoint, if its chain has the pinned one.
-async fn finalized_of(
-    endpoint: &Upstream,
-    pinned: Option<BlockId>,
-) -> Result<Option<BlockId>, Distrust> {
-    let block = endpoint.block_id(json!("finalized")).await?;
-    let Some(pinned) = pinned else { return Ok(block) };
-    let there = match block {
-        Some(block) if block.number > pinned.number => endpoint.block_id_at(pinned.number).await?,
-        block => block.filter(|block| block.number == pinned.number),
-    };
-    pin::compare(there, pinned)?;
-    Ok(block)
-}
-
-/// Shows in the endpoint's status that it is not used, and why.
-fn blame(endpoint: &Upstream, distrust: Distrust) -> UpstreamError {
-    match distrust {
-        Distrust::Upstream(error) => error,
-        Distrust::Lags(_) | Distrust::Contradicts { .. } => {
-            let error = UpstreamError::Distrusted(distrust.to_string());
-            endpoint.blame(&error);
-            error
-        }
+impl L1 {
+    /// How each endpoint is.
+    pub fn reports(&self) -> impl Iterator<Item = DependencyReport> {
+        self.panel.endpoints().iter().map(Upstream::report)
     }
 }
 

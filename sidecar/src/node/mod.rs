@@ -22,7 +22,7 @@ use crate::{
     upstream::{Failover, UpstreamError, expect_number},
 };
 
-pub use consensus::{Genesis, L1Ref, L2Ref, RollupConfig, SyncStatus};
+pub use consensus::{Genesis, L1Ref, L2Ref, RollupConfig, SafeHead, SyncStatus};
 
 /// A block with its transactions, as far as the comparison with a batch needs them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -137,17 +137,18 @@ impl Node {
         Ok(block)
     }
 
-    /// The block that the node calls `finalized`; none if it has none, which nodes report as null
-    /// or as an error object.
+    /// The block that the node calls `finalized`; none when it says that it has none, by null or by
+    /// an error object that says so. Another error object says nothing.
     ///
     /// # Errors
     /// [`UpstreamError`].
     pub async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
-        match self.header(json!("finalized")).await {
-            Ok(block) => Ok(block.map(BlockId::from)),
-            Err(UpstreamError::Rpc { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        // geth: -32000 "finalized block not found"; Nethermind and Erigon name it likewise.
+        let absent = |_: i64, message: &str| message.to_ascii_lowercase().contains("not found");
+        let params = json!(["finalized", false]);
+        let block: Option<Option<Header>> =
+            self.execution.call_optional("eth_getBlockByNumber", params, absent).await?;
+        Ok(block.flatten().map(BlockId::from))
     }
 
     /// The rollup's configuration.
@@ -164,6 +165,16 @@ impl Node {
     /// [`UpstreamError`].
     pub async fn sync_status(&self) -> Result<SyncStatus, UpstreamError> {
         self.consensus.call("optimism_syncStatus", json!([])).await
+    }
+
+    /// What op-node had derived after an L1 block; none if it keeps no record of that. Every error
+    /// object means that: the record is optional, and so is the method.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn safe_head_at(&self, l1_block: u64) -> Result<Option<SafeHead>, UpstreamError> {
+        let params = json!([format!("{l1_block:#x}")]);
+        self.consensus.call_optional("optimism_safeHeadAtL1Block", params, |_, _| true).await
     }
 
     async fn header(&self, block: serde_json::Value) -> Result<Option<Header>, UpstreamError> {

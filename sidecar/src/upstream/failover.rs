@@ -61,9 +61,24 @@ impl Failover {
         method: &str,
         params: impl Serialize,
     ) -> Result<T, UpstreamError> {
+        let answer = self.call_optional(method, params, |_, _| false).await?;
+        answer.ok_or_else(Self::nobody)
+    }
+
+    /// As [`Self::call`], for a method whose error object may say that there is nothing to tell
+    /// ([`Upstream::call_optional`]).
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn call_optional<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: impl Serialize,
+        absent: fn(i64, &str) -> bool,
+    ) -> Result<Option<T>, UpstreamError> {
         let mut failed = None;
         for (index, endpoint) in self.in_turn() {
-            match endpoint.call(method, &params).await {
+            match endpoint.call_optional(method, &params, absent).await {
                 Err(error) if !error.is_answer() => _ = failed.get_or_insert(error),
                 answer => {
                     self.prefer(index);

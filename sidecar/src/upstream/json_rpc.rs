@@ -48,6 +48,26 @@ impl Upstream {
         self.send(request, MAX_ANSWER_BYTES, |body| read_answer(method, body)).await
     }
 
+    /// Calls a method whose error object may say that there is nothing to tell, as `absent` judges
+    /// by its code and message. Then the endpoint has answered, and is not at fault.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn call_optional<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: impl Serialize,
+        absent: fn(i64, &str) -> bool,
+    ) -> Result<Option<T>, UpstreamError> {
+        let request = Request { jsonrpc: "2.0", id: 1, method, params };
+        let request = self.inner.client.post(self.inner.url.expose().clone()).json(&request);
+        self.send(request, MAX_ANSWER_BYTES, |body| match read_answer(method, body) {
+            Err(UpstreamError::Rpc { code, message }) if absent(code, &message) => Ok(None),
+            answer => answer.map(Some),
+        })
+        .await
+    }
+
     /// Number and hash of a block by number or tag; none if the endpoint does not have it.
     ///
     /// # Errors

@@ -26,10 +26,9 @@ use crate::{
 };
 use health::{Health, Pause};
 
-pub(crate) use json_rpc::expect_number;
-
 pub use failover::Failover;
 pub use health::{DependencyReport, LastError};
+pub(crate) use json_rpc::expect_number;
 
 /// The largest answer that is read at all, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
@@ -119,7 +118,7 @@ impl UpstreamError {
     }
 
     /// Whether the dependency did answer, so that another one would not help.
-    const fn is_answer(&self) -> bool {
+    pub(crate) const fn is_answer(&self) -> bool {
         matches!(self, Self::Rpc { .. })
     }
 

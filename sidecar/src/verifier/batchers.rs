@@ -1,4 +1,5 @@
-//! The authorized batchers. Known before the namespace is read; read again with each final L1 block.
+//! The authorized batchers. Known before the namespace is read; read again with each final L1
+//! block.
 
 use std::sync::Arc;
 
@@ -32,6 +33,13 @@ pub(super) struct Batchers {
 }
 
 impl Batchers {
+    /// Forgets what the contract said at a block that turned out not to be final.
+    pub(super) fn forget_reading(&mut self) {
+        if self.read_at.take().is_some() {
+            self.authority = None;
+        }
+    }
+
     /// Whether batches for the blocks above `tip` may have been skipped before a restart: they were
     /// if their batcher was not known then.
     pub(super) fn newer_than(&self, tip: &HeadBlock) -> bool {
@@ -78,7 +86,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(())
     }
 
-    /// Whether there is something to read: once for a fixed list, otherwise once per final L1 block.
+    /// Whether there is something to read: once for a fixed list, otherwise once per final L1
+    /// block.
     fn batchers_unread(&self, l1: &L1View) -> bool {
         match (&self.batchers.authority, &self.options.batchers) {
             (Some(_), BatcherSource::Fixed(_)) => false,
@@ -126,8 +135,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
     }
 
-    /// Goes back to where the batches above `tip` start if a batcher is new: it may have signed them,
-    /// and they were rejected as unauthorized when they were read.
+    /// Goes back to where the batches above `tip` start if a batcher is new: it may have signed
+    /// them, and they were rejected as unauthorized when they were read.
     pub(super) async fn rewind_for_new_batchers(&mut self, tip: &HeadBlock) -> Result<(), Stall> {
         if !self.batchers.passed_over {
             return Ok(());

@@ -24,9 +24,9 @@ use crate::{
 pub struct L1View {
     finalized: Option<BlockId>,
     /// Why the newest final block could not be read, if it could not.
-    problem: Option<String>,
+    problem: Option<UpstreamError>,
     /// Hashes by number, or why there was no answer.
-    hashes: BTreeMap<u64, Result<B256, String>>,
+    hashes: BTreeMap<u64, Result<B256, UpstreamError>>,
     /// The authorized batchers.
     authority: Arc<Authority>,
 }
@@ -56,7 +56,7 @@ impl L1View {
     pub fn new(answer: Result<Option<BlockId>, UpstreamError>) -> Self {
         let (finalized, problem) = match answer {
             Ok(finalized) => (finalized, None),
-            Err(error) => (None, Some(error.to_string())),
+            Err(error) => (None, Some(error)),
         };
         let hashes = finalized.iter().map(|block| (block.number, Ok(block.hash))).collect();
         Self { finalized, problem, hashes, authority: Arc::default() }
@@ -70,10 +70,8 @@ impl L1View {
 
     /// Records the hash at a height for this round.
     pub fn learn(&mut self, number: u64, answer: Result<Option<B256>, UpstreamError>) {
-        let hash = match answer {
-            Ok(hash) => hash.ok_or_else(|| format!("it does not have its block {number}")),
-            Err(error) => Err(error.to_string()),
-        };
+        let missing = || UpstreamError::Distrusted(format!("it does not have its block {number}"));
+        let hash = answer.and_then(|hash| hash.ok_or_else(missing));
         self.hashes.insert(number, hash);
     }
 
@@ -119,10 +117,17 @@ impl L1View {
         }
     }
 
-    /// Why there was no answer about an L1 origin.
-    fn problem(&self, origin: BlockId) -> String {
+    /// What is waited for when there was no answer about the L1 origin of a block.
+    fn stall(&self, number: u64, origin: BlockId) -> Stall {
         let hash = self.hashes.get(&origin.number).and_then(|hash| hash.as_ref().err());
-        self.problem.as_ref().or(hash).cloned().unwrap_or_default()
+        let problem = self.problem.as_ref().or(hash);
+        let text = problem.map(ToString::to_string).unwrap_or_default();
+        match problem {
+            Some(UpstreamError::NoMajority(_)) => {
+                Stall::L1NoMajority { number, origin, problem: text }
+            }
+            _ => Stall::L1Unavailable { number, origin, problem: text },
+        }
     }
 }
 
@@ -186,8 +191,7 @@ pub fn choose<'a, R: Rollup>(
                 return Choice::Stalled(Stall::AwaitingL1Finality { number, origin, finalized });
             }
             OriginVerdict::Unanswered => {
-                let problem = l1.problem(origin);
-                return Choice::Stalled(Stall::L1Unavailable { number, origin, problem });
+                return Choice::Stalled(l1.stall(number, origin));
             }
         }
     }

@@ -95,8 +95,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(())
     }
 
-    /// Shows HotShot's newest block. For the operator only, and therefore last in a round: a service
-    /// with failing headers must not stop its batches from being read.
+    /// Shows HotShot's newest block. For the operator only, and therefore last in a round: a
+    /// service with failing headers must not stop its batches from being read.
     pub(super) async fn refresh_newest_header(&mut self) {
         let Some(feed) = &mut self.feed else { return };
         let Some(height) = feed.height.filter(|height| feed.shown != Some(*height)) else { return };

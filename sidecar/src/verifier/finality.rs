@@ -9,7 +9,8 @@ use super::{
     findings::Contradiction,
 };
 use crate::{
-    eth::BlockId, head::HeadBlock, rollup::Rollup, store::StoreError, upstream::UpstreamError,
+    eth::BlockId, head::HeadBlock, l1::Reading, rollup::Rollup, store::StoreError,
+    upstream::UpstreamError,
 };
 
 /// The last reading of the node's `finalized`, and the verdict on it.
@@ -52,9 +53,18 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         problem.map_or(Ok(()), Err)
     }
 
-    /// L1's view of finality in this round.
-    pub(super) async fn refresh_l1(&mut self) -> L1View {
-        let view = L1View::new(self.l1.finalized().await);
+    /// L1's view of finality in this round. What was concluded from a final block that turned
+    /// out to be wrong is dropped with it.
+    pub(super) async fn refresh_l1(&mut self, chain: &ChainFacts) -> L1View {
+        let reading = self.l1.read(chain.config.l1_chain_id).await;
+        if let Ok(Reading { epoch, .. }) = reading
+            && self.l1_epoch != epoch
+        {
+            self.l1_epoch = epoch;
+            self.finality = None;
+            self.batchers.forget_reading();
+        }
+        let view = L1View::new(reading.map(|reading| reading.finalized));
         if let Some(block) = view.finalized() {
             self.metrics.l1_finalized(block.number);
             self.findings.l1_finalized = Some(block);

@@ -126,6 +126,8 @@ pub struct Verifier<R: Rollup, N, L, F> {
     feed: Option<Feed<F>>,
     candidates: Candidates<R>,
     finality: Option<FinalityReading>,
+    /// Of the last reading of L1.
+    l1_epoch: u64,
     node_latest: Option<u64>,
     /// The findings so far, published at the end of the round.
     findings: Findings,
@@ -153,6 +155,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     pub fn new(parts: Parts<R, N, L, F>, options: Options) -> Self {
         let Parts { rollup, node, l1, open_feed, keeper, board, metrics } = parts;
         let candidates = Candidates::new(options.budget);
+        if let Some(origin) = keeper.block().and_then(|head| head.l1_origin) {
+            l1.pin(origin);
+        }
         let last_store_error = keeper.store_problem();
         if let Some(error) = &last_store_error {
             tracing::error!(error, "the head cannot be saved");
@@ -172,6 +177,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             feed: None,
             candidates,
             finality: None,
+            l1_epoch: 0,
             node_latest: None,
             findings: Findings { last_store_error, ..Findings::default() },
             problem: None,
@@ -235,8 +241,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 return Err(error);
             }
         };
-        if let Stall::AwaitingL1Finality { number, .. } | Stall::L1Unavailable { number, .. } =
-            stall
+        if let Stall::AwaitingL1Finality { number, .. }
+        | Stall::L1NoMajority { number, .. }
+        | Stall::L1Unavailable { number, .. } = stall
             && self.undecided.replace(number) != Some(number)
         {
             self.metrics.batch(BatchResult::Undecided);
@@ -249,7 +256,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     async fn work(&mut self) -> Result<Option<Stall>, Stop> {
         let chain = self.chain().await?;
         let checked = self.check_head().await;
-        let mut l1 = self.refresh_l1().await;
+        let mut l1 = self.refresh_l1(&chain).await;
         let replaced = self.apply_finality(&chain, &mut l1).await?;
         let tip = self.tip(&chain)?;
         if !replaced {

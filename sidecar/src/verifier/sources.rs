@@ -7,7 +7,10 @@ use alloy_primitives::{Address, B256};
 use crate::{
     espresso::{HotShotHeader, NamespaceBlock, QueryServices},
     eth::BlockId,
-    l1::{BatchAuthenticatorError, BatcherHistory, FinalizedState, L1, LightClientError, State},
+    l1::{
+        BatchAuthenticatorError, BatcherHistory, Endpoint, FinalizedState, L1, LightClientError,
+        Reading, State,
+    },
     node::{Block, Node, RollupConfig, SyncStatus},
     upstream::UpstreamError,
 };
@@ -31,8 +34,9 @@ pub trait NodeSource: Send + Sync + 'static {
 
 /// L1; see [`L1`].
 pub trait L1Source: Send + Sync + 'static {
+    fn pin(&self, block: BlockId);
     fn chain_id(&self) -> impl Future<Output = Result<u64, UpstreamError>> + Send;
-    fn finalized(&self) -> impl Future<Output = Result<Option<BlockId>, UpstreamError>> + Send;
+    fn read(&self, chain_id: u64) -> impl Future<Output = Result<Reading, UpstreamError>> + Send;
     fn hash_at(
         &self,
         number: u64,
@@ -94,13 +98,17 @@ impl NodeSource for Node {
     }
 }
 
-impl L1Source for L1 {
+impl<E: Endpoint> L1Source for L1<E> {
+    fn pin(&self, block: BlockId) {
+        Self::pin(self, block);
+    }
+
     async fn chain_id(&self) -> Result<u64, UpstreamError> {
         Self::chain_id(self).await
     }
 
-    async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
-        Self::finalized(self).await
+    async fn read(&self, chain_id: u64) -> Result<Reading, UpstreamError> {
+        Self::read(self, chain_id).await
     }
 
     async fn hash_at(&self, number: u64) -> Result<Option<B256>, UpstreamError> {

@@ -55,6 +55,8 @@ pub enum Stall {
     AwaitingL1Finality { number: u64, origin: BlockId, finalized: Option<BlockId> },
     /// L1 gave no answer about the L1 origin of the next batch.
     L1Unavailable { number: u64, origin: BlockId, problem: String },
+    /// Too few L1 endpoints agree about the L1 origin of the next batch.
+    L1NoMajority { number: u64, origin: BlockId, problem: String },
     /// The node does not have the next block.
     NodeMissingBlock { number: u64 },
     /// The node cannot be read.
@@ -130,6 +132,10 @@ impl fmt::Display for Stall {
                     None => f.write_str("L1 has no final block yet"),
                 }
             }
+            Self::L1NoMajority { number, origin, problem } => write!(
+                f,
+                "block {number} waits for its L1 origin {origin} to be checked: {problem}"
+            ),
             Self::L1Unavailable { number, origin, problem } => write!(
                 f,
                 "block {number} waits for its L1 origin {origin} to be checked: L1 cannot be read: {problem}"
@@ -215,6 +221,7 @@ mod tests {
             "fallback_batcher_active",
             "feed_unavailable",
             "head_hash_unknown",
+            "l1_no_majority",
             "l1_unavailable",
             "mismatch",
             "no_anchor",

@@ -7,7 +7,8 @@ use alloy_primitives::B256;
 use axum::Router;
 use finality_sidecar::{
     espresso::QueryService,
-    l1::L1,
+    eth,
+    l1::Endpoint as _,
     redact::SecretUrl,
     telemetry::{Metrics, metrics::Target},
     upstream::{Upstream, UpstreamError, UpstreamOptions},
@@ -60,8 +61,8 @@ async fn open_7_the_hash_of_an_l1_block_is_what_l1_says_whatever_fields_a_fork_a
     let hash = B256::repeat_byte(3);
     let block = json!({"number": "0x5", "hash": hash, "aFieldOfALaterFork": "0x1"});
     let answer = json!({"jsonrpc": "2.0", "id": 1, "result": block});
-    let l1 = L1::new(dependency(answer).await);
-    assert_eq!(l1.hash_at(5).await, Ok(Some(hash)));
+    let l1 = dependency(answer).await;
+    assert_eq!(l1.block_at(5).await, Ok(Some(eth::BlockId { number: 5, hash })));
 }
 
 /// The names of all test functions below a folder.

@@ -141,6 +141,12 @@ fn no_secret_comes_out_whatever_the_dependencies_do() {
             format!("https://{SECRET}-user@127.0.0.1:{plain}/{SECRET}-path"),
             format!("http://127.0.0.1:{works}/works/{setting}/{SECRET}-path"),
         ]);
+        if setting == "l1_rpc" {
+            // A majority of the L1 endpoints has to work.
+            urls.entry(setting).or_default().extend((0..WAYS.len() + 3).map(|index| {
+                format!("http://127.0.0.1:{works}/works/{setting}/{index}/{SECRET}-path")
+            }));
+        }
     }
     let folder = tempfile::tempdir().unwrap();
     // With a stored head HotShot is read whatever the others do.

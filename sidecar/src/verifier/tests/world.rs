@@ -17,7 +17,8 @@ use crate::{
     eth::BlockId,
     head::{HeadKeeper, PublishedHead},
     l1::{
-        BatchAuthenticatorError, BatcherHistory, FinalizedState, LightClientError, State as L1State,
+        BatchAuthenticatorError, BatcherHistory, FinalizedState, LightClientError, Reading,
+        State as L1State,
     },
     node::{Block, Genesis, L1Ref, L2Ref, RollupConfig, SyncStatus, Transaction},
     rollup::{Batch, Difference, Facts, Rejected, Rollup},
@@ -293,6 +294,7 @@ fn assert_one_snapshot(board: &Board, published: &PublishedHead) {
         | Stall::CompetingFork { number: next, .. }
         | Stall::AwaitingBatcherHistory { number: next, .. }
         | Stall::AwaitingL1Finality { number: next, .. }
+        | Stall::L1NoMajority { number: next, .. }
         | Stall::L1Unavailable { number: next, .. }
         | Stall::Mismatch { number: next, .. } => {
             assert_eq!(findings.next, Some(next), "{findings:?}");
@@ -430,6 +432,7 @@ impl NodeSource for World {
                 l2_time: GENESIS_TIME,
             },
             block_time: BLOCK_TIME,
+            seq_window_size: 3600,
             l1_chain_id: L1_CHAIN_ID,
             l2_chain_id: CHAIN_ID,
             batch_authenticator_address: None,
@@ -452,6 +455,8 @@ impl NodeSource for World {
             },
         );
         Ok(SyncStatus {
+            current_l1: None,
+            head_l1: None,
             finalized_l1: Some(L1Ref { hash: B256::ZERO, number: 0 }),
             finalized_l2: Some(finalized),
             safe_l2: Some(finalized),
@@ -465,11 +470,13 @@ impl L1Source for World {
         Ok(L1_CHAIN_ID)
     }
 
-    async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
+    fn pin(&self, _: BlockId) {}
+
+    async fn read(&self, _: u64) -> Result<Reading, UpstreamError> {
         let state = self.called("l1", "l1 finalized")?;
-        Ok(state
-            .l1_finalized
-            .map(|number| BlockId { number, hash: l1_hash(state.l1_fork, number) }))
+        let hash = |number| l1_hash(state.l1_fork, number);
+        let finalized = state.l1_finalized.map(|number| BlockId { number, hash: hash(number) });
+        Ok(Reading { finalized, epoch: 0 })
     }
 
     async fn hash_at(&self, number: u64) -> Result<Option<B256>, UpstreamError> {

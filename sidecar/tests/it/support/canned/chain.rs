@@ -193,6 +193,7 @@ impl Chain {
                 "l2_time": GENESIS_TIME,
             },
             "block_time": BLOCK_TIME,
+            "seq_window_size": 3600,
             "l1_chain_id": L1_CHAIN_ID,
             "l2_chain_id": CHAIN_ID,
         })

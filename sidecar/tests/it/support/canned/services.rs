@@ -98,7 +98,8 @@ impl Fakes {
         [
             ("node-execution-rpc", url("rpc/node")),
             ("node-consensus-rpc", url("rpc/consensus")),
-            ("l1-rpc", url("rpc/l1")),
+            // A single endpoint would have to say what is final twice.
+            ("l1-rpc", [url("rpc/l1"), url("rpc/l1-second")].join(",")),
             ("query-service-url", url("v1")),
             ("batcher-addresses", self.shared.batcher.address().to_string()),
             ("initial-hotshot-height", "0".into()),
@@ -145,7 +146,7 @@ async fn rpc(State(shared): Fake, Path(name): Path<String>, Json(call): Json<Val
     let number = block
         .and_then(|block| block.strip_prefix("0x"))
         .and_then(|digits| u64::from_str_radix(digits, 16).ok());
-    let result = match (name.as_str(), method) {
+    let result = match (name.trim_end_matches("-second"), method) {
         ("node", "eth_chainId") => format!("\"{CHAIN_ID:#x}\""),
         ("node", "eth_blockNumber") => {
             format!("\"{:#x}\"", shared.content.read().latest)
@@ -154,6 +155,7 @@ async fn rpc(State(shared): Fake, Path(name): Path<String>, Json(call): Json<Val
             .and_then(|number| shared.node_block(number, whole))
             .unwrap_or_else(|| "null".into()),
         ("l1", "eth_chainId") => format!("\"{L1_CHAIN_ID:#x}\""),
+        ("l1", "eth_blockNumber") => format!("\"{L1_FINALIZED:#x}\""),
         ("l1", "eth_getBlockByNumber") => {
             let number = number.unwrap_or(L1_FINALIZED);
             json!({"number": format!("{number:#x}"), "hash": l1_hash(number),

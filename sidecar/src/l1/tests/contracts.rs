@@ -1,12 +1,13 @@
-//! Several endpoints over real sockets: chains that fork, lag and answer nonsense.
+//! Contracts, over real sockets.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use alloy_primitives::{B256, keccak256};
 use axum::{Json, Router, http::StatusCode, routing::post};
 use parking_lot::{Mutex, MutexGuard};
+use serde_json::{Value, json};
 
-use super::*;
+use super::super::*;
 use crate::{
     batchers::BatcherTenure,
     redact::SecretUrl,
@@ -48,6 +49,7 @@ impl Chain {
         let (method, params) = (request["method"].as_str().unwrap(), &request["params"]);
         match method {
             "eth_chainId" => json!({"result": "0x5"}),
+            "eth_blockNumber" => json!({"result": format!("{:#x}", self.latest)}),
             "eth_getBlockByNumber" => {
                 let number = match params[0].as_str().unwrap() {
                     "finalized" => self.finalized,
@@ -84,7 +86,6 @@ impl Chain {
 /// Endpoints, and L1 behind them.
 struct World {
     chains: Vec<Arc<Mutex<Chain>>>,
-    upstreams: Vec<Upstream>,
     l1: L1,
 }
 
@@ -126,95 +127,13 @@ impl World {
             upstreams.push(Upstream::new(Target::L1, "l1_rpc", url, options).unwrap());
             chains.push(chain);
         }
-        let endpoints = Failover::new(upstreams[0].clone(), upstreams[1..].to_vec());
-        Self { chains, upstreams, l1: L1::new(endpoints) }
+        let l1 = L1::new(upstreams, Duration::ZERO);
+        l1.read(5).await.unwrap();
+        Self { chains, l1 }
     }
 
     fn chain(&self, index: usize) -> MutexGuard<'_, Chain> {
         self.chains[index].lock()
-    }
-
-    /// The last error in the status of an endpoint that is not in order.
-    fn trouble(&self, index: usize) -> Option<String> {
-        let report = self.upstreams[index].report();
-        report.last_error.filter(|_| report.ok == Some(false)).map(|error| error.message)
-    }
-}
-
-#[tokio::test]
-async fn the_next_endpoint_is_asked_when_one_fails_and_stays() {
-    let world = World::new(3).await;
-    assert_eq!(world.l1.finalized().await, Ok(Some(main(90))));
-    world.chain(0).down = true;
-    assert_eq!(world.l1.finalized().await, Ok(Some(main(90))));
-    let before = world.chain(0).asked.len();
-    world.chain(0).down = false;
-    assert_eq!(world.l1.hash_at(80).await, Ok(Some(main(80).hash)));
-    assert_eq!(world.chain(0).asked.len(), before, "the second one stays");
-    world.chain(1).down = true;
-    world.chain(2).down = true;
-    assert_eq!(world.l1.chain_id().await, Ok(5), "in turn, the first one again");
-    world.chain(0).down = true;
-    assert_eq!(world.l1.hash_at(80).await, Err(UpstreamError::Status(400)));
-    assert_eq!(world.l1.finalized().await, Err(UpstreamError::Status(400)));
-}
-
-#[tokio::test]
-async fn finality_does_not_fall_to_an_endpoint_that_lags() {
-    let world = World::new(2).await;
-    assert_eq!(world.l1.finalized().await, Ok(Some(main(90))));
-    world.chain(0).down = true;
-    (world.chain(1).latest, world.chain(1).finalized) = (70, Some(60));
-    assert_eq!(world.l1.finalized().await, Ok(Some(main(90))));
-    assert!(world.trouble(1).unwrap().contains("it lags"), "{:?}", world.trouble(1));
-    // Nothing else is asked of it either, not even what it has.
-    assert!(world.l1.hash_at(50).await.is_err());
-    world.chain(1).finalized = None;
-    assert_eq!(world.l1.finalized().await, Ok(Some(main(90))));
-    (world.chain(1).latest, world.chain(1).finalized) = (110, Some(95));
-    assert_eq!(world.l1.finalized().await, Ok(Some(main(95))));
-    assert_eq!(world.l1.hash_at(50).await, Ok(Some(main(50).hash)));
-    assert_eq!(world.trouble(1), None);
-}
-
-#[tokio::test]
-async fn an_endpoint_that_contradicts_a_final_block_is_named_and_not_used() {
-    let world = World::new(2).await;
-    assert_eq!(world.l1.finalized().await, Ok(Some(main(90))));
-    (world.chain(1).fork, world.chain(1).fork_at) = ("other", 85);
-    world.chain(0).down = true;
-    // By its hash there, and below a final block of its own that is higher.
-    for finalized in [90, 99] {
-        world.chain(1).finalized = Some(finalized);
-        assert!(matches!(world.l1.finalized().await, Err(UpstreamError::Status(400))));
-        let trouble = world.trouble(1).unwrap();
-        assert!(
-            trouble.contains(&format!("contradicts the final L1 block {}", main(90))),
-            "{trouble}"
-        );
-        assert!(trouble.contains("l1_rpc"), "{trouble}");
-    }
-    assert!(world.l1.hash_at(80).await.is_err(), "although it would have said the right hash");
-    assert!(world.l1.chain_id().await.is_err());
-    world.chain(0).down = false;
-    assert_eq!(world.l1.hash_at(88).await, Ok(Some(main(88).hash)));
-}
-
-#[tokio::test]
-async fn one_wrong_final_block_is_given_up_when_everybody_contradicts_it() {
-    for count in [1, 3] {
-        let world = World::new(count).await;
-        (world.chain(0).fork, world.chain(0).fork_at) = ("wrong", 80);
-        let wrong = BlockId { number: 90, hash: hash("wrong", 80, 90) };
-        assert_eq!(world.l1.finalized().await, Ok(Some(wrong)));
-        // While somebody still says so, it counts, and is only not available without him.
-        world.chain(0).down = true;
-        assert!(world.l1.finalized().await.is_err());
-        assert_eq!(world.l1.pin.block(), Some(wrong));
-        (world.chain(0).down, world.chain(0).fork) = (false, "");
-        assert!(matches!(world.l1.finalized().await, Err(UpstreamError::Distrusted(_))));
-        assert_eq!(world.l1.finalized().await, Ok(Some(main(90))));
-        assert_eq!(world.l1.hash_at(85).await, Ok(Some(main(85).hash)));
     }
 }
 
@@ -240,7 +159,9 @@ async fn the_history_of_the_batchers_is_read() {
         BatcherTenure { batcher: NEW, from: 50, until: None },
     ];
     assert_eq!((&*history.tenures, history.active_is_espresso), (&tenures[..], Some(true)));
-    let calls: Vec<_> = world.chain(0).asked.iter().map(|call| call["params"][1].clone()).collect();
+    let asked = world.chain(0).asked.clone();
+    let calls = asked.iter().filter(|call| call["method"] == "eth_call");
+    let calls: Vec<_> = calls.map(|call| call["params"][1].clone()).collect();
     assert_eq!(calls, vec![json!({"blockHash": main(90).hash}); 4]);
     // Nothing is kept: another answer is believed as a whole.
     world.chain(0).batchers(&[(NEW, 40)]);
@@ -280,17 +201,4 @@ async fn what_is_no_batch_authenticator_is_refused() {
     world.chain(0).batchers(&[(OLD, 10), (NEW, 10)]);
     let error = read().await.unwrap_err();
     assert!(error.to_string().contains("not in order"), "{error}");
-}
-
-#[tokio::test]
-async fn one_reading_may_go_over_several_endpoints_since_it_is_of_one_block() {
-    let world = World::new(2).await;
-    assert_eq!(world.l1.finalized().await, Ok(Some(main(90))));
-    for index in 0..2 {
-        world.chain(index).batchers(&[(OLD, 10), (NEW, 50)]);
-    }
-    // The first one lost the state of that block.
-    world.chain(0).contract.remove(&format!("0xfd402af7{:064x}", 1));
-    let history = world.l1.batchers(CONTRACT, State::Of(main(90))).await.unwrap();
-    assert_eq!(history.tenures.len(), 2);
 }

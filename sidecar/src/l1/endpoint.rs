@@ -1,0 +1,66 @@
+//! What is asked of one L1 endpoint. A trait, so that voting can be tested without sockets.
+
+use alloy_primitives::{Address, Bytes};
+use serde_json::json;
+
+use super::State;
+use crate::{
+    eth::{BlockId, Quantity},
+    upstream::{Upstream, UpstreamError},
+};
+
+type Answer<T> = Result<T, UpstreamError>;
+
+/// One L1 endpoint. A clone is a handle to the same one.
+pub trait Endpoint: Clone + Send + Sync + 'static {
+    /// The chain id.
+    fn chain_id(&self) -> impl Future<Output = Answer<u64>> + Send;
+    /// The number of the latest block.
+    fn latest(&self) -> impl Future<Output = Answer<u64>> + Send;
+    /// The newest final block, if there is one.
+    fn finalized(&self) -> impl Future<Output = Answer<Option<BlockId>>> + Send;
+    /// The block with a number, if the endpoint has it.
+    fn block_at(&self, number: u64) -> impl Future<Output = Answer<Option<BlockId>>> + Send;
+    /// The return data of a contract's view function.
+    fn view(
+        &self,
+        contract: Address,
+        data: &str,
+        state: State,
+    ) -> impl Future<Output = Answer<Bytes>> + Send;
+    /// Shows in the status that the endpoint's answers are not used, and why.
+    fn reject(&self, error: &UpstreamError);
+}
+
+impl Endpoint for Upstream {
+    async fn chain_id(&self) -> Answer<u64> {
+        let Quantity(id) = self.call("eth_chainId", json!([])).await?;
+        Ok(id)
+    }
+
+    async fn latest(&self) -> Answer<u64> {
+        let Quantity(number) = self.call("eth_blockNumber", json!([])).await?;
+        Ok(number)
+    }
+
+    async fn finalized(&self) -> Answer<Option<BlockId>> {
+        self.block_id(json!("finalized")).await
+    }
+
+    /// By the `hash` member: recomputing it would fail with every fork that adds a header field.
+    async fn block_at(&self, number: u64) -> Answer<Option<BlockId>> {
+        self.block_id_at(number).await
+    }
+
+    async fn view(&self, contract: Address, data: &str, state: State) -> Answer<Bytes> {
+        let block = match state {
+            State::Of(block) => json!({"blockHash": block.hash}),
+            State::Latest => json!("latest"),
+        };
+        self.call("eth_call", json!([{"to": contract, "data": data}, block])).await
+    }
+
+    fn reject(&self, error: &UpstreamError) {
+        self.blame(error);
+    }
+}

@@ -1,0 +1,4 @@
+//! L1 behind several endpoints.
+
+mod contracts;
+mod voting;
