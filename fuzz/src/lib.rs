@@ -11,7 +11,7 @@ use finality_sidecar::{
     espresso::{HotShotHeader, NamespaceBlock, NamespaceTable, TaggedBase64},
     l1::FinalizedState,
     node::{Block, RollupConfig, SyncStatus},
-    rollup::op::{Deposit, L1Info, OpBatch, recover_signer},
+    rollup::op::{Deposit, OpBatch, decode_l1_origin, recover_signer},
     store::StateFile,
 };
 
@@ -46,7 +46,7 @@ pub fn op_batch(data: &[u8]) {
         assert!(length + batch.info_deposit.len() < data.len());
         assert!(batch.transactions.iter().all(|transaction| !transaction.is_empty()));
         let deposit = Deposit::decode(batch.info_deposit).unwrap();
-        assert_eq!(L1Info::decode(deposit.data).unwrap().l1_origin, batch.l1_origin);
+        assert_eq!(decode_l1_origin(deposit.data).unwrap(), batch.l1_origin);
         assert_eq!(batch.facts().number, batch.number);
     }
 }
@@ -54,9 +54,9 @@ pub fn op_batch(data: &[u8]) {
 /// An L1-info deposit or its call data.
 pub fn info_deposit(data: &[u8]) {
     if let Ok(deposit) = Deposit::decode(data) {
-        drop(L1Info::decode(deposit.data));
+        drop(decode_l1_origin(deposit.data));
     }
-    drop(L1Info::decode(data));
+    drop(decode_l1_origin(data));
     drop(FinalizedState::decode(data));
 }
 

@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes, hex};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 

@@ -15,15 +15,11 @@ pub fn transaction(namespace: u32, payload: &[u8]) -> TaggedBase64 {
     TaggedBase64 { tag: "TX".into(), value: parts.hash().to_vec() }
 }
 
-/// An L1 block in a header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct L1Finalized {
-    /// Block number.
-    pub number: u64,
-    /// Block hash.
-    pub hash: B256,
-    /// Block time, seconds since the epoch.
-    pub timestamp: U256,
+#[derive(Deserialize)]
+struct L1Finalized {
+    number: u64,
+    hash: B256,
+    timestamp: U256,
 }
 
 /// Everything that a header's commitment covers, in the known versions.

@@ -14,7 +14,6 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::upstream::{MAX_ANSWER_BYTES, Upstream, UpstreamError};
 
-pub use commitment::L1Finalized;
 pub use header::HotShotHeader;
 pub use majority::QueryServices;
 pub use namespace::{NamespaceBlock, NamespaceTable};

@@ -81,6 +81,7 @@ fn checksum(tag: &str, value: &[u8]) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use alloy_primitives::hex;
     use serde_json::Value;
 
     use super::*;

@@ -359,11 +359,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
-            drop(parse(&bytes));
-        }
-
-        #[test]
         fn no_json_panics(number in any::<i128>(), version in any::<u64>(), time in "[0-9TZ:.+-]{0,40}") {
             let text = format!(
                 r#"{{"l2_block_number":{number},"fallback_hotshot_height":{version},"updated_at":{time:?}}}"#

@@ -1,5 +1,4 @@
-//! The gauges, computed when they are asked for: what is not known yet is not exported, and the lag
-//! follows from head and node.
+//! The gauges, computed when they are asked for: what is not known yet is not exported.
 
 use std::{fmt, sync::Arc};
 
@@ -12,6 +11,8 @@ use prometheus_client::{
     metrics::{MetricType, gauge::ConstGauge},
     registry::Unit,
 };
+
+use super::encode::{gauge, gauge_with_unit, one_of};
 
 /// The head as the gauges show it.
 #[derive(Debug, Clone, Copy)]
@@ -59,59 +60,7 @@ impl Gauges {
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let facts = self.facts();
-        let Standing { head, node_latest, lag, stall, stalls } = facts.standing;
-        if !stalls.is_empty() {
-            let stalls: Vec<_> = stalls.iter().map(|code| (*code, *code == stall)).collect();
-            one_of(
-                &mut encoder,
-                "verifier_stalled",
-                "1 for the state of the head, 0 for the others; up_to_date and advancing are good",
-                "reason",
-                &stalls,
-            )?;
-        }
-        if let Some(head) = head {
-            gauge(
-                &mut encoder,
-                "head_block_number",
-                "The head: the L2 block number that tags become",
-                head.number,
-            )?;
-            gauge_with_unit(
-                &mut encoder,
-                "head_updated_timestamp",
-                "Unix time at which number or status of the head last changed",
-                Unit::Seconds,
-                head.updated.as_millisecond() as f64 / 1000.0,
-            )?;
-            one_of(
-                &mut encoder,
-                "head_source",
-                "1 for the chain that confirmed the head's block, 0 for the other",
-                "source",
-                &[
-                    ("espresso", head.source == Source::Espresso),
-                    ("ethereum", head.source == Source::Ethereum),
-                ],
-            )?;
-            let statuses = [Status::Ok, Status::Diverged, Status::NodeBehind, Status::Pruned]
-                .map(|status| (status.as_str(), status == head.status));
-            one_of(
-                &mut encoder,
-                "head_status",
-                "1 for the head's status, 0 for the others; tags are refused in diverged and node_behind",
-                "status",
-                &statuses,
-            )?;
-        }
-        if let Some(latest) = node_latest {
-            gauge(
-                &mut encoder,
-                "node_latest_block_number",
-                "The full node's latest block",
-                latest,
-            )?;
-        }
+        encode_standing(&mut encoder, facts.standing)?;
         if let Some(finalized) = facts.node_finalized {
             gauge(
                 &mut encoder,
@@ -128,30 +77,8 @@ impl Collector for Gauges {
                 finalized,
             )?;
         }
-        if let Some(lag) = lag {
-            gauge(
-                &mut encoder,
-                "head_lag_blocks",
-                "Blocks between the head and the full node's latest block; zero while the node is behind the head",
-                lag,
-            )?;
-        }
         if let Some((done, seconds_left)) = facts.catch_up {
-            gauge(
-                &mut encoder,
-                "hotshot_catch_up_ratio",
-                "How much of a long way to HotShot's tip is done; absent when there is none",
-                done,
-            )?;
-            if let Some(left) = seconds_left {
-                gauge_with_unit(
-                    &mut encoder,
-                    "hotshot_catch_up_remaining",
-                    "Time left until HotShot's tip is reached, at the recent rate",
-                    Unit::Seconds,
-                    left as f64,
-                )?;
-            }
+            encode_catch_up(&mut encoder, done, seconds_left)?;
         }
         if let Some((seen, latest)) = facts.hotshot {
             let mut family = encoder.encode_descriptor(
@@ -169,45 +96,85 @@ impl Collector for Gauges {
     }
 }
 
-pub(super) fn gauge<N>(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    value: N,
-) -> fmt::Result
-where
-    ConstGauge<N>: EncodeMetric,
-{
-    let encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    ConstGauge::new(value).encode(encoder)
+fn encode_standing(encoder: &mut DescriptorEncoder<'_>, standing: Standing) -> fmt::Result {
+    let Standing { head, node_latest, lag, stall, stalls } = standing;
+    if !stalls.is_empty() {
+        let stalls: Vec<_> = stalls.iter().map(|code| (*code, *code == stall)).collect();
+        one_of(
+            encoder,
+            "verifier_stalled",
+            "1 for the state of the head, 0 for the others; up_to_date and advancing are good",
+            "reason",
+            &stalls,
+        )?;
+    }
+    if let Some(head) = head {
+        encode_head(encoder, head)?;
+    }
+    if let Some(latest) = node_latest {
+        gauge(encoder, "node_latest_block_number", "The full node's latest block", latest)?;
+    }
+    if let Some(lag) = lag {
+        gauge(
+            encoder,
+            "head_lag_blocks",
+            "Blocks between the head and the full node's latest block; zero while the node is behind the head",
+            lag,
+        )?;
+    }
+    Ok(())
 }
 
-pub(super) fn gauge_with_unit<N>(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    unit: Unit,
-    value: N,
-) -> fmt::Result
-where
-    ConstGauge<N>: EncodeMetric,
-{
-    let encoder = encoder.encode_descriptor(name, help, Some(&unit), MetricType::Gauge)?;
-    ConstGauge::new(value).encode(encoder)
+fn encode_head(encoder: &mut DescriptorEncoder<'_>, head: HeadFacts) -> fmt::Result {
+    gauge(
+        encoder,
+        "head_block_number",
+        "The head: the L2 block number that tags become",
+        head.number,
+    )?;
+    gauge_with_unit(
+        encoder,
+        "head_updated_timestamp",
+        "Unix time at which number or status of the head last changed",
+        Unit::Seconds,
+        head.updated.as_millisecond() as f64 / 1000.0,
+    )?;
+    let sources = [("espresso", Source::Espresso), ("ethereum", Source::Ethereum)];
+    one_of(
+        encoder,
+        "head_source",
+        "1 for the chain that confirmed the head's block, 0 for the other",
+        "source",
+        &sources.map(|(name, source)| (name, source == head.source)),
+    )?;
+    one_of(
+        encoder,
+        "head_status",
+        "1 for the head's status, 0 for the others; tags are refused in diverged and node_behind",
+        "status",
+        &Status::ALL.map(|status| (status.as_str(), status == head.status)),
+    )
 }
 
-/// A gauge for each value of a closed set, 1 for the one that holds.
-fn one_of(
+fn encode_catch_up(
     encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    label: &str,
-    values: &[(&str, bool)],
+    done: f64,
+    seconds_left: Option<u64>,
 ) -> fmt::Result {
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (value, holds) in values {
-        let labels = [(label, *value)];
-        ConstGauge::new(u64::from(*holds)).encode(family.encode_family(&labels)?)?;
+    gauge(
+        encoder,
+        "hotshot_catch_up_ratio",
+        "How much of a long catch-up with HotShot is done; absent when there is none",
+        done,
+    )?;
+    if let Some(left) = seconds_left {
+        gauge_with_unit(
+            encoder,
+            "hotshot_catch_up_remaining",
+            "Time left until HotShot's tip is reached, at the recent rate",
+            Unit::Seconds,
+            left as f64,
+        )?;
     }
     Ok(())
 }

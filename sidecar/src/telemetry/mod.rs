@@ -1,6 +1,8 @@
 //! Log, metrics and traces.
 
+mod encode;
 mod gauges;
+mod labels;
 pub mod log;
 pub mod metrics;
 mod process;
@@ -10,3 +12,6 @@ pub mod traces;
 
 pub use metrics::Metrics;
 pub use traces::Traces;
+
+#[cfg(test)]
+mod tests;

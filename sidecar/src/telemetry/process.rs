@@ -15,7 +15,7 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
-use super::gauges::{gauge, gauge_with_unit};
+use super::encode::{gauge, gauge_with_unit};
 
 /// The process; its start time is when this is created.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256, keccak256};
 use alloy_rlp::{Decodable, Header};
 
-use super::{Deposit, L1Info};
+use super::{Deposit, decode_l1_origin};
 use crate::{eth::BlockId, rollup::Rejected};
 
 /// A decoded batch, borrowing from the payload.
@@ -131,12 +131,12 @@ impl<'a> OpBatch<'a> {
             transactions.push(transaction);
         }
 
-        let info = L1Info::decode(Deposit::decode(info_deposit)?.data)
+        let of_deposit = decode_l1_origin(Deposit::decode(info_deposit)?.data)
             .map_err(|error| Rejected::Structure(format!("L1-info deposit: {error}")))?;
         let l1_origin = BlockId { number: epoch_number, hash: epoch_hash };
         agree("parent hash", parent_hash, "header", header.parent_hash)?;
         agree("timestamp", timestamp, "header", header.timestamp)?;
-        agree("epoch", l1_origin, "L1-info deposit", info.l1_origin)?;
+        agree("epoch", l1_origin, "L1-info deposit", of_deposit)?;
         Ok(Self {
             number: header.number,
             hash: header.hash,

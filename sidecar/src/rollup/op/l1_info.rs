@@ -1,18 +1,9 @@
 //! The call data of the L1-info deposit, the first transaction of every OP-stack block.
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, hex};
 use thiserror::Error;
 
 use crate::eth::BlockId;
-
-/// What the L1-info deposit says about the L1 origin of its block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct L1Info {
-    /// The L1 block.
-    pub l1_origin: BlockId,
-    /// How many L2 blocks before this one have the same L1 origin.
-    pub sequence_number: u64,
-}
 
 /// Why call data is not an L1-info call.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -31,13 +22,12 @@ pub enum L1InfoError {
     Overflow,
 }
 
-/// Selector, length, offset of the sequence number. L1 number and hash are at the same offsets in
-/// all.
-const FORMATS: [([u8; 4], usize, usize); 4] = [
-    ([0x01, 0x5d, 0x8e, 0xb9], BEDROCK_LENGTH, 156),
-    ([0x44, 0x0a, 0x5e, 0x20], 164, 12), // Ecotone
-    ([0x09, 0x89, 0x99, 0xbe], 176, 12), // Isthmus
-    ([0x3d, 0xb6, 0xbe, 0x2b], 178, 12), // Jovian
+/// Selector and length. L1 number and hash are at the same offsets in all.
+const FORMATS: [([u8; 4], usize); 4] = [
+    ([0x01, 0x5d, 0x8e, 0xb9], BEDROCK_LENGTH),
+    ([0x44, 0x0a, 0x5e, 0x20], 164), // Ecotone
+    ([0x09, 0x89, 0x99, 0xbe], 176), // Isthmus
+    ([0x3d, 0xb6, 0xbe, 0x2b], 178), // Jovian
 ];
 const BEDROCK_LENGTH: usize = 260;
 const NUMBER_OFFSET: usize = 28;
@@ -45,34 +35,29 @@ const HASH_OFFSET: usize = 100;
 /// Bedrock is ABI-encoded: the padding of its 64-bit numbers and its address must be zero.
 const BEDROCK_PADDING: [(usize, usize); 4] = [(4, 24), (36, 24), (132, 24), (164, 12)];
 
-impl L1Info {
-    /// Reads the call data of any known format.
-    ///
-    /// # Errors
-    /// [`L1InfoError`] when selector and length belong to no known format, or a number is too
-    /// large.
-    pub fn decode(data: &[u8]) -> Result<Self, L1InfoError> {
-        let unknown = || L1InfoError::UnknownFormat {
-            length: data.len(),
-            selector: hex::encode(data.iter().take(4).copied().collect::<Vec<u8>>()),
-        };
-        let (_, length, sequence_offset) = FORMATS
-            .into_iter()
-            .find(|(selector, length, _)| data.starts_with(selector) && data.len() == *length)
-            .ok_or_else(unknown)?;
-        if length == BEDROCK_LENGTH {
-            for (start, count) in BEDROCK_PADDING {
-                if data.iter().skip(start).take(count).any(|byte| *byte != 0) {
-                    return Err(L1InfoError::Overflow);
-                }
+/// Reads the L1 origin from call data of any known format.
+///
+/// # Errors
+/// [`L1InfoError`] if selector and length belong to no known format, or a number is too large.
+pub fn decode_l1_origin(data: &[u8]) -> Result<BlockId, L1InfoError> {
+    let unknown = || L1InfoError::UnknownFormat {
+        length: data.len(),
+        selector: hex::encode(data.iter().take(4).copied().collect::<Vec<u8>>()),
+    };
+    let (_, length) = FORMATS
+        .into_iter()
+        .find(|(selector, length)| data.starts_with(selector) && data.len() == *length)
+        .ok_or_else(unknown)?;
+    if length == BEDROCK_LENGTH {
+        for (start, count) in BEDROCK_PADDING {
+            if data.iter().skip(start).take(count).any(|byte| *byte != 0) {
+                return Err(L1InfoError::Overflow);
             }
         }
-        let number = word(data, NUMBER_OFFSET).map(u64::from_be_bytes).ok_or_else(unknown)?;
-        let hash = word(data, HASH_OFFSET).map(B256::new).ok_or_else(unknown)?;
-        let sequence_number =
-            word(data, sequence_offset).map(u64::from_be_bytes).ok_or_else(unknown)?;
-        Ok(Self { l1_origin: BlockId { number, hash }, sequence_number })
     }
+    let number = word(data, NUMBER_OFFSET).map(u64::from_be_bytes).ok_or_else(unknown)?;
+    let hash = word(data, HASH_OFFSET).map(B256::new).ok_or_else(unknown)?;
+    Ok(BlockId { number, hash })
 }
 
 fn word<const N: usize>(data: &[u8], offset: usize) -> Option<[u8; N]> {

@@ -12,7 +12,7 @@ use crate::{eth::BlockId, node::Block};
 
 pub use batch::OpBatch;
 pub use deposit::{DEPOSIT_TYPE, Deposit};
-pub use l1_info::{L1Info, L1InfoError};
+pub use l1_info::{L1InfoError, decode_l1_origin};
 pub use signature::{SIGNATURE_LENGTH, recover_signer};
 
 /// The OP Stack, with the addresses whose signatures are read.
@@ -127,9 +127,7 @@ impl Rollup for Op {
         if !first.is_type(DEPOSIT_TYPE) {
             return Err(malformed("its first transaction is not a deposit".into()));
         }
-        let info =
-            L1Info::decode(&first.input).map_err(|problem| malformed(problem.to_string()))?;
-        Ok(info.l1_origin)
+        decode_l1_origin(&first.input).map_err(|problem| malformed(problem.to_string()))
     }
 }
 

@@ -491,7 +491,7 @@ impl L1Source for World {
     ) -> Result<FinalizedState, LightClientError> {
         let state = self.called("l1", "light client")?;
         match state.light_client.range(..=block.number).next_back() {
-            Some((_, height)) => Ok(FinalizedState { view_number: 1, block_height: *height }),
+            Some((_, height)) => Ok(FinalizedState { block_height: *height }),
             None => Err(LightClientError::NoContract),
         }
     }
