@@ -53,6 +53,12 @@ impl Sidecar {
         Self { settings, port: free_port(), folder: folder.into(), service }
     }
 
+    /// What it is told at its start.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Its port.
     #[must_use]
     pub fn port(&self) -> u16 {

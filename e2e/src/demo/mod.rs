@@ -43,6 +43,7 @@ pub async fn run(check: bool, real: bool) -> bool {
 async fn run_all<R: Rollup>(net: Builder<Parts<R>>, check: bool) -> bool {
     println!("starting L1, sequencer, full node, op-node, HotShot, batcher, sidecar and Envoy …");
     let net = net.age(AGE).start().await;
+    net.catch_up().await;
     net.by_the_clock(async {
         if check {
             check::run(&net).await

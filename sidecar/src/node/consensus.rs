@@ -121,6 +121,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_real_op_node_says_is_read() {
+        let real: Value =
+            serde_json::from_str(include_str!("../../testdata/op_real_blocks.json")).unwrap();
+        let status: SyncStatus = serde_json::from_value(real["sync_status"].clone()).unwrap();
+        assert_eq!(status.ready_finalized_l2().unwrap().number, 1238);
+        let config: RollupConfig = serde_json::from_value(real["rollup_config"].clone()).unwrap();
+        assert_eq!((config.l1_chain_id, config.l2_chain_id), (900, 22_266_222));
+        for case in real["cases"].as_array().unwrap() {
+            let time = case["rpc_block"]["timestamp"].as_str().unwrap().trim_start_matches("0x");
+            let time = u64::from_str_radix(time, 16).unwrap();
+            assert_eq!(config.timestamp(case["number"].as_u64().unwrap()), Some(time));
+        }
+    }
+
+    #[test]
     fn a_zeroed_sync_status_is_not_ready_rather_than_at_zero() {
         let status: SyncStatus = serde_json::from_value(vector("sync_status_not_ready")).unwrap();
         assert_eq!(status.ready_finalized_l2(), None);

@@ -4,3 +4,4 @@ mod clients;
 mod forks;
 mod reorgs;
 mod restarts;
+mod wrong_urls;

@@ -15,7 +15,7 @@ use finality_e2e::{
 use serde_json::json;
 
 /// Blocks that the sequencer loses.
-const LOST: u64 = 4;
+const LOST: u64 = 6;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s17_l1_drops_the_origins_of_the_last_blocks() {
@@ -55,13 +55,12 @@ async fn s17_l1_drops_the_origins_of_the_last_blocks() {
     watch.finish().await;
 }
 
-/// The sequencer comes back without its blocks above `number`, and builds others.
+/// The sequencer comes back without its blocks above `number`, and builds others: those blocks have
+/// transactions, which now come earlier or never.
 async fn sequencer_loses_above(net: &Devnet<Real>, number: u64) {
     let sequencer = &net.rollup.sequencer;
     sequencer.op_node.stop().await;
     sequencer.op_geth.rpc().call("debug_setHead", json!([hex(number)])).await;
-    // Without it they would be the same blocks again.
-    net.rollup.users.count().await;
     sequencer.op_node.start(&[]).await;
 }
 
@@ -79,10 +78,14 @@ async fn s17_the_sequencer_loses_unconfirmed_blocks() {
     let watch = net.watch();
     net.catch_up().await;
     let head = net.head_reaches(net.height().await).await;
-    let lost = until("the node to be ahead of the head", PATIENCE, async || {
-        hash_at(&net, head + LOST).await
-    })
-    .await;
+    let mut lost = B256::ZERO;
+    for ahead in [LOST / 2, LOST] {
+        net.rollup.users.count().await;
+        lost = until("the node to be ahead of the head", PATIENCE, async || {
+            hash_at(&net, head + ahead).await
+        })
+        .await;
+    }
     sequencer_loses_above(&net, head).await;
     until("the node to leave the lost block", PATIENCE, async || {
         let now = hash_at(&net, head + LOST).await;
@@ -103,7 +106,10 @@ async fn s17_the_sequencer_loses_confirmed_blocks() {
     let net = Devnet::real().start().await;
     let watch = net.watch();
     net.catch_up().await;
-    net.produce(LOST).await;
+    for _ in 0..2 {
+        net.rollup.users.count().await;
+        net.produce(LOST / 2).await;
+    }
     let head = net.head_reaches(net.height().await).await;
     watch.node_may_differ(true);
     sequencer_loses_above(&net, head - LOST).await;

@@ -129,6 +129,29 @@ fn both_shapes_of_every_batch_decode_to_the_same_and_equal_their_block() {
     }
 }
 
+/// Blocks of a real op-geth from Bedrock to Jovian, activation blocks included, each with the
+/// payload that an independent batcher made of its RLP.
+#[test]
+fn batches_of_real_blocks_of_nine_forks_equal_their_block() {
+    let real: Value =
+        serde_json::from_str(include_str!("../../../testdata/op_real_blocks.json")).unwrap();
+    let cases = real["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 24);
+    for case in cases {
+        let name = &case["name"];
+        let bytes: Bytes = serde_json::from_value(case["payload"].clone()).unwrap();
+        let op = Op::new([serde_json::from_value(case["batcher"].clone()).unwrap()]);
+        let block: Block = serde_json::from_value(case["rpc_block"].clone()).unwrap();
+        let batch = op.admit(&bytes).unwrap();
+        assert_eq!((batch.facts.number, batch.facts.hash), (block.number, block.hash), "{name}");
+        assert_eq!(op.compare(&batch, &block), Ok(()), "{name}");
+        assert_eq!(op.l1_origin(&block).unwrap(), batch.facts.l1_origin, "{name}");
+        let deposits = block.transactions.iter().filter(|it| it.is_type(0x7e)).count();
+        assert_eq!(case["deposits"], deposits, "{name}");
+        assert_eq!(case["transactions"], block.transactions.len() - deposits, "{name}");
+    }
+}
+
 /// 187 payloads that Espresso's Go code judged too. Where the verdicts differ, ours refuses what
 /// contradicts itself and accepts fields of a later fork.
 #[test]
