@@ -1,4 +1,4 @@
-//! Embeds what `cargo xtask page` made of `page/`, or a stand-in where nobody called it.
+//! Embeds what `cargo xtask page` made of `page/`, or a placeholder if it was not run.
 
 use std::{env, fs, io, path::Path};
 

@@ -202,7 +202,7 @@ async fn s12_page_is_for_keyboards_screen_readers_and_small_screens() {
     for (role, name) in &accessible {
         assert!(!named.contains(&role.as_str()) || !name.is_empty(), "{role}: {accessible:?}");
     }
-    for wanted in ["JSON-RPC request body", "Tags, with commas between", "Where tags count"] {
+    for wanted in ["JSON-RPC request body", "Tags, comma-separated", "Where tags are replaced"] {
         assert!(accessible.iter().any(|(_, name)| name == wanted), "{wanted}: {accessible:?}");
     }
 

@@ -87,7 +87,7 @@ fn pieces(tagged: &Tagged, body: &[u8], number: u64) -> Vec<String> {
     pieces
 }
 
-/// Cuts stand beside quotes and ids are copied whole, so that nothing is lost here.
+/// Cuts are beside quotes and ids are copied whole, so nothing is lost here.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

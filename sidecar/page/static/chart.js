@@ -8,7 +8,7 @@ const HOUR = 3600;
 const LEAST = 60;
 // A pause in the samples that is drawn as one, in seconds.
 const GAP = 20;
-// More points than that cannot be told apart.
+// More points than that cannot be distinguished.
 const DETAIL = 400;
 const ROWS = 12;
 const MARGIN = { top: 8, right: 4, bottom: 24, left: 8 };

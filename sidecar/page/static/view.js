@@ -111,16 +111,16 @@ function problems({ last_mismatch: mismatch, last_contradiction: contradiction, 
   if (mismatch) {
     const open = status.next === null || mismatch.number >= status.next;
     found.push([open ? "bad" : "wait",
-      `${open ? "Mismatch" : "There was a mismatch, settled since,"} at block ${number(mismatch.number)}: HotShot confirmed `
+      `${open ? "Mismatch" : "There was a mismatch, resolved since,"} at block ${number(mismatch.number)}: HotShot confirmed `
       + `${mismatch.batch_hash}, the node has ${mismatch.node_hash} (${mismatch.difference}); first seen `
       + `${ago(status, mismatch.since)}${mismatch.transaction ? `, in HotShot's transaction ${mismatch.transaction}` : ""}`]);
   }
   if (contradiction) {
-    found.push(["bad", `Ethereum finalized another block ${number(contradiction.number)} than the verified one: `
+    found.push(["bad", `Ethereum finalized another block ${number(contradiction.number)} than the confirmed one: `
       + `${contradiction.node_hash} instead of ${contradiction.verified_hash}, ${ago(status, contradiction.at)}`]);
   }
   if (status.node?.finalized_refused) found.push(["wait", `The node's finalized block is not admitted: ${status.node.finalized_refused}`]);
-  if (status.batchers?.error) found.push(["wait", `Who may sign batches could not be read: ${status.batchers.error}`]);
+  if (status.batchers?.error) found.push(["wait", `The authorized batchers could not be read: ${status.batchers.error}`]);
   return found;
 }
 
@@ -195,8 +195,8 @@ export function showLive() {
 export function showAway(since) {
   setLevel("connection", "bad", since === null ? "Away" : `Away since ${clock(since)}`);
   const text = since === null
-    ? "The sidecar does not answer. The page goes on trying."
-    : `The sidecar has not answered since ${clock(since)}. What you see is from then; the page goes on trying.`;
+    ? "The sidecar does not answer. The page keeps trying."
+    : `The sidecar has not answered since ${clock(since)}. What you see is from then; the page keeps trying.`;
   set("away", text);
   by("away").hidden = false;
   by("main").dataset.away = "";

@@ -1,6 +1,6 @@
 //! The status page at `/` and its assets.
 //!
-//! Everything it needs comes from here; the browser is told to load nothing from elsewhere, to run
+//! Everything it needs comes from here; the browser may load nothing from elsewhere, to run
 //! no inline script, and to let no other site frame the page.
 
 use axum::{
@@ -38,7 +38,7 @@ macro_rules! part {
 
 macro_rules! built {
     ($name:literal, $kind:expr) => {
-        // From the build script: what `cargo xtask page` built, or a stand-in that says so.
+        // From the build script: what `cargo xtask page` built, or a placeholder that says so.
         (concat!("/page/", $name), $kind, include_bytes!(concat!(env!("OUT_DIR"), "/", $name)))
     };
 }

@@ -87,7 +87,7 @@ pub enum Rejected {
     Unrecoverable,
     /// Signed by an unauthorized signer.
     #[error("signer: {0} is not an authorized batcher")]
-    Stranger(Address),
+    UnauthorizedSigner(Address),
     /// Not the structure of a batch.
     #[error("structure: {0}")]
     Structure(String),
@@ -102,7 +102,7 @@ impl Rejected {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::TooShort { .. } | Self::RecoveryId(_) | Self::Unrecoverable => "signature",
-            Self::Stranger(_) => "signer",
+            Self::UnauthorizedSigner(_) => "signer",
             Self::Structure(_) => "structure",
             Self::Inconsistent(_) => "consistency",
         }

@@ -189,7 +189,7 @@ pub(super) fn readable_number(text: &[u8]) -> Option<u64> {
     numbers_of(text, b"\"l2_block_number\"").min()
 }
 
-/// The numbers after each occurrence of a member's name, whatever stands around them.
+/// The numbers after each occurrence of a member's name, whatever surrounds them.
 fn numbers_of(text: &[u8], name: &'static [u8]) -> impl Iterator<Item = u64> {
     text.windows(name.len()).enumerate().filter_map(move |(place, window)| {
         let rest = text.get(place.checked_add(name.len())?..)?;
@@ -281,7 +281,7 @@ mod tests {
 
     /// The Go proxy may have written what it refuses: zeros are imported all the same.
     #[test]
-    fn files_that_the_go_proxy_refuses_are_taken_over_when_they_are_whole() {
+    fn files_that_the_go_proxy_refuses_are_imported_if_they_are_complete() {
         let verdicts: Vec<_> = texts("rejected_by_seed")
             .iter()
             .map(|text| match parse(text.as_bytes()) {

@@ -221,7 +221,7 @@ async fn redirects_are_followed() {
 
 #[tokio::test]
 async fn no_error_shows_the_secrets_of_a_url() {
-    // Nobody listens on a port that was just given back.
+    // Nothing listens on a port that was just released.
     let address = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let url = format!("http://user:s3cret@{address}/k3y?token=t0ken");
     let upstream = upstream(&url, Duration::ZERO, &Metrics::new());

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 /// A dependency that always answers the same.
 async fn dependency(answer: Value) -> Upstream {
-    // Tests share the process: whoever is first installs it.
+    // Tests share the process: the first one installs it.
     drop(rustls::crypto::ring::default_provider().install_default());
     let router = Router::new().fallback(async move || axum::Json(answer.clone()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

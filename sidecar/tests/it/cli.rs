@@ -111,7 +111,7 @@ fn rewrite_writes_exactly_what_would_go_to_the_node() {
         let ended = place.run(&[&["rewrite", "--number", "100"], tags].concat(), body);
         assert_eq!((ended.code, ended.out, ended.err.as_str()), (0, expected, ""));
     }
-    // A string that stands where no block may stand counts in one scope only.
+    // A string outside block parameters is eligible in one scope only.
     let body = r#"{"id":1,"method":"eth_getBalance","params":["espresso","latest"]}"#;
     let scoped = ["rewrite", "--number", "1", "--tag", "espresso", "--scope", "block-parameters"];
     assert_eq!(place.run(&scoped, body).out, body);
@@ -203,7 +203,7 @@ fn bad_configuration_is_64_with_one_line_for_each_problem() {
 
 fn complete(place: &Place) -> Vec<(&'static str, &'static str)> {
     fs::write(place.path("store.json"), GO_FILE).unwrap();
-    // Nobody answers at the discard port: dependencies that are down are no reason to end.
+    // Nothing answers on the discard port: dependencies that are down are no reason to exit.
     vec![
         ("FINALITY_NODE_EXECUTION_RPC", "http://127.0.0.1:9/secret"),
         ("FINALITY_NODE_CONSENSUS_RPC", "http://127.0.0.1:9/secret"),

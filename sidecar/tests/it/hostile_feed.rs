@@ -1,4 +1,4 @@
-//! What a stranger's bytes cost: no call, bounded memory, no log line.
+//! What unauthorized bytes cost: no call, bounded memory, no log line.
 
 use std::collections::BTreeMap;
 
@@ -24,12 +24,12 @@ struct Cost {
 
 /// What is posted around the honest batch of a block.
 fn hostile(chain: &Chain, block: &Block, round: usize, batch: &[u8]) -> Vec<Vec<u8>> {
-    let stranger = Signer::new(9);
-    // A stranger may sign anything: the right batch, an origin and a number from the far future.
+    let unauthorized = Signer::new(9);
+    // Anybody can sign anything: the right batch, an origin and a number in the far future.
     let signed = [
-        stranger.sign(&chain.batch(block)),
-        stranger.sign(&chain.batch(&chain.block(block.number, block.hash, u64::MAX / 4))),
-        stranger.sign(&chain.batch(&chain.block(u64::MAX / 4, block.hash, 1))),
+        unauthorized.sign(&chain.batch(block)),
+        unauthorized.sign(&chain.batch(&chain.block(block.number, block.hash, u64::MAX / 4))),
+        unauthorized.sign(&chain.batch(&chain.block(u64::MAX / 4, block.hash, 1))),
         Signer::new(7).sign(b"garbage that the batcher signed"),
     ];
     let mut damaged = batch.to_vec();
@@ -81,8 +81,8 @@ async fn a_hundred_thousand_hostile_payloads_cost_no_call_no_memory_and_no_log_l
         attack.calls,
         peace.calls
     );
-    // Answers that are too long are asked for in parts, which makes more rounds: how many hangs on
-    // how busy the machine is. Each asks for some blocks anew, however many payloads there are.
+    // Answers that are too long are requested in parts, which takes more rounds: how many depends
+    // on the machine's load. Each requests some blocks again, however many payloads there are.
     let rounds = attack.calls["height"];
     for (name, calls) in &attack.calls {
         let usual = peace.calls.get(name).copied().unwrap_or(0);

@@ -238,7 +238,7 @@ async fn a_drain_serves_everything_and_the_close_answers_those_who_wait() {
     sidecar.phase.send_replace(Phase::Closing);
     assert_eq!(receive(until_close).await.json()["number"], 6);
     sidecar.server.await.unwrap();
-    assert!(TcpStream::connect(sidecar.address).await.is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(sidecar.address).await.is_err(), "nothing listens any more");
 }
 
 #[tokio::test]
@@ -295,7 +295,7 @@ async fn beyond_busy_connections_probes_are_answered_and_all_else_gets_a_quick_5
         sidecar.send(&after(5, Some(Status::Ok))).await,
     ];
     sidecar.polls_are_held(2).await;
-    // Idle ones beyond the limit are in nobody's way either.
+    // Idle ones beyond the limit do no harm either.
     let mut idle = Vec::new();
     for _ in 0..200 {
         idle.push(sidecar.connect().await);

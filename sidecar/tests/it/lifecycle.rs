@@ -13,7 +13,7 @@ use crate::support::process::{STORE, Sidecar, all_at, fields};
 const GO_FILE: &str =
     r#"{"l2_block_number":10,"fallback_hotshot_height":20,"updated_at":"2026-03-27T10:11:12Z"}"#;
 
-/// A sidecar whose dependencies are all down: nobody answers at the discard port.
+/// A sidecar whose dependencies are all down: nothing answers on the discard port.
 fn start(folder: &Path, arguments: &[&str]) -> Sidecar {
     let mut all = all_at("http://user:secret@127.0.0.1:9/secret?key=secret").to_vec();
     all.push("--batcher-addresses=0x70997970C51812dc3A010C7d01b50e0d17dc79C8".into());

@@ -72,7 +72,7 @@ fn what_moved_elsewhere_is_said() {
     ]);
     let mut notes = ended.notes();
     notes.sort_unstable();
-    // The longest body is that program's default, of which nothing need be said.
+    // The longest body is that program's default, which needs no note.
     let expected = [
         "batcher_addresses",
         "espresso_tag",
@@ -126,7 +126,7 @@ fn flags_of_that_program_count_above_its_file() {
         "store_path = \"/data/espresso_store.json\" # file first.json, store_file_path",
     ]);
     assert_eq!(ended.notes(), ["ws_listen_addr", "listen_addr"]);
-    // Without a file that program's state file is the one to go on with.
+    // Without a file, that program's state file is used.
     let ended = print_config(&flags);
     ended.has(&[
         "store_path = \"espresso_store.json\" # default of the Go proxy, whose names are used",
@@ -234,7 +234,7 @@ fn the_state_file_goes_over_and_back() {
     assert_eq!(as_the_go_proxy_reads(&path), (8500, 39), "it resumes one above");
     assert_eq!(show()["go_proxy_can_read"], true);
 
-    // It goes on and writes the three members alone; then the sidecar takes over again.
+    // It continues and writes only the three members; then the sidecar imports them again.
     let text = text.replace("8430", "8600").replace(":7,", ":50,");
     fs::write(&path, text).unwrap();
     let shown = show();

@@ -100,7 +100,7 @@ async fn events_come_at_once_by_the_clock_and_with_the_head() {
         let event = stream.event().await.unwrap();
         assert_eq!((&event["asked"], &event["hostile"]), (&json!(asked), &json!(HOSTILE)));
     }
-    // The head moves a thousand times before the next event: one event tells it.
+    // The head moves a thousand times before the next event: one event shows it.
     let asked = sidecar.facts.asked.load(Ordering::Relaxed);
     for number in 0..1000 {
         sidecar.publish(number, Status::Ok);
@@ -154,7 +154,7 @@ async fn a_stream_that_is_read_lives_for_hours() {
     stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut stream = Opened::of(stream).await;
     while began.elapsed() < Duration::from_secs(2 * 3600) {
-        stream.event().await.expect("the stream goes on");
+        stream.event().await.expect("the stream continues");
     }
 }
 

@@ -58,7 +58,7 @@ const WAYS: [(&str, Behaviour); 6] = [
     }),
 ];
 
-/// What is asked first, answered so that the sidecar goes on to the next dependency; all else is an
+/// What is asked first, answered so that the sidecar continues with the next dependency; all else is an
 /// error.
 fn first_steps(request: &str) -> String {
     let vectors: Value =
@@ -81,7 +81,7 @@ fn first_steps(request: &str) -> String {
     answer("200 OK", &json!({"jsonrpc": "2.0", "id": 1, "result": result}).to_string())
 }
 
-/// A JSON object in which no name stands twice.
+/// A JSON object without duplicate names.
 struct Line(BTreeMap<String, Value>);
 
 impl<'de> Deserialize<'de> for Line {
@@ -96,7 +96,7 @@ impl<'de> Deserialize<'de> for Line {
                 let mut members = BTreeMap::new();
                 while let Some((name, value)) = map.next_entry::<String, Value>()? {
                     if members.insert(name.clone(), value).is_some() {
-                        return Err(de::Error::custom(format!("{name} stands there twice")));
+                        return Err(de::Error::custom(format!("{name} occurs twice")));
                     }
                 }
                 Ok(Line(members))
@@ -134,7 +134,7 @@ fn no_secret_comes_out_whatever_the_dependencies_do() {
             expected.insert(format!("{way}/{setting}"));
         }
         let works = serve(sender.clone(), |request| first_steps(&text(request)));
-        // Nobody answers at the discard port, and nobody speaks TLS.
+        // Nothing answers on the discard port, and nothing speaks TLS.
         let plain = serve(sender.clone(), |_| String::new());
         urls.entry(setting).or_default().extend([
             format!("http://127.0.0.1:9/{SECRET}-path"),

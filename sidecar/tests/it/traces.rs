@@ -82,9 +82,9 @@ fn spans_reach_the_collector_before_the_end_and_contexts_go_in_and_out() {
     for part in ["finality-sidecar", "test-bed", "GET /v1/head", "round", "node", "outcome"] {
         assert!(has(&all, part.as_bytes()), "{part}");
     }
-    assert!(!has(&all, b"STRANGERS"), "a method is a name that anybody may make up");
-    assert!(has(&all, &trace_id(TRACE)), "the client's trace goes on");
-    assert!(has(&all, &trace_id(round)), "the round that the node was told of");
+    assert!(!has(&all, b"STRANGERS"), "anybody can make up a method");
+    assert!(has(&all, &trace_id(TRACE)), "the client's trace continues");
+    assert!(has(&all, &trace_id(round)), "the round in the node's request");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_collector_that_fails_is_said_once_and_disturbs_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let sidecar = start(&folder, "http://127.0.0.1:9", &variables);
     for _ in 0..5 {
-        let (head, _) = exports.recv_timeout(PATIENCE).expect("it goes on trying");
+        let (head, _) = exports.recv_timeout(PATIENCE).expect("it keeps trying");
         // `user:hush`.
         assert!(head.contains("authorization: Basic dXNlcjpodXNo\r\n"), "{head}");
     }

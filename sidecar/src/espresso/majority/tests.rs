@@ -19,9 +19,9 @@ const NAMESPACE: u32 = 7;
 /// How a service behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Nature {
-    /// It has so many blocks.
+    /// The number of its blocks.
     Honest(u64),
-    /// Other transactions; the text tells liars apart.
+    /// Other transactions; the text distinguishes the liars.
     Lies(&'static str),
     /// No answer, ever.
     Hangs,
@@ -124,7 +124,7 @@ impl World {
         self.scripts[index].asked.load(Ordering::Relaxed)
     }
 
-    /// Reads so many ranges; each must be the honest one.
+    /// Reads that many ranges; each must be the honest one.
     async fn reads_honestly(&self, ranges: u64) {
         for from in 0..ranges {
             let read = self.services.range(from, from + 3).await.unwrap();
@@ -252,7 +252,10 @@ async fn without_a_majority_nothing_is_accepted() {
     let UpstreamError::NoMajority(words) = &error else { panic!("{error}") };
     assert!(words.contains("blocks 5..8: http://127.0.0.1"), "{words}");
     assert!(words.contains("2 of 2 must agree (query_service_url)"), "{words}");
-    assert!(world.faults(0).is_empty() && world.faults(1).is_empty(), "nobody knows who lies");
+    assert!(
+        world.faults(0).is_empty() && world.faults(1).is_empty(),
+        "it is unknown which one lies"
+    );
 
     let world = World::of(&[HONEST, Nature::Lies("one"), Nature::Lies("two")]).await;
     assert!(matches!(world.services.range(5, 8).await, Err(UpstreamError::NoMajority(_))));
@@ -267,6 +270,6 @@ async fn without_a_majority_nothing_is_accepted() {
 async fn not_there_yet_is_said_when_a_majority_lacks_a_block() {
     let world = World::of(&[HONEST, Nature::Honest(5), Nature::Honest(5)]).await;
     assert_eq!(world.services.range(4, 7).await, Err(UpstreamError::Status(404)));
-    assert!((0..3).all(|index| world.faults(index).is_empty()), "which is nobody's fault");
+    assert!((0..3).all(|index| world.faults(index).is_empty()), "which is no service's fault");
     assert!(world.services.range(4, 5).await.is_ok());
 }

@@ -54,7 +54,7 @@ impl Op {
         if self.batchers.contains(&signed.signer) {
             Ok(signed)
         } else {
-            Err(Rejected::Stranger(signed.signer))
+            Err(Rejected::UnauthorizedSigner(signed.signer))
         }
     }
 }

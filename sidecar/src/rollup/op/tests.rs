@@ -180,14 +180,14 @@ fn golden_payloads_have_their_verdicts() {
 }
 
 #[test]
-fn a_batch_signed_by_another_known_key_is_a_strangers() {
+fn a_batch_signed_by_another_known_key_is_unauthorized() {
     let batches = batches();
     for case in &batches.cases {
         let other = batches.keys.iter().find(|key| key.address != case.batcher).unwrap();
         let op = Op::new([other.address]);
         assert_eq!(
             op.admit(&case.three_field.payload),
-            Err(Rejected::Stranger(case.batcher)),
+            Err(Rejected::UnauthorizedSigner(case.batcher)),
             "{}",
             case.name
         );
@@ -261,7 +261,7 @@ fn op_4_payloads_of_any_length_are_refused_and_none_panics() {
 }
 
 #[test]
-fn header_number_2_64_is_refused_and_not_cut_to_64_bits() {
+fn header_number_2_64_is_rejected_and_not_truncated() {
     assert_eq!(refusal_of("header number is 2^64"), "structure");
 }
 
@@ -282,7 +282,10 @@ fn malformed_but_signed_batches_are_refused() {
 fn open_3_without_known_batchers_nothing_is_admitted() {
     let op = Op::new([]);
     for case in &batches().cases {
-        assert_eq!(op.admit(&case.four_field.payload), Err(Rejected::Stranger(case.batcher)));
+        assert_eq!(
+            op.admit(&case.four_field.payload),
+            Err(Rejected::UnauthorizedSigner(case.batcher))
+        );
     }
 }
 
@@ -299,7 +302,7 @@ fn adversarial_payloads_get_their_verdict_at_their_stage() {
         let refused = admitted.as_ref().err().map(Rejected::reason);
         let expected = match (name, case.expect.as_str()) {
             ("empty" | "64 bytes" | "v is 27 or 28", "reject") => Some("signature"),
-            // Some key may belong to any signature, but not an authorised one.
+            // Any signature may belong to some key, but not to an authorized one.
             ("signature only", "reject") => Some("signer"),
             ("wrong signer" | "flipped body bit" | "far future origin by a stranger", _) => {
                 Some("signer")

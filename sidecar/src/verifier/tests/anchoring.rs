@@ -25,7 +25,7 @@ fn record(number: u64) -> Record {
     }
 }
 
-/// A record as it is taken over from the Go proxy.
+/// A record as it is imported from the Go proxy.
 fn taken_over(number: u64, restart_height: u64) -> Record {
     Record {
         hash: None,

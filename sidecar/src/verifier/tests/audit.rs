@@ -1,5 +1,5 @@
 //! The findings of the audits of Espresso's streamer, at the level of the state machine. Each test
-//! bears the name of its finding; `docs/audit.md` lists them all.
+//! has the name of its finding; `docs/audit.md` lists them all.
 
 use super::{world::*, *};
 use crate::{
@@ -9,17 +9,17 @@ use crate::{
 
 const OTHER: Fork = Fork { name: 1, at: 5 };
 
-fn stranger(fork: Fork, number: u64, origin_number: u64) -> Posted {
+fn unauthorized(fork: Fork, number: u64, origin_number: u64) -> Posted {
     let l1_origin = BlockId { number: origin_number, ..origin(number) };
     Posted { signed: false, l1_origin, ..Posted::of(fork, number) }
 }
 
 #[tokio::test]
-async fn st_1_a_strangers_future_batch_enters_nothing_also_before_l1_ever_answered() {
+async fn st_1_an_unauthorized_future_batch_is_rejected_even_before_l1_answers() {
     let world = World::new(8);
     world.change().down.insert("l1 finalized");
     for _ in 0..20 {
-        world.post([stranger(OTHER, 1, u64::MAX), stranger(MAIN, 1, 900)]);
+        world.post([unauthorized(OTHER, 1, u64::MAX), unauthorized(MAIN, 1, 900)]);
     }
     let mut runner = world.verifier(&MemoryStore::default());
     runner.run_until_idle().await;
@@ -31,7 +31,7 @@ async fn st_1_a_strangers_future_batch_enters_nothing_also_before_l1_ever_answer
 }
 
 #[tokio::test]
-async fn st_2_without_any_candidate_there_is_nothing_to_choose_and_nothing_to_fear() {
+async fn st_2_no_candidates_is_not_an_error() {
     let world = World::new(0);
     let mut runner = world.verifier(&MemoryStore::default());
     for _ in 0..3 {
@@ -44,13 +44,13 @@ async fn st_2_without_any_candidate_there_is_nothing_to_choose_and_nothing_to_fe
 }
 
 #[tokio::test]
-async fn st_3_a_strangers_batches_of_many_origins_cost_no_call_of_l1() {
+async fn st_3_unauthorized_batches_of_many_origins_cost_no_l1_call() {
     let world = World::new(8);
     world.change().l1_finalized = Some(50);
     let mut runner = world.verifier(&MemoryStore::default());
     runner.run_until_idle().await;
     for number in 1..200 {
-        world.post([stranger(OTHER, number % 8 + 1, number)]);
+        world.post([unauthorized(OTHER, number % 8 + 1, number)]);
     }
     runner.run_until_idle().await;
     assert_eq!(world.calls("l1 hash"), 0);
@@ -139,7 +139,7 @@ async fn duplicate_head_every_batch_three_times() {
 }
 
 #[tokio::test]
-async fn overflow_audit_numbers_at_their_limits_wrap_nowhere() {
+async fn overflow_audit_numbers_at_their_limits_do_not_wrap() {
     let world = World::new(40);
     let mut runner = world.verifier(&MemoryStore::default());
     for height in [u64::MAX, 0, 1, u64::MAX - 1] {
@@ -188,21 +188,21 @@ async fn fork_support_the_child_of_the_head_wins_in_either_order() {
 }
 
 #[tokio::test]
-async fn open_5_a_strangers_old_origins_cost_no_call_of_l1_either() {
+async fn open_5_unauthorized_batches_with_old_origins_cost_no_l1_call() {
     let world = World::new(8);
     world.post_all(MAIN, 1..=8);
     let mut runner = world.verifier(&MemoryStore::default());
     runner.run_until_idle().await;
     let before = world.calls("l1 hash");
     for number in 9..100 {
-        world.post([stranger(OTHER, number, number % 4)]);
+        world.post([unauthorized(OTHER, number, number % 4)]);
     }
     runner.run_until_idle().await;
     assert_eq!(world.calls("l1 hash"), before);
 }
 
 #[tokio::test]
-async fn open_6_a_wrong_hash_of_l1_delays_but_rejects_nothing_for_ever() {
+async fn open_6_a_wrong_hash_of_l1_delays_but_rejects_nothing_forever() {
     let world = World::new(8);
     world.post_all(MAIN, 1..=8);
     world.change().l1_fork = Fork { name: 4, at: 1 };
@@ -221,7 +221,7 @@ async fn open_8_what_waits_for_l1_was_authenticated_before() {
     let world = World::new(8);
     world.change().down.insert("l1 hash");
     for number in 1..=8 {
-        world.post([stranger(OTHER, number, 0), Posted::of(MAIN, number)]);
+        world.post([unauthorized(OTHER, number, 0), Posted::of(MAIN, number)]);
     }
     let mut runner = world.verifier(&MemoryStore::default());
     runner.run_until_idle().await;
@@ -275,7 +275,7 @@ async fn open_11_an_undecided_batch_that_cannot_be_next_hides_no_other() {
 }
 
 #[tokio::test]
-async fn open_12_what_was_passed_over_is_still_there_when_it_is_needed() {
+async fn open_12_a_skipped_batch_is_still_there_when_it_is_needed() {
     let world = World::new(8);
     world.post_all(MAIN, 1..=5);
     world.post([Posted::of(OTHER, 6)]);

@@ -39,7 +39,7 @@ fn post_rotated(world: &World, numbers: impl IntoIterator<Item = u64>) {
     }
 }
 
-/// Twenty blocks, and L1 as it stands; `NEW` since L1 block 5.
+/// Twenty blocks, and L1 as it is; `NEW` since L1 block 5.
 fn rotating(l1_finalized: u64, l1_latest: u64) -> World {
     let world = World::new(20);
     {
@@ -156,7 +156,7 @@ async fn a_new_key_is_looked_for_no_further_back_than_its_batches_can_be() {
         world.post([signed_by(NEW, number)]);
     }
     runner.run_until_idle().await;
-    assert!(runner.verifier.candidates.is_empty(), "they are a stranger's");
+    assert!(runner.verifier.candidates.is_empty(), "they are unauthorized");
     let before = world.change().ranges.len();
     world.change().l1_finalized = Some(25);
     runner.run_until_idle().await;
@@ -174,7 +174,7 @@ async fn a_restart_after_batches_of_an_unknown_key_were_read_finds_them() {
         world.post([signed_by(NEW, number)]);
     }
     runner.run_until_idle().await;
-    // The end of a process saves the position behind what it took for a stranger's.
+    // The end of a process saves the position after what it rejected as unauthorized.
     runner.verifier.save_restart_height(0).await.unwrap();
     assert_eq!(store.reopen().record().unwrap().restart_height, Some(50));
     drop(runner);
@@ -230,7 +230,7 @@ async fn an_l1_reorg_that_undoes_a_rotation_undoes_the_key() {
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 9, "L1 block 5 is not final");
     assert!(runner.verifier.rollup.batchers().contains(&NEW));
-    // On the other fork of L1 nobody was replaced, so that the old key goes on.
+    // On the other fork of L1 no batcher was replaced, so the old key stays authorized.
     world.change().batchers.remove(&5);
     world.post_all(MAIN, 10..=20);
     world.change().l1_finalized = Some(10);
@@ -302,7 +302,7 @@ async fn a_contract_that_is_absent_at_the_final_block_is_waited_for() {
     let stall = runner.stall();
     assert_eq!(stall.code(), "batchers_unknown");
     assert!(stall.to_string().contains("batch_authenticator_address"), "{stall}");
-    // Ethereum's finality goes on without it, and the chain from there on.
+    // Ethereum's finality continues without it, and the chain continues from there.
     world.change().node_finalized = Some(11);
     world.change().consensus_finalized = Some(11);
     world.change().l1_finalized = Some(10);
@@ -357,7 +357,7 @@ async fn a_fixed_list_may_carry_l1_ranges_and_reads_no_contract() {
 }
 
 #[tokio::test]
-async fn strangers_cause_no_reading_of_the_contract() {
+async fn unauthorized_batches_cause_no_reading_of_the_contract() {
     let world = World::new(8);
     world.post_all(MAIN, 1..=4);
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
@@ -386,7 +386,7 @@ enum Step {
         rotation: Option<u8>,
         hostile: bool,
     },
-    /// L1 finality comes within so many blocks of the tip.
+    /// The distance of L1 finality from the tip, in blocks.
     Finalize(u64),
     /// What an L1 endpoint calls the latest block is so far behind.
     Lag(u64),

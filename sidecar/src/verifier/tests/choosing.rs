@@ -75,7 +75,7 @@ async fn a_batch_on_an_l1_block_that_ethereum_dropped_is_skipped() {
 }
 
 #[tokio::test]
-async fn one_wrong_answer_of_l1_rejects_nothing_for_ever() {
+async fn one_wrong_answer_of_l1_rejects_nothing_forever() {
     let world = World::new(8);
     world.post_all(MAIN, 1..=8);
     world.change().l1_fork = Fork { name: 4, at: 2 };
@@ -222,7 +222,7 @@ async fn a_node_without_the_block_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_strangers_bytes_cause_no_call_and_take_no_memory() {
+async fn unauthorized_bytes_cause_no_call_and_take_no_memory() {
     let world = World::new(8);
     world.post_all(MAIN, 1..=4);
     let store = MemoryStore::default();

@@ -34,7 +34,7 @@ async fn the_node_s_finalized_is_the_head_when_it_is_higher() {
     runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.source), (30, Source::Ethereum));
-    // Verification goes on from there, whatever HotShot lacks in between.
+    // Verification continues from there, whatever HotShot lacks in between.
     world.post_all(MAIN, 29..=40);
     runner.run_until_idle().await;
     let head = runner.head().unwrap();
@@ -47,7 +47,7 @@ async fn the_node_s_finalized_is_the_head_when_it_is_higher() {
 }
 
 #[tokio::test]
-async fn a_finalized_that_cannot_be_believed_is_not_admitted() {
+async fn a_finalized_that_cannot_be_trusted_is_not_admitted() {
     type Lie = fn(&World);
     let lies: [(&str, Lie); 6] = [
         ("op-node only", |world| world.change().consensus_finalized = Some(29)),
@@ -133,7 +133,7 @@ async fn divergence_ends_when_ethereum_decides_for_the_other_block() {
         assert_eq!(contradiction.node_hash, l2_hash(OTHER, 8));
         assert!(runner.metrics.render().contains("contradictions_total 1"));
         assert_eq!(store.on_disk().unwrap().hash, Some(l2_hash(OTHER, finalized)));
-        // Verification goes on from there.
+        // Verification continues from there.
         world.post_all(OTHER, 9..=12);
         runner.run_until_idle().await;
         assert_eq!(runner.number(), 12);

@@ -1,4 +1,4 @@
-//! The verifier against a world in memory: chains that fork, an L1 that reorganises, a HotShot that
+//! The verifier against a world in memory: chains that fork, an L1 that reorgs, a HotShot that
 //! anybody may post to, and counters of every call.
 
 mod anchoring;

@@ -53,7 +53,7 @@ enum Event {
     PostOrphan { fork: Index, back: u64 },
     /// A batch whose number never comes.
     PostFar,
-    /// What strangers post.
+    /// What unauthorized signers post.
     PostJunk { count: usize },
     /// HotShot blocks without anything.
     PostNothing { count: usize },
@@ -65,7 +65,7 @@ enum Event {
     Node { fork: Index, latest: u64 },
     /// The node has forgotten blocks below its latest one.
     Prune { kept: Option<u64> },
-    /// L1's newest final block as the node tells it: it may go back.
+    /// L1's newest final block as the node reports it: it may go back.
     L1Finalized(Option<u64>),
     /// Ethereum finalizes the node's block that many below its latest one.
     Finalize { back: u64 },
@@ -132,7 +132,7 @@ struct Schedule {
     posted: Vec<Posted>,
     /// The next number of each branch.
     next: [u64; FORKS.len()],
-    /// The highest final L1 block that was ever told.
+    /// The highest final L1 block that was ever reported.
     l1_finalized: u64,
     /// The highest L2 block that Ethereum ever finalized.
     finalized: Option<Tip>,
@@ -204,10 +204,10 @@ impl Schedule {
                 self.post(vec![Posted { number: u64::MAX, ..Posted::of(MAIN, 1) }]);
             }
             Event::PostJunk { count } => {
-                let stranger =
+                let unauthorized =
                     Posted { signed: false, ..Posted::of(FORKS[1], self.tip.number + 1) };
-                let stranger = serde_json::to_vec(&stranger).unwrap();
-                let junk = [stranger, Vec::new(), vec![0; 64]].into_iter().cycle();
+                let unauthorized = serde_json::to_vec(&unauthorized).unwrap();
+                let junk = [unauthorized, Vec::new(), vec![0; 64]].into_iter().cycle();
                 self.world.change().hotshot.push(junk.take(count).collect());
             }
             Event::PostNothing { count } => {
@@ -302,7 +302,7 @@ impl Schedule {
             return round;
         };
         let stored = self.store.on_disk().expect("visible means durable");
-        let hash = stored.hash.expect("nothing was taken over");
+        let hash = stored.hash.expect("nothing was imported");
         assert!(stored.number >= head.number, "visible means durable");
         if stored.number == head.number {
             assert_eq!(head.hash, Some(hash.to_string()));
@@ -391,8 +391,8 @@ impl Schedule {
         let Some(record) = self.store.on_disk() else { return Tip::of(MAIN, 0) };
         Tip {
             number: record.number,
-            hash: record.hash.expect("nothing was taken over"),
-            origin: record.l1_origin.expect("nothing was taken over"),
+            hash: record.hash.expect("nothing was imported"),
+            origin: record.l1_origin.expect("nothing was imported"),
         }
     }
 }
@@ -421,7 +421,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
-    fn no_schedule_breaks_a_promise_or_stalls(
+    fn no_schedule_breaks_a_guarantee_or_stalls(
         room in prop::sample::select(vec![8, 10, 20, 16_384]),
         events in prop::collection::vec(event(), 1..60),
     ) {

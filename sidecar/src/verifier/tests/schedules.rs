@@ -1,4 +1,4 @@
-//! Reorganisations, lost state and kills at bad moments.
+//! Reorgs, lost state and kills at bad moments.
 
 use alloy_primitives::Address;
 
@@ -163,7 +163,7 @@ async fn a_wiped_node_that_syncs_from_genesis_is_waited_for() {
     world.post_all(MAIN, 13..=15);
     for latest in [0, 1, 6, 11] {
         world.change().node_latest = latest;
-        // Its op-node begins anew as well.
+        // Its op-node starts over as well.
         world.change().consensus_finalized = None;
         runner.run_until_idle().await;
         let head = runner.head().unwrap();

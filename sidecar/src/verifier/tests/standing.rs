@@ -1,4 +1,4 @@
-//! Where the head stands: one snapshot at any moment, and the state that is true.
+//! The state of the head: one snapshot at any moment, and the true state.
 
 use std::sync::Arc;
 

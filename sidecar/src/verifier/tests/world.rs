@@ -95,7 +95,7 @@ pub(super) fn origin(number: u64) -> BlockId {
     BlockId { number, hash: l1_hash(MAIN, number) }
 }
 
-/// A rollup whose payloads are JSON and whose blocks bear their origin in the first transaction.
+/// A rollup whose payloads are JSON and whose blocks have their origin in the first transaction.
 #[derive(Debug, Default)]
 pub(super) struct TestRollup(KnownBatchers);
 
@@ -110,7 +110,7 @@ impl Rollup for TestRollup {
         let posted: Posted = serde_json::from_slice(payload)
             .map_err(|error| Rejected::Structure(error.to_string()))?;
         if !posted.signed || !self.0.contains(&posted.signer) {
-            return Err(Rejected::Stranger(posted.signer));
+            return Err(Rejected::UnauthorizedSigner(posted.signer));
         }
         let Posted { signer, number, hash, parent_hash, timestamp, l1_origin, .. } = posted;
         let facts = Facts { number, hash, parent_hash, timestamp, l1_origin };

@@ -34,7 +34,7 @@ use tokio::{
 
 use super::http::{self, Answer};
 
-/// Longer than any test takes: whoever waits for it hangs.
+/// Longer than any test takes: waiting for it means a hang.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(3600);
 /// What a dependency may say to make events of its own.
 pub(crate) const HOSTILE: &str = "\r\n\r\nevent: status\ndata: {}\n\n<script>alert(1)</script>";
@@ -127,7 +127,7 @@ impl Served {
         Self::start_with(Options::default()).await
     }
 
-    /// Serves with room for so many connections.
+    /// Serves with room for that many connections.
     pub(crate) async fn with_room(max_connections: usize) -> Self {
         Self::start_with(Options { max_connections, ..Options::default() }).await
     }
@@ -185,7 +185,7 @@ impl Served {
         self.ask(&format!("GET {path}")).await
     }
 
-    /// Waits until so many long polls are held.
+    /// Waits until that many long polls are open.
     pub(crate) async fn polls_are_held(&self, count: usize) {
         let line = format!("espresso_http_long_polls {count}");
         while !self.metrics.render().lines().any(|found| found == line) {

@@ -8,5 +8,5 @@ pub(crate) mod process;
 
 use std::time::Duration;
 
-/// Nothing takes nearly as long; whoever waits longer hangs.
+/// Nothing takes nearly as long; a longer wait is a hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
