@@ -1,5 +1,4 @@
-//! The modules of the sidecar stand on the floors that `docs/design.md` shows, and use only what
-//! is below them.
+//! The modules of the sidecar are on the floors in `docs/design.md`, and use lower floors only.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,25 +14,25 @@ use syn::{
 
 use crate::{assert_none, page::root};
 
-/// The names of a path, such as `crate`, `verifier`, `CatchUp`.
+/// The segments of a path, such as `crate`, `verifier`, `CatchUp`.
 type Names = Vec<String>;
 
-/// A path in the product code of a file.
+/// A path in a file's product code.
 #[derive(Debug)]
 struct Mention {
     names: Names,
     line: usize,
 }
 
-/// A module of the crate, by what its code mentions.
+/// A module of the crate, and the paths in its code.
 #[derive(Debug)]
 struct Module {
-    /// From the crate's root, without `crate`.
+    /// Relative to the crate's root, without `crate`.
     names: Names,
     mentions: Vec<Mention>,
-    /// The paths behind the names that `use` brings in.
+    /// The paths of imported names.
     imports: BTreeMap<String, Names>,
-    /// Its children in files of their own, those for tests left out.
+    /// Child modules in files of their own, except for tests.
     children: Vec<String>,
 }
 
@@ -54,7 +53,7 @@ impl Module {
         self.names.join("::")
     }
 
-    /// The path from the crate's root; none for what is not of the crate.
+    /// The path relative to the crate's root; none outside the crate.
     fn absolute(&self, names: &[String]) -> Option<Names> {
         let supers = names.iter().take_while(|name| *name == "super").count();
         let base = match names.first()?.as_str() {
@@ -138,7 +137,7 @@ impl<'ast> Visit<'ast> for Module {
         visit::visit_path(self, path);
     }
 
-    /// The arguments of a macro are not parsed, so the paths in them are found by their spelling.
+    /// Arguments of macros are not parsed; paths in them are found textually.
     fn visit_macro(&mut self, item: &'ast Macro) {
         let text = item.tokens.to_string().replace(" :: ", "::");
         let words = text.split(|letter: char| !(letter.is_alphanumeric() || "_:".contains(letter)));
@@ -150,7 +149,7 @@ impl<'ast> Visit<'ast> for Module {
     }
 }
 
-/// The modules of the sidecar, from `lib.rs` on.
+/// All modules of the sidecar, starting at `lib.rs`.
 fn modules() -> Vec<Module> {
     let source = root().join("sidecar/src");
     let mut found = Vec::new();
@@ -179,7 +178,7 @@ fn read(source: &Path, names: &[String]) -> Module {
     Module::parse(&names, &fs::read_to_string(file).unwrap())
 }
 
-/// The floor of each module, by the table in `docs/design.md`.
+/// The floor of each module in the table of `docs/design.md`.
 fn floors() -> BTreeMap<String, usize> {
     let page = fs::read_to_string(root().join("docs/design.md")).unwrap();
     let rows = page.lines().skip_while(|line| !line.starts_with("| floor | modules |")).skip(2);
@@ -195,7 +194,7 @@ fn floors() -> BTreeMap<String, usize> {
     floors
 }
 
-/// What of a module's code uses something that is not on a lower floor.
+/// Uses of modules that are not on a lower floor.
 fn arrows_up(module: &Module, floors: &BTreeMap<String, usize>) -> Vec<String> {
     let Some(own) = module.names.first() else { return vec![] };
     let mut problems = BTreeSet::new();
@@ -215,14 +214,14 @@ fn arrows_up(module: &Module, floors: &BTreeMap<String, usize>) -> Vec<String> {
     problems.into_iter().collect()
 }
 
-/// The other modules that a module uses. Its parents and children are left out: a parent puts its
-/// children together, and shows them to each other.
+/// The other modules that a module uses, except for its parents and children: a parent connects its
+/// children with each other.
 fn uses<'a>(module: &Module, all: &'a [Module]) -> BTreeSet<&'a [String]> {
     let by_names = |names: &[String]| all.iter().find(|module| module.names == names);
     let mut used = BTreeSet::new();
     for Mention { names, .. } in &module.mentions {
         let mut next = module.absolute(names);
-        // A name that the parent brings in leads to where it is defined.
+        // A name imported by the parent is resolved to its definition.
         for _ in 0..4 {
             let Some(path) = next.take() else { break };
             let longest = (1..=path.len()).rev().find_map(|length| by_names(&path[..length]));
@@ -240,13 +239,13 @@ fn uses<'a>(module: &Module, all: &'a [Module]) -> BTreeSet<&'a [String]> {
     used
 }
 
-/// Modules that use each other in a loop, and those on a way from one loop to another.
+/// Modules in a cycle, or on a path between two cycles.
 fn circles(all: &[Module]) -> Vec<String> {
     let mut arrows: BTreeSet<(&[String], &[String])> = all
         .iter()
         .flat_map(|module| uses(module, all).into_iter().map(|used| (&*module.names, used)))
         .collect();
-    // An arrow from where none leads to, or to where none begins, is in no circle.
+    // A module without incoming or outgoing arrows is in no cycle.
     loop {
         let (from, to): (BTreeSet<_>, BTreeSet<_>) = arrows.iter().copied().unzip();
         let before = arrows.len();
@@ -275,7 +274,7 @@ fn no_modules_of_the_sidecar_use_each_other() {
     assert_none(&circles(&modules()));
 }
 
-/// The arrows that once made a circle of 26 files.
+/// The arrows that once made a cycle of 26 files.
 #[test]
 fn an_arrow_up_is_found() {
     let floors = floors();
@@ -302,9 +301,9 @@ fn an_arrow_up_is_found() {
     assert_eq!(arrows_up(&module, &floors), Vec::<String>::new());
 }
 
-/// The circle that once was in `config`, where `source` both held a value and gathered all.
+/// The former cycle in `config`, where `source` both held a value and gathered all of them.
 #[test]
-fn a_circle_is_found() {
+fn a_cycle_is_found() {
     let config = [
         (&["config"][..], "mod file; mod go_proxy; mod source; pub use source::{Source, Values};"),
         (&["config", "file"], "use super::{Source, go_proxy::Taken};"),

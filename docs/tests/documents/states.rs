@@ -60,14 +60,14 @@ fn the_runbook_has_a_row_for_each_code() {
 }
 
 #[test]
-fn alerts_exclude_what_needs_nobody() {
+fn alerts_exclude_states_that_need_no_one() {
     let alerts = alerts();
     let harmless: Codes = ["up_to_date", "advancing"].map(str::to_owned).into();
     assert_eq!(alerts["FinalityHeadStandsStill"], harmless);
     let rows = runbook().into_iter().filter(|(_, person)| person == "no");
-    let nobody: Codes = rows.map(|(code, _)| code).collect();
-    assert_eq!(alerts["FinalityStalled"], nobody);
-    assert!(nobody.is_superset(&harmless) && nobody.is_subset(&codes()), "{nobody:?}");
+    let no_one: Codes = rows.map(|(code, _)| code).collect();
+    assert_eq!(alerts["FinalityStalled"], no_one);
+    assert!(no_one.is_superset(&harmless) && no_one.is_subset(&codes()), "{no_one:?}");
 }
 
 #[test]

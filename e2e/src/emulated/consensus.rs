@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::op_node::{Context, Fault, fail};
+use super::state::{Context, Fault, fail};
 use crate::{
     block::{self, BLOCK_TIME, Block, CHAIN_ID},
     l1::{self, DEPOSIT_CONTRACT, L1Block, SYSTEM_CONFIG},

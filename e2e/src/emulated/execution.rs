@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::op_node::{Context, Seen, fail};
+use super::state::{Context, Seen, fail};
 use crate::client::hex;
 
 /// How many request bodies the execution port remembers.

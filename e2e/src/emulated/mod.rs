@@ -6,6 +6,7 @@ mod execution;
 pub mod node;
 pub mod op_node;
 pub mod sequencer;
+mod state;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

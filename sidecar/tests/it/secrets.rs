@@ -58,8 +58,8 @@ const WAYS: [(&str, Behaviour); 6] = [
     }),
 ];
 
-/// What is asked first, answered so that the sidecar continues with the next dependency; all else is an
-/// error.
+/// What is asked first, answered so that the sidecar continues with the next dependency; all else
+/// is an error.
 fn first_steps(request: &str) -> String {
     let vectors: Value =
         serde_json::from_str(include_str!("../../testdata/op_node_rpc.json")).unwrap();
