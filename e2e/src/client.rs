@@ -4,6 +4,7 @@ use std::{fmt, sync::LazyLock, time::Duration};
 
 use axum::body::Bytes;
 use finality_core::headers;
+use futures::StreamExt;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -56,6 +57,13 @@ pub fn pieces(body: &[u8], size: usize, trailer: bool) -> reqwest::Body {
     }
     let frames = frames.into_iter().map(Ok::<_, std::convert::Infallible>);
     reqwest::Body::wrap(StreamBody::new(futures::stream::iter(frames)))
+}
+
+/// A request body that begins like this and never ends.
+#[must_use]
+pub fn unending(body: Bytes) -> reqwest::Body {
+    let first = futures::stream::iter([Ok::<_, std::convert::Infallible>(Frame::data(body))]);
+    reqwest::Body::wrap(StreamBody::new(first.chain(futures::stream::pending())))
 }
 
 /// A JSON-RPC endpoint.

@@ -86,6 +86,14 @@ impl Connection {
         }
     }
 
+    /// Sends bytes as they are, as far as the server takes them.
+    pub async fn send_raw(&mut self, bytes: &[u8]) {
+        let stream = self.0.get_mut();
+        if stream.write_all(bytes).await.is_ok() {
+            let _ = stream.flush().await;
+        }
+    }
+
     /// The next message; `None` or an error when the connection has ended.
     ///
     /// # Panics

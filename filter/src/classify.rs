@@ -19,6 +19,8 @@ pub enum Verdict {
     Inspect(Option<usize>),
     /// It is refused.
     Refuse(Refusal),
+    /// It is refused if it has a body, which its headers do not tell.
+    RefuseBody(Refusal),
 }
 
 /// The headers that decide, each with its first non-empty value.
@@ -70,22 +72,31 @@ impl<'a> RequestHeaders<'a> {
                 Verdict::Pass(Counter::PassedUpgrade)
             };
         }
-        if self.method.is_some_and(|method| method != b"POST") {
+        // What follows a CONNECT is not a body. Nodes answer JSON-RPC over every other method, and
+        // over OPTIONS whatever the content type.
+        let method = self.method.unwrap_or_default();
+        if method == b"CONNECT" {
             return Verdict::Pass(Counter::PassedMethod);
         }
-        if self.content_type.is_some_and(|value| !may_be_json_rpc(value)) {
+        if method != b"OPTIONS" && self.content_type.is_some_and(|value| !may_be_json_rpc(value)) {
             return Verdict::Pass(Counter::PassedContentType);
-        }
-        if let Some(encoding) = self.content_encoding.and_then(encoding) {
-            return match config.content_encoding {
-                ContentEncoding::Pass => Verdict::Pass(Counter::PassedEncoded),
-                ContentEncoding::Refuse => Verdict::Refuse(Refusal::Encoded { encoding }),
-            };
         }
         let length = self
             .content_length
             .and_then(|value| std::str::from_utf8(value).ok()?.parse::<u64>().ok())
             .map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+        if let Some(encoding) = self.content_encoding.and_then(encoding) {
+            let refusal = Refusal::Encoded { encoding };
+            let has_body = match length {
+                Some(length) => length > 0,
+                None => [b"POST".as_slice(), b"PUT", b"PATCH", b""].contains(&method),
+            };
+            return match config.content_encoding {
+                ContentEncoding::Pass => Verdict::Pass(Counter::PassedEncoded),
+                ContentEncoding::Refuse if has_body => Verdict::Refuse(refusal),
+                ContentEncoding::Refuse => Verdict::RefuseBody(refusal),
+            };
+        }
         if let (Some(length), Some(limit)) = (length, config.max_body_bytes)
             && length > limit
         {

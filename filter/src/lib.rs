@@ -2,7 +2,8 @@
 //!
 //! Envoy loads this crate as a module, one VM per worker. [`classify`] decides by a request's
 //! headers whether its body is inspected; [`request`] holds the body, or rewrites it while it
-//! passes ([`streaming`]), and puts the head's number in place of the tags. The head comes from
+//! passes ([`streaming`]), and puts the head's number in place of the tags. [`memory`] limits what
+//! all requests hold together. The head comes from
 //! [`head_cache`], an entry of shared data that all workers read. One worker at a time, chosen by
 //! [`lease`], keeps it current with the long polls of [`poller`]. The poller and, with
 //! `freshness: strict`, each tagged request ask through [`sidecar`].
@@ -19,6 +20,7 @@ pub mod contexts;
 pub mod head_cache;
 pub mod host;
 pub mod lease;
+pub mod memory;
 pub mod metrics;
 pub mod plugin;
 pub mod poller;

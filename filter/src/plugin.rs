@@ -1,6 +1,6 @@
 //! One configured plugin on one worker: what its requests and its poller share.
 
-use std::{cell::Cell, rc::Rc};
+use std::rc::Rc;
 
 use finality_core::{refusal::NoHead, rewrite::Rewriter};
 
@@ -22,8 +22,6 @@ pub struct Plugin {
     pub head: HeadCache,
     /// Its metrics, shared with the other workers.
     pub metrics: Rc<Metrics>,
-    /// Bytes held in incomplete WebSocket messages of all connections.
-    pub websocket_held: Cell<usize>,
 }
 
 impl Plugin {
@@ -37,7 +35,7 @@ impl Plugin {
         // 21 bytes: the host, which copies each key, keeps up to 22 in place.
         let guard = format!("finality {:012x}", fnv1a(key.as_bytes()) >> 16);
         let head = HeadCache::new(key, guard, config.chain_id);
-        Ok(Self { config, rewriter, head, metrics, websocket_held: Cell::new(0) })
+        Ok(Self { config, rewriter, head, metrics })
     }
 
     /// The number that tags become, by the shared head.

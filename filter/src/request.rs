@@ -41,6 +41,8 @@ enum Phase {
     Passing,
     /// Its body is being collected.
     Collecting,
+    /// It is refused as soon as a byte of a body comes.
+    WithoutBody(Refusal),
     /// Its body is rewritten while it passes.
     Streaming(Box<Streaming>),
     /// It became a WebSocket connection.
@@ -91,6 +93,13 @@ impl Request {
             Verdict::WebSocket => self.upgrade(headers.websocket_key.is_some()),
             Verdict::Inspect(length) => self.collect(length),
             Verdict::Refuse(refusal) => self.refuse(&refusal, &jsonrpc::error_without_id(&refusal)),
+            Verdict::RefuseBody(refusal) => {
+                self.phase = Phase::WithoutBody(refusal);
+                match self.plugin.config.framing {
+                    Framing::Chunked => Action::Continue,
+                    Framing::Exact => Action::Pause,
+                }
+            }
         }
     }
 
@@ -146,6 +155,14 @@ impl Request {
                 Ok(()) => Action::Continue,
                 Err(error) => self.fail("WebSocket frames cannot be exchanged", error),
             },
+            Phase::WithoutBody(refusal) => match (size, end) {
+                (0, true) => self.pass_without_body(),
+                (0, false) => Action::Pause,
+                _ => {
+                    let refusal = refusal.clone();
+                    self.refuse(&refusal, &jsonrpc::error_without_id(&refusal))
+                }
+            },
             Phase::Collecting => {
                 if let Some(limit) = self.plugin.config.max_body_bytes
                     && size > limit
@@ -167,6 +184,7 @@ impl Request {
         match self.phase {
             Phase::Passing | Phase::WebSocket(_) => return Action::Continue,
             Phase::Replied | Phase::Asking => return Action::Pause,
+            Phase::WithoutBody(_) => return self.pass_without_body(),
             Phase::Streaming(_) | Phase::Collecting => {}
         }
         let compressed = match Headers::RequestTrailers.all() {
@@ -180,6 +198,13 @@ impl Request {
             _ if compressed => self.settle_decompressed(),
             _ => self.settle(),
         }
+    }
+
+    /// No byte of a body has come.
+    fn pass_without_body(&mut self) -> Action {
+        self.plugin.metrics.count(Counter::PassedNoBody);
+        self.phase = Phase::Passing;
+        Action::Continue
     }
 
     /// Passes a chunk of a streamed body.
@@ -246,6 +271,9 @@ impl Request {
             Ok(body) => body,
             Err(error) => return self.fail("body cannot be read", error),
         };
+        if body.is_empty() {
+            return self.pass_without_body();
+        }
         match self.plugin.rewriter.inspect(&body) {
             Inspection::Untouched => {
                 self.plugin.metrics.count(Counter::PassedNoTag);

@@ -7,6 +7,7 @@ use finality_core::{
 
 use crate::{
     host::{self, Buffer, HostError},
+    memory::Held,
     metrics::Counter,
     plugin::Plugin,
 };
@@ -28,6 +29,8 @@ pub enum Stop {
 #[derive(Debug)]
 pub struct Streaming {
     stream: Stream,
+    /// What the stream takes between two chunks of the body.
+    held: Held,
     /// The bytes so far.
     bytes: usize,
     tags: usize,
@@ -39,7 +42,7 @@ impl Streaming {
     /// A body that has not started to pass.
     #[must_use]
     pub fn new(rewriter: &Rewriter) -> Self {
-        Self { stream: rewriter.stream(), bytes: 0, tags: 0, number: None }
+        Self { stream: rewriter.stream(), held: Held::default(), bytes: 0, tags: 0, number: None }
     }
 
     /// What its tags became so far.
@@ -84,6 +87,9 @@ impl Streaming {
             return Err(Refusal::BodyTooLarge { limit });
         }
         let passage = self.stream.push(chunk)?;
+        if !self.held.set(self.stream.memory()) {
+            return Err(Refusal::Overloaded);
+        }
         let mut number = self.number;
         let resolve = || {
             let resolved = number.map_or_else(|| plugin.cached_number(), Ok)?;

@@ -16,13 +16,10 @@ use finality_core::{
 
 use crate::{
     host::{self, Buffer, HostError},
+    memory::Held,
     metrics::Counter,
     plugin::Plugin,
 };
-
-/// The limit on incomplete messages of all connections of a worker together, in bytes: a module has
-/// at most 1 GiB of memory, and anybody may open many connections.
-const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
 
 /// The close code if there is no room for a connection's messages.
 const TRY_AGAIN_LATER: u16 = 1013;
@@ -35,8 +32,8 @@ const POLICY_VIOLATION: u16 = 1008;
 pub struct WebSocket {
     plugin: Rc<Plugin>,
     relay: Relay,
-    /// This connection's share of `Plugin::websocket_held`.
-    held: usize,
+    /// What an incomplete message takes.
+    held: Held,
     /// A close frame was written: nothing may follow it.
     closed: bool,
 }
@@ -46,7 +43,7 @@ impl WebSocket {
     #[must_use]
     pub fn new(plugin: Rc<Plugin>) -> Self {
         let limit = plugin.config.max_body_bytes.unwrap_or(DEFAULT_MAX_BODY_BYTES);
-        Self { plugin, relay: Relay::new(limit), held: 0, closed: false }
+        Self { plugin, relay: Relay::new(limit), held: Held::default(), closed: false }
     }
 
     /// Rewrites what the host has of the client's frames.
@@ -64,7 +61,7 @@ impl WebSocket {
         {
             self.closed = true;
             self.relay = Relay::new(0);
-            self.account(0);
+            self.held = Held::default();
             websocket::write_close(code, &mut written);
         }
         if written == bytes { Ok(()) } else { host::replace_request_body(usize::MAX, &written) }
@@ -107,21 +104,6 @@ impl WebSocket {
 
     /// Accounts for what is held now. The error is the code to close with.
     fn hold(&mut self) -> Result<(), u16> {
-        let total = self.account(self.relay.held());
-        if total > MAX_HELD_BYTES { Err(TRY_AGAIN_LATER) } else { Ok(()) }
-    }
-
-    /// Returns what all connections hold.
-    fn account(&mut self, held: usize) -> usize {
-        let total = self.plugin.websocket_held.get().saturating_sub(self.held).saturating_add(held);
-        self.plugin.websocket_held.set(total);
-        self.held = held;
-        total
-    }
-}
-
-impl Drop for WebSocket {
-    fn drop(&mut self) {
-        self.account(0);
+        if self.held.set(self.relay.memory()) { Ok(()) } else { Err(TRY_AGAIN_LATER) }
     }
 }

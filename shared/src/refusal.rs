@@ -37,6 +37,8 @@ pub enum Refusal {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// What all requests hold together leaves no room for more of this body.
+    Overloaded,
     /// A request with a tag has several `method` members with different rewriting rules, and nodes
     /// differ in which member they use.
     AmbiguousMethod,
@@ -73,6 +75,7 @@ impl Refusal {
         match self {
             Self::Unparsable => -32700,
             Self::NoHead(_) => -32055,
+            Self::Overloaded => -32005,
             Self::HostFailure => -32603,
             Self::BodyTooLarge { .. }
             | Self::BatchTooLong { .. }
@@ -93,18 +96,19 @@ impl Refusal {
             | Self::TooDeep { .. }
             | Self::HeldTooLong { .. } => 413,
             Self::Encoded { .. } => 415,
-            Self::NoHead(_) => 503,
+            Self::NoHead(_) | Self::Overloaded => 503,
             Self::HostFailure => 500,
         }
     }
 
     /// Every value of [`Refusal::reason`].
-    pub const REASONS: [&str; 14] = [
+    pub const REASONS: [&str; 15] = [
         "unparsable",
         "body_too_large",
         "batch_too_long",
         "too_deep",
         "held_too_long",
+        "overloaded",
         "ambiguous_method",
         "encoded",
         "no_head",
@@ -126,6 +130,7 @@ impl Refusal {
             Self::BatchTooLong { .. } => "batch_too_long",
             Self::TooDeep { .. } => "too_deep",
             Self::HeldTooLong { .. } => "held_too_long",
+            Self::Overloaded => "overloaded",
             Self::AmbiguousMethod => "ambiguous_method",
             Self::Encoded { .. } => "encoded",
             Self::HostFailure => "host_failure",
@@ -159,6 +164,10 @@ impl Refusal {
                 format!(
                     "more than {limit} bytes separate a finality tag from the method of its request (max_held_bytes): put the method before the params"
                 )
+            }
+            Self::Overloaded => {
+                "too many bytes are held for requests whose method is not known yet: retry later, or put the method before the params"
+                    .into()
             }
             Self::AmbiguousMethod => {
                 "a request with a finality tag has more than one method member: send one".into()
@@ -204,6 +213,7 @@ mod tests {
             (Refusal::BatchTooLong { limit: 1 }, -32600, 413, "batch_too_long"),
             (Refusal::TooDeep { limit: 1 }, -32600, 413, "too_deep"),
             (Refusal::HeldTooLong { limit: 1 }, -32600, 413, "held_too_long"),
+            (Refusal::Overloaded, -32005, 503, "overloaded"),
             (Refusal::AmbiguousMethod, -32600, 400, "ambiguous_method"),
             (Refusal::Encoded { encoding: "gzip".to_owned() }, -32600, 415, "encoded"),
             (Refusal::NoHead(NoHead::Unknown), -32055, 503, "no_head"),

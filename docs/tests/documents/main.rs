@@ -12,6 +12,7 @@
 mod blocks;
 mod chart;
 mod commands;
+mod failing;
 mod floors;
 mod form;
 mod links;

@@ -4,10 +4,12 @@
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::indexing_slicing, unreachable_pub)]
 
+mod classify;
 mod configuration;
 mod envoy;
 mod failures;
 mod host;
+mod memory;
 mod polling;
 mod requests;
 mod seam;

@@ -102,9 +102,14 @@ fn by_the_headers() {
     let rows = rows("By the headers");
     assert!(rows.len() > 8);
     for row in rows {
-        let header = code(row[0]).expect("a header");
-        let (name, value) = header.rsplit_once(": ").expect("name and value");
-        check(|body| post_of(body).with(name, value), &row);
+        let headers: Vec<_> = code(row[0]).expect("headers").split("`, `").collect();
+        let request = |body: &[u8]| {
+            headers.iter().fold(post_of(body), |request, header| {
+                let (name, value) = header.rsplit_once(": ").expect("name and value");
+                request.with(name, value)
+            })
+        };
+        check(request, &row);
     }
 }
 

@@ -62,20 +62,26 @@ fn in_defaults(method: &str) -> bool {
 
 /// Whether the name matches the pattern, in which `*` matches any sequence of characters.
 fn matches(pattern: &str, name: &str) -> bool {
-    let Some((prefix, pattern)) = pattern.split_once('*') else {
-        return pattern == name;
-    };
-    let Some(mut rest) = name.strip_prefix(prefix) else {
-        return false;
-    };
-    let (middle, suffix) = pattern.rsplit_once('*').unwrap_or(("", pattern));
-    for piece in middle.split('*') {
-        let Some((_, after)) = rest.split_once(piece) else {
-            return false;
-        };
-        rest = after;
+    let (mut pattern, mut name) = (pattern.as_bytes(), name.as_bytes());
+    // What follows the last `*`, and where in the name it was tried last.
+    let mut tried: Option<(&[u8], &[u8])> = None;
+    loop {
+        match (pattern.split_first(), name.split_first()) {
+            (Some((b'*', rest)), _) => {
+                tried = Some((rest, name));
+                pattern = rest;
+            }
+            (Some((wanted, rest)), Some((found, after))) if wanted == found => {
+                (pattern, name) = (rest, after);
+            }
+            (None, None) => return true,
+            _ => {
+                let Some((rest, [_, after @ ..])) = tried else { return false };
+                tried = Some((rest, after));
+                (pattern, name) = (rest, after);
+            }
+        }
     }
-    rest.ends_with(suffix)
 }
 
 /// Names in byte order, for the binary search.

@@ -131,10 +131,14 @@ impl Relay {
         Self { max_message_bytes, state: State::Header(Vec::new()), message: None }
     }
 
-    /// How many bytes of an incomplete message are held.
+    /// How much memory the relay has allocated for an incomplete message, in bytes.
     #[must_use]
-    pub fn held(&self) -> usize {
-        self.message.as_ref().map_or(0, |message| message.payload.len())
+    pub fn memory(&self) -> usize {
+        let header = match &self.state {
+            State::Header(bytes) => bytes.capacity(),
+            State::Payload { .. } => 0,
+        };
+        header + self.message.as_ref().map_or(0, |message| message.payload.capacity())
     }
 
     /// Consumes `bytes` up to the end of the next message and returns that message, which is
