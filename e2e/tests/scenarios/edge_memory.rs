@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use finality_e2e::{
     client::{Answer, http, http2, send, unending},
-    edge::{Edge, outcome, tagged, untagged},
+    edge::{Edge, tagged, untagged},
     envoy::Framing,
     wait::{PATIENCE, until},
     websocket::{Connection, Http},
