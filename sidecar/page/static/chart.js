@@ -4,11 +4,11 @@ import { clock, number, set } from "./view.js";
 
 const LINES = ["latest", "finalized", "head"];
 const HOUR = 3600;
-// The shortest span of the chart, in seconds.
+// The shortest time that the chart shows, in seconds.
 const LEAST = 60;
-// A longer pause between samples is drawn as a gap, in seconds.
+// A pause in the samples that is drawn as one, in seconds.
 const GAP = 20;
-// More points than this cannot be told apart.
+// More points than that cannot be distinguished.
 const DETAIL = 400;
 const ROWS = 12;
 const MARGIN = { top: 8, right: 4, bottom: 24, left: 8 };
@@ -28,7 +28,7 @@ export class Chart {
     this.#plot.addEventListener("pointerleave", () => this.#point(null));
   }
 
-  // Adds the sidecar's history around what the page has seen itself.
+  // The sidecar's history around what the page has seen by itself.
   addHistory(samples) {
     const older = samples.map(([at, head, latest, finalized]) => ({ at, head, latest, finalized }));
     const first = this.#points[0]?.at ?? Infinity;
@@ -43,7 +43,7 @@ export class Chart {
 
   add(point) {
     if (LINES.every((line) => point[line] === null)) return;
-    // The clock went back.
+    // A clock that stepped back.
     while (this.#points.length > 0 && this.#points.at(-1).at >= point.at) this.#points.pop();
     const span = point.at - (this.#points[0]?.at ?? point.at);
     const before = this.#points.at(-2);
@@ -107,7 +107,7 @@ export class Chart {
     return path;
   }
 
-  // How far the head is ahead of the node's own finality.
+  // What the head gives beyond the node's own finality.
   #area(scale) {
     const runs = [];
     let before = -Infinity;

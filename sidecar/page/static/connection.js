@@ -1,6 +1,6 @@
-// The connection to the sidecar: server-sent events, reopened whenever they end.
+// The connection to the sidecar: server-sent events, begun again whenever they end.
 
-// The sidecar sends an event every second; after this long without one, it is gone.
+// The sidecar speaks once a second; silence for so long means that it is not there.
 const SILENCE = 6_000;
 const RETRY = 2_000;
 
@@ -37,7 +37,7 @@ export function connect(onStatus, onAway) {
     watchdog = setTimeout(again, SILENCE);
   };
 
-  // Events may be refused because too many pages are open: then the status is polled.
+  // Events may be refused because too many pages are open: then the status is asked for.
   const again = async () => {
     clearTimeout(watchdog);
     events.close();

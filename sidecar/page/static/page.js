@@ -41,7 +41,7 @@ async function addHistory() {
     const answer = await fetch("v1/history");
     chart.addHistory((await answer.json()).samples);
   } catch {
-    // The chart starts with what the page has seen itself.
+    // The chart begins with what the page sees by itself.
   }
 }
 
@@ -50,11 +50,11 @@ function onAway() {
   showAway(heardAt);
 }
 
-// The box. A text field has line feeds as line ends.
+// The box. Line ends are those that the browser gives a text field: line feeds.
 const VERDICTS = {
-  untouched: ["ok", "No tag: unchanged", "The node receives"],
-  rewritten: ["ok", "Tags replaced", "The node receives"],
-  refused: ["bad", "Refused", "The client receives"],
+  untouched: ["ok", "No tag: nothing is changed", "The node gets"],
+  rewritten: ["ok", "Tags are replaced", "The node gets"],
+  refused: ["bad", "Refused", "The client gets"],
 };
 let rewriter = "loading";
 let shown = "";
@@ -62,7 +62,7 @@ let shown = "";
 function showPreview() {
   if (rewriter === "loading") return;
   if (rewriter !== "ready") {
-    show("bad", "Unavailable", "The node receives", rewriter, []);
+    show("bad", "Not available", "The node gets", rewriter, []);
     return;
   }
   const tags = by("tags").value.split(",").map((tag) => tag.trim()).filter((tag) => tag !== "");
@@ -70,7 +70,7 @@ function showPreview() {
   try {
     result = preview(by("body").value, tags, by("scope").value, head ? JSON.stringify(head) : undefined);
   } catch (problem) {
-    show("bad", "Invalid filter setting", "The node receives", String(problem), []);
+    show("bad", "Not a setting that the filter takes", "The node gets", String(problem), []);
     return;
   }
   const { verdict, pieces, reason, http_status: httpStatus } = result;

@@ -1,4 +1,4 @@
-// Shows a status. All text is set as text, so that no message of a dependency can become markup.
+// Shows a status. Every text goes in as text: what a dependency says can never become markup.
 
 const NONE = "–";
 const numbers = new Intl.NumberFormat("en-US");
@@ -19,7 +19,7 @@ export function seconds(timestamp) {
   return Date.parse(timestamp) / 1000;
 }
 
-// Unchanged text is not touched, so that selections and screen readers are not disturbed.
+// Nothing is touched that stays the same: selections and screen readers are left in peace.
 export function set(id, text) {
   const element = by(id);
   if (element.textContent !== text) element.textContent = text;
@@ -30,7 +30,7 @@ function setLevel(id, level, text) {
   set(id, text);
 }
 
-// Announces a text to screen readers.
+// Says something to screen readers, once.
 function announce(text) {
   set("announcement", text);
 }
@@ -46,23 +46,17 @@ function ago(status, timestamp) {
   return `${duration(Math.max(0, Math.round(seconds(status.at) - seconds(timestamp))))} ago`;
 }
 
-// What the head allows, and its level.
+// What may be done with the head, in words, and how good that is.
 function state(head) {
   switch (head?.status) {
     case undefined: return ["wait", "No head yet: tagged requests are refused"];
     case "ok": return ["ok", "Serving tagged requests"];
     case "pruned": return ["ok", "Serving; the node has pruned the head's block"];
-    case "diverged": return ["bad", "The node has a different block at the head: tagged requests are refused"];
+    case "diverged": return ["bad", "The node has another block there: tagged requests are refused"];
     case "node_behind": return ["bad", "The node is behind the head: tagged requests are refused"];
     default: return ["wait", head.status];
   }
 }
-
-// Codes with a level of their own; all others are waited for.
-const LEVELS = {
-  up_to_date: "ok", advancing: "ok",
-  mismatch: "bad", diverged: "bad", node_behind: "bad", competing_fork: "bad", config_mismatch: "bad", store_unwritable: "bad",
-};
 
 const SOURCES = { espresso: "Espresso", ethereum: "Ethereum" };
 
@@ -76,21 +70,21 @@ export function showStatus(status) {
   setLevel("state", level, text);
   set("number", number(head?.number));
   set("hex", head?.hex ?? "");
-  set("hash", head ? head.hash ?? "Hash not known yet" : "");
-  setLevel("reason-code", LEVELS[status.reason_code] ?? "wait", status.reason_code);
+  set("hash", head ? head.hash ?? "Its hash is not known yet" : "");
   set("reason", sentence(status.reason));
+  set("reason-code", status.reason_code ?? "");
   showProblems(problems(status));
 
   set("lag", status.lag ? `${number(status.lag.blocks)} ${status.lag.blocks === 1 ? "block" : "blocks"}` : NONE);
   set("lag-seconds", status.lag ? `${duration(status.lag.seconds)} of block time` : "");
   set("mode", SOURCES[head?.mode] ?? NONE);
   set("source", head ? `confirmed by ${SOURCES[head.source] ?? head.source}, ${ago(status, head.updated_at)}` : "");
-  const up = `in ${duration(Math.round(seconds(status.at) - seconds(status.started_at)))} since startup`;
+  const up = `in ${duration(Math.round(seconds(status.at) - seconds(status.started_at)))}, since the start`;
   set("confirmed", number(status.batches?.confirmed));
   set("since", up);
   const mismatches = status.batches?.mismatch;
   setLevel("mismatches", mismatches > 0 ? "bad" : "", number(mismatches));
-  set("mismatch-since", status.last_mismatch ? `last at block ${number(status.last_mismatch.number)}` : "since startup");
+  set("mismatch-since", status.last_mismatch ? `last at block ${number(status.last_mismatch.number)}` : "since the start");
   set("cursor", number(hotshot?.cursor));
   set("height", hotshot?.height == null ? "" : `of ${number(hotshot.height)} blocks${catchUp(hotshot.catch_up)}`);
   set("l1", number(status.l1_finalized?.number));
@@ -103,30 +97,30 @@ export function showStatus(status) {
 function catchUp(progress) {
   if (!progress) return "";
   const left = progress.seconds_left == null ? "" : `, ${duration(progress.seconds_left)} left`;
-  return `; catching up: ${progress.percent.toFixed(1)}%${left}`;
+  return `; caught up by ${progress.percent.toFixed(1)} %${left}`;
 }
 
 function sentence(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-// What an operator should look at, each with its level.
+// What an operator should look at, each with how bad it is.
 function problems({ last_mismatch: mismatch, last_contradiction: contradiction, ...status }) {
   const found = [];
-  if (status.last_store_error) found.push(["bad", `Cannot save the head: ${status.last_store_error}`]);
+  if (status.last_store_error) found.push(["bad", `The head cannot be saved: ${status.last_store_error}`]);
   if (mismatch) {
     const open = status.next === null || mismatch.number >= status.next;
     found.push([open ? "bad" : "wait",
-      `${open ? "Mismatch" : "Resolved mismatch"} at block ${number(mismatch.number)}: HotShot confirmed `
+      `${open ? "Mismatch" : "There was a mismatch, resolved since,"} at block ${number(mismatch.number)}: HotShot confirmed `
       + `${mismatch.batch_hash}, the node has ${mismatch.node_hash} (${mismatch.difference}); first seen `
-      + `${ago(status, mismatch.since)}${mismatch.transaction ? `, in HotShot transaction ${mismatch.transaction}` : ""}`]);
+      + `${ago(status, mismatch.since)}${mismatch.transaction ? `, in HotShot's transaction ${mismatch.transaction}` : ""}`]);
   }
   if (contradiction) {
-    found.push(["bad", `Ethereum finalized a different block ${number(contradiction.number)} than the verified one: `
+    found.push(["bad", `Ethereum finalized another block ${number(contradiction.number)} than the confirmed one: `
       + `${contradiction.node_hash} instead of ${contradiction.verified_hash}, ${ago(status, contradiction.at)}`]);
   }
-  if (status.node?.finalized_refused) found.push(["wait", `The node's finalized block is not used: ${status.node.finalized_refused}`]);
-  if (status.batchers?.error) found.push(["wait", `Cannot read the authorized batchers: ${status.batchers.error}`]);
+  if (status.node?.finalized_refused) found.push(["wait", `The node's finalized block is not admitted: ${status.node.finalized_refused}`]);
+  if (status.batchers?.error) found.push(["wait", `The authorized batchers could not be read: ${status.batchers.error}`]);
   return found;
 }
 
@@ -156,10 +150,10 @@ function showDependencies(status) {
     const pill = item.querySelector("[data-part=state]");
     pill.dataset.level = report.ok === null ? "wait" : report.ok ? "ok" : "bad";
     put("name", NAMES[report.name] ?? report.name);
-    put("state", report.ok === null ? "Not queried yet" : report.ok ? "Responding" : "Failing");
+    put("state", report.ok === null ? "Not asked yet" : report.ok ? "Answers" : "Fails");
     put("url", report.url);
     const failures = `${number(report.failures)} ${report.failures === 1 ? "failure" : "failures"}`;
-    const answered = report.last_ok ? `${failures} since the last response ${ago(status, report.last_ok)}` : `${failures}, no response yet`;
+    const answered = report.last_ok ? `${failures} since the last answer ${ago(status, report.last_ok)}` : `${failures}, no answer yet`;
     put("answered", report.ok === false ? answered : "");
     const error = report.last_error;
     put("error", error ? `Last error ${ago(status, error.at)}: ${error.message}` : "");
@@ -184,25 +178,25 @@ function dependency() {
   return item;
 }
 
-// Adds or removes children.
+// As many children as wanted.
 function resize(list, length, make) {
   while (list.children.length > length) list.lastElementChild.remove();
   while (list.children.length < length) list.append(make());
 }
 
 export function showLive() {
-  if (by("connection").dataset.level === "bad") announce("The sidecar is responding again");
+  if (by("connection").dataset.level === "bad") announce("The sidecar answers again");
   setLevel("connection", "ok", "Live");
   by("away").hidden = true;
   delete by("main").dataset.away;
 }
 
-// `since`: when the last status arrived, in Unix seconds; null before the first.
+// `since`: when the last status came, in Unix seconds; null before the first.
 export function showAway(since) {
-  setLevel("connection", "bad", since === null ? "Disconnected" : `Disconnected since ${clock(since)}`);
+  setLevel("connection", "bad", since === null ? "Away" : `Away since ${clock(since)}`);
   const text = since === null
-    ? "The sidecar is not responding. Retrying."
-    : `The sidecar has not responded since ${clock(since)}. The data below is from that time. Retrying.`;
+    ? "The sidecar does not answer. The page keeps trying."
+    : `The sidecar has not answered since ${clock(since)}. What you see is from then; the page keeps trying.`;
   set("away", text);
   by("away").hidden = false;
   by("main").dataset.away = "";
