@@ -167,7 +167,12 @@ impl Answer {
     /// [`CallError`] when the answer is an error or no JSON-RPC response.
     pub fn result(&self) -> Result<Value, CallError> {
         let not_json_rpc = || CallError::NotJsonRpc { status: self.status, body: self.text() };
-        let mut value: Value = serde_json::from_slice(&self.body).map_err(|_| not_json_rpc())?;
+        let value: Value = serde_json::from_slice(&self.body).map_err(|_| not_json_rpc())?;
+        // A refused batch gets the same error for each of its calls.
+        let mut value = match value {
+            Value::Array(mut answers) if !answers.is_empty() => answers.swap_remove(0),
+            value => value,
+        };
         if let Some(error) = value.get_mut("error") {
             return Err(CallError::Rpc { status: self.status, error: error.take() });
         }
