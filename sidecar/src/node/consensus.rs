@@ -12,8 +12,6 @@ pub struct RollupConfig {
     pub genesis: Genesis,
     /// Seconds between two L2 blocks.
     pub block_time: u64,
-    /// How many L1 blocks after its L1 origin a batch is accepted on L1.
-    pub seq_window_size: u64,
     /// The L1 chain id.
     pub l1_chain_id: u64,
     /// The L2 chain id.
@@ -47,26 +45,12 @@ impl RollupConfig {
 /// missing.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SyncStatus {
-    /// The L1 block up to which op-node has derived.
-    pub current_l1: Option<L1Ref>,
-    /// The newest L1 block that op-node knows.
-    pub head_l1: Option<L1Ref>,
     /// The newest final L1 block.
     pub finalized_l1: Option<L1Ref>,
     /// The newest L2 block derived from final L1 data.
     pub finalized_l2: Option<L2Ref>,
     /// The newest L2 block derived from L1 data.
     pub safe_l2: Option<L2Ref>,
-}
-
-/// The answer of `optimism_safeHeadAtL1Block`: what op-node had derived after an L1 block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SafeHead {
-    /// The L1 block, at or below the one that was asked about.
-    pub l1_block: BlockId,
-    /// The newest L2 block derived from L1 up to there.
-    pub safe_head: BlockId,
 }
 
 /// An L1 block in a sync status.

@@ -22,7 +22,7 @@ use crate::{
     upstream::{Failover, UpstreamError, expect_number},
 };
 
-pub use consensus::{Genesis, L1Ref, L2Ref, RollupConfig, SafeHead, SyncStatus};
+pub use consensus::{Genesis, L1Ref, L2Ref, RollupConfig, SyncStatus};
 
 /// A block with its transactions, as far as the comparison with a batch needs them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -165,16 +165,6 @@ impl Node {
     /// [`UpstreamError`].
     pub async fn sync_status(&self) -> Result<SyncStatus, UpstreamError> {
         self.consensus.call("optimism_syncStatus", json!([])).await
-    }
-
-    /// What op-node had derived after an L1 block; none if it keeps no record of that. Every error
-    /// object means that: the record is optional, and so is the method.
-    ///
-    /// # Errors
-    /// [`UpstreamError`].
-    pub async fn safe_head_at(&self, l1_block: u64) -> Result<Option<SafeHead>, UpstreamError> {
-        let params = json!([format!("{l1_block:#x}")]);
-        self.consensus.call_optional("optimism_safeHeadAtL1Block", params, |_, _| true).await
     }
 
     async fn header(&self, block: serde_json::Value) -> Result<Option<Header>, UpstreamError> {

@@ -432,7 +432,6 @@ impl NodeSource for World {
                 l2_time: GENESIS_TIME,
             },
             block_time: BLOCK_TIME,
-            seq_window_size: 3600,
             l1_chain_id: L1_CHAIN_ID,
             l2_chain_id: CHAIN_ID,
             batch_authenticator_address: None,
@@ -455,8 +454,6 @@ impl NodeSource for World {
             },
         );
         Ok(SyncStatus {
-            current_l1: None,
-            head_l1: None,
             finalized_l1: Some(L1Ref { hash: B256::ZERO, number: 0 }),
             finalized_l2: Some(finalized),
             safe_l2: Some(finalized),
