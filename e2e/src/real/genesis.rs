@@ -114,7 +114,12 @@ impl Genesis {
 
     /// Writes op-node's configuration of the rollup, whose genesis block has this hash.
     pub(super) fn write_rollup(&self, hash: B256, path: &Path) {
-        let scalar = format!("0x01{:046}000c5fc5000a6fe0", 0);
+        // Version 1 of the scalars is for chains that begin with Ecotone. Before it the same bytes
+        // are one number, with which the fee of every transaction overflows.
+        let scalar = match self.forks {
+            Forks::AtGenesis => format!("0x01{:046}000c5fc5000a6fe0", 0),
+            Forks::Staggered(_) => format!("0x{:064x}", 684_000),
+        };
         let mut rollup = json!({
             "genesis": {
                 "l1": {"hash": self.origin.hash, "number": self.origin.number},
