@@ -23,7 +23,7 @@ const SETTINGS: [&str; 4] =
     ["node_execution_rpc", "node_consensus_rpc", "l1_rpc", "query_service_url"];
 
 /// What a dependency answers to the text of a request.
-type Behaviour = fn(&str) -> String;
+type Behavior = fn(&str) -> String;
 
 fn text((head, body): &Request) -> String {
     head.clone() + &String::from_utf8_lossy(body)
@@ -41,7 +41,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Each way to fail has a name, which is the first part of the URL's path.
-const WAYS: [(&str, Behaviour); 6] = [
+const WAYS: [(&str, Behavior); 6] = [
     ("unauthorized", |head| answer("401 Unauthorized", &quoted(head))),
     ("throttled", |head| answer("429 Too Many Requests", &quoted(head))),
     ("misled", |head| {
