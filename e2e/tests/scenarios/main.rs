@@ -14,6 +14,7 @@ mod compatibility;
 mod divergence;
 mod edge_bodies;
 mod edge_configuration;
+mod edge_jsonrpsee;
 mod edge_memory;
 mod edge_mtls;
 mod edge_sidecar;
