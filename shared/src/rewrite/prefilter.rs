@@ -112,7 +112,7 @@ impl Plain {
         match starts {
             LONG_BLOCK.. => self.is_in_blocks::<LONG_BLOCK>(bytes, starts),
             SHORT_BLOCK.. => self.is_in_blocks::<SHORT_BLOCK>(bytes, starts),
-            _ => self.starts_in(bytes, 0, starts),
+            _ => (0..starts).any(|at| self.starts_at(bytes, at)),
         }
     }
 
@@ -123,7 +123,9 @@ impl Plain {
             self.offsets.map(|offset| bytes.get(offset..offset + starts).unwrap_or_default());
         let blocks = first.as_chunks().0.iter().zip(second.as_chunks().0);
         for (start, (first, second)) in (0..).step_by(LENGTH).zip(blocks) {
-            if self.may_start_in::<LENGTH>(first, second) && self.starts_in(bytes, start, LENGTH) {
+            if self.may_start_in::<LENGTH>(first, second)
+                && self.starts_in_block(bytes, start, first, second)
+            {
                 return true;
             }
         }
@@ -131,7 +133,7 @@ impl Plain {
         let last = first.last_chunk().zip(second.last_chunk());
         last.is_some_and(|(first, second)| {
             self.may_start_in::<LENGTH>(first, second)
-                && self.starts_in(bytes, starts - LENGTH, LENGTH)
+                && self.starts_in_block(bytes, starts - LENGTH, first, second)
         })
     }
 
@@ -141,23 +143,46 @@ impl Plain {
         first: &[u8; LENGTH],
         second: &[u8; LENGTH],
     ) -> bool {
-        let [wanted_first, wanted_second] = self.bytes.map(u8x16::splat);
-        let without_case = u8x16::splat(WITHOUT_CASE);
         let mut least = u8x16::MAX;
-        for (first, second) in first.as_chunks::<VECTOR>().0.iter().zip(second.as_chunks().0) {
-            let difference =
-                (u8x16::new(*first) ^ wanted_first) | (u8x16::new(*second) ^ wanted_second);
-            least = least.min(difference & without_case);
+        for (first, second) in first.as_chunks().0.iter().zip(second.as_chunks().0) {
+            least = least.min(self.difference(first, second));
         }
         least.simd_eq(u8x16::ZERO).any()
     }
 
-    /// Whether the tag starts at one of `length` offsets from `start` on.
-    fn starts_in(&self, bytes: &[u8], start: usize, length: usize) -> bool {
-        (start..start + length).any(|at| {
-            let text = bytes.get(at..at + self.text.len());
-            text.is_some_and(|text| text.eq_ignore_ascii_case(&self.text))
+    /// Zero where the two vectors have the two bytes at the same place, in any case.
+    fn difference(&self, first: &[u8; VECTOR], second: &[u8; VECTOR]) -> u8x16 {
+        let [wanted_first, wanted_second] = self.bytes.map(u8x16::splat);
+        let difference =
+            (u8x16::new(*first) ^ wanted_first) | (u8x16::new(*second) ^ wanted_second);
+        difference & u8x16::splat(WITHOUT_CASE)
+    }
+
+    /// Whether the tag starts where the two blocks have the two bytes; they are for the offsets
+    /// from `start` on.
+    fn starts_in_block<const LENGTH: usize>(
+        &self,
+        bytes: &[u8],
+        start: usize,
+        first: &[u8; LENGTH],
+        second: &[u8; LENGTH],
+    ) -> bool {
+        let vectors = first.as_chunks().0.iter().zip(second.as_chunks().0);
+        (start..).step_by(VECTOR).zip(vectors).any(|(start, (first, second))| {
+            let mut hits = self.difference(first, second).simd_eq(u8x16::ZERO).to_bitmask();
+            while hits != 0 {
+                if self.starts_at(bytes, start + hits.trailing_zeros() as usize) {
+                    return true;
+                }
+                hits &= hits - 1;
+            }
+            false
         })
+    }
+
+    fn starts_at(&self, bytes: &[u8], at: usize) -> bool {
+        let text = bytes.get(at..at + self.text.len());
+        text.is_some_and(|text| text.eq_ignore_ascii_case(&self.text))
     }
 }
 

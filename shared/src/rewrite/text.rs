@@ -106,7 +106,7 @@ pub(super) fn is_tag(raw: &[u8], escaped: bool, tag: &str) -> bool {
         let lower_case = |byte: u8| byte.to_ascii_lowercase();
         Unescaped::new(raw).map(lower_case).eq(tag.bytes().map(lower_case))
     } else {
-        raw.eq_ignore_ascii_case(tag.as_bytes())
+        raw == tag.as_bytes() || raw.eq_ignore_ascii_case(tag.as_bytes())
     }
 }
 
