@@ -288,6 +288,7 @@ mod tests {
             (Some(Status::Pruned), Ok(10)),
             (Some(Status::Diverged), Err(NoHead::Status(Status::Diverged))),
             (Some(Status::NodeBehind), Err(NoHead::Status(Status::NodeBehind))),
+            (Some(Status::NodeUnchecked), Err(NoHead::Status(Status::NodeUnchecked))),
             (None, Err(NoHead::UnknownStatus)),
         ] {
             assert_eq!(Head { status, ..HEAD }.usable(1_000_000, age), usable);

@@ -90,9 +90,11 @@ impl Poller {
         // status whose change should end it.
         let fresh = |head: Head| now.abs_diff(head.contact) <= milliseconds(config.poll_timeout);
         let wait = failures == 0 && head.is_some_and(|head| head.status.is_some() && fresh(head));
+        // Without a wait they change nothing, and an earlier sidecar may not know the status.
+        let known = head.filter(|_| wait);
         let query = HeadQuery {
-            after: head.map(|head| head.number),
-            status: head.and_then(|head| head.status),
+            after: known.map(|head| head.number),
+            status: known.and_then(|head| head.status),
             wait_seconds: if wait { config.long_poll.as_secs() } else { 0 },
         };
         match sidecar::ask(&self.plugin, &query, config.poll_timeout) {

@@ -53,11 +53,15 @@ pub enum Status {
     NodeBehind,
     /// The node has later blocks but has pruned this one: the hash cannot be checked.
     Pruned,
+    /// The head is a stored one, and the node has not been asked about it since the sidecar
+    /// started.
+    NodeUnchecked,
 }
 
 impl Status {
-    /// Every status.
-    pub const ALL: [Self; 4] = [Self::Ok, Self::Diverged, Self::NodeBehind, Self::Pruned];
+    /// Every status. Modules of several versions share their places here: a new one comes last.
+    pub const ALL: [Self; 5] =
+        [Self::Ok, Self::Diverged, Self::NodeBehind, Self::Pruned, Self::NodeUnchecked];
 
     /// The spelling on the wire.
     #[must_use]
@@ -67,6 +71,7 @@ impl Status {
             Self::Diverged => "diverged",
             Self::NodeBehind => "node_behind",
             Self::Pruned => "pruned",
+            Self::NodeUnchecked => "node_unchecked",
         }
     }
 
@@ -78,6 +83,7 @@ impl Status {
     /// // A node that has pruned the block is still on the same chain.
     /// assert!(Status::Ok.is_usable() && Status::Pruned.is_usable());
     /// assert!(!Status::Diverged.is_usable() && !Status::NodeBehind.is_usable());
+    /// assert!(!Status::NodeUnchecked.is_usable());
     /// ```
     #[must_use]
     pub const fn is_usable(self) -> bool {

@@ -102,7 +102,7 @@ impl Refusal {
     }
 
     /// Every value of [`Refusal::reason`].
-    pub const REASONS: [&str; 15] = [
+    pub const REASONS: [&str; 16] = [
         "unparsable",
         "body_too_large",
         "batch_too_long",
@@ -116,6 +116,7 @@ impl Refusal {
         "unconfirmed",
         "diverged",
         "node_behind",
+        "node_unchecked",
         "unknown_status",
         "host_failure",
     ];
@@ -221,6 +222,7 @@ mod tests {
             (Refusal::NoHead(NoHead::Unconfirmed), -32055, 503, "unconfirmed"),
             (Refusal::NoHead(NoHead::Status(Status::Diverged)), -32055, 503, "diverged"),
             (Refusal::NoHead(NoHead::Status(Status::NodeBehind)), -32055, 503, "node_behind"),
+            (Refusal::NoHead(NoHead::Status(Status::NodeUnchecked)), -32055, 503, "node_unchecked"),
             (Refusal::NoHead(NoHead::UnknownStatus), -32055, 503, "unknown_status"),
             (Refusal::HostFailure, -32603, 500, "host_failure"),
         ];

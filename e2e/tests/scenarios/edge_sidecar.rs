@@ -116,6 +116,10 @@ async fn edge_strict_freshness() {
             (Says::Head { number: 1, status: "ok", chain_id: 7 }, "unconfirmed"),
             (Says::NoHead, "no_head"),
             (Says::Head { number: 129, status: "node_behind", chain_id: CHAIN_ID }, "node_behind"),
+            (
+                Says::Head { number: 129, status: "node_unchecked", chain_id: CHAIN_ID },
+                "node_unchecked",
+            ),
         ] {
             edge.sidecar.say(says);
             assert_eq!(edge.resolve().await, Err(reason.into()));

@@ -154,6 +154,7 @@ mod tests {
             (None, "no_head"),
             (head("diverged"), "diverged"),
             (head("node_behind"), "node_behind"),
+            (head("node_unchecked"), "node_unchecked"),
         ] {
             let preview = of(BATCH, head);
             assert_eq!((preview.verdict.as_str(), preview.http_status), ("refused", 503));

@@ -11,7 +11,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use finality_core::head::HeadReport;
+use finality_core::head::{HeadReport, Status};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -61,10 +61,17 @@ fn age_check(state: &ApiState, head: Option<&HeadReport>) -> Option<Check> {
     }))
 }
 
+fn unchecked(head: &HeadReport) -> bool {
+    head.status == Status::NodeUnchecked
+}
+
 fn checks(state: &ApiState) -> Vec<Check> {
     let head = state.head.borrow().clone();
     let mut checks = vec![
         Check::new("head", head.is_some(), || state.status.reason().text),
+        Check::new("node", head.as_ref().is_none_or(|head| !unchecked(head)), || {
+            "the node has not been asked about the stored head yet".into()
+        }),
         Check::new("store", state.status.store_writable(), || {
             "the last write to the state file failed".into()
         }),

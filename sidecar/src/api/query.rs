@@ -36,12 +36,11 @@ impl HeadQuery {
                     query.after = Some(number?);
                 }
                 "status" => {
-                    let status = [Status::Ok, Status::Diverged, Status::NodeBehind, Status::Pruned]
-                        .into_iter()
-                        .find(|status| status.as_str() == value)
-                        .ok_or_else(|| {
-                            refused("must be one of ok, diverged, node_behind, pruned".into())
-                        });
+                    let known = Status::ALL.into_iter().find(|status| status.as_str() == value);
+                    let status = known.ok_or_else(|| {
+                        let all = Status::ALL.map(Status::as_str).join(", ");
+                        refused(format!("must be one of {all}"))
+                    });
                     query.status = Some(status?);
                 }
                 "wait" => {

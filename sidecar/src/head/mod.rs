@@ -59,7 +59,8 @@ impl std::fmt::Debug for HeadKeeper {
 }
 
 impl HeadKeeper {
-    /// Takes the stored head as the floor. Nothing is published before the chain is known.
+    /// Takes the stored head as the floor, and publishes it at once, to be used once the node was
+    /// asked about it. One that was imported without its chain is published when that is known.
     #[must_use]
     pub fn new(store: impl Store + 'static, metrics: Metrics) -> (Self, PublishedHead) {
         let (published, watcher) = watch::channel(None);
@@ -68,20 +69,22 @@ impl HeadKeeper {
             let Record { number, hash, l1_origin, source, .. } = *record;
             (HeadBlock { number, hash, l1_origin }, source)
         });
+        let identity = record.as_ref().and_then(|record| record.identity);
         let keeper = Self {
             store: Arc::new(Mutex::new(store)),
             block,
             restart_height: record.as_ref().and_then(|record| record.restart_height),
-            identity: record.as_ref().and_then(|record| record.identity),
+            identity,
             mode: Mode::Ethereum,
-            status: Status::Ok,
+            status: if block.is_some() { Status::NodeUnchecked } else { Status::Ok },
             espresso: None,
             ethereum: None,
             updated_at: record.map_or_else(Timestamp::now, |record| record.updated_at),
-            chain_id: None,
+            chain_id: identity.map(|identity| identity.chain_id),
             published,
             metrics,
         };
+        keeper.publish();
         (keeper, watcher)
     }
 
@@ -121,7 +124,13 @@ impl HeadKeeper {
         self.restart_height
     }
 
-    /// The node has reported its chain: the head is published from now on.
+    /// The chain, as stored or as the node has reported it.
+    #[must_use]
+    pub const fn chain_id(&self) -> Option<u64> {
+        self.chain_id
+    }
+
+    /// The node has reported its chain.
     ///
     /// # Errors
     /// [`StoreError::OtherChain`] when the stored head is of another chain.

@@ -34,7 +34,7 @@ async fn a_head_is_visible_only_after_it_was_saved() {
 }
 
 #[tokio::test]
-async fn the_stored_head_is_published_when_the_chain_is_known_and_refused_for_another() {
+async fn a_stored_head_is_published_from_the_start_and_refused_for_another_chain() {
     let record = Record {
         number: 12,
         hash: None,
@@ -46,17 +46,27 @@ async fn the_stored_head_is_published_when_the_chain_is_known_and_refused_for_an
     };
     let store = || MemoryStore::with(record.clone());
     let (mut keeper, watcher) = HeadKeeper::new(store(), Metrics::new());
-    assert!(watcher.borrow().is_none());
-    keeper.bind_chain_id(7).unwrap();
-    let report = watcher.borrow().clone().unwrap();
-    assert_eq!((report.number, report.hash.clone(), report.mode), (12, None, Mode::Ethereum));
-    assert_eq!(report.updated_at, "2026-01-01T00:00:00.123Z");
+    for _ in 0..2 {
+        let report = watcher.borrow().clone().unwrap();
+        assert_eq!((report.number, report.hash.clone(), report.mode), (12, None, Mode::Ethereum));
+        assert_eq!((report.chain_id, report.status), (7, Status::NodeUnchecked));
+        assert_eq!(report.updated_at, "2026-01-01T00:00:00.123Z");
+        keeper.bind_chain_id(7).unwrap();
+    }
 
     let (mut keeper, watcher) = HeadKeeper::new(store(), Metrics::new());
+    let published = watcher.borrow().clone();
     assert!(matches!(keeper.bind_chain_id(8), Err(StoreError::OtherChain { .. })));
     let other = Identity { namespace: 9, ..identity() };
     assert!(matches!(keeper.bind(other), Err(StoreError::OtherChain { .. })));
+    assert_eq!(*watcher.borrow(), published);
+
+    // Imported without its chain.
+    let store = MemoryStore::with(Record { identity: None, ..record });
+    let (mut keeper, watcher) = HeadKeeper::new(store, Metrics::new());
     assert!(watcher.borrow().is_none());
+    keeper.bind_chain_id(8).unwrap();
+    assert_eq!(watcher.borrow().as_ref().unwrap().chain_id, 8);
 }
 
 #[tokio::test]

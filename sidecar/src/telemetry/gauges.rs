@@ -150,7 +150,7 @@ fn encode_head(encoder: &mut DescriptorEncoder<'_>, head: HeadFacts) -> fmt::Res
     one_of(
         encoder,
         "head_status",
-        "1 for the head's status, 0 for the others; tags are refused in diverged and node_behind",
+        "1 for the head's status, 0 for the others; tags are served in ok and pruned",
         "status",
         &Status::ALL.map(|status| (status.as_str(), status == head.status)),
     )

@@ -10,10 +10,11 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             return Ok(chain.clone());
         }
         let unknown = |error: UpstreamError| Stall::ChainUnknown(error.to_string());
-        let chain_id = self.node.chain_id().await.map_err(unknown)?;
-        // The stored head is served from here on, even while op-node is down.
-        self.keeper.bind_chain_id(chain_id).map_err(Stop::Fatal)?;
-        self.show_head();
+        let Some(chain_id) = self.keeper.chain_id() else {
+            return Err(
+                Stall::ChainUnknown("the node has not said which chain it is".into()).into()
+            );
+        };
         let config = self.node.rollup_config().await.map_err(unknown)?;
         if config.l2_chain_id != chain_id {
             return Err(mismatched(format!(

@@ -152,6 +152,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
         let (confirmed, halt) = self.find_confirmed(tip, chain, l1).await;
         if let Some(confirmed) = confirmed {
+            if !self.covers(confirmed.tip.number).await? {
+                // As far as the node has come, the run is tried again.
+                return Ok(self.up_to_latest(tip.number));
+            }
             self.finish(confirmed).await?;
         }
         Ok(match halt {
@@ -161,8 +165,19 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 ControlFlow::Break(Stall::AwaitingBatch { number: self.confirmed_number() + 1 })
             }
             Halt::Stalled(stall) => ControlFlow::Break(stall),
+            Halt::Mismatch(mismatch) if !self.covers(mismatch.number).await? => {
+                self.up_to_latest(self.confirmed_number())
+            }
             Halt::Mismatch(mismatch) => ControlFlow::Break(self.note_mismatch(*mismatch)),
         })
+    }
+
+    /// What follows when blocks above `confirmed` turned out to be above the node's latest one.
+    fn up_to_latest(&self, confirmed: u64) -> ControlFlow<Stall> {
+        if self.node_latest.is_some_and(|latest| latest > confirmed) {
+            return ControlFlow::Continue(());
+        }
+        ControlFlow::Break(Stall::NodeMissingBlock { number: confirmed.saturating_add(1) })
     }
 
     /// Walks from `tip` over the candidates and the node's blocks. Returns the last block that both
@@ -283,12 +298,6 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// Saves and publishes a confirmed block, and forgets the candidates up to it.
     async fn finish(&mut self, confirmed: Confirmed) -> Result<(), Stop> {
         let Confirmed { tip, hotshot_height, count } = confirmed;
-        // The node has gained the block in this round.
-        if self.node_latest.is_some_and(|latest| latest < tip.number)
-            && let Ok(latest) = self.node.latest().await
-        {
-            self.node_latest = Some(latest);
-        }
         let cursor = self.feed.as_ref().map_or(hotshot_height, super::Feed::cursor);
         let restart = self.candidates.restart_height(tip.number, cursor);
         let result = self.keeper.confirm(tip, hotshot_height, restart).await;

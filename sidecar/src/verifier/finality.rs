@@ -1,4 +1,4 @@
-//! Checks whether the node still has the head's block, and what Ethereum has decided.
+//! What Ethereum has decided.
 
 use finality_core::head::Status;
 use jiff::Timestamp;
@@ -8,10 +8,7 @@ use super::{
     admission::{self, Refused},
     findings::Contradiction,
 };
-use crate::{
-    eth::BlockId, head::HeadBlock, l1::Reading, rollup::Rollup, store::StoreError,
-    upstream::UpstreamError,
-};
+use crate::{eth::BlockId, head::HeadBlock, l1::Reading, rollup::Rollup, store::StoreError};
 
 /// The last reading of the node's `finalized`, and the verdict on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,38 +18,6 @@ pub(super) struct FinalityReading {
 }
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
-    /// Checks whether the node still has the head's block, and sets the head's status. Returns what
-    /// is wrong, which blocks confirmations.
-    pub(super) async fn check_head(&mut self) -> Result<(), Stall> {
-        let node = |error: UpstreamError| Stall::NodeUnavailable(error.to_string());
-        let latest = self.node.latest().await.map_err(node)?;
-        self.node_latest = Some(latest);
-        let Some(head) = self.keeper.block() else { return Ok(()) };
-        let number = head.number;
-        let (status, problem) = match self.node.hash_at(number).await.map_err(node)? {
-            Some(node) => match head.hash {
-                Some(confirmed) if confirmed != node => {
-                    (Status::Diverged, Some(Stall::Diverged { number, confirmed, node }))
-                }
-                _ => (Status::Ok, None),
-            },
-            None if latest < number => {
-                (Status::NodeBehind, Some(Stall::NodeBehind { number, latest }))
-            }
-            None => (Status::Pruned, None),
-        };
-        if status != self.keeper.status() {
-            match &problem {
-                Some(problem) => tracing::error!(%status, "{problem}"),
-                None => tracing::info!(%status, number, "head status"),
-            }
-        }
-        self.keeper.observe_status(status);
-        self.problem.clone_from(&problem);
-        self.show_head();
-        problem.map_or(Ok(()), Err)
-    }
-
     /// L1's view of finality in this round. What was concluded from a final block that turned
     /// out to be wrong is dropped with it.
     pub(super) async fn refresh_l1(&mut self, chain: &ChainFacts) -> L1View {
@@ -132,6 +97,13 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         if !news {
             return Ok(false);
         }
+        if !self.covers(finalized.number).await? {
+            self.findings.node.finalized_refused = Some(format!(
+                "the node's finalized block {} is above its latest block",
+                finalized.number
+            ));
+            return Ok(false);
+        }
         let contradicted = head.filter(|_| diverged);
         let node_hash = match contradicted {
             Some(head) => self.node.hash_at(head.number).await.ok().flatten(),
@@ -181,9 +153,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// Why the last reading of `finalized` was unusable.
     pub(super) fn finality_problem(&self) -> String {
-        match self.finality.as_ref().and_then(|reading| reading.verdict.as_ref()) {
-            Some(Err(refused)) => refused.to_string(),
-            _ => "the node's finalized block could not be read".into(),
-        }
+        let refused = self.findings.node.finalized_refused.clone();
+        refused.unwrap_or_else(|| "the node's finalized block could not be read".into())
     }
 }

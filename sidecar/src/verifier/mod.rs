@@ -14,6 +14,7 @@ mod confirmation;
 mod feed;
 mod finality;
 pub mod findings;
+mod head_check;
 mod intake;
 mod progress;
 mod read_ahead;
@@ -129,6 +130,8 @@ pub struct Verifier<R: Rollup, N, L, F> {
     /// Of the last reading of L1.
     l1_epoch: u64,
     node_latest: Option<u64>,
+    /// Whether the head was above the node's latest block when it was last checked.
+    head_above_latest: bool,
     /// The findings so far, published at the end of the round.
     findings: Findings,
     /// What the running round found wrong with the head.
@@ -179,6 +182,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             finality: None,
             l1_epoch: 0,
             node_latest: None,
+            head_above_latest: false,
             findings: Findings { last_store_error, ..Findings::default() },
             problem: None,
             has_advanced: false,
@@ -254,8 +258,16 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// Returns why the head does not advance, or none when there may be more to do at once.
     async fn work(&mut self) -> Result<Option<Stall>, Stop> {
-        let chain = self.chain().await?;
-        let checked = self.check_head().await;
+        let checked = self.ask_node().await?;
+        let chain = match (self.chain().await, &checked) {
+            // What is wrong with the head matters more than who does not answer.
+            (Err(Stop::Stalled(Stall::ChainUnknown(_))), Err(problem))
+                if self.problem.is_some() =>
+            {
+                return Err(problem.clone().into());
+            }
+            (chain, _) => chain?,
+        };
         let mut l1 = self.refresh_l1(&chain).await;
         let replaced = self.apply_finality(&chain, &mut l1).await?;
         let tip = self.tip(&chain)?;

@@ -185,13 +185,29 @@ async fn readiness_lists_its_checks() {
     assert_eq!(sidecar.get("/readyz").await.json(), serde_json::json!({ "ready": true }));
     let checks = sidecar.get("/healthz?verbose").await.json()["checks"].clone();
     let names: Vec<_> = checks.as_array().unwrap().iter().map(|check| &check["name"]).collect();
-    assert_eq!(names, ["head", "store", "serving"]);
+    assert_eq!(names, ["head", "node", "store", "serving"]);
     sidecar.facts.writable.store(false, Ordering::Relaxed);
     let answer = sidecar.get("/readyz").await;
     assert_eq!((answer.code, &answer.json()["checks"][0]["name"]), (503, &"store".into()));
     assert_eq!(sidecar.get("/livez").await.code, 200);
     sidecar.facts.alive.store(false, Ordering::Relaxed);
     assert_eq!(sidecar.get("/livez").await.code, 503);
+}
+
+#[tokio::test]
+async fn a_stored_head_that_the_node_was_not_asked_about_is_not_ready() {
+    let sidecar = Served::start().await;
+    sidecar.publish(5, Status::NodeUnchecked);
+    let answer = sidecar.get("/readyz").await;
+    assert_eq!((answer.code, &answer.json()["checks"][0]["name"]), (503, &"node".into()));
+    let answer = sidecar.get("/v1/head").await;
+    assert_eq!((answer.code, &answer.json()["status"]), (200, &"node_unchecked".into()));
+    // A poll that knows this status ends with the next one.
+    let waiting = sidecar.send(&after(5, Some(Status::NodeUnchecked))).await;
+    sidecar.get("/v1/head").await;
+    sidecar.publish(5, Status::Ok);
+    assert_eq!(receive(waiting).await.json()["status"], "ok");
+    assert_eq!(sidecar.get("/readyz").await.code, 200);
 }
 
 #[tokio::test]

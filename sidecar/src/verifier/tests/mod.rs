@@ -8,8 +8,10 @@ mod choosing;
 mod feeding;
 mod finality;
 mod model;
+mod restarting;
 mod schedules;
 mod standing;
+mod unclean;
 mod world;
 
 use finality_core::head::{Source, Status};

@@ -63,6 +63,8 @@ enum Event {
     HotshotHeight(Option<u64>),
     /// The node follows a branch up to a block.
     Node { fork: Index, latest: u64 },
+    /// The node stops uncleanly: its latest block falls, and it still serves those above.
+    Unclean { back: u64 },
     /// The node has forgotten blocks below its latest one.
     Prune { kept: Option<u64> },
     /// L1's newest final block as the node reports it: it may go back.
@@ -95,6 +97,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(Event::HotshotLate),
         1 => prop::option::of(prop_oneof![0..30_u64, Just(u64::MAX)]).prop_map(Event::HotshotHeight),
         6 => (fork(), 0..40_u64).prop_map(|(fork, latest)| Event::Node { fork, latest }),
+        2 => (1..20_u64).prop_map(|back| Event::Unclean { back }),
         1 => prop::option::of(0..5_u64).prop_map(|kept| Event::Prune { kept }),
         4 => prop::option::weighted(0.9, 0..20_u64).prop_map(Event::L1Finalized),
         2 => (0..10_u64).prop_map(|back| Event::Finalize { back }),
@@ -139,6 +142,10 @@ struct Schedule {
     /// The highest head that was ever seen.
     tip: Tip,
     seen: bool,
+    /// Rounds in a row in which the head was above the node's latest block.
+    above: usize,
+    /// Whether this process has asked the node about the head.
+    asked: bool,
 }
 
 impl Schedule {
@@ -159,6 +166,8 @@ impl Schedule {
             finalized: None,
             tip: Tip::of(MAIN, 0),
             seen: false,
+            above: 0,
+            asked: false,
         }
     }
 
@@ -221,6 +230,11 @@ impl Schedule {
             }
             Event::HotshotHeight(height) => self.world.change().hotshot_height = height,
             Event::Node { fork, latest } => self.move_node(*fork.get(&FORKS), latest),
+            Event::Unclean { back } => {
+                let mut world = self.world.change();
+                world.node_serves_to = world.node_latest.max(world.node_serves_to);
+                world.node_latest = world.node_latest.saturating_sub(back);
+            }
             Event::Prune { kept } => {
                 let mut world = self.world.change();
                 let latest = world.node_latest;
@@ -258,8 +272,7 @@ impl Schedule {
             return;
         }
         let mut world = self.world.change();
-        world.node_fork = fork;
-        world.node_latest = latest;
+        (world.node_fork, world.node_latest, world.node_serves_to) = (fork, latest, 0);
     }
 
     /// In this model Ethereum never finalizes another block than Espresso confirmed; the tests of
@@ -290,15 +303,17 @@ impl Schedule {
 
     fn restart(&mut self) {
         let budget = self.budget;
+        (self.above, self.asked) = (0, false);
         self.runner = self.world.verifier_with(&self.store, |options| options.budget = budget);
     }
 
     /// One round, after which everything that was promised must hold.
     async fn round(&mut self) -> Round {
+        let before = self.store.on_disk();
         let round = self.runner.round().await;
         assert!(self.runner.verifier.candidates.len() <= self.budget.count, "too much is kept");
         let Some(head) = self.runner.head() else {
-            assert!(!self.seen || !self.runner.knows_chain(), "a head vanished");
+            assert!(!self.seen, "a head vanished");
             return round;
         };
         let stored = self.store.on_disk().expect("visible means durable");
@@ -329,7 +344,35 @@ impl Schedule {
             assert_eq!((head.number, hash), (self.tip.number, self.tip.hash), "{head:?}");
             self.seen = true;
         }
+        if before.is_none_or(|before| before.number < head.number) {
+            let latest = self.world.change().node_latest;
+            assert!(head.number <= latest, "above the node's latest block");
+            self.asked = true;
+        }
+        self.check_status(head.status);
         round
+    }
+
+    /// The status is what the node would say of the head.
+    fn check_status(&mut self, status: Status) {
+        const ASKED: [&str; 4] = ["node", "node chain id", "node latest", "node hash"];
+        let world = self.world.change();
+        if ASKED.iter().any(|service| world.down.contains(service)) {
+            assert!(self.asked || status == Status::NodeUnchecked, "{status} of a silent node");
+            return;
+        }
+        let is_above = world.node_latest < self.tip.number;
+        self.above = if is_above { self.above + 1 } else { 0 };
+        match world.block(self.tip.number) {
+            Some(block) if block.hash != self.tip.hash => assert_eq!(status, Status::Diverged),
+            Some(_) if self.above == 1 => return,
+            Some(_) if !is_above => assert_eq!(status, Status::Ok),
+            // What was admitted as final before it was pruned may have become the head.
+            None if !is_above => assert!(status.is_usable(), "{status} of a pruned block"),
+            _ => assert_eq!(status, Status::NodeBehind),
+        }
+        drop(world);
+        self.asked = true;
     }
 
     /// Follows the rule from a block: the first possible child on a final L1 block, in HotShot's
@@ -373,6 +416,7 @@ impl Schedule {
             world.node_pruned_below = 0;
             world.node_fork = fork.expect("a chain that the node can have");
             world.node_latest = end.number;
+            world.node_serves_to = 0;
         }
         self.store.set_writes(Writes::Work);
         let mut rounds = 0;

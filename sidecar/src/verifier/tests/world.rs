@@ -142,6 +142,9 @@ impl Rollup for TestRollup {
 pub(super) struct State {
     pub(super) node_fork: Fork,
     pub(super) node_latest: u64,
+    /// Blocks up to this one are served although they may be above the latest one, as after an
+    /// unclean stop.
+    pub(super) node_serves_to: u64,
     pub(super) node_pruned_below: u64,
     pub(super) node_finalized: Option<u64>,
     pub(super) node_chain_id: u64,
@@ -181,6 +184,7 @@ impl World {
         Self(Arc::new(Mutex::new(State {
             node_fork: MAIN,
             node_latest: latest,
+            node_serves_to: 0,
             node_pruned_below: 0,
             node_finalized: None,
             node_chain_id: CHAIN_ID,
@@ -366,11 +370,6 @@ impl Runner {
         self.head().expect("there is a head").number
     }
 
-    /// Whether the node has said which chain it is: nothing is published before.
-    pub(super) fn knows_chain(&self) -> bool {
-        self.board.findings().chain.is_some()
-    }
-
     /// Why the head does not advance.
     pub(super) fn stall(&self) -> Stall {
         self.board.findings().stall.clone()
@@ -382,8 +381,9 @@ impl Runner {
 }
 
 impl State {
-    fn block(&self, number: u64) -> Option<Block> {
-        let has = number <= self.node_latest && (number >= self.node_pruned_below || number == 0);
+    pub(super) fn block(&self, number: u64) -> Option<Block> {
+        let has = number <= self.node_latest.max(self.node_serves_to)
+            && (number >= self.node_pruned_below || number == 0);
         has.then(|| Block {
             number,
             hash: l2_hash(self.node_fork, number),

@@ -1,0 +1,71 @@
+//! Whether the node still has the head's block.
+
+use finality_core::head::Status;
+
+use super::{FeedSource, L1Source, NodeSource, Stall, Stop, Verifier};
+use crate::{head::HeadBlock, rollup::Rollup, upstream::UpstreamError};
+
+impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
+    /// Asks the execution node which chain it is, until it has said so, and then about the head, in
+    /// every round. Neither op-node nor L1 is needed: a head that the node has left is not served
+    /// while they are down. Returns what is wrong with the head, which blocks confirmations.
+    pub(super) async fn ask_node(&mut self) -> Result<Result<(), Stall>, Stop> {
+        if self.chain.is_none() {
+            let unknown = |error: UpstreamError| Stall::ChainUnknown(error.to_string());
+            let chain_id = self.node.chain_id().await.map_err(unknown)?;
+            self.keeper.bind_chain_id(chain_id).map_err(Stop::Fatal)?;
+            self.show_head();
+        }
+        Ok(self.check_head().await)
+    }
+
+    /// Sets the head's status by what the node has there.
+    async fn check_head(&mut self) -> Result<(), Stall> {
+        let latest = self.read_latest().await?;
+        let Some(HeadBlock { number, hash, .. }) = self.keeper.block() else { return Ok(()) };
+        let found = self.node.hash_at(number).await.map_err(unavailable)?;
+        let latest = if latest < number { self.read_latest().await? } else { latest };
+        let was_above = std::mem::replace(&mut self.head_above_latest, latest < number);
+        let (status, problem) = match (found, hash) {
+            (Some(node), Some(confirmed)) if node != confirmed => {
+                (Status::Diverged, Some(Stall::Diverged { number, confirmed, node }))
+            }
+            (Some(_), _) if latest >= number => (Status::Ok, None),
+            // Nodes behind a load balancer differ by a block now and then.
+            (Some(_), _) if !was_above => {
+                return Err(Stall::NodeMissingBlock { number: number.saturating_add(1) });
+            }
+            _ if latest < number => {
+                (Status::NodeBehind, Some(Stall::NodeBehind { number, latest }))
+            }
+            _ => (Status::Pruned, None),
+        };
+        if status != self.keeper.status() {
+            match &problem {
+                Some(problem) => tracing::error!(%status, "{problem}"),
+                None => tracing::info!(%status, number, "head status"),
+            }
+        }
+        self.keeper.observe_status(status);
+        self.problem.clone_from(&problem);
+        self.show_head();
+        problem.map_or(Ok(()), Err)
+    }
+
+    /// Whether a block that the node has shown is at or below its latest one, which is read again,
+    /// after the block. After an unclean stop, geth still has blocks above its latest one, without
+    /// their state and not on its chain.
+    pub(super) async fn covers(&mut self, number: u64) -> Result<bool, Stall> {
+        Ok(self.read_latest().await? >= number)
+    }
+
+    async fn read_latest(&mut self) -> Result<u64, Stall> {
+        let latest = self.node.latest().await.map_err(unavailable)?;
+        self.node_latest = Some(latest);
+        Ok(latest)
+    }
+}
+
+fn unavailable(error: UpstreamError) -> Stall {
+    Stall::NodeUnavailable(error.to_string())
+}
