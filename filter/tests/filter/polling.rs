@@ -533,6 +533,6 @@ fn a_worker_that_comes_late_does_not_undo_what_is_shared() {
 #[test]
 fn the_sidecar_may_be_asked_without_waiting() {
     start_with_head(r#"{"sidecar_cluster":"s","long_poll":"0s","poll_timeout":"2s"}"#, 100);
-    assert_eq!(last_poll().header(":path"), "/v1/head");
+    assert_eq!(last_poll().header(":path"), "/v1/head?after=100&status=ok");
     assert_eq!(last_poll().timeout, 2000);
 }
