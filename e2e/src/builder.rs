@@ -41,8 +41,8 @@ impl<P> Builder<P> {
     /// More members of the filter's configuration, as JSON text: `"freshness": "strict"`.
     #[must_use]
     pub fn filter(self, members: &str) -> Self {
-        let tags = r#""tags": ["espresso"],"#;
-        self.edit(tags, &format!("{tags} {members},"))
+        let tags = r#""tags": ["espresso"]"#;
+        self.edit(tags, &format!("{tags}, {members}"))
     }
 
     /// Lets Envoy load another module.

@@ -9,6 +9,12 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::wait::PATIENCE;
 
 /// One HTTP client for the whole process, without proxy and with a limit for each request.
 static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
@@ -243,6 +249,19 @@ pub async fn send(request: reqwest::RequestBuilder) -> Result<Answer, CallError>
     let headers = response.headers().clone();
     let body = response.bytes().await.map_err(transport)?.to_vec();
     Ok(Answer { status, headers, body })
+}
+
+/// Sends these bytes to `http://host:port` and reads until the server ends the connection.
+///
+/// # Panics
+/// When there is no connection, or no end.
+pub async fn raw(url: &str, request: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    tokio::time::timeout(PATIENCE, read).await.expect("an end in time").unwrap();
+    answer
 }
 
 /// A number as JSON-RPC writes it.

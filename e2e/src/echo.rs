@@ -1,5 +1,5 @@
 //! A node that answers with what it got: the body as it came, its framing as headers; over
-//! WebSocket, the message.
+//! WebSocket, the message. Like geth it refuses host names that it does not know.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
     ports::Server,
+    vhosts,
     websocket::{self, Messages},
 };
 
@@ -86,6 +87,9 @@ impl Echo {
 }
 
 async fn answer(State(log): State<Log>, request: Request) -> Response {
+    if let Some(refusal) = vhosts::refusal(request.uri(), request.headers()) {
+        return refusal;
+    }
     if websocket::is_upgrade(&request) {
         return websocket::echo(request, log.messages);
     }

@@ -14,11 +14,11 @@ use crate::{
 /// How the filter keeps the length of a changed body right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Framing {
-    /// As shipped: headers are held and `content-length` is exact.
+    /// As shipped: `content-length` is dropped, and long bodies are rewritten while they pass.
     #[default]
-    Exact,
-    /// `content-length` is dropped.
     Chunked,
+    /// Headers and bodies are held, and `content-length` is exact.
+    Exact,
 }
 
 /// How the shipped configuration is changed, and how Envoy runs.
@@ -247,9 +247,12 @@ fn configure(
     replace("port_value: @", "port_value: ");
     let filter = options.module.as_deref().unwrap_or(shipped_filter);
     replace("/etc/envoy/finality_filter.wasm", &filter.to_string_lossy());
-    if options.framing == Framing::Chunked {
-        replace(r#""framing": "exact""#, r#""framing": "chunked""#);
-        replace("allow_on_headers_stop_iteration: true", "allow_on_headers_stop_iteration: false");
+    if options.framing == Framing::Exact {
+        let cluster = r#""sidecar_cluster": "finality_sidecar","#;
+        replace(cluster, &format!(r#"{cluster} "framing": "exact","#));
+        let policy = "                failure_policy: FAIL_RELOAD\n";
+        let held = "                allow_on_headers_stop_iteration: true\n";
+        replace(policy, &format!("{policy}{held}"));
     }
     if !options.tags.is_empty() {
         let tags = serde_json::to_string(&options.tags).unwrap();

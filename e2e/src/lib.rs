@@ -50,5 +50,6 @@ pub mod rollup;
 pub mod sidecar;
 pub mod signer;
 pub mod tools;
+pub mod vhosts;
 pub mod wait;
 pub mod websocket;

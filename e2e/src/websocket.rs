@@ -57,14 +57,20 @@ impl Connection {
     /// When the server takes no WebSocket.
     pub async fn open(http: Http, url: &str) -> Self {
         let authority = url.strip_prefix("http://").unwrap();
-        let stream = TcpStream::connect(authority).await.unwrap();
         match http {
-            Http::One => {
-                let stream: Box<dyn Transport> = Box::new(stream);
-                Self(client_async(format!("ws://{authority}/"), stream).await.unwrap().0)
-            }
-            Http::Two => over_http2(url, stream).await,
+            Http::One => Self::open_by_name(url, authority).await,
+            Http::Two => over_http2(url, TcpStream::connect(authority).await.unwrap()).await,
         }
+    }
+
+    /// Connects over HTTP/1.1 to a server at `http://host:port`, by another name of its host.
+    ///
+    /// # Panics
+    /// When the server takes no WebSocket.
+    pub async fn open_by_name(url: &str, name: &str) -> Self {
+        let stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
+        let stream: Box<dyn Transport> = Box::new(stream);
+        Self(client_async(format!("ws://{name}/"), stream).await.unwrap().0)
     }
 
     /// Sends a message.

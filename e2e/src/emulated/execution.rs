@@ -3,13 +3,13 @@
 use axum::{
     body::Bytes,
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
 
 use super::state::{Context, Seen, fail};
-use crate::client::hex;
+use crate::{client::hex, vhosts};
 
 /// How many request bodies the execution port remembers.
 const REMEMBERED: usize = 4096;
@@ -33,6 +33,7 @@ struct Tags {
 
 pub(super) async fn answer(
     State(context): State<Context>,
+    uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
@@ -59,7 +60,7 @@ pub(super) async fn answer(
     if let Some(fault) = fault {
         return fail(fault).await;
     }
-    if let Some(refusal) = refusal(&headers) {
+    if let Some(refusal) = wrong_type(&headers).or_else(|| vhosts::refusal(&uri, &headers)) {
         return refusal;
     }
     let mut call: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -82,18 +83,12 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// What op-geth refuses before it reads the body: other content types, and host names that
-/// `--http.vhosts` does not have.
-fn refusal(headers: &HeaderMap) -> Option<Response> {
+/// What op-geth refuses before it reads the body: other content types than JSON.
+fn wrong_type(headers: &HeaderMap) -> Option<Response> {
     let kind = text(headers, header::CONTENT_TYPE).unwrap_or_default();
-    if !kind.starts_with("application/json") {
-        let text = "invalid content type, only application/json is supported\n";
-        return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response());
-    }
-    let host = text(headers, header::HOST).unwrap_or_default();
-    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-    let known = host.is_empty() || host == "localhost" || host.parse::<std::net::IpAddr>().is_ok();
-    (!known).then(|| (StatusCode::FORBIDDEN, "invalid host specified\n").into_response())
+    let text = "invalid content type, only application/json is supported\n";
+    (!kind.starts_with("application/json"))
+        .then(|| (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response())
 }
 
 /// The answer to a call that Anvil would answer otherwise.

@@ -1,4 +1,4 @@
-//! Long bodies through a real Envoy with a listener of the default buffer, 1 MiB.
+//! Long bodies through a real Envoy with the shipped listener, whose buffer is 1 MiB.
 
 use finality_e2e::{
     client::{Answer, http, http2, pieces, send},
@@ -31,7 +31,7 @@ async fn post(client: &reqwest::Client, edge: &Edge, body: reqwest::Body) -> Ans
 
 #[tokio::test(flavor = "multi_thread")]
 async fn edge_64_mib_pass_in_constant_memory() {
-    let edge = Edge::builder().framing(Framing::Chunked).start().await;
+    let edge = Edge::builder().start().await;
     edge.resolves_to(Ok(100)).await;
     let (body, expected) = (batch(64 * MIB, "espresso"), batch(64 * MIB, "0x64"));
     let before = edge.envoy.memory();
@@ -53,7 +53,7 @@ async fn edge_parts_as_long_as_the_buffer() {
     // A body of known length needs no more than the listener's own buffer; for one of unknown
     // length, the shipped configuration has room for such a chunk on top of what is held.
     for known in [true, false] {
-        let mut builder = Edge::builder().framing(Framing::Chunked).edit(
+        let mut builder = Edge::builder().edit(
             "per_connection_buffer_limit_bytes: 1048576",
             "per_connection_buffer_limit_bytes: 70000",
         );
@@ -81,7 +81,7 @@ async fn edge_parts_as_long_as_the_buffer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn edge_long_bodies_by_every_protocol() {
     for http2_to_node in [false, true] {
-        let builder = Edge::builder().framing(Framing::Chunked);
+        let builder = Edge::builder();
         let builder = if http2_to_node { builder.http2_to_node() } else { builder };
         let edge = builder.start().await;
         edge.resolves_to(Ok(100)).await;
@@ -109,7 +109,7 @@ async fn edge_long_bodies_by_every_protocol() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn edge_long_bodies_that_are_refused() {
-    let edge = Edge::builder().framing(Framing::Chunked).says(Says::NoHead).start().await;
+    let edge = Edge::builder().says(Says::NoHead).start().await;
     edge.resolves_to(Err("no_head")).await;
     let body = batch(3 * MIB, "espresso");
     for (known, status, reason) in [(false, 503, "no_head"), (true, 400, "unparsable")] {
@@ -131,7 +131,7 @@ async fn edge_long_bodies_that_are_refused() {
     }
 
     // Exact framing has a limit, and the filter enforces it before Envoy does.
-    let edge = Edge::builder().start().await;
+    let edge = Edge::builder().framing(Framing::Exact).start().await;
     edge.resolves_to(Ok(100)).await;
     let answer = post(http(), &edge, body.into()).await;
     assert_eq!((answer.status, answer.result().unwrap_err().code()), (413, Some(-32600)));

@@ -6,6 +6,7 @@
 use finality_e2e::{
     client::{Answer, CallError, http, send},
     edge::{Edge, outcome, tagged, untagged},
+    envoy::Framing,
     fake_sidecar::Says,
     process,
     tools::Tools,
@@ -63,7 +64,7 @@ async fn edge_a_module_that_traps_is_restarted_and_has_the_head() {
     let path = folder.path().join("limited.wasm");
     let shipped = std::fs::read(Tools::from_env().unwrap().filter).unwrap();
     std::fs::write(&path, limited(&shipped)).unwrap();
-    let edge = Edge::builder().module(&path).start().await;
+    let edge = Edge::builder().framing(Framing::Exact).module(&path).start().await;
     edge.resolves_to(Ok(100)).await;
     // From now on only the data shared by the workers has 100.
     edge.sidecar.say(Says::head(99));

@@ -17,6 +17,7 @@ mod edge_configuration;
 mod edge_jsonrpsee;
 mod edge_memory;
 mod edge_mtls;
+mod edge_node;
 mod edge_sidecar;
 mod edge_streaming;
 mod edge_trap;

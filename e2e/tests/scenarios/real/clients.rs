@@ -1,7 +1,7 @@
 //! Scenario 18: clients that talk to op-geth through Envoy by WebSocket, and by filters.
 
 use finality_e2e::{
-    client::{Client, hex, quantity},
+    client::{self, Client, hex, http, quantity},
     devnet::Devnet,
     websocket::{Connection, Http},
 };
@@ -61,6 +61,33 @@ async fn s18_websocket_with_tags_and_subscriptions() {
         assert!(numbers.is_sorted(), "{numbers:?}");
         assert!(numbers[0] > head);
     }
+}
+
+/// op-geth serves `localhost` by default, and clients use the name of the edge.
+#[tokio::test(flavor = "multi_thread")]
+async fn s18_clients_by_a_host_name() {
+    const NAME: &str = "rpc.example.org";
+    let net = Devnet::real().start().await;
+    net.produce(2).await;
+    let head = net.head_reaches(net.height().await).await;
+    let call = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "eth_getBlockByNumber", "params": ["espresso", false],
+    });
+    let post = async |url: &str| {
+        let request = http().post(url).header("content-type", "application/json");
+        client::send(request.header("host", NAME).body(call.to_string())).await.unwrap()
+    };
+    assert_eq!(post(net.direct().url()).await.status, 403);
+    let by_http = post(&net.envoy.url()).await.result().unwrap();
+    assert_eq!(quantity(&by_http["number"]), head);
+    // The longest body that op-geth reads, 5 MiB.
+    let mut long = call.to_string();
+    long.push_str(&" ".repeat(5 * 1024 * 1024 - long.len()));
+    let long = net.client().post(long).await.unwrap();
+    assert_eq!((long.head(), long.result().unwrap()), (Some(head), by_http.clone()));
+    let mut connection = Connection::open_by_name(&net.envoy.url(), NAME).await;
+    send(&mut connection, &call).await;
+    assert_eq!(message(&mut connection).await["result"], by_http);
 }
 
 /// A filter with a tag is a filter up to the head at that time.
