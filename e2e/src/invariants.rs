@@ -179,6 +179,10 @@ impl Shared {
             Err(CallError::NotJsonRpc { .. } | CallError::Transport(_)) => {
                 count(|seen| &mut seen.unanswered);
             }
+            // Envoy has no node.
+            Err(error) if error.reason() == Some("unavailable") => {
+                count(|seen| &mut seen.unanswered);
+            }
             Err(error) => self.broken(format!("unexpected answer: {error}")),
             Ok(block) => self.look_at_block(answer.head(), &block, strict).await,
         }

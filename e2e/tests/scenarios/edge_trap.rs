@@ -4,7 +4,7 @@
 //! instruction, with less memory than a long body takes: it traps, as any program without memory.
 
 use finality_e2e::{
-    client::{Answer, CallError, http, send},
+    client::{Answer, http, send},
     edge::{Edge, outcome, tagged, untagged},
     envoy::Framing,
     fake_sidecar::Says,
@@ -14,6 +14,8 @@ use finality_e2e::{
 };
 use wasm_encoder::{MemorySection, MemoryType, Module, RawSection};
 use wasmparser::{Parser, Payload};
+
+use crate::edge_local_replies::{refusal, refused};
 
 /// Memory beyond the module's initial size, in pages of 64 KiB: more than small requests and one
 /// copy of [`long`] take, less than two copies.
@@ -71,13 +73,13 @@ async fn edge_a_module_that_traps_is_restarted_and_has_the_head() {
     for trap in 1..=TRAPS {
         // Envoy answers instead of the module.
         let answer = post(&edge, long()).await;
-        assert_eq!((answer.status, answer.text()), (503, String::new()));
+        assert_eq!(refusal(&answer), refused(503, -32603, "unavailable"));
         assert!(edge.envoy.log().contains("unreachable"));
         // Envoy restarts the module for the next request, but not twice in a second.
         until("tagged and untagged requests", PATIENCE, async || {
             for _ in 0..10 {
                 let (plain, answer) = (post(&edge, untagged()).await, post(&edge, tagged()).await);
-                if let Err(CallError::NotJsonRpc { status: 503, .. }) = answer.result() {
+                if answer.result().is_err_and(|error| error.code() == Some(-32603)) {
                     return None;
                 }
                 assert_eq!(outcome(&answer), Ok(100));
