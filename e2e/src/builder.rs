@@ -55,14 +55,22 @@ impl<P> Builder<P> {
     /// Lets Envoy speak HTTP/2 to the node.
     #[must_use]
     pub fn http2_to_node(self) -> Self {
-        let node = "  - name: full_node\n    type: STRICT_DNS\n";
-        let options = concat!(
-            "    typed_extension_protocol_options:\n",
-            "      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n",
-            r#"        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"#,
-            "\n        explicit_http_config: { http2_protocol_options: { allow_connect: true } }\n",
-        );
-        self.edit(node, &format!("{node}{options}"))
+        self.edit(
+            "explicit_http_config: { http_protocol_options: {} }",
+            "explicit_http_config: { http2_protocol_options: { allow_connect: true } }",
+        )
+    }
+
+    /// Lifts the limit of a client, as which all requests of a test count.
+    #[must_use]
+    pub fn many_requests(self) -> Self {
+        self.edit("max_tokens: 10000", "max_tokens: 1000000")
+    }
+
+    /// Lets one connection have many requests at once.
+    #[must_use]
+    pub fn many_streams(self) -> Self {
+        self.edit("max_concurrent_streams: 100", "max_concurrent_streams: 1000")
     }
 
     /// Lets the listener be changed while Envoy runs; old ones are gone after a second.

@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http_body_util::BodyExt;
+use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
@@ -29,6 +30,9 @@ pub const TRAILERS: &str = "x-echo-trailers";
 /// Request header: a header for the answer, as `name: value`; may be repeated.
 pub const ANSWER: &str = "x-echo-answer";
 
+/// Path: the answer waits for [`Echo::release`].
+pub const HELD: &str = "/held";
+
 /// A request as it reached the node, complete or not.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -46,6 +50,7 @@ pub struct Seen {
 struct Log {
     requests: Arc<Mutex<Vec<Seen>>>,
     messages: Messages,
+    released: watch::Sender<bool>,
 }
 
 /// The node, over HTTP/1.1 and HTTP/2 with prior knowledge.
@@ -75,6 +80,11 @@ impl Echo {
     /// When a request panicked.
     pub fn take_seen(&self) -> Vec<Seen> {
         std::mem::take(&mut *self.log.requests.lock().unwrap())
+    }
+
+    /// Lets it answer what waits, and all that comes.
+    pub fn release(&self) {
+        self.log.released.send_replace(true);
     }
 
     /// What reached it over WebSocket since the last call of this.
@@ -110,6 +120,10 @@ async fn answer(State(log): State<Log>, request: Request) -> Response {
                 break;
             }
         }
+    }
+    if seen.path == HELD {
+        // The sender is in the log.
+        let _ = log.released.subscribe().wait_for(|released| *released).await;
     }
     let (complete, body) = (seen.complete, seen.body.clone());
     log.requests.lock().unwrap().push(seen);

@@ -75,7 +75,7 @@ async fn watch_heads(url: String, seen: Arc<watch::Sender<u64>>, last: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn edge_no_worker_goes_back_behind_another() {
     const LAST: u64 = 1_100;
-    let edge = Edge::builder().start().await;
+    let edge = Edge::builder().many_requests().start().await;
     edge.resolves_to(Ok(100)).await;
     let (sender, mut seen) = watch::channel(100);
     let sender = Arc::new(sender);
@@ -115,7 +115,7 @@ async fn load(url: String, stop: Arc<AtomicBool>) -> (u64, u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn edge_configurations_change_under_load() {
-    let edge = Edge::builder().filter(DEPTH).dynamic().start().await;
+    let edge = Edge::builder().many_requests().filter(DEPTH).dynamic().start().await;
     edge.resolves_to(Ok(100)).await;
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> =

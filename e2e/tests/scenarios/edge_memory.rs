@@ -54,7 +54,7 @@ const FAST: &str = r#""poll_tick": "20ms""#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn edge_bodies_that_never_end_do_not_end_the_vm() {
-    let edge = Edge::builder().framing(Framing::Chunked).filter(FAST).start().await;
+    let edge = Edge::builder().many_streams().filter(FAST).start().await;
     edge.resolves_to(Ok(100)).await;
     let before = edge.envoy.memory();
     let mut requests = attack(&edge);
@@ -95,7 +95,7 @@ async fn edge_bodies_that_never_end_do_not_end_the_vm() {
 async fn edge_bodies_that_envoy_holds_do_not_end_the_vm() {
     for (framing, freshness) in [(Framing::Exact, "cached"), (Framing::Chunked, "strict")] {
         let members = format!(r#"{FAST}, "freshness": "{freshness}""#);
-        let edge = Edge::builder().framing(framing).filter(&members).start().await;
+        let edge = Edge::builder().many_streams().framing(framing).filter(&members).start().await;
         edge.resolves_to(Ok(100)).await;
         let requests = attack(&edge);
         seen(&edge, REQUESTS).await;

@@ -15,6 +15,7 @@ mod divergence;
 mod edge_bodies;
 mod edge_configuration;
 mod edge_jsonrpsee;
+mod edge_limits;
 mod edge_local_replies;
 mod edge_memory;
 mod edge_mtls;

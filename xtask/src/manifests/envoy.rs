@@ -1,5 +1,6 @@
 //! Envoy validates, with the module, the configurations in the manifests and `envoy.yaml` with and
-//! without `decompressor.yaml`. The scenarios run `envoy.yaml` and the files of `mtls`.
+//! without `decompressor.yaml`. The scenarios run `envoy.yaml` and the files
+//! of `mtls` and `https`.
 
 use std::{fs, path::Path, process::Command};
 
