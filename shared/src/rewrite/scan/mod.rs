@@ -7,6 +7,8 @@
 //! and bytes that are not UTF-8 are accepted: nodes differ in that, and neither can be part of a
 //! tag.
 
+use wide::u8x16;
+
 /// A kind of container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Container {
@@ -418,24 +420,26 @@ const fn white_space(byte: u8) -> Result<(), Fault> {
     }
 }
 
-/// Words of a string that are checked one by one before a search that only pays off on long
+const VECTOR: usize = 16;
+
+/// Vectors of a string that are checked one by one before a search that only pays off on long
 /// strings.
 const SHORT: usize = 6;
 
 /// How many bytes at the start are plain characters of a string.
 #[inline]
 fn plain_run(bytes: &[u8]) -> usize {
-    let (words, tail) = bytes.as_chunks::<8>();
-    for (at, word) in words.iter().take(SHORT).enumerate() {
-        let special = special_bytes(u64::from_le_bytes(*word));
+    let (vectors, tail) = bytes.as_chunks::<VECTOR>();
+    for (at, vector) in vectors.iter().take(SHORT).enumerate() {
+        let special = special_bytes(u8x16::new(*vector));
         if special != 0 {
-            return 8 * at + special.trailing_zeros() as usize / 8;
+            return VECTOR * at + special.trailing_zeros() as usize;
         }
     }
-    if words.len() < SHORT {
-        return 8 * words.len() + tail.iter().take_while(|byte| !is_special(**byte)).count();
+    if vectors.len() < SHORT {
+        return VECTOR * vectors.len() + tail.iter().take_while(|byte| !is_special(**byte)).count();
     }
-    8 * SHORT + long_plain_run(bytes.get(8 * SHORT..).unwrap_or_default())
+    VECTOR * SHORT + long_plain_run(bytes.get(VECTOR * SHORT..).unwrap_or_default())
 }
 
 #[cold]
@@ -452,16 +456,13 @@ const fn is_special(byte: u8) -> bool {
     matches!(byte, b'"' | b'\\' | ..0x20)
 }
 
-/// Sets the highest bit of each byte that is a quote, a backslash or a control character. Only the
-/// lowest set bit is reliable, since subtraction borrows.
-const fn special_bytes(word: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 0xff;
-    let quotes = word ^ (ONES * b'"' as u64);
-    let backslashes = word ^ (ONES * b'\\' as u64);
-    ((quotes.wrapping_sub(ONES) & !quotes)
-        | (backslashes.wrapping_sub(ONES) & !backslashes)
-        | (word.wrapping_sub(ONES * 0x20) & !word))
-        & (ONES * 0x80)
+/// A bit for each byte that is a quote, a backslash or a control character, the lowest for the
+/// first.
+fn special_bytes(vector: u8x16) -> u32 {
+    let quotes = vector.simd_eq(u8x16::splat(b'"'));
+    let backslashes = vector.simd_eq(u8x16::splat(b'\\'));
+    let controls = vector.simd_eq(vector.min(u8x16::splat(0x1f)));
+    (quotes | backslashes | controls).to_bitmask()
 }
 
 #[cfg(test)]
