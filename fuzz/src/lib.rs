@@ -42,7 +42,8 @@ pub fn op_payload(data: &[u8]) {
 /// The RLP of a batch with its header. The decoded parts are slices of the input.
 pub fn op_batch(data: &[u8]) {
     if let Ok(batch) = OpBatch::decode(data) {
-        let length = batch.transactions.iter().map(|transaction| transaction.len()).sum::<usize>();
+        let length = batch.transactions.iter().map(<[u8]>::len).sum::<usize>();
+        assert_eq!(batch.transactions.iter().count(), batch.transactions.len());
         assert!(length + batch.info_deposit.len() < data.len());
         assert!(batch.transactions.iter().all(|transaction| !transaction.is_empty()));
         let deposit = Deposit::decode(batch.info_deposit).unwrap();

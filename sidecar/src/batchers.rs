@@ -3,9 +3,9 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256, Keccak256};
 use parking_lot::RwLock;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A batcher, and the L1 origins for which it is authorized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -95,26 +95,85 @@ impl Authority {
         let holds = |tenure: &BatcherTenure| tenure.batcher == signer && tenure.holds_at(l1_origin);
         if self.tenures.iter().any(holds) { Standing::Authorized } else { Standing::Unauthorized }
     }
+
+    /// The mark of this history: by it, a later reading shows whether it says the same.
+    #[must_use]
+    pub fn mark(&self) -> HistoryMark {
+        let up_to = self.known_up_to.unwrap_or(u64::MAX);
+        HistoryMark { up_to, fingerprint: self.fingerprint(up_to) }
+    }
+
+    /// Whether this history says the same as a marked one, up to where that one ends. One that does
+    /// not reach as far cannot say so.
+    #[must_use]
+    pub fn agrees_with(&self, mark: HistoryMark) -> bool {
+        self.known_up_to.is_none_or(|last| mark.up_to <= last)
+            && self.fingerprint(mark.up_to) == mark.fingerprint
+    }
+
+    /// Keccak-256 over the tenures, as far as they concern L1 blocks up to this one.
+    fn fingerprint(&self, up_to: u64) -> B256 {
+        let mut hasher = Keccak256::new();
+        for BatcherTenure { batcher, from, until } in &self.tenures {
+            if *from <= up_to {
+                let until = until.filter(|until| *until <= up_to);
+                hasher.update(batcher);
+                hasher.update(from.to_be_bytes());
+                hasher.update(until.unwrap_or(u64::MAX).to_be_bytes());
+            }
+        }
+        hasher.finalize()
+    }
 }
 
-/// The addresses whose signatures are read at all. The set only grows: [`Authority`] judges each
-/// batch in any case. Clones share the set.
+/// Up to which L1 block a history of batchers was known, and its fingerprint there. Kept with the
+/// head: batches were dropped by that history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryMark {
+    /// The last L1 block for which it was known.
+    pub up_to: u64,
+    /// The fingerprint of what it says up to that block.
+    pub fingerprint: B256,
+}
+
+/// The addresses whose signatures are read at all, and for which L1 origins those are not. The set
+/// only grows: [`Authority`] judges each batch in any case. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct KnownBatchers(Arc<RwLock<BTreeSet<Address>>>);
+pub struct KnownBatchers(Arc<RwLock<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    signers: BTreeSet<Address>,
+    authority: Option<Arc<Authority>>,
+}
 
 impl KnownBatchers {
     /// Whether signatures of this address are read.
     #[must_use]
     pub fn contains(&self, address: &Address) -> bool {
-        self.0.read().contains(address)
+        self.0.read().signers.contains(address)
+    }
+
+    /// Whether a signer is known not to be authorized for batches with this L1 origin.
+    #[must_use]
+    pub fn rules_out(&self, signer: Address, l1_origin: u64) -> bool {
+        let known = self.0.read();
+        let standing = known.authority.as_ref().map(|it| it.standing(signer, l1_origin));
+        standing == Some(Standing::Unauthorized)
+    }
+
+    /// From now on this decides who is ruled out; without it nobody is.
+    pub fn judge_by(&self, authority: Option<Arc<Authority>>) {
+        self.0.write().authority = authority;
     }
 
     /// Adds addresses. Returns whether one of them is new.
     pub fn extend(&self, addresses: impl IntoIterator<Item = Address>) -> bool {
-        let mut known = self.0.write();
-        let before = known.len();
-        known.extend(addresses);
-        known.len() > before
+        let signers = &mut self.0.write().signers;
+        let before = signers.len();
+        signers.extend(addresses);
+        signers.len() > before
     }
 }
 
@@ -162,6 +221,40 @@ mod tests {
         assert_eq!(authority.standing(A, u64::MAX), Standing::Authorized);
         assert_eq!(authority.standing(B, 0), Standing::Unauthorized);
         assert_eq!(Authority::default().standing(A, 0), Standing::Unauthorized);
+    }
+
+    #[test]
+    fn a_history_agrees_with_its_mark_as_far_as_that_reaches() {
+        let rotated = |from| {
+            let until = Some(from);
+            vec![
+                BatcherTenure { batcher: A, from: 0, until },
+                BatcherTenure { batcher: B, from, until: None },
+            ]
+        };
+        let mark = Authority::as_of(vec![BatcherTenure::always(A)], 99).mark();
+        assert!(Authority::as_of(rotated(100), 150).agrees_with(mark), "it rotated later");
+        assert!(!Authority::as_of(rotated(99), 150).agrees_with(mark), "at that very block");
+        assert!(!Authority::as_of(vec![BatcherTenure::always(A)], 98).agrees_with(mark));
+        assert!(!Authority::as_of(vec![BatcherTenure::always(B)], 99).agrees_with(mark));
+        let mark = Authority::as_of(rotated(50), 99).mark();
+        assert!(Authority::as_of(rotated(50), 99).agrees_with(mark));
+        assert!(!Authority::as_of(rotated(51), 99).agrees_with(mark));
+        let mark = Authority::fixed(rotated(50)).mark();
+        assert!(Authority::fixed(rotated(50)).agrees_with(mark));
+        assert!(!Authority::as_of(rotated(50), 1000).agrees_with(mark), "it knew all blocks");
+    }
+
+    #[test]
+    fn only_a_known_history_rules_a_signer_out() {
+        let known: KnownBatchers = [A, B].into_iter().collect();
+        assert!(!known.rules_out(B, 5));
+        let authority = Authority::as_of(vec![BatcherTenure::always(A)], 10);
+        known.judge_by(Some(Arc::new(authority)));
+        assert!(known.rules_out(B, 10) && !known.rules_out(A, 10));
+        assert!(!known.rules_out(B, 11), "not known yet");
+        known.judge_by(None);
+        assert!(!known.rules_out(B, 10));
     }
 
     #[test]

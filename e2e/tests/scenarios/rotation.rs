@@ -1,5 +1,6 @@
 //! Scenario 11: the batcher's key changes while batches flow.
 
+use alloy_primitives::Bytes;
 use finality_e2e::{
     batch::Shape,
     devnet::Devnet,
@@ -46,20 +47,23 @@ async fn the_batchers_key_changes(net: &Devnet<impl Rollup>) {
     ]);
     assert_eq!(status["batchers"]["terms"], terms);
 
-    // The old key signs a block after the rotation: skipped, whatever its content.
+    // The old key signs a block after the rotation: skipped, whatever its content and length.
     net.mine_l1(1).await;
     let block = net.build(1).await.remove(0);
     let batch = block.batch.clone();
     let mut other = batch.clone();
     other.header.extra_data = b"old key".as_slice().into();
-    for batch in [&other, &batch] {
+    let mut huge = batch.clone();
+    huge.content.transactions = vec![Bytes::from_static(&[1]); 530_000];
+    for batch in [&other, &batch, &huge, &huge] {
         net.batcher.post_as(&Signer::batcher(), batch);
     }
     net.mine_hotshot(1).await;
     net.mine_l1(FINALITY_DEPTH).await;
     net.head_stays_at(tip).await;
     let status = net.sidecar.status().await;
-    assert_eq!(status["reason_code"], "competing_fork", "{status}");
+    assert_eq!(status["reason_code"], "awaiting_batch", "{status}");
+    assert_eq!(status["candidates"]["count"], 0, "{status}");
     net.batcher.post_batch(&batch, Shape::FourFields);
     net.mine_hotshot(1).await;
     net.head_reaches(tip + 1).await;

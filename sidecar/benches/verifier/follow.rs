@@ -18,7 +18,7 @@ use finality_sidecar::{
     store::FileStore,
     telemetry::{Metrics, metrics::Target},
     upstream::{Upstream, UpstreamOptions},
-    verifier::{Budget, Options, Parts, Verifier},
+    verifier::{BUDGET, Options, Parts, Verifier},
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -104,7 +104,7 @@ pub(crate) async fn run(url: &str, target: u64, steady: u64, interval: Duration)
         batchers: BatcherSource::Fixed(vec![BatcherTenure::always(batcher)]),
         light_client: None,
         initial_hotshot_height: Some(0),
-        budget: Budget::default(),
+        budget: BUDGET,
     };
     let verifier = Verifier::new(parts, options);
     let (stop, stopped) = watch::channel(false);

@@ -112,6 +112,7 @@ fn save() -> f64 {
             l1_origin: None,
             source: Source::Espresso,
             restart_height: Some(number),
+            batchers: None,
             identity: Some(Identity { chain_id: CHAIN_ID, genesis_hash: hash, namespace: 1 }),
             updated_at: jiff::Timestamp::now(),
         };

@@ -82,7 +82,7 @@ fn decode_op(batchers: &[Address], text: &[u8]) -> Result<Decoded, String> {
         l1_origin: batch.l1_origin,
         timestamp: batch.timestamp,
         signer: signed.signer,
-        transactions: batch.transactions.into_iter().map(Bytes::copy_from_slice).collect(),
+        transactions: batch.transactions.iter().map(Bytes::copy_from_slice).collect(),
         info_deposit: Bytes::copy_from_slice(batch.info_deposit),
     })
 }

@@ -264,7 +264,7 @@ fn start_verifier(
         batchers: config.batchers(),
         light_client: config.light_client_address,
         initial_hotshot_height: config.initial_hotshot_height,
-        budget: verifier::Budget::default(),
+        budget: verifier::BUDGET,
     };
     let verifier = verifier::Verifier::new(parts, options);
     let task = tokio::spawn(async move { Ok(verifier.run(stopped).await?) });

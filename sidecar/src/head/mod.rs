@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
+    batchers::HistoryMark,
     eth::BlockId,
     store::{Identity, Record, Store, StoreError},
     telemetry::Metrics,
@@ -38,6 +39,7 @@ pub struct HeadKeeper {
     store: Arc<Mutex<dyn Store>>,
     block: Option<(HeadBlock, Source)>,
     restart_height: Option<u64>,
+    batchers: Option<HistoryMark>,
     identity: Option<Identity>,
     mode: Mode,
     status: Status,
@@ -74,6 +76,7 @@ impl HeadKeeper {
             store: Arc::new(Mutex::new(store)),
             block,
             restart_height: record.as_ref().and_then(|record| record.restart_height),
+            batchers: record.as_ref().and_then(|record| record.batchers),
             identity,
             mode: Mode::Ethereum,
             status: if block.is_some() { Status::NodeUnchecked } else { Status::Ok },
@@ -122,6 +125,18 @@ impl HeadKeeper {
     #[must_use]
     pub const fn restart_height(&self) -> Option<u64> {
         self.restart_height
+    }
+
+    /// By which history of batchers batches were dropped before the restart position, as stored or
+    /// to be stored.
+    #[must_use]
+    pub const fn batchers(&self) -> Option<HistoryMark> {
+        self.batchers
+    }
+
+    /// Saves this with the next head: what follows the restart position is read by that history.
+    pub const fn know_batchers(&mut self, mark: Option<HistoryMark>) {
+        self.batchers = mark;
     }
 
     /// The chain, as stored or as the node has reported it.
@@ -231,6 +246,7 @@ impl HeadKeeper {
             l1_origin: block.l1_origin,
             source,
             restart_height,
+            batchers: self.batchers,
             identity: self.identity,
             updated_at,
         };

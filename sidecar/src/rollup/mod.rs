@@ -26,7 +26,7 @@ pub struct Facts {
 }
 
 /// A batch by a known batcher. Whether the batcher is authorized depends on the L1 origin.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch<C> {
     /// The signer.
     pub signer: Address,
@@ -38,30 +38,35 @@ pub struct Batch<C> {
 
 /// A rollup kind.
 pub trait Rollup: Send + Sync + 'static {
-    /// What is kept of a batch, besides its facts, until its number is confirmed. Compact. Batches
-    /// with equal signers, facts and contents are one batch: every verdict on one holds for the
-    /// other.
-    type Content: PartialEq + Send + Sync + 'static;
+    /// What is kept of a batch, besides its facts, until its number is confirmed: of one size,
+    /// however long the batch is. Batches with equal signers, facts and contents are one batch:
+    /// every verdict on one holds for the other.
+    type Content: Copy + PartialEq + Send + Sync + 'static;
 
     /// The batchers whose signatures [`Self::admit`] accepts; the verifier adds to it.
     fn batchers(&self) -> &KnownBatchers;
 
     /// Authenticates and decodes a payload found in the namespace, in this order. Anybody may post
     /// there: no I/O, and no work beyond a hash and a signature recovery before the signer is
-    /// known.
+    /// known. A signer that is ruled out at the batch's L1 origin causes no memory and no work that
+    /// grows with the number of transactions but reading them.
     ///
     /// # Errors
     /// The first failed check.
     fn admit(&self, payload: &[u8]) -> Result<Batch<Self::Content>, Rejected>;
 
-    /// The memory that a batch holds, in bytes.
-    fn size(batch: &Batch<Self::Content>) -> usize;
-
     /// Compares a batch with the node's block of the same number.
     ///
     /// # Errors
-    /// The first difference.
+    /// The first difference, as far as the batch tells.
     fn compare(&self, batch: &Batch<Self::Content>, block: &Block) -> Result<(), Difference>;
+
+    /// Compares the payload of a batch with the node's block, for the words of a difference that
+    /// [`Self::compare`] found: the payload has what is not kept of a batch.
+    ///
+    /// # Errors
+    /// The first difference.
+    fn compare_payload(&self, payload: &[u8], block: &Block) -> Result<(), Difference>;
 
     /// The L1 origin of a block of the node.
     ///
@@ -88,6 +93,14 @@ pub enum Rejected {
     /// Signed by an unauthorized signer.
     #[error("signer: {0} is not an authorized batcher")]
     UnauthorizedSigner(Address),
+    /// Signed by a batcher that is not authorized for batches with that L1 origin.
+    #[error("signer: {signer} is not the authorized batcher at L1 block {l1_origin}")]
+    UnauthorizedThere {
+        /// The signer.
+        signer: Address,
+        /// The number of the batch's L1 origin.
+        l1_origin: u64,
+    },
     /// Not the structure of a batch.
     #[error("structure: {0}")]
     Structure(String),
@@ -102,7 +115,7 @@ impl Rejected {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::TooShort { .. } | Self::RecoveryId(_) | Self::Unrecoverable => "signature",
-            Self::UnauthorizedSigner(_) => "signer",
+            Self::UnauthorizedSigner(_) | Self::UnauthorizedThere { .. } => "signer",
             Self::Structure(_) => "structure",
             Self::Inconsistent(_) => "consistency",
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{Identity, Record};
-use crate::eth::BlockId;
+use crate::{batchers::HistoryMark, eth::BlockId};
 
 /// The format that this version writes.
 pub const FORMAT_VERSION: u64 = 1;
@@ -82,6 +82,8 @@ struct OurFile {
     chain_id: Option<u64>,
     genesis_hash: Option<B256>,
     namespace: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    batchers: Option<HistoryMark>,
     /// Keccak-256 of the other members, against flipped bits and manual edits: a number that is too
     /// high would stay forever.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,6 +104,7 @@ impl OurFile {
             chain_id: record.identity.map(|identity| identity.chain_id),
             genesis_hash: record.identity.map(|identity| identity.genesis_hash),
             namespace: record.identity.map(|identity| identity.namespace),
+            batchers: record.batchers,
             checksum: None,
         }
     }
@@ -208,6 +211,7 @@ fn take_over(file: &GoFile) -> Result<StateFile, FormatError> {
         source: Source::Espresso,
         // One below where the Go proxy resumes; reading a block twice does no harm.
         restart_height: Some(file.fallback_hotshot_height),
+        batchers: None,
         identity: None,
         updated_at: file.updated_at.parse()?,
     };
@@ -238,6 +242,7 @@ fn read(mut file: OurFile) -> Result<StateFile, FormatError> {
         l1_origin: file.l1_origin,
         source: file.source,
         restart_height: file.restart_hotshot_height,
+        batchers: file.batchers,
         identity,
         updated_at: file.updated_at.parse()?,
     };

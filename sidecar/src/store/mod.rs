@@ -22,7 +22,7 @@ use finality_core::head::Source;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::eth::BlockId;
+use crate::{batchers::HistoryMark, eth::BlockId};
 
 pub use self::{
     file::FileStore,
@@ -73,6 +73,8 @@ pub struct Record {
     pub source: Source,
     /// The HotShot height from which reading resumes, inclusive.
     pub restart_height: Option<u64>,
+    /// The history of batchers by which batches were dropped as unauthorized.
+    pub batchers: Option<HistoryMark>,
     /// The chain; unknown in an imported record.
     pub identity: Option<Identity>,
     /// When the record was made.

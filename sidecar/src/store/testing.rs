@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::{Identity, Record};
-use crate::eth::BlockId;
+use crate::{batchers::HistoryMark, eth::BlockId};
 
 pub(super) const IDENTITY: Identity =
     Identity { chain_id: 22_266_222, genesis_hash: B256::repeat_byte(7), namespace: 22_266_222 };
@@ -18,6 +18,7 @@ pub(super) fn record(number: u64) -> Record {
         l1_origin: Some(BlockId { number: 3, hash: B256::repeat_byte(2) }),
         source: Source::Espresso,
         restart_height: Some(100),
+        batchers: None,
         identity: Some(IDENTITY),
         updated_at: "2026-03-27T10:11:12.123456789Z".parse().unwrap(),
     }
@@ -40,6 +41,7 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
         any::<bool>(),
         prop::option::of(prop_oneof![0..3_u64, any::<u64>()]),
         prop::option::of(identity),
+        prop::option::of((any::<u64>(), hashes())),
         (0..253_402_207_199_i64, 0..1_000_000_000_i32),
     )
         .prop_map(
@@ -50,6 +52,7 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
                 espresso,
                 restart_height,
                 identity,
+                batchers,
                 (seconds, nanoseconds),
             )| {
                 Record {
@@ -58,6 +61,8 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
                     l1_origin,
                     source: if espresso { Source::Espresso } else { Source::Ethereum },
                     restart_height,
+                    batchers: batchers
+                        .map(|(up_to, fingerprint)| HistoryMark { up_to, fingerprint }),
                     identity,
                     updated_at: Timestamp::new(seconds, nanoseconds).unwrap(),
                 }

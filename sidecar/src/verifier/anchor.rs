@@ -33,6 +33,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             let height = self.start_height(tip).await?;
             tracing::info!(height, after = tip.number, "reading HotShot");
             self.feed = Some(Feed::new((self.open_feed)(chain.namespace), height));
+            self.batchers.nothing_skipped();
         }
         Ok(())
     }
@@ -41,7 +42,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// before it; without one, where the batches above the block start.
     async fn start_height(&self, tip: &HeadBlock) -> Result<u64, Stall> {
         match self.keeper.restart_height() {
-            Some(height) if self.batchers.newer_than(tip) => self.lower_start(height, tip).await,
+            Some(height) if self.batchers.may_have_skipped(tip) => {
+                self.lower_start(height, tip).await
+            }
             Some(height) => Ok(height),
             None => self.fresh_start(tip).await.map_err(Stall::from),
         }

@@ -10,7 +10,7 @@ use super::{
     findings::BatcherFindings,
 };
 use crate::{
-    batchers::{Authority, BatcherSource, BatcherTenure},
+    batchers::{Authority, BatcherSource, BatcherTenure, HistoryMark},
     eth::BlockId,
     head::HeadBlock,
     l1::State,
@@ -26,13 +26,20 @@ pub(super) struct Batchers {
     read_at: Option<BlockId>,
     /// The L1 block since which the newest batcher is authorized, final or not.
     newest: u64,
-    /// Whether batches of a batcher that was learned late may have been skipped.
-    passed_over: bool,
+    /// Of the history by which batches were dropped as unauthorized, before a restart too.
+    mark: Option<HistoryMark>,
+    /// Why batches may have been skipped or dropped that count by what is known now, if any may.
+    passed_over: Option<&'static str>,
     /// Whether the contract says that the Espresso batcher is active.
     active_is_espresso: Option<bool>,
 }
 
 impl Batchers {
+    /// Batches were dropped by the history with this mark.
+    pub(super) fn marked(mark: Option<HistoryMark>) -> Self {
+        Self { mark, ..Self::default() }
+    }
+
     /// Forgets what the contract said at a block that turned out not to be final.
     pub(super) fn forget_reading(&mut self) {
         if self.read_at.take().is_some() {
@@ -40,10 +47,21 @@ impl Batchers {
         }
     }
 
-    /// Whether batches for the blocks above `tip` may have been skipped before a restart: they were
-    /// if their batcher was not known then.
-    pub(super) fn newer_than(&self, tip: &HeadBlock) -> bool {
-        tip.l1_origin.is_some_and(|origin| self.newest > origin.number)
+    /// Whether batches for the blocks above `tip` may have been skipped or dropped before a
+    /// restart: they were if their batcher was not known then, or if the history was another one.
+    pub(super) fn may_have_skipped(&self, tip: &HeadBlock) -> bool {
+        let newer = tip.l1_origin.is_some_and(|origin| self.newest > origin.number);
+        self.passed_over.is_some() || newer
+    }
+
+    /// Reading starts where nothing is skipped.
+    pub(super) fn nothing_skipped(&mut self) {
+        self.passed_over = None;
+    }
+
+    /// Batches were dropped that may count now.
+    pub(super) fn may_skip(&mut self, reason: &'static str) {
+        self.passed_over = Some(reason);
     }
 
     fn known(&mut self, tenures: &[BatcherTenure]) {
@@ -60,12 +78,15 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         chain: &ChainFacts,
         l1: &mut L1View,
     ) -> Result<(), Stall> {
+        if self.batchers.authority.is_none() {
+            self.rollup.batchers().judge_by(None);
+        }
         if self.batchers_unread(l1) {
             let source = self.options.batchers.clone();
             let read = match source {
                 BatcherSource::Fixed(tenures) => {
                     self.add_batchers(&tenures);
-                    self.batchers.authority = Some(Arc::new(Authority::fixed(tenures.clone())));
+                    self.judge_by(Authority::fixed(tenures.clone()));
                     self.findings.batchers = BatcherFindings { tenures, ..Default::default() };
                     Ok(())
                 }
@@ -111,8 +132,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         if let Ok(latest) = self.l1.batchers(contract, State::Latest).await {
             self.add_batchers(&latest.tenures);
         }
-        let authority = Authority::as_of(history.tenures.clone(), finalized.number);
-        self.batchers.authority = Some(Arc::new(authority));
+        self.judge_by(Authority::as_of(history.tenures.clone(), finalized.number));
         self.batchers.read_at = Some(finalized);
         self.batchers.active_is_espresso = history.active_is_espresso;
         self.findings.batchers = BatcherFindings {
@@ -131,27 +151,56 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         if self.rollup.batchers().extend(tenures.iter().map(|tenure| tenure.batcher)) {
             let tenures: Vec<String> = tenures.iter().map(ToString::to_string).collect();
             tracing::info!(tenures = tenures.join(", "), "batchers");
-            self.batchers.passed_over = self.feed.is_some();
+            if self.feed.is_some() {
+                self.batchers.may_skip("keys");
+            }
         }
     }
 
-    /// Goes back to where the batches above `tip` start if a batcher is new: it may have signed
-    /// them, and they were rejected as unauthorized when they were read.
-    pub(super) async fn rewind_for_new_batchers(&mut self, tip: &HeadBlock) -> Result<(), Stall> {
-        if !self.batchers.passed_over {
-            return Ok(());
+    /// Drops batches as unauthorized by this history from now on, those that are kept included. If
+    /// it contradicts the one by which others were dropped, those are missing.
+    fn judge_by(&mut self, authority: Authority) {
+        if let Some(mark) = self.batchers.mark {
+            if !authority.agrees_with(mark) {
+                tracing::warn!("the history of the batchers is not the one read before");
+                self.batchers.may_skip("keys");
+            } else if self.feed.is_none() && self.batchers.newest > mark.up_to {
+                // Its first batches may have been read before the restart.
+                self.batchers.may_skip("keys");
+            }
         }
+        self.batchers.mark = Some(authority.mark());
+        let authority = Arc::new(authority);
+        let known = self.rollup.batchers();
+        known.judge_by(Some(Arc::clone(&authority)));
+        self.candidates
+            .retain(|batch| !known.rules_out(batch.signer, batch.facts.l1_origin.number));
+        self.batchers.authority = Some(authority);
+    }
+
+    /// Goes back to where the batches above `tip` start if some may have been skipped: those of a
+    /// batcher that is new, those that another history rejected, or those that could not follow a
+    /// head which Ethereum has replaced.
+    pub(super) async fn rewind_to_what_was_skipped(
+        &mut self,
+        tip: &HeadBlock,
+    ) -> Result<(), Stall> {
+        let Some(reason) = self.batchers.passed_over else {
+            self.keeper.know_batchers(self.batchers.mark);
+            return Ok(());
+        };
         let Some(cursor) = self.feed.as_ref().map(super::Feed::cursor) else { return Ok(()) };
         let restart = self.candidates.restart_height(tip.number, cursor);
         let height = self.lower_start(restart, tip).await?;
-        tracing::info!(height, "a batcher is new: reading HotShot again");
-        self.metrics.reset("keys");
+        tracing::info!(height, reason, "batches may have been skipped: reading HotShot again");
+        self.metrics.reset(reason);
         // Candidates may come after what was skipped.
         self.candidates = Candidates::new(self.options.budget);
         if let Some(feed) = &mut self.feed {
             feed.go_back(height);
         }
-        self.batchers.passed_over = false;
+        self.batchers.nothing_skipped();
+        self.keeper.know_batchers(self.batchers.mark);
         Ok(())
     }
 

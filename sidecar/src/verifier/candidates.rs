@@ -1,13 +1,20 @@
 //! Authenticated batches that wait for their number to be confirmed.
 //!
-//! Batches are kept per number in HotShot order, within a budget. If it is full, the highest
-//! numbers are dropped first, and the height to read again from is remembered: nothing is lost,
-//! only delayed. Anybody may repost what a batcher signed, so of identical batches only the first
-//! is kept. Reading a HotShot block again puts its batches at their old positions.
+//! Batches are kept per number in HotShot order, within a budget. If it is full, the signer that
+//! has the most gives way, with its highest number first, and the position to read again from is
+//! remembered: nothing is lost, only delayed, and no signer crowds out another. Anybody may repost
+//! what a batcher signed, so of identical batches only the first is kept. Reading a HotShot block
+//! again puts its batches at their old positions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::rollup::{Batch, Rollup};
+use alloy_primitives::Address;
+
+use super::descent::can_follow;
+use crate::{
+    head::HeadBlock,
+    rollup::{Batch, Rollup},
+};
 
 /// The position of a batch in HotShot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,64 +25,67 @@ pub struct Position {
     pub index: usize,
 }
 
-/// The limit on what is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    /// Number of batches.
-    pub count: usize,
-    /// Their memory, in bytes.
-    pub bytes: usize,
-}
+/// The number of batches that are kept, if nothing else is set. Each takes the same memory.
+pub const BUDGET: usize = 16 * 1024;
 
-impl Default for Budget {
-    fn default() -> Self {
-        Self { count: 16 * 1024, bytes: 16 * 1024 * 1024 }
-    }
-}
-
-/// What was dropped because the budget was full.
+/// What was dropped of one signer because the budget was full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dropped {
+struct Dropped {
     /// The lowest number among the dropped: lower ones are complete.
-    pub lowest_number: u64,
-    /// The lowest HotShot height among the dropped: reading again from here finds all of them.
-    pub reread_from: u64,
+    lowest_number: u64,
+    /// The first position among the dropped: reading again from its height finds all of them.
+    first: Position,
 }
 
 /// The candidates.
 pub struct Candidates<R: Rollup> {
     by_number: BTreeMap<u64, BTreeMap<Position, Batch<R::Content>>>,
     numbers: BTreeMap<Position, u64>,
-    bytes: usize,
-    budget: Budget,
-    dropped: Option<Dropped>,
+    /// What each signer has; its last one is the next that it loses.
+    by_signer: BTreeMap<Address, BTreeSet<(u64, Position)>>,
+    budget: usize,
+    dropped: BTreeMap<Address, Dropped>,
+    /// The head above which only batches that can follow it are kept, since the budget was full.
+    strict_above: Option<HeadBlock>,
 }
 
 impl<R: Rollup> std::fmt::Debug for Candidates<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Candidates")
             .field("count", &self.numbers.len())
-            .field("bytes", &self.bytes)
             .field("dropped", &self.dropped)
             .finish_non_exhaustive()
     }
 }
 
 impl<R: Rollup> Candidates<R> {
-    /// No candidates yet, within a budget.
+    /// No candidates yet, and room for so many.
     #[must_use]
-    pub const fn new(budget: Budget) -> Self {
+    pub const fn new(budget: usize) -> Self {
         Self {
             by_number: BTreeMap::new(),
             numbers: BTreeMap::new(),
-            bytes: 0,
+            by_signer: BTreeMap::new(),
             budget,
-            dropped: None,
+            dropped: BTreeMap::new(),
+            strict_above: None,
         }
     }
 
-    /// Adds a batch unless an earlier one is identical, and drops others if the budget is full.
-    pub fn insert(&mut self, position: Position, batch: Batch<R::Content>) {
+    /// Adds a batch unless an earlier one is identical, and drops others if the budget is full:
+    /// first, without remembering them, those that can never follow `tip`, whose next block must
+    /// have `timestamp`.
+    pub fn insert(
+        &mut self,
+        position: Position,
+        batch: Batch<R::Content>,
+        tip: &HeadBlock,
+        timestamp: Option<u64>,
+    ) {
+        let can_follow = |batch: &Batch<R::Content>| can_follow(tip, timestamp, &batch.facts);
+        if self.strict_above == Some(*tip) && !can_follow(&batch) {
+            return;
+        }
         let number = batch.facts.number;
         let twin = self.of(number).find(|(_, kept)| **kept == batch).map(|(position, _)| position);
         match twin {
@@ -83,40 +93,61 @@ impl<R: Rollup> Candidates<R> {
             Some(later) => self.remove(number, later),
             None => {}
         }
-        self.bytes += R::size(&batch);
+        self.remove(number, position);
         self.numbers.insert(position, number);
-        if let Some(known) = self.by_number.entry(number).or_default().insert(position, batch) {
-            self.bytes -= R::size(&known);
+        self.by_signer.entry(batch.signer).or_default().insert((number, position));
+        self.by_number.entry(number).or_default().insert(position, batch);
+        if self.len() > self.budget && self.strict_above.replace(*tip) != Some(*tip) {
+            self.retain(can_follow);
         }
-        while self.numbers.len() > self.budget.count || self.bytes > self.budget.bytes {
-            self.drop_last();
+        while self.len() > self.budget {
+            self.drop_one();
+        }
+    }
+
+    /// Forgets the batches that do not pass.
+    pub fn retain(&mut self, pass: impl Fn(&Batch<R::Content>) -> bool) {
+        let all = self.by_number.iter();
+        let all = all.flat_map(|(number, batches)| batches.iter().map(move |it| (*number, it)));
+        let failed = all.filter(|(_, (_, batch))| !pass(batch));
+        let failed: Vec<_> = failed.map(|(number, (position, _))| (number, *position)).collect();
+        for (number, position) in failed {
+            self.remove(number, position);
         }
     }
 
     fn remove(&mut self, number: u64, position: Position) {
-        let batches = self.by_number.get_mut(&number);
-        if let Some(batch) = batches.and_then(|batches| batches.remove(&position)) {
-            self.bytes -= R::size(&batch);
-            self.numbers.remove(&position);
+        let Some(batches) = self.by_number.get_mut(&number) else { return };
+        let Some(batch) = batches.remove(&position) else { return };
+        if batches.is_empty() {
+            self.by_number.remove(&number);
+        }
+        self.unlist(number, position, &batch);
+    }
+
+    /// Completes the removal of a batch that is no longer listed by its number.
+    fn unlist(&mut self, number: u64, position: Position, batch: &Batch<R::Content>) {
+        self.numbers.remove(&position);
+        if let Some(kept) = self.by_signer.get_mut(&batch.signer) {
+            kept.remove(&(number, position));
+            if kept.is_empty() {
+                self.by_signer.remove(&batch.signer);
+            }
         }
     }
 
-    /// Drops the last batch of the highest number.
-    fn drop_last(&mut self) {
-        let Some(mut highest) = self.by_number.last_entry() else { return };
-        let number = *highest.key();
-        if let Some((position, batch)) = highest.get_mut().pop_last() {
-            self.bytes -= R::size(&batch);
-            self.numbers.remove(&position);
-            let dropped = self
-                .dropped
-                .get_or_insert(Dropped { lowest_number: number, reread_from: position.height });
-            dropped.lowest_number = dropped.lowest_number.min(number);
-            dropped.reread_from = dropped.reread_from.min(position.height);
-        }
-        if highest.get().is_empty() {
-            highest.remove();
-        }
+    /// Drops the last batch of the highest number of the signer that has the most.
+    fn drop_one(&mut self) {
+        let most = self.by_signer.iter().max_by_key(|(_, kept)| (kept.len(), kept.last()));
+        let last = most.and_then(|(signer, kept)| Some((*signer, *kept.last()?)));
+        let Some((signer, (number, position))) = last else { return };
+        self.remove(number, position);
+        let dropped = self
+            .dropped
+            .entry(signer)
+            .or_insert(Dropped { lowest_number: number, first: position });
+        dropped.lowest_number = dropped.lowest_number.min(number);
+        dropped.first = dropped.first.min(position);
     }
 
     /// Forgets every batch up to a number, and returns how many those were.
@@ -127,8 +158,7 @@ impl<R: Rollup> Candidates<R> {
         let discarded = std::mem::replace(&mut self.by_number, kept);
         let mut count = 0;
         for (position, batch) in discarded.into_values().flatten() {
-            self.bytes -= R::size(&batch);
-            self.numbers.remove(&position);
+            self.unlist(batch.facts.number, position, &batch);
             count += 1;
         }
         count
@@ -160,44 +190,37 @@ impl<R: Rollup> Candidates<R> {
     pub fn restart_height(&self, number: u64, cursor: u64) -> u64 {
         let kept = self.numbers.iter().find(|(_, candidate)| **candidate > number);
         let kept = kept.map_or(cursor, |(position, _)| position.height);
-        let dropped = self.dropped.map_or(cursor, |dropped| dropped.reread_from);
-        cursor.min(kept).min(dropped)
+        cursor.min(kept).min(self.reread_from().unwrap_or(cursor))
     }
 
-    /// The height at or below which candidates for `number` may have been dropped.
+    /// The first position at which a candidate for `number` may have been dropped.
     #[must_use]
-    pub fn reread_for(&self, number: u64) -> Option<u64> {
-        let dropped = self.dropped.filter(|dropped| dropped.lowest_number <= number)?;
-        Some(dropped.reread_from)
+    pub fn dropped_for(&self, number: u64) -> Option<Position> {
+        let dropped = self.dropped.values().filter(|dropped| dropped.lowest_number <= number);
+        dropped.map(|dropped| dropped.first).min()
     }
 
-    /// What was dropped, if anything.
+    /// The lowest height from which something was dropped, if anything was.
     #[must_use]
-    pub const fn dropped(&self) -> Option<Dropped> {
-        self.dropped
+    pub fn reread_from(&self) -> Option<u64> {
+        self.dropped.values().map(|dropped| dropped.first.height).min()
     }
 
-    /// Reading starts again from where something was dropped. Candidates after that are forgotten
-    /// until they are read again: they must not be decided before the dropped ones.
-    pub fn reread(&mut self) {
-        let Some(Dropped { reread_from: height, .. }) = self.dropped.take() else { return };
-        let later: Vec<_> = self
-            .numbers
-            .range(Position { height, index: 0 }..)
-            .map(|(position, number)| (*number, *position))
-            .collect();
+    /// Reading starts again from a height. Candidates after that are forgotten until they are read
+    /// again: they must not be decided before the dropped ones.
+    pub fn reread(&mut self, height: u64) {
+        self.dropped.retain(|_, dropped| dropped.first.height < height);
+        let later = self.numbers.range(Position { height, index: 0 }..);
+        let later: Vec<_> = later.map(|(position, number)| (*number, *position)).collect();
         for (number, position) in later {
             self.remove(number, position);
-            if self.by_number.get(&number).is_some_and(BTreeMap::is_empty) {
-                self.by_number.remove(&number);
-            }
         }
     }
 
     /// Whether at most half the budget is used: beyond that, reading ahead is of no use.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.bytes <= self.budget.bytes / 2 && self.numbers.len() <= self.budget.count / 2
+        self.len() <= self.budget / 2
     }
 
     /// The number of candidates.
@@ -212,9 +235,9 @@ impl<R: Rollup> Candidates<R> {
         self.numbers.is_empty()
     }
 
-    /// The memory that they use, in bytes.
+    /// The memory that the batches use, in bytes.
     #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.bytes
+    pub fn bytes(&self) -> usize {
+        self.len() * size_of::<Batch<R::Content>>()
     }
 }

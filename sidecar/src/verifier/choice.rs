@@ -9,13 +9,14 @@ use alloy_primitives::B256;
 
 use super::{
     candidates::{Candidates, Position},
+    descent::extends,
     stall::Stall,
 };
 use crate::{
     batchers::{Authority, Standing},
     eth::BlockId,
     head::HeadBlock,
-    rollup::{Batch, Facts, Rollup},
+    rollup::{Batch, Rollup},
     upstream::UpstreamError,
 };
 
@@ -144,19 +145,6 @@ pub enum Choice<'a, C> {
     Stalled(Stall),
 }
 
-/// Whether a batch extends `tip`: everything known about the tip must agree.
-#[must_use]
-pub fn extends(tip: &HeadBlock, timestamp: Option<u64>, facts: &Facts) -> bool {
-    let parent = tip.hash.is_none_or(|hash| facts.parent_hash == hash);
-    let origin = tip.l1_origin.is_none_or(|origin| {
-        facts.l1_origin == origin || Some(facts.l1_origin.number) == origin.number.checked_add(1)
-    });
-    tip.number.checked_add(1) == Some(facts.number)
-        && timestamp == Some(facts.timestamp)
-        && parent
-        && origin
-}
-
 /// Chooses among the candidates for the block after `tip`, whose timestamp must be `timestamp`.
 pub fn choose<'a, R: Rollup>(
     candidates: &'a Candidates<R>,
@@ -167,11 +155,11 @@ pub fn choose<'a, R: Rollup>(
     let Some(number) = tip.number.checked_add(1) else {
         return Choice::Stalled(Stall::AwaitingBatch { number: tip.number });
     };
-    let reread = candidates.reread_for(number);
+    let dropped = candidates.dropped_for(number);
     let (mut other_fork, mut orphaned_origin, mut unauthorized) = (0_usize, 0_usize, 0_usize);
     for (position, batch) in candidates.of(number) {
-        if let Some(height) = reread.filter(|height| *height <= position.height) {
-            return Choice::Reread(height);
+        if let Some(dropped) = dropped.filter(|dropped| *dropped <= position) {
+            return Choice::Reread(dropped.height);
         }
         if !extends(tip, timestamp, &batch.facts) {
             other_fork += 1;
@@ -195,8 +183,8 @@ pub fn choose<'a, R: Rollup>(
             }
         }
     }
-    match reread {
-        Some(height) => Choice::Reread(height),
+    match dropped {
+        Some(dropped) => Choice::Reread(dropped.height),
         None if other_fork + orphaned_origin + unauthorized > 0 => {
             Choice::Stalled(Stall::CompetingFork {
                 number,

@@ -274,7 +274,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Stall::Mismatch { number, difference }
     }
 
-    /// Learns the commitment of a mismatch's transaction: payloads are not kept.
+    /// Reads the payload of a mismatch again, since payloads are not kept: for the commitment of
+    /// HotShot's transaction, and for the transaction that differs.
     async fn name_mismatch(&mut self, chain: &ChainFacts) {
         let (Some(feed), Some(mismatch)) = (&self.feed, &mut self.findings.last_mismatch) else {
             return;
@@ -286,10 +287,21 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         else {
             return;
         };
+        let batch = self.rollup.admit(&payload);
+        if !batch.is_ok_and(|batch| batch.facts.hash == mismatch.batch_hash) {
+            return;
+        }
+        if let Ok(Some(block)) = self.node.block(mismatch.number).await
+            && block.hash == mismatch.node_hash
+            && let Err(difference) = self.rollup.compare_payload(&payload, &block)
+        {
+            mismatch.difference = difference.to_string();
+        }
         let transaction = commitment::transaction(chain.namespace, &payload).to_string();
         tracing::info!(
             number = mismatch.number,
             transaction,
+            difference = mismatch.difference,
             "HotShot's transaction of that batch"
         );
         mismatch.transaction = Some(transaction);
@@ -322,8 +334,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         l1: &mut L1View,
     ) -> Result<ControlFlow<Stall>, Stop> {
         let number = tip.number;
-        if let Some(height) = self.candidates.reread_for(number) {
-            self.reread(height);
+        if let Some(dropped) = self.candidates.dropped_for(number) {
+            self.reread(dropped.height);
             return Ok(ControlFlow::Break(Stall::HeadHashUnknown { number }));
         }
         if self.candidates.of(number).next().is_none() {
@@ -360,7 +372,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             "reading HotShot again from where batches were dropped because the budget was full"
         );
         self.metrics.reset("dropped");
-        self.candidates.reread();
+        self.candidates.reread(height);
         if let Some(feed) = &mut self.feed {
             feed.go_back(height);
         }

@@ -122,6 +122,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// Reads one range, if there is one. Returns whether the cursor moved.
     pub(super) async fn read_range(&mut self, confirmed: u64) -> Result<bool, Stall> {
+        let Some(tip) = self.current() else { return Ok(false) };
+        let config = self.chain.as_ref().map(|chain| &chain.config);
+        let timestamp = config.and_then(|config| config.timestamp(tip.number.checked_add(1)?));
         let Some(feed) = &mut self.feed else { return Ok(false) };
         loop {
             feed.fetch_ahead();
@@ -138,7 +141,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     }
                     for (position, batch) in admitted {
                         if batch.facts.number > confirmed {
-                            self.candidates.insert(position, batch);
+                            self.candidates.insert(position, batch, &tip, timestamp);
                         }
                     }
                     feed.cursor = until;

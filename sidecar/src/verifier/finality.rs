@@ -125,6 +125,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         match (contradicted, contradicted.and_then(|head| head.hash), finalized.hash) {
             (Some(head), Some(verified_hash), Some(hash)) => {
                 self.metrics.contradiction();
+                // What could not follow the old head may follow this one.
+                self.batchers.may_skip("contradiction");
                 let node_hash = node_hash.unwrap_or_default();
                 tracing::error!(
                     number = head.number, %verified_hash, %node_hash, finalized = number,

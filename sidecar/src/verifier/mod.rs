@@ -11,6 +11,7 @@ mod candidates;
 mod chain;
 mod choice;
 mod confirmation;
+mod descent;
 mod feed;
 mod finality;
 pub mod findings;
@@ -45,8 +46,9 @@ use finality::FinalityReading;
 use findings::Lag;
 use stall::ChangeLog;
 
-pub use candidates::{Budget, Candidates, Dropped, Position};
-pub use choice::{Choice, L1View, OriginVerdict, choose, extends};
+pub use candidates::{BUDGET, Candidates, Position};
+pub use choice::{Choice, L1View, OriginVerdict, choose};
+pub use descent::extends;
 pub use findings::{Board, Findings};
 pub use progress::CatchUp;
 pub use sources::{FeedSource, L1Source, NodeSource};
@@ -65,8 +67,8 @@ pub struct Options {
     pub light_client: Option<Address>,
     /// Where reading HotShot starts if neither store nor light client has a height.
     pub initial_hotshot_height: Option<u64>,
-    /// The limit on candidates above the head.
-    pub budget: Budget,
+    /// The most candidates above the head.
+    pub budget: usize,
 }
 
 /// How a round ended.
@@ -161,6 +163,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         if let Some(origin) = keeper.block().and_then(|head| head.l1_origin) {
             l1.pin(origin);
         }
+        let batchers = Batchers::marked(keeper.batchers());
         let last_store_error = keeper.store_problem();
         if let Some(error) = &last_store_error {
             tracing::error!(error, "the head cannot be saved");
@@ -176,7 +179,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             metrics,
             chain: None,
             anchor: None,
-            batchers: Batchers::default(),
+            batchers,
             feed: None,
             candidates,
             finality: None,
@@ -276,7 +279,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
         self.refresh_batchers(&chain, &mut l1).await?;
         self.open(&chain, &tip).await?;
-        self.rewind_for_new_batchers(&tip).await?;
+        self.rewind_to_what_was_skipped(&tip).await?;
         let stall = self.advance(&chain, &mut l1).await?;
         if stall.is_some() {
             self.refresh_newest_header().await;
@@ -353,8 +356,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         findings.next = current.and_then(|block| block.number.checked_add(1));
         findings.candidates.count = self.candidates.len();
         findings.candidates.bytes = self.candidates.bytes();
-        findings.candidates.reread_from =
-            self.candidates.dropped().map(|dropped| dropped.reread_from);
+        findings.candidates.reread_from = self.candidates.reread_from();
         findings.hotshot.cursor = cursor;
         findings.hotshot.restart_height = self.keeper.restart_height();
         findings.node.latest = self.node_latest;

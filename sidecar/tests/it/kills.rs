@@ -37,6 +37,7 @@ fn writer() {
             l1_origin: None,
             source: Source::Espresso,
             restart_height: Some(number),
+            batchers: None,
             identity: None,
             updated_at: "2026-01-01T00:00:00Z".parse().unwrap(),
         };

@@ -11,7 +11,7 @@ use crate::{eth::BlockId, rollup::Rejected};
 /// `[header, batch, info deposit]`, or since March 2026 `[header, batch, info deposit, address]`,
 /// where the address has no meaning. The header is kept as its hash, so fields added by a later
 /// fork do no harm.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpBatch<'a> {
     /// Block number.
     pub number: u64,
@@ -23,10 +23,50 @@ pub struct OpBatch<'a> {
     pub timestamp: u64,
     /// The L1 block that the block is built on.
     pub l1_origin: BlockId,
-    /// The transactions that are not deposits, in network encoding, in order.
-    pub transactions: Vec<&'a [u8]>,
+    /// The transactions that are not deposits.
+    pub transactions: Transactions<'a>,
     /// The L1-info deposit in network encoding.
     pub info_deposit: &'a [u8],
+}
+
+/// The transactions of a batch, in order: a view of the payload, since a short payload may list
+/// very many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transactions<'a> {
+    list: &'a [u8],
+    count: usize,
+}
+
+impl<'a> Transactions<'a> {
+    /// Reads the content of an RLP list of strings, none of them empty.
+    fn decode(list: &'a [u8]) -> Result<Self, Rejected> {
+        let (mut rest, mut count) = (list, 0);
+        while !rest.is_empty() {
+            if bytes(&mut rest, "transaction")?.is_empty() {
+                return Err(Rejected::Structure("transaction: it is empty".into()));
+            }
+            count += 1;
+        }
+        Ok(Self { list, count })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Each in network encoding.
+    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut rest = self.list;
+        std::iter::from_fn(move || bytes(&mut rest, "transaction").ok())
+    }
 }
 
 /// The fields of a header that are read.
@@ -120,16 +160,8 @@ impl<'a> OpBatch<'a> {
         let epoch_number: u64 = item(&mut singular, "epoch number")?;
         let epoch_hash: B256 = item(&mut singular, "epoch hash")?;
         let timestamp: u64 = item(&mut singular, "timestamp")?;
-        let mut listed = list(&mut singular, "transactions")?;
+        let transactions = Transactions::decode(list(&mut singular, "transactions")?)?;
         end(singular, "the singular batch")?;
-        let mut transactions = Vec::new();
-        while !listed.is_empty() {
-            let transaction = bytes(&mut listed, "transaction")?;
-            if transaction.is_empty() {
-                return Err(Rejected::Structure("transaction: it is empty".into()));
-            }
-            transactions.push(transaction);
-        }
 
         let of_deposit = decode_l1_origin(Deposit::decode(info_deposit)?.data)
             .map_err(|error| Rejected::Structure(format!("L1-info deposit: {error}")))?;

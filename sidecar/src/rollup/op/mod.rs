@@ -5,12 +5,15 @@ mod deposit;
 mod l1_info;
 mod signature;
 
-use alloy_primitives::{Address, B256, keccak256};
+use alloy_primitives::{Address, B256, Keccak256, keccak256};
 
 use super::{Batch, Difference, Facts, KnownBatchers, Rejected, Rollup};
-use crate::{eth::BlockId, node::Block};
+use crate::{
+    eth::BlockId,
+    node::{Block, Transaction},
+};
 
-pub use batch::OpBatch;
+pub use batch::{OpBatch, Transactions};
 pub use deposit::{DEPOSIT_TYPE, Deposit};
 pub use l1_info::{L1InfoError, decode_l1_origin};
 pub use signature::{SIGNATURE_LENGTH, recover_signer};
@@ -22,12 +25,31 @@ pub struct Op {
 }
 
 /// What is kept of an OP batch for its comparison with a block.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpContent {
     /// Hash of the L1-info deposit, the block's first transaction.
     pub info_deposit: B256,
-    /// Hashes of the batch's transactions, the block's last ones.
-    pub transactions: Box<[B256]>,
+    /// How many transactions the batch lists: the block's last ones.
+    pub count: usize,
+    /// Keccak-256 over the hashes of those transactions, in order.
+    pub transactions: B256,
+}
+
+impl OpContent {
+    fn of(batch: &OpBatch<'_>) -> Self {
+        Self {
+            info_deposit: keccak256(batch.info_deposit),
+            count: batch.transactions.len(),
+            transactions: digest(batch.transactions.iter().map(keccak256)),
+        }
+    }
+}
+
+/// Keccak-256 over the hashes of transactions, in order.
+fn digest(hashes: impl Iterator<Item = B256>) -> B256 {
+    let mut hasher = Keccak256::new();
+    hashes.for_each(|hash| hasher.update(hash));
+    hasher.finalize()
 }
 
 /// A payload of the namespace after its signature was checked.
@@ -67,55 +89,35 @@ impl Rollup for Op {
     }
 
     fn admit(&self, payload: &[u8]) -> Result<Batch<OpContent>, Rejected> {
-        let signed = self.authenticate(payload)?;
-        let batch = OpBatch::decode(signed.body)?;
-        Ok(Batch {
-            signer: signed.signer,
-            facts: batch.facts(),
-            content: OpContent {
-                info_deposit: keccak256(batch.info_deposit),
-                transactions: batch.transactions.iter().map(keccak256).collect(),
-            },
-        })
-    }
-
-    fn size(batch: &Batch<OpContent>) -> usize {
-        size_of::<Batch<OpContent>>() + size_of_val(&*batch.content.transactions)
+        let Signed { signer, body } = self.authenticate(payload)?;
+        let batch = OpBatch::decode(body)?;
+        let l1_origin = batch.l1_origin.number;
+        if self.batchers.rules_out(signer, l1_origin) {
+            return Err(Rejected::UnauthorizedThere { signer, l1_origin });
+        }
+        Ok(Batch { signer, facts: batch.facts(), content: OpContent::of(&batch) })
     }
 
     fn compare(&self, batch: &Batch<OpContent>, block: &Block) -> Result<(), Difference> {
-        if batch.facts.hash != block.hash {
-            return Err(Difference::Hash { batch: batch.facts.hash, node: block.hash });
+        let listed = listed(&batch.facts, &batch.content, block)?;
+        let of_block = digest(listed.iter().map(|transaction| transaction.hash));
+        if of_block == batch.content.transactions {
+            Ok(())
+        } else {
+            Err(Difference::Transactions("the block has others than the batch lists".into()))
         }
-        let differ = |problem: String| Err(Difference::Transactions(problem));
-        let Some((first, others)) = block.transactions.split_first() else {
-            return differ("the node's block has none".into());
-        };
-        if first.hash != batch.content.info_deposit {
-            return differ(format!(
-                "the L1-info deposit is {}, the block's first transaction {}",
-                batch.content.info_deposit, first.hash
-            ));
-        }
-        let listed = &batch.content.transactions;
-        let Some((deposits, last)) =
-            others.len().checked_sub(listed.len()).and_then(|at| others.split_at_checked(at))
-        else {
-            return differ(format!(
-                "the batch lists {}, the block has {} after the L1-info deposit",
-                listed.len(),
-                others.len()
-            ));
-        };
-        if let Some((batch, block)) =
-            listed.iter().zip(last).find(|(batch, block)| **batch != block.hash)
-        {
-            return differ(format!("the batch lists {batch} where the block has {}", block.hash));
-        }
-        match deposits.iter().find(|transaction| !transaction.is_type(DEPOSIT_TYPE)) {
-            Some(extra) => {
-                differ(format!("the batch does not list {}, which is not a deposit", extra.hash))
-            }
+    }
+
+    fn compare_payload(&self, payload: &[u8], block: &Block) -> Result<(), Difference> {
+        let batch = recover_signer(payload).and_then(|signed| OpBatch::decode(signed.body));
+        let batch = batch.map_err(|rejected| Difference::Transactions(rejected.to_string()))?;
+        let listed = listed(&batch.facts(), &OpContent::of(&batch), block)?;
+        let mut pairs = batch.transactions.iter().map(keccak256).zip(listed);
+        match pairs.find(|(batch, block)| *batch != block.hash) {
+            Some((batch, block)) => Err(Difference::Transactions(format!(
+                "the batch lists {batch} where the block has {}",
+                block.hash
+            ))),
             None => Ok(()),
         }
     }
@@ -128,6 +130,42 @@ impl Rollup for Op {
             return Err(malformed("its first transaction is not a deposit".into()));
         }
         decode_l1_origin(&first.input).map_err(|problem| malformed(problem.to_string()))
+    }
+}
+
+/// The transactions of a block that a batch for it lists, if all else is equal.
+fn listed<'a>(
+    facts: &Facts,
+    content: &OpContent,
+    block: &'a Block,
+) -> Result<&'a [Transaction], Difference> {
+    if facts.hash != block.hash {
+        return Err(Difference::Hash { batch: facts.hash, node: block.hash });
+    }
+    let differ = |problem: String| Err(Difference::Transactions(problem));
+    let Some((first, others)) = block.transactions.split_first() else {
+        return differ("the node's block has none".into());
+    };
+    if first.hash != content.info_deposit {
+        return differ(format!(
+            "the L1-info deposit is {}, the block's first transaction {}",
+            content.info_deposit, first.hash
+        ));
+    }
+    let Some((deposits, last)) =
+        others.len().checked_sub(content.count).and_then(|at| others.split_at_checked(at))
+    else {
+        return differ(format!(
+            "the batch lists {}, the block has {} after the L1-info deposit",
+            content.count,
+            others.len()
+        ));
+    };
+    match deposits.iter().find(|transaction| !transaction.is_type(DEPOSIT_TYPE)) {
+        Some(extra) => {
+            differ(format!("the batch does not list {}, which is not a deposit", extra.hash))
+        }
+        None => Ok(last),
     }
 }
 

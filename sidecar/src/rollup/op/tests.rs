@@ -1,11 +1,14 @@
 //! The vectors of `testdata/`, each at the stage where its verdict belongs.
 
+use std::sync::Arc;
+
 use alloy_primitives::{Bytes, hex};
+use alloy_rlp::Header;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::*;
-use crate::node::Block;
+use crate::{batchers::Authority, node::Block};
 
 #[derive(Deserialize)]
 struct Batches {
@@ -88,8 +91,8 @@ struct GoldenBatch {
     transactions: usize,
 }
 
-fn same_bytes(left: &[&[u8]], right: &[Bytes]) -> bool {
-    left.iter().copied().eq(right.iter().map(|bytes| &bytes[..]))
+fn same_bytes(left: Transactions<'_>, right: &[Bytes]) -> bool {
+    left.iter().eq(right.iter().map(|bytes| &bytes[..]))
 }
 
 fn block(case: &Case) -> Block {
@@ -117,14 +120,14 @@ fn both_shapes_of_every_batch_decode_to_the_same_and_equal_their_block() {
             assert_eq!(batch.l1_origin, origin);
             assert_eq!(batch.info_deposit, &case.l1_info_deposit_raw[..]);
             assert_eq!(keccak256(batch.info_deposit), case.l1_info_deposit_hash);
-            assert!(same_bytes(&batch.transactions, &case.batch_transactions));
+            assert!(same_bytes(batch.transactions, &case.batch_transactions));
             assert_eq!(decode_l1_origin(&case.l1_info_calldata), Ok(origin));
             admitted.push(op.admit(&shape.payload).unwrap());
         }
         assert_eq!(admitted[0], admitted[1], "{}", case.name);
         assert_eq!(op.compare(&admitted[0], &block), Ok(()), "{}", case.name);
         assert_eq!(op.l1_origin(&block).unwrap(), admitted[0].facts.l1_origin);
-        let listed = admitted[0].content.transactions.len();
+        let listed = admitted[0].content.count;
         assert_eq!(block.transactions.len(), 1 + case.dropped_deposits + listed);
     }
 }
@@ -175,7 +178,7 @@ fn golden_payloads_have_their_verdicts() {
             l1_origin: BlockId { number: expected.origin_number, hash: expected.origin_hash },
         };
         assert_eq!((batch.facts, batch.signer), (facts, expected.signer), "{name}");
-        assert_eq!(batch.content.transactions.len(), expected.transactions, "{name}");
+        assert_eq!(batch.content.count, expected.transactions, "{name}");
     }
 }
 
@@ -234,6 +237,59 @@ fn a_block_with_another_transaction_list_differs_even_under_the_same_hash() {
     ] {
         assert!(matches!(change(edit), Err(Difference::Transactions(_))), "{what}");
     }
+}
+
+#[test]
+fn a_difference_names_the_transaction_when_the_payload_is_at_hand() {
+    let batches = batches();
+    let case = batches.cases.iter().find(|case| case.batch_transactions.len() > 1).unwrap();
+    let op = Op::new([case.batcher]);
+    let payload = &case.four_field.payload;
+    let batch = op.admit(payload).unwrap();
+    let mut block = block(case);
+    assert_eq!(op.compare_payload(payload, &block), Ok(()));
+    let hash = std::mem::take(&mut block.transactions.last_mut().unwrap().hash);
+    assert!(matches!(op.compare(&batch, &block), Err(Difference::Transactions(_))));
+    let difference = op.compare_payload(payload, &block).unwrap_err();
+    assert!(difference.to_string().contains(&hash.to_string()), "{difference}");
+}
+
+/// The batch of a case with other transactions: any signature is somebody's.
+fn with_transactions(case: &Case, transactions: &[u8]) -> Vec<u8> {
+    fn items(list: &[u8]) -> Vec<&[u8]> {
+        let mut rest = Header::decode_bytes(&mut &*list, true).unwrap();
+        let next = || {
+            let start = rest;
+            let header = (!rest.is_empty()).then(|| Header::decode(&mut rest).unwrap())?;
+            rest = &rest[header.payload_length..];
+            Some(&start[..start.len() - rest.len()])
+        };
+        std::iter::from_fn(next).collect()
+    }
+    let list = |content: Vec<u8>| {
+        let mut list = Vec::new();
+        Header { list: true, payload_length: content.len() }.encode(&mut list);
+        [list, content].concat()
+    };
+    let fields = items(&case.three_field.rlp);
+    let scalars = items(fields[1])[..4].concat();
+    let singular = list([scalars, list(transactions.to_vec())].concat());
+    let body = list([fields[0], &singular, fields[2]].concat());
+    [&case.three_field.payload[..SIGNATURE_LENGTH], &body].concat()
+}
+
+#[test]
+fn a_batch_of_very_many_transactions_takes_no_more_memory_than_another() {
+    let payload = with_transactions(&batches().cases[0], &vec![1; 530_000]);
+    let signer = recover_signer(&payload).unwrap().signer;
+    let op = Op::new([signer]);
+    let batch = op.admit(&payload).unwrap();
+    assert_eq!(batch.content.count, 530_000);
+    // Of one size: what can be copied owns no memory elsewhere.
+    let Batch { facts, .. } = [batch; 2][1];
+    let l1_origin = facts.l1_origin.number;
+    op.batchers().judge_by(Some(Arc::new(Authority::as_of(Vec::new(), l1_origin))));
+    assert_eq!(op.admit(&payload), Err(Rejected::UnauthorizedThere { signer, l1_origin }));
 }
 
 /// The refusal of a payload of the adversarial vectors.
@@ -416,7 +472,7 @@ mod properties {
             if let Ok(batch) = OpBatch::decode(payload.get(SIGNATURE_LENGTH..).unwrap()) {
                 let same = batch.hash == case.header_hash
                     && batch.info_deposit == &case.l1_info_deposit_raw[..]
-                    && same_bytes(&batch.transactions, &case.batch_transactions);
+                    && same_bytes(batch.transactions, &case.batch_transactions);
                 prop_assert!(!same || at < SIGNATURE_LENGTH || at + 20 >= payload.len());
             }
         }

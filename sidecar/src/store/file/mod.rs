@@ -178,6 +178,7 @@ impl FileStore {
             l1_origin: None,
             source: stored.map_or(finality_core::head::Source::Espresso, |stored| stored.source),
             restart_height,
+            batchers: None,
             identity: stored.and_then(|stored| stored.identity),
             updated_at: Timestamp::now(),
         })

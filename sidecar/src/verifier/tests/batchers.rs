@@ -1,6 +1,6 @@
 //! Who may sign: the contract's history, rotations, and L1 reorgs that undo them.
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, keccak256};
 use proptest::prelude::*;
 
 use super::{
@@ -9,9 +9,10 @@ use super::{
 };
 use crate::{
     batchers::{BatcherSource, BatcherTenure},
+    eth::BlockId,
     rollup::Rollup,
     store::{Store, memory::MemoryStore},
-    verifier::{Options, Stall},
+    verifier::{Options, Round, Stall},
 };
 
 const NEW: Address = Address::repeat_byte(0xb2);
@@ -91,11 +92,7 @@ async fn a_key_counts_only_at_the_origins_that_are_its_own() {
     let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 9);
-    let (other_fork, orphaned_origin, unauthorized) = (0, 0, 1);
-    assert_eq!(
-        runner.stall(),
-        Stall::CompetingFork { number: 10, other_fork, orphaned_origin, unauthorized }
-    );
+    assert_eq!(runner.stall(), Stall::AwaitingBatch { number: 10 });
     post_rotated(&world, 10..=20);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 20);
@@ -352,7 +349,7 @@ async fn a_fixed_list_may_carry_l1_ranges_and_reads_no_contract() {
     });
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 15);
-    assert_eq!(runner.code(), "competing_fork");
+    assert_eq!(runner.code(), "awaiting_batch");
     assert_eq!(world.calls("batchers"), 0);
 }
 
@@ -373,6 +370,151 @@ async fn unauthorized_batches_cause_no_reading_of_the_contract() {
     world.change().l1_finalized = Some(1_000_001);
     runner.run_until_idle().await;
     assert_eq!(world.calls("batchers"), before + 2, "once for a new final block");
+}
+
+/// Different batches for a block by a key, all of which extend the chain.
+fn flood(
+    signer: Address,
+    number: u64,
+    origin: BlockId,
+    count: u64,
+) -> impl Iterator<Item = Posted> {
+    (0..count).map(move |index| Posted {
+        signer,
+        l1_origin: origin,
+        hash: keccak256(format!("flood {number} {index}")),
+        ..Posted::of(MAIN, number)
+    })
+}
+
+#[tokio::test]
+async fn an_old_key_costs_no_memory_where_it_is_known_to_be_old() {
+    // `NEW` since L1 block 5, which is final.
+    let world = rotating(8, 9);
+    for number in 1..=17 {
+        if number >= 10 {
+            world.post(flood(OLD, number, origin(number), 50));
+        }
+        post_rotated(&world, [number]);
+    }
+    let mut runner = world.verifier_with(&MemoryStore::default(), |options| {
+        by_contract(options);
+        options.budget = 10;
+    });
+    while runner.round().await == Round::Worked {
+        assert!(runner.verifier.candidates.of(10).all(|(_, batch)| batch.signer == NEW));
+    }
+    assert_eq!(runner.number(), 17);
+    let metrics = runner.metrics.render();
+    assert!(!metrics.contains(r#"resets_total{reason="dropped"}"#), "nothing was read again");
+    assert!(metrics.contains(r#"rejected_payloads_total{reason="signer"} 400"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn an_old_key_delays_until_finality_and_no_longer() {
+    // What the old key signs on L1 blocks that are not final may still count.
+    let world = rotating(5, 9);
+    for number in 1..=20 {
+        if number >= 10 {
+            world.post(flood(OLD, number, origin(number + BLOCKS_PER_ORIGIN), 50));
+        }
+        post_rotated(&world, [number]);
+    }
+    let mut runner = world.verifier_with(&MemoryStore::default(), |options| {
+        by_contract(options);
+        options.budget = 8;
+    });
+    for finalized in 5..=11 {
+        world.change().l1_finalized = Some(finalized);
+        runner.run_until_idle().await;
+        // The second block on an L1 block waits for what the old key built on the next one.
+        assert_eq!(runner.number(), (finalized * BLOCKS_PER_ORIGIN).min(20));
+        let waits = if finalized < 10 { "awaiting_l1_finality" } else { "up_to_date" };
+        assert_eq!(runner.code(), waits);
+        assert!(runner.verifier.candidates.len() <= 8);
+    }
+}
+
+/// What a history at L1's final block said is not what it says later: `OLD` was never replaced.
+fn wrongly_rotated() -> World {
+    let world = rotating(8, 9);
+    world.post_all(MAIN, 1..=20);
+    world
+}
+
+#[tokio::test]
+async fn what_was_dropped_by_another_history_is_read_again() {
+    let world = wrongly_rotated();
+    let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), 9);
+    world.change().batchers.remove(&5);
+    world.change().l1_finalized = Some(10);
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), 20);
+    assert!(runner.metrics.render().contains(r#"resets_total{reason="keys"} 1"#));
+}
+
+#[tokio::test]
+async fn what_was_dropped_by_another_history_is_read_again_after_a_restart() {
+    for final_after in [10, 8, 6] {
+        let world = wrongly_rotated();
+        let store = MemoryStore::default();
+        let mut runner = world.verifier_with(&store, by_contract);
+        runner.run_until_idle().await;
+        runner.verifier.save_restart_height(0).await.unwrap();
+        let stored = store.on_disk().unwrap();
+        assert_eq!(stored.restart_height, Some(17), "beyond what was dropped");
+        assert_eq!(stored.batchers.unwrap().up_to, 8);
+        world.change().batchers.remove(&5);
+        world.change().l1_finalized = Some(final_after);
+        let mut runner = world.verifier_with(&store, by_contract);
+        runner.run_until_idle().await;
+        assert_eq!(runner.number(), (final_after * 2 + 1).min(20), "final up to {final_after}");
+    }
+}
+
+#[tokio::test]
+async fn another_fixed_list_after_a_restart_is_another_history() {
+    let world = World::new(20);
+    world.post_all(MAIN, 1..=20);
+    let with = |until| {
+        move |options: &mut Options| {
+            options.batchers =
+                BatcherSource::Fixed(vec![BatcherTenure { batcher: OLD, from: 0, until }]);
+        }
+    };
+    let store = MemoryStore::default();
+    let mut runner = world.verifier_with(&store, with(Some(5)));
+    runner.run_until_idle().await;
+    runner.verifier.save_restart_height(0).await.unwrap();
+    assert_eq!((runner.number(), store.on_disk().unwrap().restart_height), (9, Some(20)));
+    let mut runner = world.verifier_with(&store, with(None));
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), 20);
+}
+
+#[tokio::test]
+async fn a_key_that_came_while_the_contract_was_out_of_reach_is_found_after_a_restart() {
+    let world = rotating(3, 3);
+    post_rotated(&world, 1..=20);
+    let store = MemoryStore::default();
+    let mut runner = world.verifier_with(&store, by_contract);
+    runner.run_until_idle().await;
+    world.change().down.insert("batchers");
+    // Ethereum moves the head past the rotation; the new key's batches were read and rejected.
+    {
+        let mut state = world.change();
+        (state.l1_finalized, state.l1_latest) = (Some(10), 10);
+        (state.node_finalized, state.consensus_finalized) = (Some(12), Some(12));
+    }
+    runner.run_until_idle().await;
+    runner.verifier.save_restart_height(0).await.unwrap();
+    assert_eq!((runner.number(), store.on_disk().unwrap().restart_height), (12, Some(20)));
+    world.change().down.clear();
+    let mut runner = world.verifier_with(&store, by_contract);
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), 20);
 }
 
 /// Keys that the schedules below use.

@@ -1,13 +1,15 @@
 //! Reading HotShot: gaps, limits, and too little room.
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 
 use super::{world::*, *};
 use crate::{
     espresso::commitment,
+    eth::BlockId,
+    head::HeadBlock,
     rollup::{Batch, Facts},
     store::memory::MemoryStore,
-    verifier::{Budget, Candidates, Dropped, Position},
+    verifier::{Candidates, Position},
 };
 
 const OTHER: Fork = Fork { name: 1, at: 5 };
@@ -36,7 +38,7 @@ async fn what_went_wrong_before_this_round_is_asked_for_again() {
     // Ten blocks are read at once. Their batches fill the room, so that the eleventh is asked for
     // and not read, and the service does not have it yet.
     (world.change().node_latest, world.change().hotshot_missing) = (0, [10].into());
-    let budget = Budget { count: 8, bytes: usize::MAX };
+    let budget = 8;
     let mut runner =
         world.verifier_with(&MemoryStore::default(), |options| options.budget = budget);
     runner.run_until_idle().await;
@@ -104,7 +106,7 @@ async fn what_was_dropped_for_room_is_read_again() {
             world.post_all(MAIN, (start + 1)..=(start + 11));
             world.post_all(MAIN, [start]);
         }
-        let budget = Budget { count, bytes: usize::MAX };
+        let budget = count;
         let mut runner =
             world.verifier_with(&MemoryStore::default(), |options| options.budget = budget);
         runner.run_until_idle().await;
@@ -117,7 +119,7 @@ async fn what_was_dropped_for_room_is_read_again() {
 async fn all_batches_in_one_hotshot_block_and_hardly_any_room() {
     let world = World::new(30);
     world.post((1..=30).rev().map(|number| Posted::of(MAIN, number)));
-    let budget = Budget { count: 2, bytes: usize::MAX };
+    let budget = 2;
     let mut runner =
         world.verifier_with(&MemoryStore::default(), |options| options.budget = budget);
     runner.run_until_idle().await;
@@ -131,7 +133,7 @@ async fn a_batch_from_the_far_future_cannot_keep_the_reader_going_back() {
     world.post_all(MAIN, 2..=30);
     world.post_all(MAIN, [1]);
     world.post_all(MAIN, 31..=60);
-    let budget = Budget { count: 10, bytes: usize::MAX };
+    let budget = 10;
     let store = MemoryStore::default();
     let mut runner = world.verifier_with(&store, |options| options.budget = budget);
     runner.run_until_idle().await;
@@ -147,7 +149,7 @@ async fn a_replayed_batch_takes_no_room_from_the_one_that_is_next() {
     let fork = Posted { parent_hash: l2_hash(OTHER, 7), ..Posted::of(OTHER, 6) };
     world.post(std::iter::repeat_n(fork, 40));
     world.post_all(MAIN, 6..=12);
-    let budget = Budget { count: 10, bytes: usize::MAX };
+    let budget = 10;
     let mut runner =
         world.verifier_with(&MemoryStore::default(), |options| options.budget = budget);
     runner.run_until_idle().await;
@@ -164,7 +166,7 @@ async fn a_number_is_not_decided_while_an_earlier_candidate_for_it_may_have_been
     world.post([Posted { parent_hash: l2_hash(MAIN, 7), ..Posted::of(OTHER, 8) }]);
     world.post([Posted::of(MAIN, 7), Posted::of(MAIN, 6)]);
     world.post([Posted::of(MAIN, 8)]);
-    let budget = Budget { count: 2, bytes: usize::MAX };
+    let budget = 2;
     let mut runner =
         world.verifier_with(&MemoryStore::default(), |options| options.budget = budget);
     runner.run_until_idle().await;
@@ -239,17 +241,67 @@ async fn a_verifier_that_is_told_to_stop_stops_and_says_so() {
     assert!(!board.verifier_alive());
 }
 
+/// The honest batch for a block, as it is kept.
+fn kept(signer: Address, number: u64) -> Batch<()> {
+    let Posted { hash, parent_hash, timestamp, l1_origin, .. } = Posted::of(MAIN, number);
+    Batch { facts: Facts { number, hash, parent_hash, timestamp, l1_origin }, signer, content: () }
+}
+
+fn genesis() -> HeadBlock {
+    HeadBlock { number: 0, hash: Some(l2_hash(MAIN, 0)), l1_origin: Some(origin(0)) }
+}
+
 #[test]
 fn going_back_forgets_what_stands_behind() {
-    let mut candidates = Candidates::<TestRollup>::new(Budget { count: 3, bytes: usize::MAX });
+    let mut candidates = Candidates::<TestRollup>::new(3);
     for (height, number) in [(0, 6), (1, 9), (2, 7), (3, 8)] {
-        let Posted { hash, parent_hash, timestamp, l1_origin, .. } = Posted::of(MAIN, number);
-        let facts = Facts { number, hash, parent_hash, timestamp, l1_origin };
-        let batch = Batch { facts, signer: Address::ZERO, content: () };
-        candidates.insert(Position { height, index: 0 }, batch);
+        let position = Position { height, index: 0 };
+        candidates.insert(position, kept(Address::ZERO, number), &genesis(), None);
     }
-    assert_eq!(candidates.dropped(), Some(Dropped { lowest_number: 9, reread_from: 1 }));
-    candidates.reread();
-    assert_eq!((candidates.len(), candidates.dropped()), (1, None));
+    assert_eq!((candidates.dropped_for(8), candidates.reread_from()), (None, Some(1)));
+    assert_eq!(candidates.dropped_for(9), Some(Position { height: 1, index: 0 }));
+    candidates.reread(1);
+    assert_eq!((candidates.len(), candidates.reread_from()), (1, None));
     assert_eq!((candidates.run_length(6, 9), candidates.run_length(7, 9)), (1, 0));
+}
+
+#[test]
+fn the_signer_that_has_the_most_gives_way() {
+    let mut candidates = Candidates::<TestRollup>::new(10);
+    let flood = Address::repeat_byte(1);
+    for number in 2..100 {
+        let position = Position { height: number, index: 0 };
+        candidates.insert(position, kept(flood, number), &genesis(), None);
+    }
+    assert_eq!((candidates.dropped_for(11), candidates.reread_from()), (None, Some(12)));
+    for number in 2..7 {
+        let position = Position { height: 100 + number, index: 0 };
+        candidates.insert(position, kept(BATCHER, number), &genesis(), None);
+    }
+    let has = |number| candidates.of(number).any(|(_, batch)| batch.signer == BATCHER);
+    assert!((2..7).all(has), "each signer keeps its share");
+    assert_eq!((candidates.dropped_for(6), candidates.reread_from()), (None, Some(7)));
+    assert_eq!(candidates.len(), 10);
+}
+
+#[test]
+fn what_can_never_follow_the_head_is_dropped_first_and_not_remembered() {
+    let mut candidates = Candidates::<TestRollup>::new(4);
+    let (tip, timestamp) = (genesis(), Some(Posted::of(MAIN, 1).timestamp));
+    let honest = kept(BATCHER, 1);
+    let of_another_fork = |index: u8| {
+        let parent_hash = B256::repeat_byte(index);
+        Batch { facts: Facts { parent_hash, ..honest.facts }, ..honest }
+    };
+    // No block 5 can be built on L1 block 6 if the genesis block is built on L1 block 0.
+    let far = BlockId { number: 6, ..honest.facts.l1_origin };
+    let too_far = Batch { facts: Facts { number: 5, l1_origin: far, ..honest.facts }, ..honest };
+    let late = Batch { facts: Facts { timestamp: 7, ..honest.facts }, ..honest };
+    let useless = (0..20).map(of_another_fork).chain([too_far, late]);
+    for (height, batch) in (0..).zip(useless) {
+        candidates.insert(Position { height, index: 0 }, batch, &tip, timestamp);
+    }
+    candidates.insert(Position { height: 90, index: 0 }, honest, &tip, timestamp);
+    assert_eq!(candidates.of(1).map(|(position, _)| position.height).collect::<Vec<_>>(), [90]);
+    assert_eq!(candidates.reread_from(), None);
 }

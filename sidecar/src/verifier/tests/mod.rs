@@ -16,4 +16,4 @@ mod world;
 
 use finality_core::head::{Source, Status};
 
-use super::{Budget, Round, Stall};
+use super::{Round, Stall};

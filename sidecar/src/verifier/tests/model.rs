@@ -2,11 +2,14 @@
 //!
 //! `PROPTEST_CASES` sets the number of schedules; a failing one is shrunk.
 
-use alloy_primitives::{B256, keccak256};
+use std::collections::BTreeMap;
+
+use alloy_primitives::{Address, B256, keccak256};
 use proptest::{prelude::*, sample::Index};
 
 use super::{world::*, *};
 use crate::{
+    batchers::BatcherSource,
     eth::BlockId,
     store::memory::{MemoryStore, Writes},
 };
@@ -21,7 +24,7 @@ const FORKS: [Fork; 5] = [
 ];
 
 /// What can fail, by itself or as a whole.
-const SERVICES: [&str; 14] = [
+const SERVICES: [&str; 15] = [
     "node",
     "node latest",
     "node hash",
@@ -32,11 +35,43 @@ const SERVICES: [&str; 14] = [
     "l1",
     "l1 hash",
     "l1 finalized",
+    "batchers",
     "feed",
     "feed height",
     "feed range",
     "feed limits",
 ];
+
+/// The batcher before the rotation.
+const OLD: Address = Address::repeat_byte(0xb0);
+/// The L1 block since which [`BATCHER`] is in force in place of [`OLD`].
+const ROTATION: u64 = 2;
+
+fn in_force_at(l1_origin: u64) -> Address {
+    if l1_origin < ROTATION { OLD } else { BATCHER }
+}
+
+/// The batch for a block of a branch, by the key that is in force.
+fn honest(fork: Fork, number: u64) -> Posted {
+    Posted { signer: in_force_at(origin(number).number), ..Posted::of(fork, number) }
+}
+
+/// What the contract says.
+#[derive(Debug, Clone, Copy)]
+enum History {
+    True,
+    /// Nobody was ever replaced.
+    Only(Address),
+}
+
+impl History {
+    fn entries(self) -> BTreeMap<u64, Address> {
+        match self {
+            Self::True => [(0, OLD), (ROTATION, BATCHER)].into(),
+            Self::Only(batcher) => [(0, batcher)].into(),
+        }
+    }
+}
 
 /// Everything that can happen between two rounds.
 #[derive(Debug, Clone)]
@@ -53,6 +88,11 @@ enum Event {
     PostOrphan { fork: Index, back: u64 },
     /// A batch whose number never comes.
     PostFar,
+    /// Many different batches by the old key that extend a branch, on the L1 origin of their block
+    /// or on the next one.
+    PostOld { fork: Index, by: u64, count: usize, next_origin: bool },
+    /// The contract says something else from the next final block on.
+    Contract(History),
     /// What unauthorized signers post.
     PostJunk { count: usize },
     /// HotShot blocks without anything.
@@ -92,6 +132,14 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (fork(), 0..30_u64).prop_map(|(fork, by)| Event::PostAhead { fork, by }),
         2 => (fork(), 0..4_u64).prop_map(|(fork, back)| Event::PostOrphan { fork, back }),
         1 => Just(Event::PostFar),
+        2 => (fork(), 0..4_u64, 1..30_usize, any::<bool>()).prop_map(
+            |(fork, by, count, next_origin)| Event::PostOld { fork, by, count, next_origin }
+        ),
+        1 => prop_oneof![
+            2 => Just(History::True),
+            1 => Just(History::Only(OLD)),
+            1 => Just(History::Only(BATCHER)),
+        ].prop_map(Event::Contract),
         1 => (1..5_usize).prop_map(|count| Event::PostJunk { count }),
         1 => (1..15_usize).prop_map(|count| Event::PostNothing { count }),
         1 => any::<bool>().prop_map(Event::HotshotLate),
@@ -130,7 +178,7 @@ struct Schedule {
     world: World,
     store: MemoryStore,
     runner: Runner,
-    budget: Budget,
+    budget: usize,
     /// The batcher's batches in HotShot order.
     posted: Vec<Posted>,
     /// The next number of each branch.
@@ -148,13 +196,21 @@ struct Schedule {
     asked: bool,
 }
 
+fn start(world: &World, store: &MemoryStore, budget: usize) -> Runner {
+    world.verifier_with(store, |options| {
+        options.budget = budget;
+        options.batchers = BatcherSource::Contract(Some(Address::ZERO));
+    })
+}
+
 impl Schedule {
     fn new(room: usize) -> Self {
         let world = World::new(0);
         world.change().l1_finalized = Some(0);
+        world.change().batchers = History::True.entries();
         let store = MemoryStore::default();
-        let budget = Budget { count: room, bytes: usize::MAX };
-        let runner = world.verifier_with(&store, |options| options.budget = budget);
+        let budget = room;
+        let runner = start(&world, &store, budget);
         Self {
             world,
             store,
@@ -196,12 +252,12 @@ impl Schedule {
             Event::Replay { .. } => {}
             Event::PostAhead { fork, by } => {
                 let fork = fork.index(FORKS.len());
-                self.post(vec![Posted::of(FORKS[fork], self.next[fork] + by)]);
+                self.post(vec![honest(FORKS[fork], self.next[fork] + by)]);
             }
             Event::PostOrphan { fork, back } => {
                 let fork = fork.index(FORKS.len());
                 let number = self.next[fork].saturating_sub(back).max(BLOCKS_PER_ORIGIN);
-                let batch = Posted::of(FORKS[fork], number);
+                let batch = honest(FORKS[fork], number);
                 let orphan = l1_hash(Fork { name: 9, at: 0 }, batch.l1_origin.number);
                 self.post(vec![Posted {
                     hash: keccak256(format!("orphan {fork} {number}")),
@@ -210,11 +266,24 @@ impl Schedule {
                 }]);
             }
             Event::PostFar => {
-                self.post(vec![Posted { number: u64::MAX, ..Posted::of(MAIN, 1) }]);
+                self.post(vec![Posted { number: u64::MAX, ..honest(MAIN, 1) }]);
             }
+            Event::PostOld { fork, by, count, next_origin } => {
+                let fork = fork.index(FORKS.len());
+                let number = (self.next[fork] + by).max(ROTATION * BLOCKS_PER_ORIGIN);
+                let built_on = number + if next_origin { BLOCKS_PER_ORIGIN } else { 0 };
+                let batch = |index| Posted {
+                    signer: OLD,
+                    hash: keccak256(format!("old {fork} {number} {index}")),
+                    l1_origin: origin(built_on),
+                    ..Posted::of(FORKS[fork], number)
+                };
+                self.post((0..count).map(batch).collect());
+            }
+            Event::Contract(history) => self.world.change().batchers = history.entries(),
             Event::PostJunk { count } => {
                 let unauthorized =
-                    Posted { signed: false, ..Posted::of(FORKS[1], self.tip.number + 1) };
+                    Posted { signed: false, ..honest(FORKS[1], self.tip.number + 1) };
                 let unauthorized = serde_json::to_vec(&unauthorized).unwrap();
                 let junk = [unauthorized, Vec::new(), vec![0; 64]].into_iter().cycle();
                 self.world.change().hotshot.push(junk.take(count).collect());
@@ -263,7 +332,7 @@ impl Schedule {
         let fork = fork.index(FORKS.len());
         let number = self.next[fork];
         self.next[fork] += 1;
-        Posted::of(FORKS[fork], number)
+        honest(FORKS[fork], number)
     }
 
     /// The node keeps what Ethereum has finalized.
@@ -302,16 +371,15 @@ impl Schedule {
     }
 
     fn restart(&mut self) {
-        let budget = self.budget;
         (self.above, self.asked) = (0, false);
-        self.runner = self.world.verifier_with(&self.store, |options| options.budget = budget);
+        self.runner = start(&self.world, &self.store, self.budget);
     }
 
     /// One round, after which everything that was promised must hold.
     async fn round(&mut self) -> Round {
         let before = self.store.on_disk();
         let round = self.runner.round().await;
-        assert!(self.runner.verifier.candidates.len() <= self.budget.count, "too much is kept");
+        assert!(self.runner.verifier.candidates.len() <= self.budget, "too much is kept");
         let Some(head) = self.runner.head() else {
             assert!(!self.seen, "a head vanished");
             return round;
@@ -389,7 +457,9 @@ impl Schedule {
             });
             let mut decided = possible.skip_while(|batch| {
                 let number = batch.l1_origin.number;
-                number <= l1_finalized && batch.l1_origin.hash != l1_hash(MAIN, number)
+                number <= l1_finalized
+                    && (batch.l1_origin.hash != l1_hash(MAIN, number)
+                        || batch.signer != in_force_at(number))
             });
             match decided.next() {
                 Some(batch) if batch.l1_origin.number <= l1_finalized => {
@@ -413,6 +483,7 @@ impl Schedule {
             world.hotshot_missing.clear();
             world.hotshot_height = None;
             world.l1_finalized = Some(self.l1_finalized);
+            world.batchers = History::True.entries();
             world.node_pruned_below = 0;
             world.node_fork = fork.expect("a chain that the node can have");
             world.node_latest = end.number;
@@ -451,7 +522,7 @@ async fn run(room: usize, events: Vec<Event>) {
     schedule.restart();
     let fork = schedule.world.change().node_fork;
     let number = schedule.stored().number + 1;
-    schedule.post(vec![Posted::of(fork, number)]);
+    schedule.post(vec![honest(fork, number)]);
     schedule.heal().await;
 }
 

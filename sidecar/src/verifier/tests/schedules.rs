@@ -201,7 +201,7 @@ async fn candidates_dropped_for_room_are_found_again_after_a_kill() {
         let world = World::new(40);
         world.post_all(MAIN, 1..=2);
         world.post_all(MAIN, 4..=39);
-        let budget = Budget { count: 6, bytes: usize::MAX };
+        let budget = 6;
         let store = MemoryStore::default();
         let start = || world.verifier_with(&store, |options| options.budget = budget);
         let mut runner = start();

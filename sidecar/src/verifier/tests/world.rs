@@ -26,7 +26,7 @@ use crate::{
     telemetry::Metrics,
     upstream::UpstreamError,
     verifier::{
-        Board, Budget, FeedSource, L1Source, NodeSource, Options, Parts, Round, Stall, Verifier,
+        BUDGET, Board, FeedSource, L1Source, NodeSource, Options, Parts, Round, Stall, Verifier,
     },
 };
 
@@ -113,12 +113,11 @@ impl Rollup for TestRollup {
             return Err(Rejected::UnauthorizedSigner(posted.signer));
         }
         let Posted { signer, number, hash, parent_hash, timestamp, l1_origin, .. } = posted;
+        if self.0.rules_out(signer, l1_origin.number) {
+            return Err(Rejected::UnauthorizedThere { signer, l1_origin: l1_origin.number });
+        }
         let facts = Facts { number, hash, parent_hash, timestamp, l1_origin };
         Ok(Batch { signer, facts, content: () })
-    }
-
-    fn size(_: &Batch<()>) -> usize {
-        100
     }
 
     fn compare(&self, batch: &Batch<()>, block: &Block) -> Result<(), Difference> {
@@ -127,6 +126,14 @@ impl Rollup for TestRollup {
         } else {
             Err(Difference::Hash { batch: batch.facts.hash, node: block.hash })
         }
+    }
+
+    fn compare_payload(&self, payload: &[u8], block: &Block) -> Result<(), Difference> {
+        let batch = self.admit(payload).map_err(|rejected| Difference::Malformed {
+            number: block.number,
+            problem: rejected.to_string(),
+        })?;
+        self.compare(&batch, block)
     }
 
     fn l1_origin(&self, block: &Block) -> Result<BlockId, Difference> {
@@ -258,7 +265,7 @@ impl World {
             batchers: BatcherSource::Fixed(vec![BatcherTenure::always(BATCHER)]),
             light_client: None,
             initial_hotshot_height: Some(0),
-            budget: Budget::default(),
+            budget: BUDGET,
         };
         change(&mut options);
         let metrics = Metrics::new();

@@ -1,0 +1,34 @@
+//! Which batches can follow a block. Pure.
+
+use crate::{head::HeadBlock, rollup::Facts};
+
+/// Whether a batch extends `tip`, whose next block must have `timestamp`: everything known about
+/// the tip must agree.
+#[must_use]
+pub fn extends(tip: &HeadBlock, timestamp: Option<u64>, facts: &Facts) -> bool {
+    tip.number.checked_add(1) == Some(facts.number) && can_follow(tip, timestamp, facts)
+}
+
+/// Whether a batch can be confirmed as long as verification goes on from `tip`, now or later. The
+/// L1 origin of a block is that of its parent or the one after it, so it cannot be further above
+/// the tip's than the block is above the tip.
+#[must_use]
+pub(super) fn can_follow(tip: &HeadBlock, timestamp: Option<u64>, facts: &Facts) -> bool {
+    let child = match facts.number.checked_sub(tip.number) {
+        // Its own batch has the hash.
+        Some(0) => return tip.hash.is_none(),
+        Some(above) => above == 1,
+        None => return false,
+    };
+    let parent = !child
+        || (timestamp == Some(facts.timestamp)
+            && tip.hash.is_none_or(|hash| facts.parent_hash == hash));
+    let origin = tip.l1_origin.is_none_or(|origin| {
+        let above = facts.l1_origin.number.checked_sub(origin.number);
+        above.is_some_and(|above| match above {
+            0 => facts.l1_origin == origin,
+            above => above <= facts.number - tip.number,
+        })
+    });
+    parent && origin
+}
