@@ -377,7 +377,7 @@ impl Schedule {
 
     /// One round, after which everything that was promised must hold.
     async fn round(&mut self) -> Round {
-        let before = self.store.on_disk();
+        let before = self.runner.head().map(|head| head.number);
         let round = self.runner.round().await;
         assert!(self.runner.verifier.candidates.len() <= self.budget, "too much is kept");
         let Some(head) = self.runner.head() else {
@@ -412,7 +412,7 @@ impl Schedule {
             assert_eq!((head.number, hash), (self.tip.number, self.tip.hash), "{head:?}");
             self.seen = true;
         }
-        if before.is_none_or(|before| before.number < head.number) {
+        if before.is_none_or(|before| before < head.number) {
             let latest = self.world.change().node_latest;
             assert!(head.number <= latest, "above the node's latest block");
             self.asked = true;
