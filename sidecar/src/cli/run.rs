@@ -22,7 +22,7 @@ use crate::{
     espresso::QueryServices,
     head::{HeadKeeper, PublishedHead},
     l1::L1,
-    node::Node,
+    node::{Execution, Node},
     redact::SecretUrl,
     rollup::op::Op,
     store::{FileStore, Store},
@@ -230,23 +230,29 @@ fn start_verifier(
     };
     let endpoints = |target, setting, urls: &[SecretUrl]| {
         let endpoints = urls.iter().map(|url| upstream(target, setting, url));
-        let mut endpoints = endpoints.collect::<anyhow::Result<Vec<_>>>()?.into_iter();
-        let first = endpoints.next().with_context(|| format!("{setting} has no URL"))?;
-        anyhow::Ok(Failover::new(first, endpoints.collect()))
+        endpoints.collect::<anyhow::Result<Vec<_>>>()
     };
-    let execution = endpoints(Target::Node, "node_execution_rpc", &config.node_execution_rpc)?;
+    let execution = Execution::new(
+        endpoints(Target::Node, "node_execution_rpc", &config.node_execution_rpc)?,
+        endpoints(
+            Target::Node,
+            "node_unrouted_rpc",
+            config.node_unrouted_rpc.as_deref().unwrap_or_default(),
+        )?,
+    );
     let consensus = endpoints(Target::Consensus, "node_consensus_rpc", &config.node_consensus_rpc)?;
+    let consensus = Failover::new(consensus);
     let query = config.query_service_url.iter();
     let query = query.map(|url| upstream(Target::Query, "query_service_url", url));
     let query = QueryServices::new(query.collect::<Result<_, _>>()?, 0, metrics.clone());
     let l1 = config.l1_rpc.iter().map(|url| upstream(Target::L1, "l1_rpc", url));
     let l1 = L1::new(l1.collect::<Result<_, _>>()?, config.verification_interval);
-    let (node, endpoints, services) =
-        ([execution.clone(), consensus.clone()], l1.clone(), query.clone());
+    let (node, op_node) = (execution.clone(), consensus.clone());
+    let (endpoints, services) = (l1.clone(), query.clone());
     let (keeper, head) = HeadKeeper::new(store, metrics.clone());
     let board = Arc::new(Board::default());
     let status = StatusReader::new(Arc::clone(&board), metrics.clone(), move || {
-        let node = node.iter().flat_map(Failover::reports);
+        let node = node.reports().chain(op_node.reports());
         node.chain(endpoints.reports()).chain(services.reports()).collect()
     });
     let parts = verifier::Parts {

@@ -122,8 +122,12 @@ macro_rules! settings {
 
 settings! {
     "Node" {
-        /// URLs of the full node's execution RPC, tried in order; later URLs are fallbacks
+        /// URLs of the full node's execution RPC; the one with the most blocks is read, the first
+        /// of equals; tags are refused while any of them has another block at the head
         node_execution_rpc: Vec<SecretUrl> = required, URLS, parse::urls;
+        /// URLs of further execution RPCs to which Envoy sends no requests: they may have another
+        /// block at the head, and are then not read
+        node_unrouted_rpc: Option<Vec<SecretUrl>> = optional, URLS, parse::urls;
         /// URLs of the full node's consensus RPC (op-node), tried in order; later URLs are
         /// fallbacks
         node_consensus_rpc: Vec<SecretUrl> = required, URLS, parse::urls;

@@ -121,6 +121,12 @@ impl HeadKeeper {
         self.store.lock().problem().map(ToString::to_string)
     }
 
+    /// The chain of the stored head, or of the one that was bound.
+    #[must_use]
+    pub const fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
     /// Where reading HotShot resumes after a restart, as stored.
     #[must_use]
     pub const fn restart_height(&self) -> Option<u64> {
@@ -189,7 +195,7 @@ impl HeadKeeper {
         Ok(())
     }
 
-    /// Ethereum finalized a block at or above the head: the head becomes that block.
+    /// Ethereum finalized a block at or above the head: the head becomes that block, with a status.
     ///
     /// # Errors
     /// Those of the store; the head is then unchanged.
@@ -197,9 +203,10 @@ impl HeadKeeper {
         &mut self,
         block: HeadBlock,
         restart_height: Option<u64>,
+        status: Status,
     ) -> Result<(), StoreError> {
         self.save(block, Source::Ethereum, restart_height).await?;
-        self.status = Status::Ok;
+        self.status = status;
         self.publish();
         Ok(())
     }

@@ -27,7 +27,7 @@ async fn a_head_is_visible_only_after_it_was_saved() {
 
     disk.set_writes(Writes::Fail);
     assert!(keeper.confirm(block(6), 51, 41).await.is_err());
-    assert!(keeper.finalize(block(9), None).await.is_err());
+    assert!(keeper.finalize(block(9), None, Status::Ok).await.is_err());
     assert_eq!(watcher.borrow().as_ref().unwrap().number, 5);
     assert_eq!(keeper.block(), Some(block(5)));
     assert_eq!(keeper.restart_height(), Some(40));
@@ -74,7 +74,7 @@ async fn a_stored_head_is_published_from_the_start_and_refused_for_another_chain
 async fn status_and_finality_are_published_without_touching_the_number() {
     let (mut keeper, mut watcher) = HeadKeeper::new(MemoryStore::default(), Metrics::new());
     keeper.bind(identity()).unwrap();
-    keeper.finalize(block(5), None).await.unwrap();
+    keeper.finalize(block(5), None, Status::Ok).await.unwrap();
     watcher.mark_unchanged();
     keeper.observe_status(Status::Ok);
     assert!(!watcher.has_changed().unwrap(), "nothing changed");

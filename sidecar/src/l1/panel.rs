@@ -1,34 +1,25 @@
 //! The configured L1 endpoints, asked side by side. A majority of *all* of them decides.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
 
 use futures::{StreamExt as _, future::OptionFuture, stream::FuturesUnordered};
 
 use super::endpoint::Endpoint;
-use crate::upstream::UpstreamError;
-
-/// How long an endpoint that is not needed for a majority is waited for.
-const HEDGE_DELAY: Duration = Duration::from_millis(300);
+use crate::upstream::{HEDGE_DELAY, InFlight, UpstreamError};
 
 /// The endpoints of one L1. A clone is a handle to the same ones.
 #[derive(Debug, Clone)]
 pub(super) struct Panel<E> {
     endpoints: Arc<[E]>,
-    /// Requests in flight by endpoint. One that hangs is left to its time limit.
-    in_flight: Arc<[AtomicUsize]>,
+    /// Requests in flight by endpoint.
+    in_flight: Arc<[InFlight]>,
 }
 
 type Asked<T> = tokio::task::JoinHandle<(usize, Result<T, UpstreamError>)>;
 
 impl<E: Endpoint> Panel<E> {
     pub(super) fn new(endpoints: Vec<E>) -> Self {
-        let in_flight = endpoints.iter().map(|_| AtomicUsize::new(0)).collect();
+        let in_flight = endpoints.iter().map(|_| InFlight::default()).collect();
         Self { endpoints: endpoints.into(), in_flight }
     }
 
@@ -46,27 +37,19 @@ impl<E: Endpoint> Panel<E> {
         self.len() / 2 + 1
     }
 
-    /// Asks an endpoint in a task of its own: dropping the answer does not end the request, so that
-    /// an endpoint that hangs is found out by its time limit.
+    /// Asks an endpoint in a task of its own.
     fn ask<T, A>(&self, index: usize, ask: &impl Fn(E) -> A) -> Option<Asked<T>>
     where
         T: Send + 'static,
         A: Future<Output = Result<T, UpstreamError>> + Send + 'static,
     {
         let answer = ask(self.endpoints.get(index)?.clone());
-        let in_flight = Arc::clone(&self.in_flight);
-        let count =
-            move |change: fn(&AtomicUsize)| in_flight.get(index).into_iter().for_each(change);
-        count(|requests| _ = requests.fetch_add(1, Ordering::Relaxed));
-        Some(tokio::spawn(async move {
-            let answer = answer.await;
-            count(|requests| _ = requests.fetch_sub(1, Ordering::Relaxed));
-            (index, answer)
-        }))
+        let in_flight = self.in_flight.get(index)?;
+        Some(in_flight.send(async move { (index, answer.await) }))
     }
 
     fn is_busy(&self, index: usize) -> bool {
-        self.in_flight.get(index).is_some_and(|requests| requests.load(Ordering::Relaxed) > 0)
+        self.in_flight.get(index).is_some_and(InFlight::is_busy)
     }
 
     /// Asks several endpoints at once and returns the answers that came. Once `enough` of them are

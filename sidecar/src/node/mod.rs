@@ -3,15 +3,9 @@
 //! The node is the operator's own and is trusted for its blocks, but not for what is final (see
 //! `verifier::admission`).
 
+mod choice;
 mod consensus;
-
-use std::{
-    cmp::Reverse,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+mod execution;
 
 use alloy_primitives::{B256, Bytes};
 use serde::Deserialize;
@@ -19,10 +13,12 @@ use serde_json::json;
 
 use crate::{
     eth::{BlockId, Header, Quantity, quantity},
+    head::HeadBlock,
     upstream::{Failover, UpstreamError, expect_number},
 };
 
 pub use consensus::{Genesis, L1Ref, L2Ref, RollupConfig, SyncStatus};
+pub use execution::{Execution, Survey};
 
 /// A block with its transactions, as far as the comparison with a batch needs them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -64,55 +60,47 @@ impl Transaction {
     }
 }
 
-/// The full node. There may be several endpoints of each kind; one is used until it fails.
+/// The full node. There may be several endpoints of each kind.
 #[derive(Debug, Clone)]
 pub struct Node {
-    execution: Failover,
+    execution: Execution,
     consensus: Failover,
-    /// The last reading of the latest block.
-    latest: Arc<AtomicU64>,
 }
 
 impl Node {
     /// A node with these RPC endpoints.
     #[must_use]
-    pub fn new(execution: impl Into<Failover>, consensus: impl Into<Failover>) -> Self {
-        Self { execution: execution.into(), consensus: consensus.into(), latest: Arc::default() }
+    pub fn new(execution: impl Into<Execution>, consensus: impl Into<Failover>) -> Self {
+        Self { execution: execution.into(), consensus: consensus.into() }
+    }
+
+    /// What the node says at the beginning of a round; see [`Execution::survey`].
+    ///
+    /// # Errors
+    /// [`UpstreamError`], as for every call here.
+    pub async fn survey(
+        &self,
+        chain_id: Option<u64>,
+        head: Option<HeadBlock>,
+    ) -> Result<Survey, UpstreamError> {
+        self.execution.survey(chain_id, head).await
     }
 
     /// The chain id.
     ///
     /// # Errors
-    /// [`UpstreamError`], as for every call here.
+    /// [`UpstreamError`].
     pub async fn chain_id(&self) -> Result<u64, UpstreamError> {
         let Quantity(id) = self.execution.call("eth_chainId", json!([])).await?;
         Ok(id)
     }
 
-    /// The number of the latest block. A reading below the last one is accepted only if no endpoint
-    /// has a higher one; the endpoint with the highest is used from then on.
+    /// The number of the latest block.
     ///
     /// # Errors
     /// [`UpstreamError`].
     pub async fn latest(&self) -> Result<u64, UpstreamError> {
-        let last = self.latest.load(Ordering::Relaxed);
-        let (mut highest, mut failed) = (None, None);
-        for (index, endpoint) in self.execution.in_turn() {
-            match endpoint.call("eth_blockNumber", json!([])).await {
-                Ok(Quantity(number)) => {
-                    highest = highest.max(Some((number, Reverse(index))));
-                    if number >= last {
-                        break;
-                    }
-                }
-                Err(error) => _ = failed.get_or_insert(error),
-            }
-        }
-        let Some((number, Reverse(index))) = highest else {
-            return Err(failed.unwrap_or_else(Failover::nobody));
-        };
-        self.execution.prefer(index);
-        self.latest.store(number, Ordering::Relaxed);
+        let Quantity(number) = self.execution.call("eth_blockNumber", json!([])).await?;
         Ok(number)
     }
 
@@ -175,29 +163,6 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::testing::Endpoint;
-
-    #[tokio::test]
-    async fn a_latest_block_that_falls_is_believed_only_if_no_endpoint_has_more() {
-        let (first, second) = (Endpoint::new().await, Endpoint::new().await);
-        let execution = Failover::new(first.upstream.clone(), vec![second.upstream.clone()]);
-        let node = Node::new(execution, first.upstream.clone());
-        first.answers(200, r#"{"result":"0x64"}"#);
-        second.answers(200, r#"{"result":"0x5f"}"#);
-        assert_eq!(node.latest().await, Ok(100));
-        assert_eq!(second.asked(), 0);
-        // The first one fails and the second one lags: it is accepted for lack of a better one.
-        first.answers(404, "");
-        assert_eq!(node.latest().await, Ok(95));
-        first.answers(200, r#"{"result":"0x65"}"#);
-        assert_eq!(node.latest().await, Ok(95), "it stays");
-        // It is wiped: the other one is used.
-        second.answers(200, r#"{"result":"0x0"}"#);
-        assert_eq!(node.latest().await, Ok(101));
-        assert_eq!(node.chain_id().await, Ok(101), "for everything");
-        first.answers(200, r#"{"result":"0x1"}"#);
-        assert_eq!(node.latest().await, Ok(1), "both are wiped");
-    }
 
     #[test]
     fn types_are_compared_as_numbers() {

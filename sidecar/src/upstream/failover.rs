@@ -1,68 +1,85 @@
-//! Several endpoints of one dependency: the first one is used until it fails, then the next.
+//! Several endpoints of one dependency that can stand in for each other from one question to the
+//! next, and none of which holds up who asks.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{any::Any, collections::HashMap, sync::Arc, time::Duration};
+
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use parking_lot::Mutex;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::{task::JoinHandle, time::Instant};
+
+use super::{
+    DependencyReport, JsonRpc, Upstream, UpstreamError,
+    hedge::{HEDGE_DELAY, InFlight},
+    json_rpc::Absent,
 };
 
-use serde::{Serialize, de::DeserializeOwned};
+/// A late answer is of no use after this long.
+const TOO_LATE: Duration = Duration::from_secs(30);
 
-use super::{DependencyReport, Upstream, UpstreamError};
+/// The endpoints, in the order in which they are preferred; clones share state.
+///
+/// One that is silent for [`HEDGE_DELAY`] is joined by the next one, and asked last while it still
+/// owes an answer. When all are silent, the question ends with an error; the answer, when it has
+/// come, is that to the same question asked again.
+#[derive(Debug)]
+pub struct Failover<E = Upstream> {
+    endpoints: Arc<[Member<E>]>,
+    late: Arc<Mutex<HashMap<String, Late>>>,
+}
 
-/// The endpoints, at least one; clones share state.
-#[derive(Debug, Clone)]
-pub struct Failover {
-    first: Upstream,
-    others: Arc<[Upstream]>,
-    /// The index of the endpoint that answered last: it is asked first.
-    current: Arc<AtomicUsize>,
+impl<E> Clone for Failover<E> {
+    fn clone(&self) -> Self {
+        Self { endpoints: Arc::clone(&self.endpoints), late: Arc::clone(&self.late) }
+    }
+}
+
+#[derive(Debug)]
+struct Member<E> {
+    endpoint: E,
+    in_flight: InFlight,
+}
+
+/// A question that was not answered in time.
+#[derive(Debug)]
+struct Late {
+    since: Instant,
+    /// The task, whose type is that of the question's answer.
+    task: Box<dyn Any + Send>,
+}
+
+type Answer<T> = Result<Option<T>, UpstreamError>;
+
+impl<E> Failover<E> {
+    /// Endpoints in the order in which they are preferred.
+    #[must_use]
+    pub fn new(endpoints: Vec<E>) -> Self {
+        let member = |endpoint| Member { endpoint, in_flight: InFlight::default() };
+        Self { endpoints: endpoints.into_iter().map(member).collect(), late: Arc::default() }
+    }
 }
 
 impl Failover {
-    /// Endpoints in the order in which they are preferred at the start.
-    #[must_use]
-    pub fn new(first: Upstream, others: Vec<Upstream>) -> Self {
-        Self { first, others: others.into(), current: Arc::default() }
-    }
-
-    /// The number of endpoints.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        1 + self.others.len()
-    }
-
     /// The state of each.
     pub fn reports(&self) -> impl Iterator<Item = DependencyReport> {
-        self.endpoints().map(Upstream::report)
+        self.endpoints.iter().map(|member| member.endpoint.report())
     }
+}
 
-    fn endpoints(&self) -> impl Iterator<Item = &Upstream> + Clone {
-        std::iter::once(&self.first).chain(&*self.others)
-    }
-
-    /// The endpoints with their indices, in the order to ask them.
-    pub fn in_turn(&self) -> impl Iterator<Item = (usize, &Upstream)> {
-        let current = self.current.load(Ordering::Relaxed);
-        self.endpoints().enumerate().cycle().skip(current).take(self.count())
-    }
-
-    /// Asks this one first from now on.
-    pub fn prefer(&self, index: usize) {
-        self.current.store(index, Ordering::Relaxed);
-    }
-
+impl<E: JsonRpc> Failover<E> {
     /// Calls a JSON-RPC method on the first endpoint in order that answers. An error object is an
     /// answer.
     ///
     /// # Errors
     /// That of the first endpoint, if none answers.
-    pub async fn call<T: DeserializeOwned>(
+    pub async fn call<T: DeserializeOwned + Send + 'static>(
         &self,
-        method: &str,
+        method: &'static str,
         params: impl Serialize,
     ) -> Result<T, UpstreamError> {
         let answer = self.call_optional(method, params, |_, _| false).await?;
-        answer.ok_or_else(Self::nobody)
+        answer.ok_or_else(nobody)
     }
 
     /// As [`Self::call`], for a method whose error object may say that there is nothing to tell
@@ -70,76 +87,161 @@ impl Failover {
     ///
     /// # Errors
     /// As [`Self::call`].
-    pub async fn call_optional<T: DeserializeOwned>(
+    pub async fn call_optional<T: DeserializeOwned + Send + 'static>(
         &self,
-        method: &str,
+        method: &'static str,
         params: impl Serialize,
-        absent: fn(i64, &str) -> bool,
-    ) -> Result<Option<T>, UpstreamError> {
-        let mut failed = None;
-        for (index, endpoint) in self.in_turn() {
-            match endpoint.call_optional(method, &params, absent).await {
-                Err(error) if !error.is_answer() => _ = failed.get_or_insert(error),
-                answer => {
-                    self.prefer(index);
-                    return answer;
-                }
+        absent: Absent,
+    ) -> Answer<T> {
+        let params = serde_json::to_value(params)
+            .map_err(|error| UpstreamError::Malformed(format!("{method}: {error}")))?;
+        let question = format!("{method} {params}");
+        let (mut task, since, patience) = match self.late(&question) {
+            Some((task, since)) => (task, since, Duration::ZERO),
+            None => {
+                let endpoints = Arc::clone(&self.endpoints);
+                let task = tokio::spawn(ask(endpoints, method, params, absent));
+                let count = u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX);
+                (task, Instant::now(), HEDGE_DELAY.saturating_mul(count))
+            }
+        };
+        match tokio::time::timeout(patience, &mut task).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(nobody())),
+            Err(_) => {
+                self.late.lock().insert(question, Late { since, task: Box::new(task) });
+                Err(UpstreamError::Connection(format!("{method} is not answered yet")))
             }
         }
-        Err(failed.unwrap_or_else(Self::nobody))
     }
 
-    /// The error when there is no endpoint.
-    pub(crate) fn nobody() -> UpstreamError {
-        UpstreamError::Connection("there is no endpoint".into())
+    /// The question if it was asked before and not answered in time.
+    fn late<T: 'static>(&self, question: &str) -> Option<(JoinHandle<Answer<T>>, Instant)> {
+        let mut late = self.late.lock();
+        late.retain(|_, late| late.since.elapsed() < TOO_LATE);
+        let Late { since, task } = late.remove(question)?;
+        Some((*task.downcast().ok()?, since))
     }
+}
+
+async fn ask<E: JsonRpc, T: DeserializeOwned + Send + 'static>(
+    endpoints: Arc<[Member<E>]>,
+    method: &'static str,
+    params: Value,
+    absent: Absent,
+) -> Answer<T> {
+    let mut order: Vec<_> = endpoints.iter().collect();
+    order.sort_by_key(|member| member.in_flight.is_busy());
+    let mut order = order.into_iter();
+    let send = |member: &Member<E>| {
+        let (endpoint, params) = (member.endpoint.clone(), params.clone());
+        let request = async move { endpoint.call_optional(method, params, absent).await };
+        member.in_flight.send(request)
+    };
+    let mut asked = FuturesUnordered::new();
+    let mut failed = None;
+    loop {
+        if asked.is_empty() {
+            match order.next() {
+                Some(member) => asked.push(send(member)),
+                None => return Err(failed.unwrap_or_else(nobody)),
+            }
+        }
+        tokio::select! {
+            biased;
+            Some(answer) = asked.next() => match answer {
+                Ok(Err(error)) if !error.is_answer() => _ = failed.get_or_insert(error),
+                Ok(answer) => return answer,
+                // The runtime is going down.
+                Err(_) => {}
+            },
+            () = tokio::time::sleep(HEDGE_DELAY), if order.len() > 0 => {
+                asked.extend(order.next().map(send));
+            }
+        }
+    }
+}
+
+/// The error when there is no endpoint.
+fn nobody() -> UpstreamError {
+    UpstreamError::Connection("there is no endpoint".into())
 }
 
 impl From<Upstream> for Failover {
     fn from(only: Upstream) -> Self {
-        Self::new(only, Vec::new())
+        Self::new(vec![only])
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::upstream::testing::Endpoint;
+    use serde_json::json;
 
-    #[tokio::test]
-    async fn what_is_no_answer_goes_to_the_next_endpoint_which_stays() {
-        let (first, second) = (Endpoint::new().await, Endpoint::new().await);
-        let both = Failover::new(first.upstream.clone(), vec![second.upstream.clone()]);
-        let ask = || both.call::<Option<u64>>("m", ());
-        second.answers(200, r#"{"result":2}"#);
-        // Null and error objects are answers.
-        first.answers(200, r#"{"result":null}"#);
-        assert_eq!(ask().await, Ok(None));
-        first.answers(200, r#"{"error":{"code":-32000,"message":"no"}}"#);
-        assert!(matches!(ask().await, Err(UpstreamError::Rpc { .. })));
-        assert_eq!((first.asked(), second.asked()), (2, 0));
-        first.answers(200, "nonsense");
-        assert_eq!(ask().await, Ok(Some(2)));
-        first.answers(200, r#"{"result":1}"#);
-        assert_eq!(ask().await, Ok(Some(2)));
-        assert_eq!((first.asked(), second.asked()), (1, 2));
-        second.answers(404, "");
-        assert_eq!(ask().await, Ok(Some(1)));
+    use super::*;
+    use crate::upstream::testing::Fake;
+
+    fn two() -> (Fake, Fake, Failover<Fake>) {
+        let (first, second) = (Fake::default(), Fake::default());
+        (first.clone(), second.clone(), Failover::new(vec![first, second]))
+    }
+
+    async fn ask(all: &Failover<Fake>) -> Result<Option<u64>, UpstreamError> {
+        all.call("m", ()).await
     }
 
     #[tokio::test]
-    async fn each_endpoint_has_its_own_back_off() {
-        let (first, second) = (Endpoint::new().await, Endpoint::new().await);
-        let both = Failover::new(first.upstream.clone(), vec![second.upstream.clone()]);
-        let ask = || both.call::<u64>("m", ());
-        first.answers(503, "");
-        second.answers(404, "");
-        assert_eq!(ask().await, Err(UpstreamError::Status(503)));
-        assert!(matches!(ask().await, Err(UpstreamError::BackingOff(_))));
-        assert_eq!((first.asked(), second.asked()), (1, 2), "an outage is left alone");
-        second.answers(200, r#"{"result":2}"#);
-        assert_eq!(ask().await, Ok(2));
-        let ok: Vec<_> = both.reports().map(|report| report.ok).collect();
-        assert_eq!(ok, [Some(false), Some(true)]);
+    async fn what_is_no_answer_goes_to_the_next_endpoint_and_back() {
+        let (first, second, both) = two();
+        second.answers(|_, _| Ok(json!(2)));
+        // Null and error objects are answers.
+        first.answers(|_, _| Ok(json!(null)));
+        assert_eq!(ask(&both).await, Ok(None));
+        let object = UpstreamError::Rpc { code: -32000, message: "no".into() };
+        let error = object.clone();
+        first.answers(move |_, _| Err(error.clone()));
+        assert_eq!(ask(&both).await, Err(object));
+        assert_eq!((first.asked(), second.asked()), (2, 0));
+        first.answers(|_, _| Err(UpstreamError::Status(503)));
+        assert_eq!(ask(&both).await, Ok(Some(2)));
+        first.answers(|_, _| Ok(json!(1)));
+        assert_eq!(ask(&both).await, Ok(Some(1)), "the first one is back");
+        first.answers(|_, _| Err(UpstreamError::Status(503)));
+        second.answers(|_, _| Err(UpstreamError::Status(404)));
+        assert_eq!(ask(&both).await, Err(UpstreamError::Status(503)), "of the first one");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_that_hangs_is_joined_by_the_next_and_asked_last() {
+        let (first, second, both) = two();
+        first.hangs();
+        second.answers(|_, _| Ok(json!(2)));
+        for asked in [1, 0] {
+            let start = Instant::now();
+            assert_eq!(ask(&both).await, Ok(Some(2)));
+            assert_eq!(start.elapsed().is_zero(), asked == 0);
+            assert_eq!((first.asked(), second.asked()), (asked, 1));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_nobody_answers_holds_nothing_up_and_its_answer_is_not_lost() {
+        let only = Fake::default();
+        let all = Failover::new(vec![only.clone()]);
+        let answer = only.hangs();
+        let start = Instant::now();
+        assert!(matches!(ask(&all).await, Err(UpstreamError::Connection(_))));
+        assert_eq!(start.elapsed(), HEDGE_DELAY);
+        for _ in 0..3 {
+            assert!(ask(&all).await.is_err());
+        }
+        assert_eq!(start.elapsed(), HEDGE_DELAY, "it is waited for once");
+        answer.send(Ok(json!(7))).unwrap();
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(ask(&all).await, Ok(Some(7)));
+        assert_eq!(only.asked(), 1);
+        // The next question is another one.
+        only.answers(|_, _| Ok(json!(8)));
+        assert_eq!(ask(&all).await, Ok(Some(8)));
     }
 }

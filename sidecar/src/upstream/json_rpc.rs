@@ -33,6 +33,37 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
+/// Whether an error object, by its code and message, says that there is nothing to tell.
+pub type Absent = fn(i64, &str) -> bool;
+
+/// A JSON-RPC endpoint. A trait, so that what is done with several can be tested without sockets.
+pub trait JsonRpc: Clone + Send + Sync + 'static {
+    /// See [`Upstream::call_optional`].
+    fn call_optional<T: DeserializeOwned + Send>(
+        &self,
+        method: &'static str,
+        params: Value,
+        absent: Absent,
+    ) -> impl Future<Output = Result<Option<T>, UpstreamError>> + Send;
+    /// Shows in the status that the endpoint's answers are not used, and why.
+    fn reject(&self, error: &UpstreamError);
+}
+
+impl JsonRpc for Upstream {
+    async fn call_optional<T: DeserializeOwned + Send>(
+        &self,
+        method: &'static str,
+        params: Value,
+        absent: Absent,
+    ) -> Result<Option<T>, UpstreamError> {
+        Self::call_optional(self, method, params, absent).await
+    }
+
+    fn reject(&self, error: &UpstreamError) {
+        self.blame(error);
+    }
+}
+
 impl Upstream {
     /// Calls a JSON-RPC method.
     ///
@@ -57,7 +88,7 @@ impl Upstream {
         &self,
         method: &str,
         params: impl Serialize,
-        absent: fn(i64, &str) -> bool,
+        absent: Absent,
     ) -> Result<Option<T>, UpstreamError> {
         let request = Request { jsonrpc: "2.0", id: 1, method, params };
         let request = self.inner.client.post(self.inner.url.expose().clone()).json(&request);

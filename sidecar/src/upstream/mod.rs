@@ -2,6 +2,7 @@
 
 mod failover;
 mod health;
+mod hedge;
 mod json_rpc;
 
 use std::{
@@ -28,7 +29,9 @@ use health::{Health, Pause};
 
 pub use failover::Failover;
 pub use health::{DependencyReport, LastError};
+pub(crate) use hedge::{HEDGE_DELAY, InFlight};
 pub(crate) use json_rpc::expect_number;
+pub use json_rpc::{Absent, JsonRpc};
 
 /// The largest answer that is read at all, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;

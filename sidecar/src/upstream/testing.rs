@@ -1,58 +1,100 @@
-//! A dependency for tests: a real socket that gives one answer to everything.
+//! A dependency for tests, without a socket.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use axum::{Router, body::Bytes, http::StatusCode, routing::post};
 use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::oneshot;
 
-use super::{Upstream, UpstreamOptions};
-use crate::{
-    redact::SecretUrl,
-    telemetry::{Metrics, metrics::Target},
-};
+use super::{Absent, JsonRpc, UpstreamError};
 
-/// An endpoint that answers everything with this status and body, and counts.
-pub(crate) struct Endpoint {
-    pub(crate) upstream: Upstream,
-    answer: Arc<Mutex<(StatusCode, &'static str)>>,
-    asked: Arc<AtomicUsize>,
+type Answer = Result<Value, UpstreamError>;
+
+type Answering = dyn Fn(&str, &Value) -> Answer + Send + Sync;
+
+/// A JSON-RPC endpoint that hangs until it is told to answer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Fake(Arc<Mutex<FakeState>>);
+
+#[derive(Default)]
+struct FakeState {
+    /// What it answers to a method and its parameters.
+    answer: Option<Arc<Answering>>,
+    /// How long that takes.
+    takes: Duration,
+    /// Gives the one answer of an endpoint that hangs.
+    hanging: Option<oneshot::Receiver<Answer>>,
+    asked: usize,
+    rejected: Option<UpstreamError>,
 }
 
-impl Endpoint {
-    pub(crate) async fn new() -> Self {
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let answer = Arc::new(Mutex::new((StatusCode::OK, r#"{"result":1}"#)));
-        let asked = Arc::<AtomicUsize>::default();
-        let (given, counted) = (Arc::clone(&answer), Arc::clone(&asked));
-        let handler = async move |_: Bytes| {
-            counted.fetch_add(1, Ordering::Relaxed);
-            *given.lock()
-        };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = SecretUrl::parse(&format!("http://{}", listener.local_addr().unwrap()));
-        let router = Router::new().route("/", post(handler));
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        let options = UpstreamOptions {
-            request_timeout: Duration::from_secs(20),
-            retry_interval: Duration::from_secs(600),
-            metrics: Metrics::new(),
-        };
-        let upstream = Upstream::new(Target::Node, "node_execution_rpc", url.unwrap(), options);
-        Self { upstream: upstream.unwrap(), answer, asked }
+impl fmt::Debug for FakeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeState").field("asked", &self.asked).finish_non_exhaustive()
+    }
+}
+
+impl Fake {
+    /// Answers from now on.
+    pub(crate) fn answers(&self, answer: impl Fn(&str, &Value) -> Answer + Send + Sync + 'static) {
+        self.0.lock().answer = Some(Arc::new(answer));
     }
 
-    pub(crate) fn answers(&self, status: u16, body: &'static str) {
-        *self.answer.lock() = (StatusCode::from_u16(status).unwrap(), body);
+    /// Takes that long for each answer from now on.
+    pub(crate) fn takes(&self, time: Duration) {
+        self.0.lock().takes = time;
+    }
+
+    /// Hangs from now on. The first request after this is answered by what is sent.
+    pub(crate) fn hangs(&self) -> oneshot::Sender<Answer> {
+        let (answer, hanging) = oneshot::channel();
+        let mut state = self.0.lock();
+        (state.answer, state.hanging) = (None, Some(hanging));
+        answer
     }
 
     /// The number of requests since the last call.
     pub(crate) fn asked(&self) -> usize {
-        self.asked.swap(0, Ordering::Relaxed)
+        std::mem::take(&mut self.0.lock().asked)
+    }
+
+    /// What it was last rejected for, since the last call.
+    pub(crate) fn rejected(&self) -> Option<UpstreamError> {
+        self.0.lock().rejected.take()
+    }
+}
+
+impl JsonRpc for Fake {
+    async fn call_optional<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        params: Value,
+        absent: Absent,
+    ) -> Result<Option<T>, UpstreamError> {
+        let (answer, hanging, takes) = {
+            let mut state = self.0.lock();
+            state.asked += 1;
+            (state.answer.clone(), state.hanging.take(), state.takes)
+        };
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
+        let answer = match (answer, hanging) {
+            (Some(answer), _) => answer(method, &params),
+            (None, Some(hanging)) => match hanging.await {
+                Ok(answer) => answer,
+                Err(_) => std::future::pending().await,
+            },
+            (None, None) => std::future::pending().await,
+        };
+        match answer {
+            Err(UpstreamError::Rpc { code, message }) if absent(code, &message) => Ok(None),
+            answer => answer.map(|value| Some(serde_json::from_value(value).unwrap())),
+        }
+    }
+
+    fn reject(&self, error: &UpstreamError) {
+        self.0.lock().rejected = Some(error.clone());
     }
 }

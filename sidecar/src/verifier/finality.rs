@@ -88,7 +88,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     async fn adopt(&mut self, finalized: HeadBlock) -> Result<bool, Stop> {
         self.keeper.observe_finalized(finalized.number);
         let head = self.keeper.block();
-        let diverged = self.keeper.status() == Status::Diverged;
+        let status = self.keeper.status();
+        // Ethereum decides nothing against a head that the endpoint in use has.
+        let diverged = status == Status::Diverged && !self.diverged_elsewhere;
         let news = match head {
             None => true,
             Some(head) if finalized.number > head.number => true,
@@ -113,7 +115,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             Some(feed) => Some(self.candidates.restart_height(finalized.number, feed.cursor())),
             None => self.keeper.restart_height(),
         };
-        let result = self.keeper.finalize(finalized, restart).await;
+        let status = if self.diverged_elsewhere { status } else { Status::Ok };
+        let result = self.keeper.finalize(finalized, restart, status).await;
         self.note_save(&result);
         // A failed save may have left a higher head on disk: Espresso is ahead there.
         if matches!(result, Err(StoreError::Regression { .. })) {

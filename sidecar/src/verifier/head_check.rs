@@ -3,31 +3,43 @@
 use finality_core::head::Status;
 
 use super::{FeedSource, L1Source, NodeSource, Stall, Stop, Verifier};
-use crate::{head::HeadBlock, rollup::Rollup, upstream::UpstreamError};
+use crate::{head::HeadBlock, node::Survey, rollup::Rollup, upstream::UpstreamError};
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
-    /// Asks the execution node which chain it is, until it has said so, and then about the head, in
-    /// every round. Neither op-node nor L1 is needed: a head that the node has left is not served
-    /// while they are down. Returns what is wrong with the head, which blocks confirmations.
+    /// Asks the execution node which chain it is, and about the head, in every round. Neither
+    /// op-node nor L1 is needed: a head that the node has left is not served while they are down.
+    /// Returns what is wrong with the head, which blocks confirmations.
     pub(super) async fn ask_node(&mut self) -> Result<Result<(), Stall>, Stop> {
+        let chain_id = self.keeper.identity().map(|identity| identity.chain_id);
+        let survey = self.node.survey(chain_id, self.keeper.block()).await;
         if self.chain.is_none() {
-            let unknown = |error: UpstreamError| Stall::ChainUnknown(error.to_string());
-            let chain_id = self.node.chain_id().await.map_err(unknown)?;
-            self.keeper.bind_chain_id(chain_id).map_err(Stop::Fatal)?;
+            let unknown = |error: &UpstreamError| Stall::ChainUnknown(error.to_string());
+            let survey = survey.as_ref().map_err(unknown)?;
+            self.keeper.bind_chain_id(survey.chain_id).map_err(Stop::Fatal)?;
             self.show_head();
         }
-        Ok(self.check_head().await)
+        Ok(match survey {
+            Ok(survey) => self.check_head(survey).await,
+            Err(error) => Err(unavailable(error)),
+        })
     }
 
     /// Sets the head's status by what the node has there.
-    async fn check_head(&mut self) -> Result<(), Stall> {
-        let latest = self.read_latest().await?;
+    async fn check_head(&mut self, survey: Survey) -> Result<(), Stall> {
+        let Survey { chain_id, latest, at_head: found, contradiction } = survey;
+        self.node_latest = Some(latest);
         let Some(HeadBlock { number, hash, .. }) = self.keeper.block() else { return Ok(()) };
-        let found = self.node.hash_at(number).await.map_err(unavailable)?;
         let latest = if latest < number { self.read_latest().await? } else { latest };
         let was_above = std::mem::replace(&mut self.head_above_latest, latest < number);
+        self.diverged_elsewhere =
+            contradiction.is_some() && found.is_none_or(|found| Some(found) == hash);
+        let chain = self.chain.as_ref().map(|chain| chain.config.l2_chain_id);
         let (status, problem) = match (found, hash) {
-            (Some(node), Some(confirmed)) if node != confirmed => {
+            _ if chain.is_some_and(|chain| chain != chain_id) => {
+                let problem = format!("the node is of chain {chain_id} now (node_execution_rpc)");
+                (Status::Diverged, Some(Stall::ConfigMismatch(problem)))
+            }
+            (_, Some(confirmed)) if let Some(node) = contradiction => {
                 (Status::Diverged, Some(Stall::Diverged { number, confirmed, node }))
             }
             (Some(_), _) if latest >= number => (Status::Ok, None),

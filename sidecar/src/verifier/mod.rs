@@ -134,6 +134,8 @@ pub struct Verifier<R: Rollup, N, L, F> {
     node_latest: Option<u64>,
     /// Whether the head was above the node's latest block when it was last checked.
     head_above_latest: bool,
+    /// Whether the endpoint in use has no other block at the head, but another endpoint has.
+    diverged_elsewhere: bool,
     /// The findings so far, published at the end of the round.
     findings: Findings,
     /// What the running round found wrong with the head.
@@ -186,6 +188,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             l1_epoch: 0,
             node_latest: None,
             head_above_latest: false,
+            diverged_elsewhere: false,
             findings: Findings { last_store_error, ..Findings::default() },
             problem: None,
             has_advanced: false,
@@ -276,6 +279,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let tip = self.tip(&chain)?;
         if !replaced {
             checked?;
+        } else if self.diverged_elsewhere {
+            // The new head is checked first.
+            return Ok(None);
         }
         self.refresh_batchers(&chain, &mut l1).await?;
         self.open(&chain, &tip).await?;

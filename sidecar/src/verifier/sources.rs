@@ -7,16 +7,22 @@ use alloy_primitives::{Address, B256};
 use crate::{
     espresso::{HotShotHeader, NamespaceBlock, QueryServices},
     eth::BlockId,
+    head::HeadBlock,
     l1::{
         BatchAuthenticatorError, BatcherHistory, Endpoint, FinalizedState, L1, LightClientError,
         Reading, State,
     },
-    node::{Block, Node, RollupConfig, SyncStatus},
+    node::{Block, Node, RollupConfig, Survey, SyncStatus},
     upstream::UpstreamError,
 };
 
 /// The full node; see [`Node`].
 pub trait NodeSource: Send + Sync + 'static {
+    fn survey(
+        &self,
+        chain_id: Option<u64>,
+        head: Option<HeadBlock>,
+    ) -> impl Future<Output = Result<Survey, UpstreamError>> + Send;
     fn chain_id(&self) -> impl Future<Output = Result<u64, UpstreamError>> + Send;
     fn latest(&self) -> impl Future<Output = Result<u64, UpstreamError>> + Send;
     fn hash_at(
@@ -69,6 +75,14 @@ pub trait FeedSource: Send + Sync + 'static {
 }
 
 impl NodeSource for Node {
+    async fn survey(
+        &self,
+        chain_id: Option<u64>,
+        head: Option<HeadBlock>,
+    ) -> Result<Survey, UpstreamError> {
+        Self::survey(self, chain_id, head).await
+    }
+
     async fn chain_id(&self) -> Result<u64, UpstreamError> {
         Self::chain_id(self).await
     }

@@ -188,3 +188,46 @@ async fn finality_below_a_head_that_a_failed_save_left_on_the_disk_stops_nothing
     assert_eq!(runner.number(), 12);
     assert_eq!(runner.board.findings().last_store_error, None);
 }
+
+#[tokio::test]
+async fn a_head_that_any_endpoint_has_left_is_diverged_and_ethereum_contradicts_nothing() {
+    let world = World::new(12);
+    let store = MemoryStore::default();
+    let mut runner = at_eight(&world, &store).await;
+    world.post_all(MAIN, 9..=12);
+    world.change().other_endpoint = Some(OTHER);
+    runner.run_until_idle().await;
+    let (confirmed, node) = (l2_hash(MAIN, 8), l2_hash(OTHER, 8));
+    assert_eq!(runner.stall(), Stall::Diverged { number: 8, confirmed, node });
+    // Finality at the head changes nothing, and above it the other endpoint is still elsewhere.
+    for finalized in [8, 11] {
+        finalize(&world, finalized);
+        runner.run_until_idle().await;
+        let saves = store.saves().len();
+        for _ in 0..3 {
+            runner.run_until_idle().await;
+            let head = runner.head().unwrap();
+            assert_eq!((head.number, head.status), (finalized, Status::Diverged));
+        }
+        assert_eq!(store.saves().len(), saves);
+    }
+    assert!(runner.metrics.render().contains("contradictions_total 0"));
+    world.change().other_endpoint = None;
+    runner.run_until_idle().await;
+    assert_eq!((runner.number(), runner.code()), (12, "up_to_date"));
+}
+
+#[tokio::test]
+async fn a_node_of_another_chain_is_not_asked_about_the_head() {
+    let world = World::new(8);
+    let mut runner = at_eight(&world, &MemoryStore::default()).await;
+    world.change().node_chain_id = 78;
+    runner.run_until_idle().await;
+    assert_eq!(
+        (runner.code(), runner.head().unwrap().status),
+        ("config_mismatch", Status::Diverged)
+    );
+    world.change().node_chain_id = CHAIN_ID;
+    runner.run_until_idle().await;
+    assert_eq!((runner.code(), runner.head().unwrap().status), ("up_to_date", Status::Ok));
+}

@@ -105,6 +105,8 @@ enum Event {
     Node { fork: Index, latest: u64 },
     /// The node stops uncleanly: its latest block falls, and it still serves those above.
     Unclean { back: u64 },
+    /// Another endpoint of the node follows a branch, or gives no answer.
+    Other { fork: Option<Index> },
     /// The node has forgotten blocks below its latest one.
     Prune { kept: Option<u64> },
     /// L1's newest final block as the node reports it: it may go back.
@@ -146,6 +148,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => prop::option::of(prop_oneof![0..30_u64, Just(u64::MAX)]).prop_map(Event::HotshotHeight),
         6 => (fork(), 0..40_u64).prop_map(|(fork, latest)| Event::Node { fork, latest }),
         2 => (1..20_u64).prop_map(|back| Event::Unclean { back }),
+        1 => prop::option::of(fork()).prop_map(|fork| Event::Other { fork }),
         1 => prop::option::of(0..5_u64).prop_map(|kept| Event::Prune { kept }),
         4 => prop::option::weighted(0.9, 0..20_u64).prop_map(Event::L1Finalized),
         2 => (0..10_u64).prop_map(|back| Event::Finalize { back }),
@@ -192,6 +195,8 @@ struct Schedule {
     seen: bool,
     /// Rounds in a row in which the head was above the node's latest block.
     above: usize,
+    /// Whether the last round has moved the head.
+    moved: bool,
     /// Whether this process has asked the node about the head.
     asked: bool,
 }
@@ -223,6 +228,7 @@ impl Schedule {
             tip: Tip::of(MAIN, 0),
             seen: false,
             above: 0,
+            moved: false,
             asked: false,
         }
     }
@@ -303,6 +309,9 @@ impl Schedule {
                 let mut world = self.world.change();
                 world.node_serves_to = world.node_latest.max(world.node_serves_to);
                 world.node_latest = world.node_latest.saturating_sub(back);
+            }
+            Event::Other { fork } => {
+                self.world.change().other_endpoint = fork.map(|fork| *fork.get(&FORKS));
             }
             Event::Prune { kept } => {
                 let mut world = self.world.change();
@@ -412,10 +421,11 @@ impl Schedule {
             assert_eq!((head.number, hash), (self.tip.number, self.tip.hash), "{head:?}");
             self.seen = true;
         }
-        if before.is_none_or(|before| before < head.number) {
+        self.moved = before != Some(head.number);
+        self.asked |= self.moved;
+        if self.moved {
             let latest = self.world.change().node_latest;
             assert!(head.number <= latest, "above the node's latest block");
-            self.asked = true;
         }
         self.check_status(head.status);
         round
@@ -431,7 +441,12 @@ impl Schedule {
         }
         let is_above = world.node_latest < self.tip.number;
         self.above = if is_above { self.above + 1 } else { 0 };
+        let other = world.other_endpoint.map(|fork| l2_hash(fork, self.tip.number));
         match world.block(self.tip.number) {
+            _ if other.is_some_and(|hash| hash != self.tip.hash) => {
+                // The endpoint in use may have moved the head in this round.
+                assert!(self.moved || status == Status::Diverged, "{status} on another fork");
+            }
             Some(block) if block.hash != self.tip.hash => assert_eq!(status, Status::Diverged),
             Some(_) if self.above == 1 => return,
             Some(_) if !is_above => assert_eq!(status, Status::Ok),
@@ -488,6 +503,7 @@ impl Schedule {
             world.node_fork = fork.expect("a chain that the node can have");
             world.node_latest = end.number;
             world.node_serves_to = 0;
+            world.other_endpoint = None;
         }
         self.store.set_writes(Writes::Work);
         let mut rounds = 0;

@@ -15,12 +15,12 @@ use crate::{
     batchers::{BatcherSource, BatcherTenure, KnownBatchers},
     espresso::{HotShotHeader, NamespaceBlock},
     eth::BlockId,
-    head::{HeadKeeper, PublishedHead},
+    head::{HeadBlock, HeadKeeper, PublishedHead},
     l1::{
         BatchAuthenticatorError, BatcherHistory, FinalizedState, LightClientError, Reading,
         State as L1State,
     },
-    node::{Block, Genesis, L1Ref, L2Ref, RollupConfig, SyncStatus, Transaction},
+    node::{Block, Genesis, L1Ref, L2Ref, RollupConfig, Survey, SyncStatus, Transaction},
     rollup::{Batch, Difference, Facts, Rejected, Rollup},
     store::memory::MemoryStore,
     telemetry::Metrics,
@@ -153,6 +153,8 @@ pub(super) struct State {
     /// unclean stop.
     pub(super) node_serves_to: u64,
     pub(super) node_pruned_below: u64,
+    /// Another endpoint that Envoy may use: the chain it follows, if it answers.
+    pub(super) other_endpoint: Option<Fork>,
     pub(super) node_finalized: Option<u64>,
     pub(super) node_chain_id: u64,
     pub(super) consensus_finalized: Option<u64>,
@@ -193,6 +195,7 @@ impl World {
             node_latest: latest,
             node_serves_to: 0,
             node_pruned_below: 0,
+            other_endpoint: None,
             node_finalized: None,
             node_chain_id: CHAIN_ID,
             consensus_finalized: Some(0),
@@ -406,6 +409,24 @@ impl State {
 }
 
 impl NodeSource for World {
+    async fn survey(
+        &self,
+        _: Option<u64>,
+        head: Option<HeadBlock>,
+    ) -> Result<Survey, UpstreamError> {
+        let chain_id = NodeSource::chain_id(self).await?;
+        let latest = self.latest().await?;
+        let Some(HeadBlock { number, hash, .. }) = head else {
+            return Ok(Survey { chain_id, latest, at_head: None, contradiction: None });
+        };
+        let at_head = NodeSource::hash_at(self, number).await?;
+        let other = self.change().other_endpoint.map(|fork| l2_hash(fork, number));
+        let hashes = [at_head, other].into_iter().flatten();
+        let contradiction =
+            hashes.into_iter().find(|other| hash.is_some_and(|hash| hash != *other));
+        Ok(Survey { chain_id, latest, at_head, contradiction })
+    }
+
     async fn chain_id(&self) -> Result<u64, UpstreamError> {
         Ok(self.called("node", "node chain id")?.node_chain_id)
     }
