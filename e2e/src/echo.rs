@@ -100,16 +100,17 @@ async fn answer(State(log): State<Log>, request: Request) -> Response {
     if let Some(refusal) = vhosts::refusal(request.uri(), request.headers()) {
         return refusal;
     }
-    if websocket::is_upgrade(&request) {
-        return websocket::echo(request, log.messages);
-    }
-    let (head, mut body) = request.into_parts();
     let mut seen = Seen {
-        path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
-        headers: head.headers.clone(),
+        path: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
+        headers: request.headers().clone(),
         body: Vec::new(),
         complete: true,
     };
+    if websocket::is_upgrade(&request) {
+        log.requests.lock().unwrap().push(seen);
+        return websocket::echo(request, log.messages);
+    }
+    let (head, mut body) = request.into_parts();
     let mut trailers = None;
     while let Some(frame) = body.frame().await {
         match frame.map(|frame| frame.into_data().map_err(|frame| frame.into_trailers())) {

@@ -14,8 +14,10 @@ use proxy_wasm::{
 };
 
 use crate::{
+    config::Mode,
     host::{self, Buffer, Level},
     metrics::Metrics,
+    observing,
     plugin::Plugin,
     poller::Poller,
     request::{Action, Request},
@@ -48,6 +50,9 @@ impl Root {
             .map_err(|error| format!("configuration cannot be read: {error}"))?;
         let plugin = Plugin::new(&configuration, Rc::clone(&self.metrics))
             .map_err(|error| format!("configuration rejected: {error}"))?;
+        if plugin.config.mode == Mode::Observe {
+            host::log(Level::Warn, observing::NOTICE);
+        }
         self.poller = Some(Poller::start(Rc::new(plugin), self.id, &configuration));
         Ok(())
     }

@@ -12,9 +12,10 @@ use finality_core::{
 
 use crate::{
     classify::{self, RequestHeaders, Verdict},
-    config::{Framing, Freshness},
+    config::{Framing, Freshness, Mode},
     host::{self, Buffer, Headers, HostError, Level},
     metrics::Counter,
+    observing::{self, Observing},
     plugin::Plugin,
     sidecar::{self, Answer},
     streaming::{LONGEST_HELD_BODY, Stop, Streaming},
@@ -45,6 +46,8 @@ enum Phase {
     WithoutBody(Refusal),
     /// Its body is rewritten while it passes.
     Streaming(Box<Streaming>),
+    /// Its body passes as it is, and is read.
+    Observing(Box<Observing>),
     /// It became a WebSocket connection.
     WebSocket(WebSocket),
     /// Its body is complete and tagged; the sidecar was asked for the head.
@@ -62,13 +65,15 @@ pub struct Request {
     from_sidecar: bool,
     /// What its tags became.
     number: Option<u64>,
+    /// With `mode: observe`: what its tags would have become, or the reason of the refusal.
+    observed: Option<String>,
 }
 
 impl Request {
     /// A request that has just begun.
     #[must_use]
     pub fn new(plugin: Rc<Plugin>) -> Self {
-        Self { plugin, phase: Phase::Passing, from_sidecar: false, number: None }
+        Self { plugin, phase: Phase::Passing, from_sidecar: false, number: None, observed: None }
     }
 
     /// The headers have come.
@@ -90,17 +95,44 @@ impl Request {
                 self.plugin.metrics.count(reason);
                 Action::Continue
             }
+            Verdict::WebSocket if self.observes() => {
+                self.plugin.metrics.count(Counter::PassedUpgrade);
+                Action::Continue
+            }
             Verdict::WebSocket => self.upgrade(headers.websocket_key.is_some()),
+            Verdict::Inspect(_) if self.observes() => {
+                self.phase = Phase::Observing(Box::new(Observing::new(&self.plugin.rewriter)));
+                Action::Continue
+            }
             Verdict::Inspect(length) => self.collect(length),
             Verdict::Refuse(refusal) => self.refuse(&refusal, &jsonrpc::error_without_id(&refusal)),
             Verdict::RefuseBody(refusal) => {
                 self.phase = Phase::WithoutBody(refusal);
-                match self.plugin.config.framing {
-                    Framing::Chunked => Action::Continue,
-                    Framing::Exact => Action::Pause,
-                }
+                self.wait(self.plugin.config.framing == Framing::Exact)
             }
         }
+    }
+
+    /// Whether it passes as it is, whatever is found.
+    fn observes(&self) -> bool {
+        self.plugin.config.mode == Mode::Observe
+    }
+
+    /// Waits for what follows, if that is needed for a refusal.
+    fn wait(&self, needed: bool) -> Action {
+        if needed && !self.observes() { Action::Pause } else { Action::Continue }
+    }
+
+    /// What an observed request would have become.
+    fn observed(&mut self, outcome: Result<Option<u64>, Refusal>) {
+        self.phase = Phase::Passing;
+        self.observed = match outcome {
+            Ok(number) => number.map(|number| number.to_string()),
+            Err(refusal) => {
+                self.plugin.metrics.count(Counter::ObservedRefused);
+                Some(refusal.reason().to_owned())
+            }
+        };
     }
 
     /// The headers of an upgrade are never held: nothing follows them.
@@ -151,13 +183,24 @@ impl Request {
             Phase::Streaming(_) => {
                 self.stream(|streaming, plugin| streaming.pass(plugin, end), end)
             }
+            Phase::Observing(observing) => {
+                match observing.read(&self.plugin) {
+                    Ok(()) if end => {
+                        let outcome = observing.end(&self.plugin, false);
+                        self.observed(outcome);
+                    }
+                    Ok(()) => {}
+                    Err(refusal) => self.observed(Err(refusal)),
+                }
+                Action::Continue
+            }
             Phase::WebSocket(connection) => match connection.pass() {
                 Ok(()) => Action::Continue,
                 Err(error) => self.fail("WebSocket frames cannot be exchanged", error),
             },
             Phase::WithoutBody(refusal) => match (size, end) {
                 (0, true) => self.pass_without_body(),
-                (0, false) => Action::Pause,
+                (0, false) => self.wait(true),
                 _ => {
                     let refusal = refusal.clone();
                     self.refuse(&refusal, &jsonrpc::error_without_id(&refusal))
@@ -185,13 +228,18 @@ impl Request {
             Phase::Passing | Phase::WebSocket(_) => return Action::Continue,
             Phase::Replied | Phase::Asking => return Action::Pause,
             Phase::WithoutBody(_) => return self.pass_without_body(),
-            Phase::Streaming(_) | Phase::Collecting => {}
+            Phase::Streaming(_) | Phase::Collecting | Phase::Observing(_) => {}
         }
         let compressed = match Headers::RequestTrailers.all() {
             Ok(trailers) => classify::was_compressed(&trailers),
             Err(error) => return self.fail("trailers cannot be read", error),
         };
-        match self.phase {
+        match &mut self.phase {
+            Phase::Observing(observing) => {
+                let outcome = observing.end(&self.plugin, compressed);
+                self.observed(outcome);
+                Action::Continue
+            }
             Phase::Streaming(_) => {
                 self.stream(|streaming, plugin| streaming.end_by_trailers(plugin, compressed), true)
             }
@@ -236,6 +284,9 @@ impl Request {
         {
             // Without the header, the answer is still right.
             let _ = Headers::Response.set(name, &number.to_string());
+        }
+        if let Some(observed) = &self.observed {
+            let _ = Headers::Response.set(observing::HEADER, observed);
         }
         if self.from_sidecar {
             let _ = Headers::Response.set(headers::FILTER, build::VERSION);
@@ -352,13 +403,17 @@ impl Request {
 
     /// Answers in place of the node.
     fn refuse(&mut self, refusal: &Refusal, body: &[u8]) -> Action {
+        if self.observes() {
+            self.observed(Err(refusal.clone()));
+            return Action::Continue;
+        }
         self.plugin.metrics.refused(refusal.reason());
         self.reply(refusal.http_status(), body)
     }
 
     /// A host call failed: a tag may be left in the body, so it must not reach the node.
     fn fail(&mut self, what: &str, error: HostError) -> Action {
-        host::log(Level::Error, &format!("request refused: {what}: {error}"));
+        host::log(Level::Error, &format!("request not inspected: {what}: {error}"));
         self.refuse(&Refusal::HostFailure, &jsonrpc::error_without_id(&Refusal::HostFailure))
     }
 

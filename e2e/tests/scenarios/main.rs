@@ -20,6 +20,7 @@ mod edge_local_replies;
 mod edge_memory;
 mod edge_mtls;
 mod edge_node;
+mod edge_observing;
 mod edge_sidecar;
 mod edge_streaming;
 mod edge_trap;

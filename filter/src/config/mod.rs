@@ -15,6 +15,15 @@ use finality_core::{
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+/// What happens to tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// They are replaced.
+    Replace,
+    /// They reach the node. What would have become of them is counted and told.
+    Observe,
+}
+
 /// How rewritten requests to the node are framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
@@ -55,6 +64,8 @@ pub struct Config {
     pub chain_id: Option<u64>,
     /// Name of the shared head. A new name starts without a head, so the number may be lower.
     pub cache_key: String,
+    /// What happens to tags.
+    pub mode: Mode,
     /// What is rewritten, where, and the limits of tagged bodies: `tags`, `scope`,
     /// `never_methods`, `block_parameters`, `max_batch_length`, `max_depth`, `max_held_bytes`.
     pub rules: Rules,
@@ -95,6 +106,7 @@ impl Default for Config {
             sidecar_authority: String::new(),
             chain_id: None,
             cache_key: "default".to_owned(),
+            mode: Mode::Replace,
             rules: Rules::default(),
             framing: Framing::Chunked,
             content_encoding: ContentEncoding::Refuse,
@@ -168,6 +180,9 @@ impl Config {
             sidecar_cluster,
             chain_id: keys.number("chain_id")?,
             cache_key: keys.text("cache_key")?.unwrap_or(default.cache_key),
+            mode: keys
+                .choice("mode", &[("replace", Mode::Replace), ("observe", Mode::Observe)])?
+                .unwrap_or(default.mode),
             rules: rules(&keys, default.rules)?,
             framing: keys
                 .choice("framing", &[("chunked", Framing::Chunked), ("exact", Framing::Exact)])?

@@ -16,7 +16,7 @@ const fn key(name: &'static str, default: &'static str, meaning: &'static str) -
 }
 
 /// Every key, in the order of documents and messages.
-pub const KEYS: [Key; 22] = [
+pub const KEYS: [Key; 23] = [
     key("sidecar_cluster", "required", "the Envoy cluster of the sidecar"),
     key("sidecar_authority", "`sidecar_cluster`", "the `:authority` of requests to it"),
     key("chain_id", "none", "the L2 chain; a head of another chain is rejected"),
@@ -24,6 +24,12 @@ pub const KEYS: [Key; 22] = [
         "cache_key",
         "`\"default\"`",
         "name of the head shared by all workers; a new name starts without a head",
+    ),
+    key(
+        "mode",
+        "`\"replace\"`",
+        "`observe`: nothing is replaced or refused; a response header says what would have become of the tags. See \
+         [observing](filter.md#observing-first)",
     ),
     key("tags", "`[\"espresso\"]`", "the strings that are replaced, in upper or lower case"),
     key(

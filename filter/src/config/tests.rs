@@ -36,7 +36,7 @@ fn only_the_cluster_is_required() {
 
 #[test]
 fn every_key_is_taken() {
-    let text = r#"{"sidecar_cluster":"c","sidecar_authority":"a","chain_id":22266222,
+    let text = r#"{"sidecar_cluster":"c","sidecar_authority":"a","chain_id":22266222,"mode":"observe",
         "cache_key":"k","tags":["espresso","finalized"],"scope":"block-parameters",
         "never_methods":{"defaults":false,"extra":["my_method"]},
         "block_parameters":{"your_method":[1,"0.fromBlock"],"eth_call":["2"]},"max_batch_length":5,
@@ -48,6 +48,7 @@ fn every_key_is_taken() {
     let config = parse(text).unwrap();
     assert_eq!(config.sidecar_authority, "a");
     assert_eq!(config.chain_id, Some(22_266_222));
+    assert_eq!(config.mode, Mode::Observe);
     assert_eq!(config.cache_key, "k");
     assert_eq!(config.rules.tags, ["espresso", "finalized"]);
     assert_eq!(config.rules.scope, Scope::BlockParameters);
@@ -162,5 +163,5 @@ fn a_default_given_is_as_good_as_none() {
         assert_eq!(format!("{:?}", parse(&text).unwrap()), format!("{without:?}"), "{}", key.name);
         given += 1;
     }
-    assert_eq!(given, 17, "a default is words and was not tried");
+    assert_eq!(given, 18, "a default is words and was not tried");
 }

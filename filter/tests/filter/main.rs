@@ -10,6 +10,7 @@ mod envoy;
 mod failures;
 mod host;
 mod memory;
+mod observing;
 mod polling;
 mod requests;
 mod seam;

@@ -63,6 +63,12 @@ fn check(request: impl Fn(&[u8]) -> Request, row: &[&str]) {
     // Byte by byte where that is a matter of milliseconds.
     let size = if body.len() < 10_000 { 1 } else { 1000 };
     shapes.push(whole.chunked(size));
+    let expected = match node {
+        "nothing" => client.split('`').nth(1),
+        "the same" => None,
+        _ => Some("100"),
+    };
+    observe(&shapes, what, &body, expected);
     for framing in ["exact", "chunked"] {
         start_with_head(&configuration(framing, "cached"), 100);
         for request in &shapes {
@@ -79,6 +85,25 @@ fn check(request: impl Fn(&[u8]) -> Request, row: &[&str]) {
                 let head = outcome.response_header("x-finality-head");
                 assert_eq!(head.is_empty(), node == "the same", "{what}");
             }
+        }
+    }
+}
+
+/// With `mode: observe`, everything passes, and the client is told what would have become of it.
+fn observe(shapes: &[Request], what: &str, body: &[u8], expected: Option<&str>) {
+    for framing in ["exact", "chunked"] {
+        start_with_head(
+            &format!(r#"{{"sidecar_cluster":"s","framing":"{framing}","mode":"observe"}}"#),
+            100,
+        );
+        for request in shapes {
+            let outcome = send(request);
+            assert!(outcome.complete && outcome.reply.is_none(), "{what}: {outcome:?}");
+            assert_eq!(outcome.headers.as_ref(), Some(&request.headers), "{what}");
+            assert!(outcome.body == body, "{what}");
+            let told = outcome.response_header("x-finality-observed");
+            assert_eq!(told.first().map(String::as_str), expected, "{what}");
+            assert!(outcome.response_header("x-finality-head").is_empty(), "{what}");
         }
     }
 }
