@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 /// The members of a filter that name blocks.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Filter {
+pub(crate) struct Filter {
     from_block: Option<BlockNumberOrTag>,
     to_block: Option<BlockNumberOrTag>,
 }
