@@ -14,7 +14,7 @@ use axum::{
 };
 use futures::{SinkExt, StreamExt};
 use http_body_util::Empty;
-use hyper::ext::Protocol;
+use hyper::{ext::Protocol, upgrade::Upgraded};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
@@ -68,9 +68,21 @@ impl Connection {
     /// # Panics
     /// When the server takes no WebSocket.
     pub async fn open_by_name(url: &str, name: &str) -> Self {
+        Self::open_at(url, name, "").await
+    }
+
+    /// Connects over HTTP/1.1 to a path, given without a slash in front.
+    ///
+    /// # Panics
+    /// When the server takes no WebSocket.
+    pub async fn open_path(url: &str, path: &str) -> Self {
+        Self::open_at(url, url.strip_prefix("http://").unwrap(), path).await
+    }
+
+    async fn open_at(url: &str, name: &str, path: &str) -> Self {
         let stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
         let stream: Box<dyn Transport> = Box::new(stream);
-        Self(client_async(format!("ws://{name}/"), stream).await.unwrap().0)
+        Self(client_async(format!("ws://{name}/{path}"), stream).await.unwrap().0)
     }
 
     /// Sends a message.
@@ -156,10 +168,18 @@ pub fn is_upgrade(request: &Request) -> bool {
             && protocol.is_some_and(|name| name.as_str() == "websocket")
 }
 
-/// Takes a connection of a client. Over HTTP/1.1 it must have a key, as with any node; over HTTP/2
-/// one is answered if it came, as by another Envoy between this one and a node. Each message is
-/// noted and sent back.
-pub fn echo(mut request: Request, messages: Messages) -> Response {
+/// The server's end of a connection.
+pub type Accepted = WebSocketStream<TokioIo<Upgraded>>;
+
+/// Takes a connection of a client, and serves it. Over HTTP/1.1 it must have a key, as with any
+/// node; over HTTP/2 one is answered if it came, as by another Envoy between this one and a node.
+pub fn accept<F>(
+    mut request: Request,
+    serve: impl FnOnce(Accepted) -> F + Send + 'static,
+) -> Response
+where
+    F: Future<Output = ()> + Send,
+{
     let mut answer = Response::builder();
     if let Some(key) = request.headers().get(header::SEC_WEBSOCKET_KEY) {
         answer = answer.header(header::SEC_WEBSOCKET_ACCEPT, derive_accept_key(key.as_bytes()));
@@ -177,7 +197,14 @@ pub fn echo(mut request: Request, messages: Messages) -> Response {
     tokio::spawn(async move {
         let Ok(stream) = upgrade.await else { return };
         let stream = TokioIo::new(stream);
-        let mut connection = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+        serve(WebSocketStream::from_raw_socket(stream, Role::Server, None).await).await;
+    });
+    answer.body(Body::empty()).unwrap()
+}
+
+/// Notes each message of a client, and sends it back.
+pub fn echo(request: Request, messages: Messages) -> Response {
+    accept(request, async move |mut connection| {
         while let Some(Ok(message)) = connection.next().await {
             messages.lock().unwrap().push(message.clone());
             // Pings and closes are answered by the connection itself.
@@ -187,6 +214,5 @@ pub fn echo(mut request: Request, messages: Messages) -> Response {
                 return;
             }
         }
-    });
-    answer.body(Body::empty()).unwrap()
+    })
 }

@@ -3,6 +3,7 @@
 mod encoding;
 mod faults;
 mod routes;
+mod stream;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -11,6 +12,7 @@ use std::{
 
 use alloy_primitives::B256;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::{l1::L1Block, ports::Server};
 use encoding::{base64, namespace_payload, namespace_table, tagged_base64};
@@ -46,6 +48,8 @@ struct State {
     confirmed: HashMap<u64, HashSet<B256>>,
     fault: Option<Fault>,
     requests: BTreeMap<&'static str, u64>,
+    /// Told of each new block.
+    mined: watch::Sender<()>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -100,6 +104,7 @@ impl Hotshot {
         }
         let timestamp = l1_head.timestamp;
         state.blocks.push(HotshotBlock { transactions, timestamp, l1_head, l1_finalized });
+        state.mined.send_replace(());
     }
 
     /// The hashes under which the authorized batcher had that L2 block confirmed.

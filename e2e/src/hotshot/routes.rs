@@ -10,7 +10,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{Fault, HotshotBlock, RANGE_LIMIT, Shared};
+use super::{Fault, HotshotBlock, RANGE_LIMIT, Shared, stream};
 
 pub(super) fn router(state: Shared) -> Router {
     let api = Router::new()
@@ -20,6 +20,7 @@ pub(super) fn router(state: Shared) -> Router {
         .route("/availability/block/{height}/namespace/{namespace}", get(namespace))
         .route("/availability/header/{height}", get(header_at))
         .route("/availability/header/{from}/{until}", get(header_range))
+        .route("/availability/stream/headers/{from}", get(stream::headers))
         .route("/healthcheck", get(async || axum::Json(json!({"status": "Available"}))))
         .layer(middleware::from_fn_with_state(state.clone(), fault));
     Router::new().merge(api.clone()).nest("/v0", api.clone()).nest("/v1", api).with_state(state)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256, U256};
 use finality_e2e::{
     accounts::counter,
     batch::Batch,
@@ -20,8 +20,9 @@ use finality_e2e::{
     process,
     rollup::OriginPolicy,
     signer::Signer,
+    websocket::Connection,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn fixture_l1_finality_light_client_and_reorg() {
@@ -209,4 +210,23 @@ async fn fixture_hotshot_and_op_node_serve_what_the_sequencer_built() {
     op_node.set_consensus_fault(Some(op_node::Fault::NotReady));
     let status = consensus.call("optimism_syncStatus", json!([])).await;
     assert_eq!(status["finalized_l1"]["number"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fixture_hotshot_streams_headers() {
+    let (hash, parent_hash) = (B256::ZERO, B256::ZERO);
+    let genesis = L1Block { number: 0, hash, parent_hash, timestamp: 1_700_000_000 };
+    let hotshot = Hotshot::start(genesis).await;
+    for _ in 0..3 {
+        hotshot.mine(genesis, genesis);
+    }
+    let path = "v1/availability/stream/headers/2";
+    let mut stream = Connection::open_path(hotshot.url().trim_end_matches('/'), path).await;
+    let mut height = async || {
+        let header = stream.message().await.into_text().unwrap();
+        serde_json::from_str::<Value>(&header).unwrap()["fields"]["height"].clone()
+    };
+    assert_eq!((height().await, height().await), (json!(2), json!(3)), "what there is");
+    hotshot.mine(genesis, genesis);
+    assert_eq!(height().await, json!(4), "what comes");
 }
