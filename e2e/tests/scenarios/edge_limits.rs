@@ -156,7 +156,11 @@ async fn edge_clients_that_never_finish_end_and_long_calls_go_on() {
     let url = edge.envoy.url();
     let mut websockets =
         [Connection::open(Http::One, &url).await, Connection::open(Http::Two, &url).await];
-    let request = http().post(format!("{url}{HELD}")).body(tagged());
+    // The last header would end it, if Envoy listened to strangers.
+    let request = http()
+        .post(format!("{url}{HELD}"))
+        .header("x-envoy-upstream-rq-timeout-ms", "1")
+        .body(tagged());
     let call = tokio::spawn(send(request.header("content-type", "application/json")));
     until("the call to reach the node", PATIENCE, async || {
         (active(&edge).await == 3).then_some(())
@@ -175,6 +179,31 @@ async fn edge_clients_that_never_finish_end_and_long_calls_go_on() {
     edge.node.release();
     let answer = call.await.unwrap().unwrap();
     assert_eq!((answer.status, answer.head()), (200, Some(100)));
+}
+
+/// What one HTTP/2 connection may do, as Envoy's first frame tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_an_http_2_connection_has_limits() {
+    const MAX_CONCURRENT_STREAMS: u16 = 3;
+    const INITIAL_WINDOW_SIZE: u16 = 4;
+    let edge = Edge::builder().start().await;
+    let url = edge.envoy.url();
+    let mut stream = TcpStream::connect(url.trim_start_matches("http://")).await.unwrap();
+    let settings = b"\0\0\0\x04\0\0\0\0\0";
+    stream.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..]].concat()).await.unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[3], 4, "a SETTINGS frame");
+    let mut payload = vec![0; usize::from(head[2])];
+    stream.read_exact(&mut payload).await.unwrap();
+    let value = |wanted: u16| {
+        payload.chunks_exact(6).find_map(|setting| {
+            let (name, value) = setting.split_at(2);
+            (name == wanted.to_be_bytes()).then(|| u32::from_be_bytes(value.try_into().unwrap()))
+        })
+    };
+    assert_eq!(value(MAX_CONCURRENT_STREAMS), Some(100));
+    assert_eq!(value(INITIAL_WINDOW_SIZE), Some(262_144));
 }
 
 #[tokio::test(flavor = "multi_thread")]
