@@ -1,6 +1,6 @@
 //! What may be shown of URLs and HTTP errors: both may contain secrets.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, net::IpAddr};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use percent_encoding::percent_decode_str;
@@ -35,6 +35,33 @@ impl SecretUrl {
         &self.0
     }
 
+    /// Whether both name one service: with other credentials, by another spelling of the host, as
+    /// HTTP and HTTPS, or in two of its versions. Names that only DNS makes one are two.
+    #[must_use]
+    pub fn is_same_service(&self, other: &Self) -> bool {
+        self.service() == other.service()
+    }
+
+    /// Host, port unless it is the scheme's own, and the segments of the path.
+    fn service(&self) -> (String, Option<u16>, Vec<String>) {
+        let url = &self.0;
+        let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+        let host = match host.trim_matches(['[', ']']).parse().map(|ip: IpAddr| ip.to_canonical()) {
+            Ok(address) if is_local(address) => "localhost".to_owned(),
+            Ok(address) => address.to_string(),
+            Err(_) => host.to_owned(),
+        };
+        let segments = url.path_segments().into_iter().flatten();
+        let decoded = segments.map(|segment| percent_decode_str(segment).decode_utf8_lossy());
+        let mut path: Vec<_> =
+            decoded.filter(|segment| !segment.is_empty()).map(String::from).collect();
+        let is_version = |segment: &String| {
+            segment.strip_prefix('v').is_some_and(|digits| digits.parse::<u8>().is_ok())
+        };
+        path.pop_if(|last| is_version(last));
+        (host, url.port(), path)
+    }
+
     /// The text without what may be secret in this URL: a server may repeat the request.
     #[must_use]
     pub fn mask(&self, text: &str) -> String {
@@ -62,6 +89,11 @@ impl SecretUrl {
         secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets
     }
+}
+
+/// Whether an address is this machine's own; a server is reached at 0.0.0.0 as well.
+const fn is_local(address: IpAddr) -> bool {
+    address.is_loopback() || address.is_unspecified()
 }
 
 /// The shortest part of a URL that may be a secret, in characters.
@@ -99,6 +131,40 @@ pub(crate) fn describe(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_service_is_found_under_its_other_spellings() {
+        let same = |one: &str, other: &str| {
+            let [one, other] = [one, other].map(|url| SecretUrl::parse(url).unwrap());
+            one.is_same_service(&other)
+        };
+        for (one, other) in [
+            ("https://host/v1", "HTTPS://HOST:443/v1/"),
+            ("https://host/v1", "https://user:key@host/v1#x"),
+            ("https://host/v1", "https://host./v0"),
+            ("https://host/v1", "https://host"),
+            ("https://host/rpc?key=1", "http://host//rpc?key=2"),
+            ("https://host/%72pc", "https://host/rpc"),
+            ("https://host/a/../rpc", "https://host/rpc"),
+            ("http://b\u{fc}cher.test", "http://xn--bcher-kva.test"),
+            ("http://localhost:8545", "http://127.0.0.1:8545"),
+            ("http://127.1:8545", "http://[::1]:8545"),
+            ("http://10.0.0.1", "http://[::ffff:10.0.0.1]"),
+            ("http://10.0.0.1", "http://0xa000001"),
+        ] {
+            assert!(same(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("https://host", "https://host2"),
+            ("https://host", "https://host:8443"),
+            ("http://host:8545", "http://host:8546"),
+            ("https://host/one", "https://host/two"),
+            ("https://host/v1/one", "https://host/one"),
+            ("http://10.0.0.1", "http://10.0.0.2"),
+        ] {
+            assert!(!same(one, other), "{one} {other}");
+        }
+    }
 
     #[test]
     fn no_part_of_a_url_is_left_in_a_text() {

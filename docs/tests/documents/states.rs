@@ -1,11 +1,11 @@
-//! The codes of the head's state: sidecar, runbook, alert rules, dashboard and status page agree.
+//! The codes of the head's state and of dependencies' errors: sidecar, runbook, alert rules, dashboard and status page agree.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
 };
 
-use finality_sidecar::verifier::Stall;
+use finality_sidecar::{upstream::UpstreamError, verifier::Stall};
 use regex::Regex;
 use serde_json::Value;
 
@@ -21,10 +21,15 @@ fn codes() -> Codes {
     Stall::CODES.iter().map(|code| (*code).to_owned()).collect()
 }
 
-/// The runbook's table: whether each code needs a person.
+/// The runbook's table of states: whether each code needs a person.
 fn runbook() -> BTreeMap<String, String> {
+    table("| code | meaning |")
+}
+
+/// The runbook's table with that head: the last cell by the code in the first.
+fn table(head: &str) -> BTreeMap<String, String> {
     let page = read("docs/runbook.md");
-    let rows = page.lines().skip_while(|line| !line.starts_with("| code | meaning |")).skip(2);
+    let rows = page.lines().skip_while(|line| !line.starts_with(head)).skip(2);
     let mut table = BTreeMap::new();
     for row in rows.take_while(|line| line.starts_with('|')) {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
@@ -57,6 +62,12 @@ fn alerts() -> BTreeMap<String, Codes> {
 #[test]
 fn the_runbook_has_a_row_for_each_code() {
     assert_eq!(runbook().into_keys().collect::<Codes>(), codes());
+}
+
+#[test]
+fn the_runbook_has_a_row_for_each_error_of_a_dependency() {
+    let codes: Codes = UpstreamError::CODES.iter().map(|code| (*code).to_owned()).collect();
+    assert_eq!(table("| error | meaning |").into_keys().collect::<Codes>(), codes);
 }
 
 #[test]

@@ -74,6 +74,17 @@ pub(super) fn urls(text: &str) -> Result<Vec<SecretUrl>, String> {
     if urls.is_empty() { Err("expected at least one URL".into()) } else { Ok(urls) }
 }
 
+/// At least one URL, each of another service, since each is a vote.
+pub(super) fn voters(text: &str) -> Result<Vec<SecretUrl>, String> {
+    let urls = urls(text)?;
+    for (index, url) in urls.iter().enumerate() {
+        if urls.iter().take(index).any(|earlier| earlier.is_same_service(url)) {
+            return Err(format!("{url} is named twice: one service has one vote"));
+        }
+    }
+    Ok(urls)
+}
+
 /// At least one name, without a port.
 pub(super) fn hosts(text: &str) -> Result<Vec<String>, String> {
     let hosts: Vec<_> = list(text).map(str::to_owned).collect();

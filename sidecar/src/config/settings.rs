@@ -135,7 +135,7 @@ settings! {
     "Espresso" {
         /// URLs of HotShot query services with their version, such as https://host/v1; responses
         /// must agree by majority, and a single service is trusted
-        query_service_url: Vec<SecretUrl> = required, URLS, parse::urls;
+        query_service_url: Vec<SecretUrl> = required, URLS, parse::voters;
         /// Espresso namespace of the rollup, if it is not the L2 chain ID
         namespace: Option<u32> = optional, NUMBER, parse::namespace;
         /// Addresses authorized to sign batches, instead of the contract; ADDRESS@FIRST..END limits
@@ -149,7 +149,7 @@ settings! {
     "L1" {
         /// URLs of L1 execution RPCs; a majority must agree, so two must both answer, and of three
         /// one may fail or lie
-        l1_rpc: Vec<SecretUrl> = required, URLS, parse::urls;
+        l1_rpc: Vec<SecretUrl> = required, URLS, parse::voters;
         /// Address of the light client contract, used to find the starting HotShot height
         light_client_address: Option<Address> = optional, ADDRESS, parse::address;
         /// Address of the BatchAuthenticator contract, which lists the authorized batchers, if it

@@ -132,6 +132,8 @@ fn bad_values_are_refused_by_the_name_of_their_setting() {
         ("query_service_url", ", ,"),
         ("query_service_url", "https://a/v1,ftp://b"),
         ("query_service_url", "https://a/v1, https://a/v1"),
+        ("query_service_url", "https://a/v1,https://key@A:443/v1/"),
+        ("l1_rpc", "http://a.test/one,http://a.test/two,http://a.test./one?key=2"),
         ("query_service_url", "https://a/v1,env:UNSET"),
         ("max_connections", "0"),
         ("allowed_hosts", ","),

@@ -12,7 +12,7 @@ mod tagged_base64;
 use alloy_primitives::bytes::Bytes;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::upstream::{MAX_ANSWER_BYTES, Upstream, UpstreamError};
+use crate::upstream::{MAX_ANSWER_BYTES, Question, Upstream, UpstreamError};
 
 pub use header::HotShotHeader;
 pub use majority::QueryServices;
@@ -50,7 +50,7 @@ impl QueryService {
     /// # Errors
     /// [`UpstreamError`], as for every call here.
     pub async fn height(&self) -> Result<u64, UpstreamError> {
-        self.json("status/block-height").await
+        self.json("status/block-height", false).await
     }
 
     /// The number of blocks allowed per request; the usual limit if the service reports none.
@@ -58,9 +58,14 @@ impl QueryService {
     /// # Errors
     /// [`UpstreamError`].
     pub async fn range_limit(&self) -> Result<u64, UpstreamError> {
-        match self.json::<Limits>("availability/limits").await {
+        // Old services do not have it.
+        match self.json::<Limits>("availability/limits", true).await {
             Ok(limits) => Ok(limits.large_object_range_limit.max(1)),
-            Err(UpstreamError::Status(_) | UpstreamError::Malformed(_)) => Ok(DEFAULT_RANGE_LIMIT),
+            Err(
+                UpstreamError::Absent(_)
+                | UpstreamError::Status { .. }
+                | UpstreamError::Malformed(_),
+            ) => Ok(DEFAULT_RANGE_LIMIT),
             Err(error) => Err(error),
         }
     }
@@ -69,7 +74,7 @@ impl QueryService {
     /// partial answer: an array of another length is an error, since heights follow from positions.
     ///
     /// # Errors
-    /// [`UpstreamError`]; `Status(404)` when the service does not have one of the blocks yet.
+    /// [`UpstreamError`]; [`UpstreamError::Absent`] when the service does not have one of the blocks yet.
     pub async fn range(&self, from: u64, until: u64) -> Result<Vec<NamespaceBlock>, UpstreamError> {
         let namespace = self.namespace;
         let path = format!("availability/block/{from}/{until}/namespace/{namespace}");
@@ -80,15 +85,16 @@ impl QueryService {
                 UpstreamError::Malformed(format!("blocks {from}..{until}: {problem}"))
             })
         };
-        self.http.get(&path, limit, read).await
+        self.http.get(&path, Question { limit, may_be_absent: true }, read).await
     }
 
     /// The header of a block, checked against the service's answer for the namespace in that block.
     ///
     /// # Errors
-    /// [`UpstreamError`]; `Status(404)` when the service does not have it yet.
+    /// [`UpstreamError`]; [`UpstreamError::Absent`] when the service does not have it yet.
     pub async fn header(&self, height: u64) -> Result<HotShotHeader, UpstreamError> {
-        let header: HotShotHeader = self.json(&format!("availability/header/{height}")).await?;
+        let header: HotShotHeader =
+            self.json(&format!("availability/header/{height}"), true).await?;
         if header.height != height {
             return Err(UpstreamError::Malformed(format!(
                 "asked for header {height}, the answer is header {}",
@@ -97,7 +103,7 @@ impl QueryService {
         }
         match self.namespace_agrees(&header).await {
             // Its payload may come later than its header.
-            Ok(()) | Err(UpstreamError::Status(404)) => Ok(header),
+            Ok(()) | Err(UpstreamError::Absent(_)) => Ok(header),
             Err(error) => Err(error),
         }
     }
@@ -118,15 +124,19 @@ impl QueryService {
             Err(problem) => Err(UpstreamError::Malformed(format!("block {height}: {problem}"))),
         };
         let path = format!("availability/block/{height}/{until}/namespace/{namespace}");
-        self.http.get(&path, MAX_ANSWER_BYTES, read).await
+        self.http.get(&path, Question { limit: MAX_ANSWER_BYTES, may_be_absent: true }, read).await
     }
 
-    async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, UpstreamError> {
+    async fn json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        may_be_absent: bool,
+    ) -> Result<T, UpstreamError> {
         let read = |body: &Bytes| {
             serde_json::from_slice(body)
                 .map_err(|error| UpstreamError::Malformed(format!("{path}: {error}")))
         };
-        self.http.get(path, MAX_ANSWER_BYTES, read).await
+        self.http.get(path, Question { limit: MAX_ANSWER_BYTES, may_be_absent }, read).await
     }
 }
 

@@ -387,9 +387,9 @@ mod tests {
     async fn all_answers_of_a_round_come_from_one_endpoint() {
         let (first, second, both) = two();
         survey(&both).await;
-        first.answers(|_, _| Err(UpstreamError::Status(500)));
+        first.answers(|_, _| Err(UpstreamError::Status { status: 500, answer: String::new() }));
         second.asked();
-        assert_eq!(latest(&both).await, Err(UpstreamError::Status(500)));
+        assert_eq!(latest(&both).await, Err(UpstreamError::Status { status: 500, answer: String::new() }));
         assert_eq!(second.asked(), 0, "not in this round");
         is(&second, CHAIN, 95, 0);
         assert_eq!(survey(&both).await.latest, 95);
@@ -413,7 +413,7 @@ mod tests {
         assert_eq!(first.asked(), 3, "it owes an answer and is not asked again");
         // Unless nobody else answers.
         is(&first, CHAIN, 100, 0);
-        second.answers(|_, _| Err(UpstreamError::Status(500)));
+        second.answers(|_, _| Err(UpstreamError::Status { status: 500, answer: String::new() }));
         assert_eq!(survey(&both).await.latest, 100);
     }
 
@@ -457,7 +457,7 @@ mod tests {
         // Envoy may use it.
         assert_eq!(survey(&both).await.contradiction, Some(hash(9)));
         // Only if all say so, it is the node's chain.
-        second.answers(|_, _| Err(UpstreamError::Status(500)));
+        second.answers(|_, _| Err(UpstreamError::Status { status: 500, answer: String::new() }));
         assert!(both.survey(Some(CHAIN), None).await.is_err());
         is(&second, 9, 500, 9);
         assert_eq!(both.survey(Some(CHAIN), None).await.unwrap().chain_id, 9);
@@ -479,7 +479,7 @@ mod tests {
         let unrouted = Execution::new(vec![first.clone()], vec![second.clone()]);
         let heard = survey(&unrouted).await;
         assert_eq!((heard.at_head, heard.contradiction), (Some(hash(0)), None));
-        first.answers(|_, _| Err(UpstreamError::Status(500)));
+        first.answers(|_, _| Err(UpstreamError::Status { status: 500, answer: String::new() }));
         assert!(unrouted.survey(Some(CHAIN), head()).await.is_err());
         is(&second, CHAIN, 500, 0);
         assert_eq!(survey(&unrouted).await.latest, 500);

@@ -200,13 +200,13 @@ mod tests {
         first.answers(move |_, _| Err(error.clone()));
         assert_eq!(ask(&both).await, Err(object));
         assert_eq!((first.asked(), second.asked()), (2, 0));
-        first.answers(|_, _| Err(UpstreamError::Status(503)));
+        first.answers(|_, _| Err(UpstreamError::Status { status: 503, answer: String::new() }));
         assert_eq!(ask(&both).await, Ok(Some(2)));
         first.answers(|_, _| Ok(json!(1)));
         assert_eq!(ask(&both).await, Ok(Some(1)), "the first one is back");
-        first.answers(|_, _| Err(UpstreamError::Status(503)));
-        second.answers(|_, _| Err(UpstreamError::Status(404)));
-        assert_eq!(ask(&both).await, Err(UpstreamError::Status(503)), "of the first one");
+        first.answers(|_, _| Err(UpstreamError::Status { status: 503, answer: String::new() }));
+        second.answers(|_, _| Err(UpstreamError::Status { status: 404, answer: String::new() }));
+        assert_eq!(ask(&both).await, Err(UpstreamError::Status { status: 503, answer: String::new() }), "of the first one");
     }
 
     #[tokio::test(start_paused = true)]

@@ -48,6 +48,8 @@ pub struct DependencyReport {
 pub struct LastError {
     /// When.
     pub at: Timestamp,
+    /// Its kind, one of [`UpstreamError::CODES`].
+    pub code: &'static str,
     /// What.
     pub message: String,
 }
@@ -107,7 +109,8 @@ impl Health {
         }
         self.failed_at = Some(now);
         self.failures = self.failures.saturating_add(1);
-        self.last_error = Some(LastError { at: Timestamp::now(), message: message.clone() });
+        self.last_error =
+            Some(LastError { at: Timestamp::now(), code: error.code(), message: message.clone() });
         (self.throttle.failed(&message, now), message)
     }
 

@@ -3,8 +3,11 @@
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json, value::RawValue};
 
-use super::{MAX_ANSWER_BYTES, Upstream, UpstreamError};
+use super::{MAX_ANSWER_BYTES, Question, Upstream, UpstreamError};
 use crate::eth::{BlockId, Header};
+
+/// No path is the name of something that may come later.
+const QUESTION: Question = Question { limit: MAX_ANSWER_BYTES, may_be_absent: false };
 
 #[derive(Serialize)]
 struct Request<'a, P> {
@@ -76,7 +79,7 @@ impl Upstream {
     ) -> Result<T, UpstreamError> {
         let request = Request { jsonrpc: "2.0", id: 1, method, params };
         let request = self.inner.client.post(self.inner.url.expose().clone()).json(&request);
-        self.send(request, MAX_ANSWER_BYTES, |body| read_answer(method, body)).await
+        self.send(request, QUESTION, |body| read_answer(method, body)).await
     }
 
     /// Calls a method whose error object may say that there is nothing to tell, as `absent` judges
@@ -92,7 +95,7 @@ impl Upstream {
     ) -> Result<Option<T>, UpstreamError> {
         let request = Request { jsonrpc: "2.0", id: 1, method, params };
         let request = self.inner.client.post(self.inner.url.expose().clone()).json(&request);
-        self.send(request, MAX_ANSWER_BYTES, |body| match read_answer(method, body) {
+        self.send(request, QUESTION, |body| match read_answer(method, body) {
             Err(UpstreamError::Rpc { code, message }) if absent(code, &message) => Ok(None),
             answer => answer.map(Some),
         })

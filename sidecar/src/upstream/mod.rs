@@ -14,7 +14,8 @@ use alloy_primitives::bytes::{Bytes, BytesMut};
 use finality_core::headers;
 use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
-use reqwest::{Response, StatusCode};
+use reqwest::{Response, StatusCode, Url, redirect};
+use strum::{IntoStaticStr, VariantNames};
 use thiserror::Error;
 use tracing::{Instrument, field};
 
@@ -39,8 +40,15 @@ pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// Longer texts from a dependency are truncated for log and status, in characters.
 const TEXT_LIMIT: usize = 300;
 
-/// Why a dependency gave no usable answer.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+/// The part of an answer with an HTTP error that is read for its first words, in bytes.
+const WORDS_BYTES: usize = 4 * 1024;
+
+/// Redirects that are followed for one request.
+const MOST_REDIRECTS: usize = 3;
+
+/// Why a dependency gave no usable answer. The code of a variant is its name in snake case.
+#[derive(Debug, Clone, PartialEq, Eq, Error, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum UpstreamError {
     /// No connection, or it broke.
     #[error("no answer: {0}")]
@@ -48,9 +56,52 @@ pub enum UpstreamError {
     /// Too slow.
     #[error("no answer within {0:?} (request_timeout)")]
     Timeout(Duration),
-    /// An HTTP status other than 200.
-    #[error("HTTP status {0}")]
-    Status(u16),
+    /// A query service does not have that HotShot block, or not yet: HTTP status 404, with the
+    /// answer's first words.
+    #[error("HTTP status 404{}", colon(.0))]
+    Absent(String),
+    /// HTTP status 404 or 405 where it cannot mean "not yet".
+    #[error("HTTP status {status}: nothing is served at that path ({setting}){}", colon(.answer))]
+    WrongPath {
+        /// The status.
+        status: u16,
+        /// The setting to change.
+        setting: &'static str,
+        /// The answer's first words.
+        answer: String,
+    },
+    /// HTTP status 401 or 403.
+    #[error("HTTP status {status}: access denied ({setting}){}", colon(.answer))]
+    AccessDenied {
+        /// The status.
+        status: u16,
+        /// The setting to change.
+        setting: &'static str,
+        /// The answer's first words.
+        answer: String,
+    },
+    /// Any other HTTP status than 200.
+    #[error("HTTP status {status}{}", colon(.answer))]
+    Status {
+        /// The status.
+        status: u16,
+        /// The answer's first words.
+        answer: String,
+    },
+    /// HTML, for instance, or HTTP status 415: something else than the dependency answers.
+    #[error("the answer is not JSON ({setting}){}", colon(.answer))]
+    NotJson {
+        /// The setting to change.
+        setting: &'static str,
+        /// The answer's first words.
+        answer: String,
+    },
+    /// A redirect to another service, which might be anybody's, or without an end.
+    #[error("it redirects elsewhere, which is not followed ({setting})")]
+    Redirected {
+        /// The setting to change.
+        setting: &'static str,
+    },
     /// An HTTP status that comes with a time to wait (`Retry-After`).
     #[error("HTTP status {status}, ask again in {retry_after:?}")]
     Throttled {
@@ -103,13 +154,32 @@ pub enum UpstreamError {
     Distrusted(String),
 }
 
+/// A text after a colon; nothing if there is none.
+fn colon(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": {text}") }
+}
+
 impl UpstreamError {
+    /// All codes.
+    pub const CODES: &[&str] = Self::VARIANTS;
+
+    /// The code, one of [`Self::CODES`].
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.into()
+    }
+
     /// Whether the dependency as a whole is failing, so that retrying at once is of no use.
     const fn is_outage(&self) -> bool {
         match self {
             Self::Connection(_) | Self::Timeout(_) | Self::Throttled { .. } => true,
-            Self::Status(status) => *status == 429 || *status >= 500,
-            Self::TooLarge { .. }
+            Self::Status { status, .. } => *status == 429 || *status >= 500,
+            Self::Absent(_)
+            | Self::WrongPath { .. }
+            | Self::AccessDenied { .. }
+            | Self::NotJson { .. }
+            | Self::Redirected { .. }
+            | Self::TooLarge { .. }
             | Self::Malformed(_)
             | Self::Rpc { .. }
             | Self::ThroughFilter { .. }
@@ -135,21 +205,26 @@ impl UpstreamError {
 
     /// The same without the URL's secrets, and truncated for the log: the text may come from the
     /// server, which may repeat anything.
-    fn presentable(self, url: &SecretUrl) -> Self {
-        let shorten = |text: String| url.mask(&text).chars().take(TEXT_LIMIT).collect();
-        match self {
-            Self::Connection(text) => Self::Connection(shorten(text)),
-            Self::Malformed(text) => Self::Malformed(shorten(text)),
-            Self::Distrusted(text) => Self::Distrusted(shorten(text)),
-            Self::Rpc { code, message } => Self::Rpc { code, message: shorten(message) },
-            other => other,
+    fn presentable(mut self, url: &SecretUrl) -> Self {
+        if let Self::Connection(text)
+        | Self::Malformed(text)
+        | Self::Distrusted(text)
+        | Self::Rpc { message: text, .. }
+        | Self::Absent(text)
+        | Self::WrongPath { answer: text, .. }
+        | Self::AccessDenied { answer: text, .. }
+        | Self::Status { answer: text, .. }
+        | Self::NotJson { answer: text, .. } = &mut self
+        {
+            *text = url.mask(text).chars().take(TEXT_LIMIT).collect();
         }
+        self
     }
 
     fn outcome(&self) -> Outcome {
         match self {
             Self::Timeout(_) => Outcome::Timeout,
-            Self::Status(404) => Outcome::NotYet,
+            Self::Absent(_) => Outcome::NotYet,
             _ => Outcome::Error,
         }
     }
@@ -195,7 +270,7 @@ impl Upstream {
     ) -> Result<Self, UpstreamError> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("finality-sidecar/", env!("CARGO_PKG_VERSION")))
-            // A redirect to another host must not carry the URL, with a key in it.
+            .redirect(redirect::Policy::custom(follow))
             .referer(false)
             .timeout(options.request_timeout)
             .build()
@@ -218,14 +293,14 @@ impl Upstream {
         health::log(&line, self.inner.target, &self.inner.url);
     }
 
-    /// `GET` of a path relative to the base URL, of at most `limit` bytes; `read` parses the body.
+    /// `GET` of a path relative to the base URL; `read` parses the body.
     ///
     /// # Errors
-    /// [`UpstreamError`].
+    /// [`UpstreamError`]; [`UpstreamError::Absent`] only as the question allows.
     pub async fn get<T>(
         &self,
         path: &str,
-        limit: usize,
+        question: Question,
         read: impl FnOnce(&Bytes) -> Result<T, UpstreamError>,
     ) -> Result<T, UpstreamError> {
         let mut url = self.inner.url.expose().clone();
@@ -233,7 +308,7 @@ impl Upstream {
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}/{path}"));
         let request = self.inner.client.get(url).header("accept", "application/json");
-        self.send(request, limit, read).await
+        self.send(request, question, read).await
     }
 
     /// Sends a request unless it is too soon after an outage, reads the bounded answer, parses it
@@ -241,7 +316,7 @@ impl Upstream {
     async fn send<T>(
         &self,
         request: reqwest::RequestBuilder,
-        limit: usize,
+        question: Question,
         read: impl FnOnce(&Bytes) -> Result<T, UpstreamError>,
     ) -> Result<T, UpstreamError> {
         if let Some(last) = self.health().too_soon(Instant::now()) {
@@ -256,7 +331,7 @@ impl Upstream {
             otel.status_code = field::Empty,
             outcome = field::Empty,
         );
-        let exchanged = self.exchange(request, limit).instrument(span.clone()).await;
+        let exchanged = self.exchange(request, question).instrument(span.clone()).await;
         let result = match exchanged {
             Ok(body) => read(&body),
             Err(error) => Err(error),
@@ -271,7 +346,7 @@ impl Upstream {
         }
         let line = match &result {
             // "Not yet" is an answer, and a usual one near the tip.
-            Ok(_) | Err(UpstreamError::Status(404)) => self.health().succeeded(),
+            Ok(_) | Err(UpstreamError::Absent(_)) => self.health().succeeded(),
             // "Too much at once" is not a fault, unless nothing smaller can be requested.
             Err(UpstreamError::TooLarge { limit }) if *limit < MAX_ANSWER_BYTES => {
                 self.health().succeeded()
@@ -290,7 +365,7 @@ impl Upstream {
     async fn exchange(
         &self,
         request: reqwest::RequestBuilder,
-        limit: usize,
+        question: Question,
     ) -> Result<Bytes, UpstreamError> {
         let Inner { setting, options, .. } = &*self.inner;
         let failed = |error: reqwest::Error| {
@@ -307,20 +382,93 @@ impl Upstream {
             return Err(UpstreamError::ThroughFilter { setting });
         }
         if response.status() != StatusCode::OK {
-            let status = response.status().as_u16();
-            return Err(match retry_after(&response) {
-                Some(retry_after) if status == 429 || status >= 500 => {
-                    UpstreamError::Throttled { status, retry_after }
-                }
-                _ => UpstreamError::Status(status),
-            });
+            return Err(self.refusal(response, question).await);
         }
-        read_bounded(response, limit, failed).await
+        let body = read_bounded(response, question.limit, failed).await?;
+        if starts_like_json(&body) {
+            Ok(body)
+        } else {
+            Err(UpstreamError::NotJson { setting, answer: first_words(&body) })
+        }
+    }
+
+    /// What an answer with another status than 200 means.
+    async fn refusal(&self, response: Response, question: Question) -> UpstreamError {
+        let setting = self.inner.setting;
+        let status = response.status().as_u16();
+        if let Some(retry_after) = retry_after(&response)
+            && (status == 429 || status >= 500)
+        {
+            return UpstreamError::Throttled { status, retry_after };
+        }
+        let answer = first_words(&read_start(response).await);
+        match status {
+            // A page is no word of a query service.
+            404 if question.may_be_absent && !answer.starts_with('<') => {
+                UpstreamError::Absent(answer)
+            }
+            404 | 405 => UpstreamError::WrongPath { status, setting, answer },
+            401 | 403 => UpstreamError::AccessDenied { status, setting, answer },
+            415 => UpstreamError::NotJson {
+                setting,
+                answer: format!("HTTP status 415{}", colon(&answer)),
+            },
+            300..400 => UpstreamError::Redirected { setting },
+            _ => UpstreamError::Status { status, answer },
+        }
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
         self.inner.health.lock()
     }
+}
+
+/// What an answer may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Question {
+    /// The longest answer, in bytes.
+    pub limit: usize,
+    /// Whether a 404 means that the thing does not exist yet, and not that the URL is wrong.
+    pub may_be_absent: bool,
+}
+
+/// Follows redirects within one service: another host might be anybody's, and an answer of it would
+/// count as the vote of this one.
+fn follow(attempt: redirect::Attempt) -> redirect::Action {
+    let same = attempt.previous().first().map(Url::origin) == Some(attempt.url().origin());
+    if same && attempt.previous().len() <= MOST_REDIRECTS {
+        attempt.follow()
+    } else {
+        attempt.stop()
+    }
+}
+
+/// Whether the first character may begin a JSON text.
+fn starts_like_json(body: &[u8]) -> bool {
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    first.is_some_and(|byte| {
+        matches!(byte, b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n')
+    })
+}
+
+/// The start of an answer as words on one line.
+fn first_words(body: &[u8]) -> String {
+    let start = body.get(..WORDS_BYTES).unwrap_or(body);
+    let text = String::from_utf8_lossy(start);
+    let between = |char: char| char.is_whitespace() || char.is_control();
+    let words: Vec<_> = text.split(between).filter(|word| !word.is_empty()).collect();
+    words.join(" ")
+}
+
+/// The start of an answer, as far as it comes.
+async fn read_start(mut response: Response) -> Vec<u8> {
+    let mut start = Vec::new();
+    while start.len() < WORDS_BYTES
+        && let Ok(Some(chunk)) = response.chunk().await
+    {
+        start.extend_from_slice(chunk.get(..WORDS_BYTES).unwrap_or(&chunk));
+    }
+    start
 }
 
 /// The longest wait, whatever the dependency requests.

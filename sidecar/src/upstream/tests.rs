@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// A question about a block that may not exist yet.
+const BLOCK: Question = Question { limit: MAX_ANSWER_BYTES, may_be_absent: true };
+
 type Answers = Arc<Mutex<VecDeque<Response<Body>>>>;
 
 /// A server that gives prepared answers in order, and what it was asked.
@@ -54,7 +57,7 @@ impl Server {
     }
 
     async fn get(&self, path: &str) -> Result<Bytes, UpstreamError> {
-        self.upstream.get(path, MAX_ANSWER_BYTES, |body| Ok(body.clone())).await
+        self.upstream.get(path, BLOCK, |body| Ok(body.clone())).await
     }
 
     fn asked(&self) -> usize {
@@ -127,7 +130,8 @@ async fn after_an_outage_nothing_is_asked_for_a_while() {
     let server = Server::start("/").await;
     server.answers(status(503));
     let call = || server.upstream.call::<u64>("m", json!([]));
-    assert_eq!(call().await, Err(UpstreamError::Status(503)));
+    let refused = UpstreamError::Status { status: 503, answer: String::new() };
+    assert_eq!(call().await, Err(refused));
     let error = call().await.unwrap_err();
     assert_eq!(error, UpstreamError::BackingOff("HTTP status 503".into()));
     assert_eq!(server.asked(), 1);
@@ -165,7 +169,7 @@ async fn a_dependency_that_asks_to_be_left_alone_is() {
     let server = Server::start("/").await;
     let answer = Response::builder().status(429).header("retry-after", "soon").body(Body::empty());
     server.answers(answer.unwrap());
-    assert_eq!(server.get("x").await, Err(UpstreamError::Status(429)));
+    assert!(matches!(server.get("x").await, Err(UpstreamError::Status { status: 429, .. })));
 }
 
 #[tokio::test]
@@ -173,7 +177,8 @@ async fn a_long_wait_that_was_asked_for_outlasts_a_success_under_way() {
     let now = std::time::Instant::now();
     let mut health = Health::default();
     let pause = Pause { first: Duration::from_millis(1), least: Duration::from_secs(60) };
-    health.failed(&UpstreamError::Status(429), Some(pause));
+    let busy = UpstreamError::Status { status: 429, answer: String::new() };
+    health.failed(&busy, Some(pause));
     health.succeeded();
     assert!(health.too_soon(now + Duration::from_secs(59)).is_some());
     assert!(health.too_soon(now + Duration::from_secs(70)).is_none());
@@ -183,7 +188,8 @@ async fn a_long_wait_that_was_asked_for_outlasts_a_success_under_way() {
 async fn more_than_was_asked_for_is_too_much_and_no_fault() {
     let server = Server::start("/").await;
     server.answers(Response::new(Body::from(vec![b' '; 100])));
-    let answer = server.upstream.get("x", 99, |body| Ok(body.len())).await;
+    let answer =
+        server.upstream.get("x", Question { limit: 99, ..BLOCK }, |body| Ok(body.len())).await;
     assert_eq!(answer, Err(UpstreamError::TooLarge { limit: 99 }));
     assert_eq!(server.upstream.report().failures, 0);
 }
@@ -192,13 +198,65 @@ async fn more_than_was_asked_for_is_too_much_and_no_fault() {
 async fn not_there_yet_is_no_outage() {
     let server = Server::start("/v1").await;
     server.answers(status(404));
-    assert_eq!(server.get("availability/x").await, Err(UpstreamError::Status(404)));
+    assert_eq!(server.get("availability/x").await, Err(UpstreamError::Absent(String::new())));
     server.answers(Response::new(Body::from("5")));
     assert_eq!(server.get("status/block-height").await.unwrap(), "5");
     assert_eq!(server.upstream.report().ok, Some(true));
     let asked = server.asked.lock();
     assert_eq!(asked[1].uri().path(), "/v1/status/block-height", "below the base, without //");
     assert!(server.metrics.render().contains(r#"outcome="not_yet"} 1"#));
+}
+
+fn refusal(code: u16, body: &'static str) -> Response<Body> {
+    Response::builder().status(code).body(Body::from(body)).unwrap()
+}
+
+#[tokio::test]
+async fn what_no_dependency_answers_is_a_fault_with_a_code_and_the_first_words() {
+    const PAGE: &str = "<html>\n<head><title>Sign in</title>";
+    for (status, body, code) in [
+        (404, "404 page not found\n", "wrong_path"),
+        (405, "", "wrong_path"),
+        (401, "token expired", "access_denied"),
+        (403, "invalid host\tspecified", "access_denied"),
+        (415, "unsupported content type", "not_json"),
+        (200, PAGE, "not_json"),
+        (200, "OK", "not_json"),
+        (200, "", "not_json"),
+        (418, "teapot", "status"),
+    ] {
+        let server = Server::start("/").await;
+        server.answers(refusal(status, body));
+        let error = server.upstream.call::<u64>("m", json!([])).await.unwrap_err();
+        assert_eq!(error.code(), code, "{status} {body}");
+        let words: Vec<_> = body.split_whitespace().collect();
+        assert!(error.to_string().ends_with(&words.join(" ")), "{error}");
+        let report = server.upstream.report();
+        assert_eq!((report.ok, report.failures), (Some(false), 1), "{status} {body}");
+        assert_eq!(report.last_error.unwrap().code, code);
+        assert!(server.metrics.render().contains(r#"outcome="error"} 1"#));
+        if code != "status" {
+            assert!(error.to_string().contains("(node_execution_rpc)"), "{error}");
+        }
+    }
+    // Where a block may not exist yet, a page is no answer either, and an id of a path is one.
+    let server = Server::start("/").await;
+    server.answers(refusal(404, PAGE));
+    assert_eq!(server.get("x").await.unwrap_err().code(), "wrong_path");
+    let height = Question { may_be_absent: false, ..BLOCK };
+    server.answers(refusal(404, "no such path"));
+    let answer = server.upstream.get("status/block-height", height, |_| Ok(())).await;
+    assert_eq!(answer.unwrap_err().code(), "wrong_path");
+}
+
+#[tokio::test]
+async fn the_first_words_show_no_secret_and_are_cut() {
+    let server = Server::start("/k3yk3y").await;
+    let text = format!("no access to /k3yk3y for user s3cret: {}", "word ".repeat(100_000));
+    server.answers(Response::builder().status(403).body(Body::from(text)).unwrap());
+    let error = server.upstream.call::<u64>("m", json!([])).await.unwrap_err().to_string();
+    assert!(error.contains("no access to /… for … …: word word"), "{error}");
+    assert!(error.chars().count() < 400, "{error}");
 }
 
 #[tokio::test]
@@ -211,12 +269,31 @@ async fn an_answer_without_end_is_cut_off() {
 }
 
 #[tokio::test]
-async fn redirects_are_followed() {
+async fn redirects_are_followed_within_one_service() {
     let server = Server::start("/").await;
-    let answer = Response::builder().status(307).header("location", "/v1/y").body(Body::empty());
-    server.answers(answer.unwrap());
+    let to = |target: &str| {
+        Response::builder().status(307).header("location", target).body(Body::empty()).unwrap()
+    };
+    server.answers(to("/v1/y"));
     server.answers(Response::new(Body::from("{}")));
     assert_eq!(server.get("y").await.unwrap(), "{}");
+
+    // Neither to another host, nor to another port or scheme of this one.
+    let other = Server::start("/").await;
+    let address = other.upstream.inner.url.expose().socket_addrs(|| None).unwrap()[0];
+    for target in
+        [format!("http://{address}/"), format!("https://{address}/"), "//elsewhere.test/".into()]
+    {
+        server.answers(to(&target));
+        let error = server.get("y").await.unwrap_err();
+        assert_eq!(error, UpstreamError::Redirected { setting: "node_execution_rpc" }, "{target}");
+    }
+    assert_eq!(other.asked(), 0);
+    for _ in 0..=MOST_REDIRECTS {
+        server.answers(to("/again"));
+    }
+    assert_eq!(server.get("y").await.unwrap_err().code(), "redirected", "without an end");
+    assert_eq!(server.upstream.report().ok, Some(false));
 }
 
 #[tokio::test]

@@ -153,18 +153,19 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 // Not there yet, too much at once, or a changed limit: try less, down to one block,
                 // which also finds the block in which the services contradict each other.
                 Err(
-                    error @ (UpstreamError::Status(400 | 404 | 413)
+                    error @ (UpstreamError::Absent(_)
+                    | UpstreamError::Status { status: 400 | 413, .. }
                     | UpstreamError::TooLarge { .. }
                     | UpstreamError::Timeout(_)
                     | UpstreamError::NoMajority(_)),
                 ) => {
-                    if error == UpstreamError::Status(400) {
+                    if matches!(error, UpstreamError::Status { status: 400, .. }) {
                         feed.range_limit = None;
                     }
                     feed.ahead.failed(until - from);
                     if until - from == 1 {
                         return match error {
-                            UpstreamError::Status(404) => Ok(false),
+                            UpstreamError::Absent(_) => Ok(false),
                             error => Err(Stall::FeedUnavailable(error.to_string())),
                         };
                     }

@@ -370,7 +370,7 @@ fn largest_group<T: PartialEq>(answers: &[Answer<T>]) -> usize {
 
 /// Whether an error is the service's fault: "not yet" and "too much at once" are not.
 const fn is_fault(error: &UpstreamError) -> bool {
-    !matches!(error, UpstreamError::Status(404) | UpstreamError::TooLarge { .. })
+    !matches!(error, UpstreamError::Absent(_) | UpstreamError::TooLarge { .. })
 }
 
 /// The error to act on: first those that a smaller request may fix.
@@ -378,8 +378,8 @@ fn most_telling(errors: Vec<UpstreamError>) -> UpstreamError {
     let rank = |error: &UpstreamError| match error {
         UpstreamError::TooLarge { .. }
         | UpstreamError::Timeout(_)
-        | UpstreamError::Status(400 | 413) => 0,
-        UpstreamError::Status(404) => 1,
+        | UpstreamError::Status { status: 400 | 413, .. } => 0,
+        UpstreamError::Absent(_) => 1,
         UpstreamError::BackingOff(_) => 3,
         _ => 2,
     };

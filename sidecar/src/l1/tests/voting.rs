@@ -69,7 +69,7 @@ impl Fake {
         let chain = self.chain.lock().clone();
         match chain.state {
             Behavior::Answers => Ok(answer(&chain)),
-            Behavior::Fails => Err(UpstreamError::Status(500)),
+            Behavior::Fails => Err(UpstreamError::Status { status: 500, answer: String::new() }),
             Behavior::Hangs => {
                 tokio::time::sleep(Duration::from_secs(10)).await;
                 Err(UpstreamError::Timeout(Duration::from_secs(10)))

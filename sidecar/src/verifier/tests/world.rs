@@ -559,11 +559,11 @@ impl FeedSource for World {
     async fn range(&self, from: u64, until: u64) -> Result<Vec<NamespaceBlock>, UpstreamError> {
         let mut state = self.called("feed", "feed range")?;
         if until - from > 10 {
-            return Err(UpstreamError::Status(400));
+            return Err(UpstreamError::Status { status: 400, answer: String::new() });
         }
         let missing = state.hotshot_missing.range(from..until).next().is_some();
         if missing || until > state.hotshot.len() as u64 {
-            return Err(UpstreamError::Status(404));
+            return Err(UpstreamError::Absent(String::new()));
         }
         state.ranges.push((from, until));
         let blocks = &state.hotshot[from as usize..until as usize];
@@ -575,6 +575,6 @@ impl FeedSource for World {
         if state.headers_end_in_an_outage {
             state.down.insert("feed");
         }
-        Err(UpstreamError::Status(404))
+        Err(UpstreamError::Absent(String::new()))
     }
 }
