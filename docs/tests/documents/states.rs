@@ -1,4 +1,5 @@
-//! The codes of the head's state and of dependencies' errors: sidecar, runbook, alert rules, dashboard and status page agree.
+//! The codes of the head's state and of dependencies' errors: sidecar, runbook, alert rules,
+//! dashboard and status page agree.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -62,10 +62,10 @@ pub(crate) async fn measure(services: &Services, count: u64, range: u64) -> Stag
     let op = Op::new([services::batcher().address()]);
 
     let clock = Clock::start();
-    let mut payloads = Vec::new();
+    let mut payloads: Vec<Vec<u8>> = Vec::new();
     for from in (0..count).step_by(range as usize) {
         let blocks = query.range(from, (from + range).min(count)).await.unwrap();
-        payloads.extend(blocks.into_iter().flat_map(|block| block.payloads));
+        payloads.extend(blocks.iter().flat_map(|block| block.payloads().map(<[u8]>::to_vec)));
     }
     let fetch = clock.micros_each(count);
 

@@ -248,14 +248,14 @@ mod tests {
             serde_json::from_str(include_str!("../../testdata/espresso_headers.json")).unwrap();
         let mut recomputed = 0;
         for case in vectors["cases"].as_array().unwrap() {
-            let header: HotShotHeader = serde_json::from_value(case["header"].clone()).unwrap();
+            let read = |header: &Value| HotShotHeader::read(header.to_string().as_bytes()).unwrap();
+            let header = read(&case["header"]);
             let commitment = header.commitment.map(|commitment| commitment.to_string());
             if case["recomputed_here"] == true {
                 assert_eq!(commitment.as_deref(), case["block_commitment"].as_str());
                 let mut other = case["header"].clone();
                 other["fields"]["l1_head"] = serde_json::json!(1);
-                let other: HotShotHeader = serde_json::from_value(other).unwrap();
-                assert_ne!(other.commitment.map(|other| other.to_string()), commitment);
+                assert_ne!(read(&other).commitment.map(|other| other.to_string()), commitment);
                 recomputed += 1;
             } else {
                 assert_eq!(commitment, None, "{}", case["name"]);

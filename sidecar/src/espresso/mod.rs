@@ -10,9 +10,9 @@ mod namespace;
 mod tagged_base64;
 
 use alloy_primitives::bytes::Bytes;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
-use crate::upstream::{MAX_ANSWER_BYTES, Question, Upstream, UpstreamError};
+use crate::upstream::{Question, Upstream, UpstreamError};
 
 pub use header::HotShotHeader;
 pub use majority::QueryServices;
@@ -21,10 +21,6 @@ pub use tagged_base64::{TaggedBase64, TaggedBase64Error};
 
 /// The range that every query service accepts by default, in blocks.
 const DEFAULT_RANGE_LIMIT: u64 = 100;
-
-/// The largest answer for several blocks, in bytes, since several ranges are in flight at once. A
-/// single block may fill [`MAX_ANSWER_BYTES`].
-const MAX_RANGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// One query service.
 #[derive(Debug, Clone)]
@@ -50,7 +46,8 @@ impl QueryService {
     /// # Errors
     /// [`UpstreamError`], as for every call here.
     pub async fn height(&self) -> Result<u64, UpstreamError> {
-        self.json("status/block-height", false).await
+        let path = "status/block-height";
+        self.http.get(path, Question::SMALL, |body| read_json(path, body)).await
     }
 
     /// The number of blocks allowed per request; the usual limit if the service reports none.
@@ -58,8 +55,10 @@ impl QueryService {
     /// # Errors
     /// [`UpstreamError`].
     pub async fn range_limit(&self) -> Result<u64, UpstreamError> {
+        let path = "availability/limits";
         // Old services do not have it.
-        match self.json::<Limits>("availability/limits", true).await {
+        let question = Question { may_be_absent: true, ..Question::SMALL };
+        match self.http.get(path, question, |body| read_json::<Limits>(path, body)).await {
             Ok(limits) => Ok(limits.large_object_range_limit.max(1)),
             Err(
                 UpstreamError::Absent(_)
@@ -74,18 +73,38 @@ impl QueryService {
     /// partial answer: an array of another length is an error, since heights follow from positions.
     ///
     /// # Errors
-    /// [`UpstreamError`]; [`UpstreamError::Absent`] when the service does not have one of the blocks yet.
+    /// [`UpstreamError`]; [`UpstreamError::Absent`] when the service does not have one of the
+    /// blocks yet, [`UpstreamError::TooLarge`] when fewer blocks, or the only one alone, can be
+    /// read.
     pub async fn range(&self, from: u64, until: u64) -> Result<Vec<NamespaceBlock>, UpstreamError> {
+        self.blocks(from, until, Question::BLOCKS).await
+    }
+
+    /// The payloads in our namespace in one block, as many as a HotShot block can have. No other
+    /// request may be in flight that holds so much.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]; [`UpstreamError::Absent`] when the service does not have the block yet.
+    pub async fn block_alone(&self, height: u64) -> Result<NamespaceBlock, UpstreamError> {
+        let blocks = self.blocks(height, height.saturating_add(1), Question::BLOCK).await?;
+        Ok(blocks.into_iter().next().unwrap_or_default())
+    }
+
+    async fn blocks(
+        &self,
+        from: u64,
+        until: u64,
+        question: Question,
+    ) -> Result<Vec<NamespaceBlock>, UpstreamError> {
         let namespace = self.namespace;
         let path = format!("availability/block/{from}/{until}/namespace/{namespace}");
         let count = until.saturating_sub(from);
-        let limit = if count > 1 { MAX_RANGE_BYTES } else { MAX_ANSWER_BYTES };
         let read = |body: &Bytes| {
             NamespaceBlock::read_range(body, namespace, count).map_err(|problem| {
                 UpstreamError::Malformed(format!("blocks {from}..{until}: {problem}"))
             })
         };
-        self.http.get(&path, Question { limit, may_be_absent: true }, read).await
+        self.http.get(&path, question, read).await
     }
 
     /// The header of a block, checked against the service's answer for the namespace in that block.
@@ -93,8 +112,14 @@ impl QueryService {
     /// # Errors
     /// [`UpstreamError`]; [`UpstreamError::Absent`] when the service does not have it yet.
     pub async fn header(&self, height: u64) -> Result<HotShotHeader, UpstreamError> {
-        let header: HotShotHeader =
-            self.json(&format!("availability/header/{height}"), true).await?;
+        let path = format!("availability/header/{height}");
+        // One with thousands of namespaces is not shown.
+        let question = Question { may_be_absent: true, may_be_longer: true, ..Question::SMALL };
+        let read = |body: &Bytes| {
+            HotShotHeader::read(body)
+                .map_err(|problem| UpstreamError::Malformed(format!("{path}: {problem}")))
+        };
+        let header = self.http.get(&path, question, read).await?;
         if header.height != height {
             return Err(UpstreamError::Malformed(format!(
                 "asked for header {height}, the answer is header {}",
@@ -102,8 +127,8 @@ impl QueryService {
             )));
         }
         match self.namespace_agrees(&header).await {
-            // Its payload may come later than its header.
-            Ok(()) | Err(UpstreamError::Absent(_)) => Ok(header),
+            // Its payload may come later than its header, or be too long to be read for this.
+            Ok(()) | Err(UpstreamError::Absent(_) | UpstreamError::TooLarge { .. }) => Ok(header),
             Err(error) => Err(error),
         }
     }
@@ -124,20 +149,13 @@ impl QueryService {
             Err(problem) => Err(UpstreamError::Malformed(format!("block {height}: {problem}"))),
         };
         let path = format!("availability/block/{height}/{until}/namespace/{namespace}");
-        self.http.get(&path, Question { limit: MAX_ANSWER_BYTES, may_be_absent: true }, read).await
+        self.http.get(&path, Question::BLOCKS, read).await
     }
+}
 
-    async fn json<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        may_be_absent: bool,
-    ) -> Result<T, UpstreamError> {
-        let read = |body: &Bytes| {
-            serde_json::from_slice(body)
-                .map_err(|error| UpstreamError::Malformed(format!("{path}: {error}")))
-        };
-        self.http.get(path, Question { limit: MAX_ANSWER_BYTES, may_be_absent }, read).await
-    }
+fn read_json<'a, T: Deserialize<'a>>(path: &str, body: &'a Bytes) -> Result<T, UpstreamError> {
+    serde_json::from_slice(body)
+        .map_err(|error| UpstreamError::Malformed(format!("{path}: {error}")))
 }
 
 #[cfg(test)]

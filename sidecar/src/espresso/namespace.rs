@@ -1,13 +1,25 @@
 //! The answer of the namespace range endpoint, and the layouts inside it.
+//!
+//! Anybody may post to the namespace, and the answer is foreign: it is decoded as it is read,
+//! without anything that grows by more than the payloads do.
 
+use std::{borrow::Cow, fmt};
+
+use alloy_primitives::{B256, Keccak256};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
 
 /// The contents of our namespace in one HotShot block.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct NamespaceBlock {
-    /// The payloads in order.
-    pub payloads: Vec<Vec<u8>>,
+    /// The payloads, one after the other.
+    bytes: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<u32>,
 }
 
 impl NamespaceBlock {
@@ -16,107 +28,264 @@ impl NamespaceBlock {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn read_range(body: &[u8], namespace: u32, count: u64) -> Result<Vec<Self>, String> {
-        read_range(body, namespace, count)
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        let blocks = Blocks { namespace, count }.deserialize(&mut reader);
+        blocks.and_then(|blocks| reader.end().map(|()| blocks)).map_err(|error| error.to_string())
+    }
+
+    /// The payloads in order.
+    pub fn payloads(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        (0..self.ends.len()).map(|index| self.payload(index).unwrap_or_default())
+    }
+
+    /// A payload by its index.
+    #[must_use]
+    pub fn payload(&self, index: usize) -> Option<&[u8]> {
+        let start = match index.checked_sub(1) {
+            Some(before) => *self.ends.get(before)?,
+            None => 0,
+        };
+        self.bytes.get(usize::try_from(start).ok()?..usize::try_from(*self.ends.get(index)?).ok()?)
+    }
+
+    /// The length of all payloads together, in bytes.
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// What two blocks share if they have the same payloads.
+    pub(super) fn digest(&self) -> B256 {
+        let mut hasher = Keccak256::new();
+        hasher.update(self.ends.len().to_le_bytes());
+        self.ends.iter().for_each(|end| hasher.update(end.to_le_bytes()));
+        hasher.update(&self.bytes);
+        hasher.finalize()
+    }
+
+    /// Ends a payload after the bytes that were added; false if they are too many.
+    fn end(&mut self) -> bool {
+        u32::try_from(self.bytes.len()).map(|end| self.ends.push(end)).is_ok()
+    }
+
+    /// Whether a namespace payload has these payloads: u32 count, as many u32 end offsets, then the
+    /// bodies, all little endian. None for a malformed one: builders may write those, and each
+    /// service splits them in its own way.
+    fn is_in(&self, payload: &[u8]) -> Option<bool> {
+        let (count, rest) = payload.split_first_chunk::<4>()?;
+        let table_length = usize::try_from(u32::from_le_bytes(*count)).ok()?.checked_mul(4)?;
+        let (table, bodies) = rest.split_at_checked(table_length)?;
+        let ends = table.as_chunks::<4>().0.iter().map(|end| u32::from_le_bytes(*end));
+        let last = usize::try_from(ends.clone().next_back().unwrap_or(0)).ok()?;
+        let is_well_formed = ends.clone().is_sorted() && last == bodies.len();
+        is_well_formed.then(|| bodies == self.bytes && ends.eq(self.ends.iter().copied()))
     }
 }
 
-#[derive(Deserialize)]
-struct Element {
-    proof: Option<Proof>,
-    transactions: Vec<Transaction>,
+impl<P: AsRef<[u8]>> FromIterator<P> for NamespaceBlock {
+    /// A block with these payloads, as far as they fit into 4 GiB.
+    fn from_iter<I: IntoIterator<Item = P>>(payloads: I) -> Self {
+        let mut block = Self::default();
+        for payload in payloads {
+            block.bytes.extend_from_slice(payload.as_ref());
+            block.end();
+        }
+        block
+    }
 }
 
-/// The form of the proof depends on the block's dispersal scheme; older API versions give it bare.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Proof {
-    Known(KnownProof),
-    Other(serde::de::IgnoredAny),
-}
-
-#[derive(Deserialize)]
-enum KnownProof {
-    V1(NamespaceProof),
-    V2(NamespaceProof),
-    V1IncorrectEncoding(serde::de::IgnoredAny),
-    V2IncorrectEncoding(serde::de::IgnoredAny),
-}
-
-#[derive(Deserialize)]
-struct NamespaceProof {
-    ns_payload: String,
-}
-
-#[derive(Deserialize)]
-struct Transaction {
-    namespace: u32,
-    payload: String,
+impl fmt::Debug for NamespaceBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NamespaceBlock").field("ends", &self.ends).finish_non_exhaustive()
+    }
 }
 
 /// Whether the answer for one block shows the namespace in it, which is when it has a proof.
 pub(super) fn is_present(body: &[u8]) -> Result<bool, String> {
-    let elements: [Element; 1] = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    Ok(elements.iter().any(|element| element.proof.is_some()))
-}
-
-fn read_range(body: &[u8], namespace: u32, count: u64) -> Result<Vec<NamespaceBlock>, String> {
-    let elements: Vec<Element> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    if elements.len() as u64 != count {
-        return Err(format!("{} elements for {count} blocks", elements.len()));
+    #[derive(Deserialize)]
+    struct Element<'a> {
+        #[serde(borrow)]
+        proof: Option<&'a RawValue>,
     }
-    elements
-        .into_iter()
-        .enumerate()
-        .map(|(index, element)| {
-            read_element(element, namespace)
-                .map_err(|problem| format!("element {index}: {problem}"))
-        })
-        .collect()
+    let [element]: [Element<'_>; 1] =
+        serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    Ok(element.proof.is_some())
 }
 
-fn read_element(element: Element, namespace: u32) -> Result<NamespaceBlock, String> {
-    let mut payloads = Vec::with_capacity(element.transactions.len());
-    for transaction in element.transactions {
-        if transaction.namespace != namespace {
-            return Err(format!("a transaction of namespace {}", transaction.namespace));
+/// An answer: an element per block.
+struct Blocks {
+    namespace: u32,
+    count: u64,
+}
+
+impl<'de> DeserializeSeed<'de> for Blocks {
+    type Value = Vec<NamespaceBlock>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Blocks {
+    type Value = Vec<NamespaceBlock>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let Self { namespace, count } = self;
+        let mut blocks = Vec::new();
+        while let Some(block) = elements.next_element_seed(Element { namespace })? {
+            if blocks.len() as u64 == count {
+                return Err(A::Error::custom(format_args!("more than {count} elements")));
+            }
+            blocks.push(block);
         }
-        let payload = STANDARD.decode(transaction.payload).map_err(|error| error.to_string())?;
-        payloads.push(payload);
+        if blocks.len() as u64 == count {
+            return Ok(blocks);
+        }
+        Err(A::Error::custom(format_args!("{} elements for {count} blocks", blocks.len())))
     }
-    match element.proof {
-        None if !payloads.is_empty() => Err("transactions without a proof".into()),
-        // The block was dispersed wrongly, so the namespace counts as empty.
-        Some(Proof::Known(
-            KnownProof::V1IncorrectEncoding(_) | KnownProof::V2IncorrectEncoding(_),
-        )) if !payloads.is_empty() => Err("transactions in a wrongly dispersed block".into()),
-        Some(Proof::Known(KnownProof::V1(proof) | KnownProof::V2(proof))) => {
-            let proven = STANDARD.decode(proof.ns_payload).map_err(|error| error.to_string())?;
-            match split_payload(&proven) {
-                Some(proven) if proven != payloads => {
-                    Err("the transactions are not those of the proof".into())
+}
+
+/// The element of one block.
+struct Element {
+    namespace: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum ElementMember {
+    Proof,
+    Transactions,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> DeserializeSeed<'de> for Element {
+    type Value = NamespaceBlock;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Element {
+    type Value = NamespaceBlock;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with the transactions of a block")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let (mut proof, mut block) = (None::<&RawValue>, None);
+        while let Some(member) = members.next_key()? {
+            match member {
+                ElementMember::Proof => proof = members.next_value()?,
+                ElementMember::Transactions if block.is_some() => {
+                    return Err(A::Error::duplicate_field("transactions"));
                 }
-                _ => Ok(NamespaceBlock { payloads }),
+                ElementMember::Transactions => {
+                    let Self { namespace } = self;
+                    block = Some(members.next_value_seed(Transactions { namespace })?);
+                }
+                ElementMember::Other => _ = members.next_value::<IgnoredAny>()?,
             }
         }
-        _ => Ok(NamespaceBlock { payloads }),
+        let block = block.ok_or_else(|| A::Error::missing_field("transactions"))?;
+        check_proof(proof, &block).map_err(A::Error::custom)?;
+        Ok(block)
     }
 }
 
-/// The transactions of a namespace payload: u32 count, as many u32 end offsets, then the bodies,
-/// all little endian. None for a malformed one: builders may write those, and each service splits
-/// them in its own way.
-fn split_payload(payload: &[u8]) -> Option<Vec<&[u8]>> {
-    let (count, rest) = payload.split_first_chunk::<4>()?;
-    let table_length = usize::try_from(u32::from_le_bytes(*count)).ok()?.checked_mul(4)?;
-    let (table, bodies) = rest.split_at_checked(table_length)?;
-    let mut transactions = Vec::with_capacity(table.len() / 4);
-    let mut start = 0;
-    for end in table.as_chunks::<4>().0 {
-        let end = usize::try_from(u32::from_le_bytes(*end)).ok()?;
-        transactions.push(bodies.get(start..end)?);
-        start = end;
+/// The form of the proof depends on the block's dispersal scheme; older API versions give it bare,
+/// which shows nothing.
+#[derive(Deserialize)]
+struct Proofs<'a> {
+    #[serde(borrow, rename = "V1")]
+    v1: Option<NamespaceProof<'a>>,
+    #[serde(borrow, rename = "V2")]
+    v2: Option<NamespaceProof<'a>>,
+    #[serde(rename = "V1IncorrectEncoding")]
+    v1_incorrect: Option<IgnoredAny>,
+    #[serde(rename = "V2IncorrectEncoding")]
+    v2_incorrect: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct NamespaceProof<'a> {
+    #[serde(borrow)]
+    ns_payload: Cow<'a, str>,
+}
+
+fn check_proof(proof: Option<&RawValue>, block: &NamespaceBlock) -> Result<(), String> {
+    let Some(proof) = proof else {
+        let is_empty = block.ends.is_empty();
+        return if is_empty { Ok(()) } else { Err("transactions without a proof".into()) };
+    };
+    if !proof.get().starts_with('{') {
+        return Ok(());
     }
-    (start == bodies.len()).then_some(transactions)
+    let proofs: Proofs<'_> =
+        serde_json::from_str(proof.get()).map_err(|error| format!("proof: {error}"))?;
+    // The block was dispersed wrongly, so the namespace counts as empty.
+    let is_incorrect = proofs.v1_incorrect.is_some() || proofs.v2_incorrect.is_some();
+    if is_incorrect && !block.ends.is_empty() {
+        return Err("transactions in a wrongly dispersed block".into());
+    }
+    for proof in [proofs.v1, proofs.v2].into_iter().flatten() {
+        let payload =
+            STANDARD.decode(&*proof.ns_payload).map_err(|error| format!("proof: {error}"))?;
+        if block.is_in(&payload) == Some(false) {
+            return Err("the transactions are not those of the proof".into());
+        }
+    }
+    Ok(())
+}
+
+/// The transactions of one block.
+struct Transactions {
+    namespace: u32,
+}
+
+#[derive(Deserialize)]
+struct Transaction<'a> {
+    namespace: u32,
+    #[serde(borrow)]
+    payload: Cow<'a, str>,
+}
+
+impl<'de> DeserializeSeed<'de> for Transactions {
+    type Value = NamespaceBlock;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Transactions {
+    type Value = NamespaceBlock;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of transactions")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let mut block = NamespaceBlock::default();
+        while let Some(Transaction { namespace, payload }) = elements.next_element()? {
+            if namespace != self.namespace {
+                let problem = format_args!("a transaction of namespace {namespace}");
+                return Err(A::Error::custom(problem));
+            }
+            let decoded = STANDARD.decode_vec(&*payload, &mut block.bytes);
+            decoded.map_err(|error| A::Error::custom(format_args!("payload: {error}")))?;
+            if !block.end() {
+                return Err(A::Error::custom("payloads of more than 4 GiB"));
+            }
+        }
+        Ok(block)
+    }
 }
 
 /// The namespaces of a HotShot block and where each ends in its payload.
@@ -165,43 +334,38 @@ mod tests {
 
     fn read(body: &Value, count: u64) -> Result<Vec<NamespaceBlock>, String> {
         let namespace = vectors()["namespace"].as_u64().unwrap() as u32;
-        read_range(body.to_string().as_bytes(), namespace, count)
+        NamespaceBlock::read_range(body.to_string().as_bytes(), namespace, count)
     }
 
     #[test]
     fn both_kinds_of_proof_are_read_and_agree_with_the_listed_transactions() {
         let vectors = vectors();
         let v1 = read(&vectors["response_v1_proof"], 2).unwrap();
-        assert_eq!(v1[0].payloads.len(), 6);
-        assert!(v1[0].payloads.iter().all(|payload| payload.len() == 256));
-        assert!(v1[1].payloads.is_empty(), "an absent namespace is an empty block");
+        assert_eq!(v1[0].payloads().len(), 6);
+        assert!(v1[0].payloads().all(|payload| payload.len() == 256));
+        assert_eq!(v1[1].payloads().len(), 0, "an absent namespace is an empty block");
         let v2 = read(&vectors["response_v2_proof"], 1).unwrap();
         assert_eq!(v1[0], v2[0]);
         let payload = &vectors["response_v1_proof"][0]["proof"]["V1"]["ns_payload"];
         let payload = STANDARD.decode(payload.as_str().unwrap()).unwrap();
         assert_eq!(payload.len() as u64, vectors["ns_payload_len"].as_u64().unwrap());
-        let split = split_payload(&payload).unwrap();
-        let mut end = 0;
-        for (transaction, expected) in
-            split.iter().zip(vectors["ns_payload_tx_end_offsets"].as_array().unwrap())
-        {
-            end += transaction.len() as u64;
-            assert_eq!(end, expected.as_u64().unwrap());
-        }
+        assert_eq!(v1[0].is_in(&payload), Some(true));
+        assert_eq!(v1[1].is_in(&payload), Some(false));
+        assert_eq!(json!(v1[0].ends), vectors["ns_payload_tx_end_offsets"]);
     }
 
     #[test]
     fn a_wrongly_dispersed_block_is_empty() {
         let body = &vectors()["response_incorrect_encoding_shape"];
         let count = body.as_array().unwrap().len() as u64;
-        assert!(read(body, count).unwrap().iter().all(|block| block.payloads.is_empty()));
+        assert!(read(body, count).unwrap().iter().all(|block| block.payloads().len() == 0));
     }
 
     #[test]
     fn a_bare_proof_of_the_old_api_is_accepted() {
         let body = json!([{"proof": {"anything": 1},
             "transactions": [{"namespace": 12_648_430, "payload": "AA=="}]}]);
-        assert_eq!(read(&body, 1).unwrap()[0].payloads, [[0]]);
+        assert!(read(&body, 1).unwrap()[0].payloads().eq([[0]]));
     }
 
     #[test]
@@ -215,7 +379,15 @@ mod tests {
             };
             assert!(read(&case["body"], count).is_err(), "{}", case["why"]);
         }
-        for body in [json!({}), json!(null), json!([{}]), json!([{"proof": null}]), json!([1])] {
+        for body in [
+            json!({}),
+            json!(null),
+            json!([{}]),
+            json!([{"proof": null}]),
+            json!([1]),
+            json!([{"proof": {"V1": {"ns_payload": 5}}, "transactions": []}]),
+            json!([{"proof": {"V1": {}}, "transactions": []}]),
+        ] {
             assert!(read(&body, 1).is_err(), "{body}");
         }
     }
@@ -225,9 +397,9 @@ mod tests {
         for payload in
             [&[][..], &[1, 0, 0, 0], &[255, 255, 255, 255, 1], &[1, 0, 0, 0, 9, 0, 0, 0, 1]]
         {
-            assert_eq!(split_payload(payload), None);
+            assert_eq!(NamespaceBlock::default().is_in(payload), None);
         }
-        assert_eq!(split_payload(&[0, 0, 0, 0]), Some(vec![]));
+        assert_eq!(NamespaceBlock::default().is_in(&[0, 0, 0, 0]), Some(true));
     }
 
     #[test]

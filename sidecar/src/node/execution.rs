@@ -256,16 +256,41 @@ impl<E: JsonRpc> Execution<E> {
         params: Value,
         absent: Absent,
     ) -> Answer<Option<T>> {
+        let send =
+            |endpoint: E| async move { endpoint.call_optional(method, params, absent).await };
+        self.ask(method, send).await
+    }
+
+    /// As [`Self::call`], for a long block that is read alone.
+    pub(super) async fn call_alone<T: DeserializeOwned + Send + 'static>(
+        &self,
+        method: &'static str,
+        params: Value,
+    ) -> Answer<T> {
+        let send = |endpoint: E| async move { endpoint.call_alone(method, params).await };
+        self.ask(method, send).await
+    }
+
+    /// Sends a request to the endpoint in use.
+    async fn ask<T: Send + 'static, A>(
+        &self,
+        method: &'static str,
+        send: impl FnOnce(E) -> A,
+    ) -> Answer<T>
+    where
+        A: Future<Output = Answer<T>> + Send + 'static,
+    {
         let current = self.choice.lock().current();
         let member = self.members.get(current).ok_or_else(nobody)?;
+        let answer = send(member.endpoint.clone());
         if self.members.len() == 1 {
-            return member.endpoint.call_optional(method, params, absent).await;
+            return answer.await;
         }
-        let (endpoint, slowness) = (member.endpoint.clone(), Arc::clone(&member.slowness));
+        let slowness = Arc::clone(&member.slowness);
         let patience = member.patience();
         let mut request = tokio::spawn(async move {
             let started = Instant::now();
-            let answer = endpoint.call_optional(method, params, absent).await;
+            let answer = answer.await;
             if answer.is_ok() {
                 note(&slowness, started.elapsed());
             }
@@ -389,7 +414,10 @@ mod tests {
         survey(&both).await;
         first.answers(|_, _| Err(UpstreamError::Status { status: 500, answer: String::new() }));
         second.asked();
-        assert_eq!(latest(&both).await, Err(UpstreamError::Status { status: 500, answer: String::new() }));
+        assert_eq!(
+            latest(&both).await,
+            Err(UpstreamError::Status { status: 500, answer: String::new() })
+        );
         assert_eq!(second.asked(), 0, "not in this round");
         is(&second, CHAIN, 95, 0);
         assert_eq!(survey(&both).await.latest, 95);

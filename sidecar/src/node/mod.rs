@@ -7,8 +7,13 @@ mod choice;
 mod consensus;
 mod execution;
 
+use std::{borrow::Cow, fmt};
+
 use alloy_primitives::{B256, Bytes};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, SeqAccess, Visitor},
+};
 use serde_json::json;
 
 use crate::{
@@ -35,7 +40,43 @@ pub struct Block {
     #[serde(deserialize_with = "quantity")]
     pub timestamp: u64,
     /// The transactions in order.
+    #[serde(deserialize_with = "transactions")]
     pub transactions: Vec<Transaction>,
+}
+
+/// More transactions than a block can have.
+const MAX_TRANSACTIONS: usize = 64 * 1024;
+
+/// The transactions, unless they are so many that they take more memory than the answer.
+fn transactions<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<Transaction>, D::Error> {
+    struct Bounded;
+
+    impl<'de> Visitor<'de> for Bounded {
+        type Value = Vec<Transaction>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "an array of at most {MAX_TRANSACTIONS} transactions")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+            let mut transactions = Vec::new();
+            while let Some(transaction) = elements.next_element()? {
+                if transactions.len() == MAX_TRANSACTIONS {
+                    return Err(A::Error::invalid_length(MAX_TRANSACTIONS + 1, &self));
+                }
+                transactions.push(transaction);
+            }
+            Ok(transactions)
+        }
+    }
+
+    reader.deserialize_seq(Bounded)
+}
+
+/// The text of a transaction's type, if it is short enough to be one.
+fn kind<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<Cow<'de, str>>::deserialize(reader)?;
+    Ok(text.filter(|text| text.len() <= "0x".len() + 16).map(Cow::into_owned))
 }
 
 /// A transaction of a [`Block`].
@@ -44,7 +85,7 @@ pub struct Transaction {
     /// Transaction hash.
     pub hash: B256,
     /// The type as the node writes it, a hex quantity; some nodes omit it for legacy transactions.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default, deserialize_with = "kind")]
     pub kind: Option<String>,
     /// Call data.
     #[serde(default)]
@@ -119,10 +160,23 @@ impl Node {
     /// # Errors
     /// [`UpstreamError`].
     pub async fn block(&self, number: u64) -> Result<Option<Block>, UpstreamError> {
+        match self.short_block(number).await {
+            Err(UpstreamError::TooLarge { .. }) => {
+                let params = json!([format!("{number:#x}"), true]);
+                let block = self.execution.call_alone("eth_getBlockByNumber", params).await?;
+                of_number(number, block)
+            }
+            answer => answer,
+        }
+    }
+
+    /// The block with a number, if it is short enough to be read beside others.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]; [`UpstreamError::TooLarge`] for a long one.
+    pub async fn short_block(&self, number: u64) -> Result<Option<Block>, UpstreamError> {
         let params = json!([format!("{number:#x}"), true]);
-        let block: Option<Block> = self.execution.call("eth_getBlockByNumber", params).await?;
-        expect_number(number, block.as_ref().map(|block| block.number))?;
-        Ok(block)
+        of_number(number, self.execution.call("eth_getBlockByNumber", params).await?)
     }
 
     /// The block that the node calls `finalized`; none when it says that it has none, by null or by
@@ -160,6 +214,11 @@ impl Node {
     }
 }
 
+fn of_number(number: u64, block: Option<Block>) -> Result<Option<Block>, UpstreamError> {
+    expect_number(number, block.as_ref().map(|block| block.number))?;
+    Ok(block)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +242,13 @@ mod tests {
         let good = json!({"number": "0x1", "hash": B256::ZERO, "parentHash": B256::ZERO,
             "timestamp": "0x5", "transactions": [], "unknown": 1});
         assert!(serde_json::from_value::<Block>(good.clone()).is_ok());
+        let many = |count: usize| {
+            let mut block = good.clone();
+            block["transactions"] = json!(vec![json!({"hash": B256::ZERO}); count]);
+            serde_json::from_value::<Block>(block)
+        };
+        assert_eq!(many(MAX_TRANSACTIONS).unwrap().transactions.len(), MAX_TRANSACTIONS);
+        assert!(many(MAX_TRANSACTIONS + 1).is_err());
         for member in ["number", "hash", "parentHash", "timestamp", "transactions"] {
             let mut block = good.clone();
             block.as_object_mut().unwrap().remove(member);

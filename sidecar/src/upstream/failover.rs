@@ -206,7 +206,11 @@ mod tests {
         assert_eq!(ask(&both).await, Ok(Some(1)), "the first one is back");
         first.answers(|_, _| Err(UpstreamError::Status { status: 503, answer: String::new() }));
         second.answers(|_, _| Err(UpstreamError::Status { status: 404, answer: String::new() }));
-        assert_eq!(ask(&both).await, Err(UpstreamError::Status { status: 503, answer: String::new() }), "of the first one");
+        assert_eq!(
+            ask(&both).await,
+            Err(UpstreamError::Status { status: 503, answer: String::new() }),
+            "of the first one"
+        );
     }
 
     #[tokio::test(start_paused = true)]

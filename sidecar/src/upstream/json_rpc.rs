@@ -1,13 +1,11 @@
 //! JSON-RPC calls over HTTP.
 
+use alloy_primitives::bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json, value::RawValue};
 
-use super::{MAX_ANSWER_BYTES, Question, Upstream, UpstreamError};
+use super::{LONGEST_BLOCK, Question, Upstream, UpstreamError};
 use crate::eth::{BlockId, Header};
-
-/// No path is the name of something that may come later.
-const QUESTION: Question = Question { limit: MAX_ANSWER_BYTES, may_be_absent: false };
 
 #[derive(Serialize)]
 struct Request<'a, P> {
@@ -48,6 +46,13 @@ pub trait JsonRpc: Clone + Send + Sync + 'static {
         params: Value,
         absent: Absent,
     ) -> impl Future<Output = Result<Option<T>, UpstreamError>> + Send;
+    /// Calls a method whose answer may be a long block ([`LONGEST_BLOCK`]), since no other long one
+    /// is read meanwhile.
+    fn call_alone<T: DeserializeOwned + Send>(
+        &self,
+        method: &'static str,
+        params: Value,
+    ) -> impl Future<Output = Result<T, UpstreamError>> + Send;
     /// Shows in the status that the endpoint's answers are not used, and why.
     fn reject(&self, error: &UpstreamError);
 }
@@ -60,6 +65,15 @@ impl JsonRpc for Upstream {
         absent: Absent,
     ) -> Result<Option<T>, UpstreamError> {
         Self::call_optional(self, method, params, absent).await
+    }
+
+    async fn call_alone<T: DeserializeOwned + Send>(
+        &self,
+        method: &'static str,
+        params: Value,
+    ) -> Result<T, UpstreamError> {
+        let question = Question { limit: LONGEST_BLOCK, ..Question::SMALL };
+        self.ask(method, params, question, |body| read_answer(method, body)).await
     }
 
     fn reject(&self, error: &UpstreamError) {
@@ -77,9 +91,8 @@ impl Upstream {
         method: &str,
         params: impl Serialize,
     ) -> Result<T, UpstreamError> {
-        let request = Request { jsonrpc: "2.0", id: 1, method, params };
-        let request = self.inner.client.post(self.inner.url.expose().clone()).json(&request);
-        self.send(request, QUESTION, |body| read_answer(method, body)).await
+        let question = Question::of_method(method);
+        self.ask(method, params, question, |body| read_answer(method, body)).await
     }
 
     /// Calls a method whose error object may say that there is nothing to tell, as `absent` judges
@@ -93,13 +106,24 @@ impl Upstream {
         params: impl Serialize,
         absent: Absent,
     ) -> Result<Option<T>, UpstreamError> {
-        let request = Request { jsonrpc: "2.0", id: 1, method, params };
-        let request = self.inner.client.post(self.inner.url.expose().clone()).json(&request);
-        self.send(request, QUESTION, |body| match read_answer(method, body) {
+        let question = Question::of_method(method);
+        self.ask(method, params, question, |body| match read_answer(method, body) {
             Err(UpstreamError::Rpc { code, message }) if absent(code, &message) => Ok(None),
             answer => answer.map(Some),
         })
         .await
+    }
+
+    async fn ask<T>(
+        &self,
+        method: &str,
+        params: impl Serialize,
+        question: Question,
+        read: impl FnOnce(&Bytes) -> Result<T, UpstreamError>,
+    ) -> Result<T, UpstreamError> {
+        let request = Request { jsonrpc: "2.0", id: 1, method, params };
+        let request = self.inner.client.post(self.inner.url.expose().clone()).json(&request);
+        self.send(request, question, read).await
     }
 
     /// Number and hash of a block by number or tag; none if the endpoint does not have it.

@@ -4,6 +4,7 @@ mod failover;
 mod health;
 mod hedge;
 mod json_rpc;
+mod question;
 
 use std::{
     sync::Arc,
@@ -33,9 +34,7 @@ pub use health::{DependencyReport, LastError};
 pub(crate) use hedge::{HEDGE_DELAY, InFlight};
 pub(crate) use json_rpc::expect_number;
 pub use json_rpc::{Absent, JsonRpc};
-
-/// The largest answer that is read at all, in bytes.
-pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+pub use question::{LARGE, LONGEST_BLOCK, MEDIUM, Question, SMALL};
 
 /// Longer texts from a dependency are truncated for log and status, in characters.
 const TEXT_LIMIT: usize = 300;
@@ -110,7 +109,7 @@ pub enum UpstreamError {
         /// How long to wait.
         retry_after: Duration,
     },
-    /// Larger than the limit, which is [`MAX_ANSWER_BYTES`] at most.
+    /// Larger than such an answer may be.
     #[error("the answer is larger than {limit} bytes")]
     TooLarge {
         /// The limit, in bytes.
@@ -348,7 +347,7 @@ impl Upstream {
             // "Not yet" is an answer, and a usual one near the tip.
             Ok(_) | Err(UpstreamError::Absent(_)) => self.health().succeeded(),
             // "Too much at once" is not a fault, unless nothing smaller can be requested.
-            Err(UpstreamError::TooLarge { limit }) if *limit < MAX_ANSWER_BYTES => {
+            Err(UpstreamError::TooLarge { .. }) if question.may_be_longer => {
                 self.health().succeeded()
             }
             Err(error) => {
@@ -413,7 +412,7 @@ impl Upstream {
                 setting,
                 answer: format!("HTTP status 415{}", colon(&answer)),
             },
-            300..400 => UpstreamError::Redirected { setting },
+            300..=399 => UpstreamError::Redirected { setting },
             _ => UpstreamError::Status { status, answer },
         }
     }
@@ -423,18 +422,9 @@ impl Upstream {
     }
 }
 
-/// What an answer may be.
-#[derive(Debug, Clone, Copy)]
-pub struct Question {
-    /// The longest answer, in bytes.
-    pub limit: usize,
-    /// Whether a 404 means that the thing does not exist yet, and not that the URL is wrong.
-    pub may_be_absent: bool,
-}
-
 /// Follows redirects within one service: another host might be anybody's, and an answer of it would
 /// count as the vote of this one.
-fn follow(attempt: redirect::Attempt) -> redirect::Action {
+fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     let same = attempt.previous().first().map(Url::origin) == Some(attempt.url().origin());
     if same && attempt.previous().len() <= MOST_REDIRECTS {
         attempt.follow()
@@ -492,6 +482,10 @@ async fn read_bounded(
     limit: usize,
     failed: impl Fn(reqwest::Error) -> UpstreamError,
 ) -> Result<Bytes, UpstreamError> {
+    // A length that is told is not needed, but saves reading in vain.
+    if response.content_length().is_some_and(|length| length > limit as u64) {
+        return Err(UpstreamError::TooLarge { limit });
+    }
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(&failed)? {
         if body.len() + chunk.len() > limit {
@@ -499,6 +493,7 @@ async fn read_bounded(
         }
         body.extend_from_slice(&chunk);
     }
+    question::drop_long_texts(&mut body);
     Ok(body.freeze())
 }
 

@@ -94,6 +94,15 @@ impl JsonRpc for Fake {
         }
     }
 
+    async fn call_alone<T: DeserializeOwned + Send>(
+        &self,
+        method: &'static str,
+        params: Value,
+    ) -> Result<T, UpstreamError> {
+        let answer = self.call_optional(method, params, |_, _| false).await?;
+        Ok(answer.unwrap())
+    }
+
     fn reject(&self, error: &UpstreamError) {
         self.0.lock().rejected = Some(error.clone());
     }

@@ -14,9 +14,6 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// A question about a block that may not exist yet.
-const BLOCK: Question = Question { limit: MAX_ANSWER_BYTES, may_be_absent: true };
-
 type Answers = Arc<Mutex<VecDeque<Response<Body>>>>;
 
 /// A server that gives prepared answers in order, and what it was asked.
@@ -57,7 +54,7 @@ impl Server {
     }
 
     async fn get(&self, path: &str) -> Result<Bytes, UpstreamError> {
-        self.upstream.get(path, BLOCK, |body| Ok(body.clone())).await
+        self.upstream.get(path, Question::BLOCK, |body| Ok(body.clone())).await
     }
 
     fn asked(&self) -> usize {
@@ -188,8 +185,10 @@ async fn a_long_wait_that_was_asked_for_outlasts_a_success_under_way() {
 async fn more_than_was_asked_for_is_too_much_and_no_fault() {
     let server = Server::start("/").await;
     server.answers(Response::new(Body::from(vec![b' '; 100])));
-    let answer =
-        server.upstream.get("x", Question { limit: 99, ..BLOCK }, |body| Ok(body.len())).await;
+    let answer = server
+        .upstream
+        .get("x", Question { limit: 99, ..Question::BLOCKS }, |body| Ok(body.len()))
+        .await;
     assert_eq!(answer, Err(UpstreamError::TooLarge { limit: 99 }));
     assert_eq!(server.upstream.report().failures, 0);
 }
@@ -243,7 +242,7 @@ async fn what_no_dependency_answers_is_a_fault_with_a_code_and_the_first_words()
     let server = Server::start("/").await;
     server.answers(refusal(404, PAGE));
     assert_eq!(server.get("x").await.unwrap_err().code(), "wrong_path");
-    let height = Question { may_be_absent: false, ..BLOCK };
+    let height = Question::SMALL;
     server.answers(refusal(404, "no such path"));
     let answer = server.upstream.get("status/block-height", height, |_| Ok(())).await;
     assert_eq!(answer.unwrap_err().code(), "wrong_path");
@@ -265,7 +264,7 @@ async fn an_answer_without_end_is_cut_off() {
     let chunk = axum::body::Bytes::from(vec![b' '; 1024 * 1024]);
     let endless = futures::stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone()));
     server.answers(Response::new(Body::from_stream(endless)));
-    assert_eq!(server.get("x").await, Err(UpstreamError::TooLarge { limit: MAX_ANSWER_BYTES }));
+    assert_eq!(server.get("x").await, Err(UpstreamError::TooLarge { limit: LARGE }));
 }
 
 #[tokio::test]

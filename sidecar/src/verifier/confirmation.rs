@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
-    ChainFacts, Choice, FeedSource, L1Source, L1View, NodeSource, OriginVerdict, Position, Stall,
-    Stop, Verifier, choose, findings::Mismatch,
+    ChainFacts, Choice, Feed, FeedSource, L1Source, L1View, NodeSource, OriginVerdict, Position,
+    Stall, Stop, Verifier, choose, findings::Mismatch,
 };
 use crate::{
     espresso::commitment,
@@ -26,7 +26,7 @@ const BLOCKS_PER_SAVE: u64 = 256;
 /// The same as a time, for slow nodes.
 const TIME_PER_SAVE: Duration = Duration::from_millis(500);
 /// Blocks requested from the node at once.
-const BLOCKS_IN_FLIGHT: usize = 8;
+pub(super) const BLOCKS_IN_FLIGHT: usize = 8;
 /// HotShot blocks after which the restart position of an unchanged head is saved.
 const CHECKPOINT_DISTANCE: u64 = 1000;
 
@@ -193,7 +193,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let run = self.candidates.run_length(first, BLOCKS_PER_SAVE).min(behind.max(1));
         let node = &self.node;
         let blocks = stream::iter(first..first.saturating_add(run))
-            .map(|number| node.block(number))
+            .map(|number| node.short_block(number))
             .buffered(BLOCKS_IN_FLIGHT);
         let mut blocks = std::pin::pin!(blocks);
         let mut confirmed: Option<Confirmed> = None;
@@ -214,6 +214,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             };
             let number = batch.facts.number;
             let answer = match blocks.next().await {
+                Some(Err(UpstreamError::TooLarge { .. })) => {
+                    self.feed.iter_mut().for_each(Feed::pause);
+                    node.block(number).await
+                }
                 Some(answer) => answer,
                 // Only if a candidate appeared beyond the run: the next run takes it.
                 None => return (confirmed, Halt::RunEnded),

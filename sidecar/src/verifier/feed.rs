@@ -42,8 +42,11 @@ impl<F: FeedSource> Feed<F> {
 
     /// A payload, read again; none if the service does not have it now.
     pub(super) async fn payload(&self, height: u64, index: usize) -> Option<Vec<u8>> {
-        let blocks = self.source.range(height, height.checked_add(1)?).await.ok()?;
-        blocks.into_iter().next()?.payloads.into_iter().nth(index)
+        let block = match self.source.range(height, height.checked_add(1)?).await {
+            Err(UpstreamError::TooLarge { .. }) => self.source.block_alone(height).await.ok()?,
+            blocks => blocks.ok()?.into_iter().next()?,
+        };
+        Some(block.payload(index)?.to_vec())
     }
 
     /// Starts as many requests as may be in flight.
@@ -67,6 +70,11 @@ impl<F> Feed<F> {
     /// Whether the next range has arrived.
     pub(super) fn has_arrived(&self) -> bool {
         self.ahead.has_arrived(self.cursor)
+    }
+
+    /// Drops what is in flight, for something else that is long.
+    pub(super) fn pause(&mut self) {
+        self.ahead.forget();
     }
 
     /// What is left to read, as of this round. HotShot's newest block does not count: its payload
@@ -130,7 +138,14 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             feed.fetch_ahead();
             let Some(range) = feed.ahead.pop() else { return Ok(false) };
             let Range { from, until, is_new, .. } = range;
-            match range.answer().await {
+            let answer = match range.answer().await {
+                Err(UpstreamError::TooLarge { .. }) if until - from == 1 => {
+                    feed.ahead.forget();
+                    feed.source.block_alone(from).await.map(|block| vec![block])
+                }
+                answer => answer,
+            };
+            match answer {
                 Ok(blocks) => {
                     feed.ahead.succeeded(until - from, &blocks);
                     let Intake { admitted, rejected } = intake::admit(&self.rollup, from, blocks)

@@ -21,8 +21,6 @@ pub(super) struct Intake<C> {
     pub(super) rejected: BTreeMap<&'static str, u64>,
 }
 
-type Payload = (Position, Vec<u8>);
-
 /// Admits the payloads of the HotShot blocks from `from` on.
 ///
 /// # Errors
@@ -32,26 +30,21 @@ pub(super) async fn admit<R: Rollup>(
     from: u64,
     blocks: Vec<NamespaceBlock>,
 ) -> Result<Intake<R::Content>, JoinError> {
-    let mut payloads: Vec<Payload> = Vec::new();
-    for (height, block) in (from..).zip(blocks) {
-        let indexed = block.payloads.into_iter().enumerate();
-        payloads.extend(indexed.map(|(index, payload)| (Position { height, index }, payload)));
-    }
+    let count: usize = blocks.iter().map(|block| block.payloads().len()).sum();
     let mut intake = Intake { admitted: Vec::new(), rejected: BTreeMap::new() };
-    if payloads.len() < WORTH_A_THREAD {
-        intake.extend(&**rollup, payloads);
+    if count < WORTH_A_THREAD {
+        intake.extend(&**rollup, payloads(from, &blocks));
         return Ok(intake);
     }
     let threads = available_parallelism().map_or(1, usize::from);
-    let share = payloads.len().div_ceil(threads);
+    let share = count.div_ceil(threads);
+    let blocks = Arc::new(blocks);
     let mut tasks = Vec::new();
-    while !payloads.is_empty() {
-        let rest = payloads.split_off(share.min(payloads.len()));
-        let part = std::mem::replace(&mut payloads, rest);
-        let rollup = Arc::clone(rollup);
+    for first in (0..count).step_by(share) {
+        let (rollup, blocks) = (Arc::clone(rollup), Arc::clone(&blocks));
         tasks.push(tokio::task::spawn_blocking(move || {
             let mut intake = Intake { admitted: Vec::new(), rejected: BTreeMap::new() };
-            intake.extend(&*rollup, part);
+            intake.extend(&*rollup, payloads(from, &blocks).skip(first).take(share));
             intake
         }));
     }
@@ -65,10 +58,22 @@ pub(super) async fn admit<R: Rollup>(
     Ok(intake)
 }
 
+/// All payloads with their positions.
+fn payloads(from: u64, blocks: &[NamespaceBlock]) -> impl Iterator<Item = (Position, &[u8])> {
+    (from..).zip(blocks).flat_map(|(height, block)| {
+        let payloads = block.payloads().enumerate();
+        payloads.map(move |(index, payload)| (Position { height, index }, payload))
+    })
+}
+
 impl<C> Intake<C> {
-    fn extend<R: Rollup<Content = C>>(&mut self, rollup: &R, payloads: Vec<Payload>) {
+    fn extend<'a, R: Rollup<Content = C>>(
+        &mut self,
+        rollup: &R,
+        payloads: impl Iterator<Item = (Position, &'a [u8])>,
+    ) {
         for (position, payload) in payloads {
-            match rollup.admit(&payload) {
+            match rollup.admit(payload) {
                 Ok(batch) => self.admitted.push((position, batch)),
                 Err(rejected) => {
                     tracing::debug!(?position, %rejected, "payload refused");

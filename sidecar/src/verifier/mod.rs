@@ -17,6 +17,7 @@ mod finality;
 pub mod findings;
 mod head_check;
 mod intake;
+mod memory;
 mod progress;
 mod read_ahead;
 mod sources;

@@ -12,12 +12,12 @@ const MAX_RANGE: u64 = 500;
 /// The size of the first range, since the size of the blocks is not known yet.
 const FIRST_RANGE: u64 = 16;
 /// The target size of a range, in bytes of payload. The answer is almost three times as long:
-/// base64, twice.
-const RANGE_BYTES: usize = 512 * 1024;
+/// base64, twice. It must stay below [`upstream::MEDIUM`](crate::upstream::MEDIUM).
+const RANGE_BYTES: usize = 256 * 1024;
 /// The bytes of payload that may be in flight, estimated from the last range.
 const AHEAD_BYTES: usize = 2 * 1024 * 1024;
 /// The most requests in flight.
-const MAX_UNDER_WAY: usize = 8;
+pub(super) const MAX_UNDER_WAY: usize = 8;
 
 /// A requested range.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ impl ReadAhead {
 
     /// A range of `count` blocks was answered: more may be requested, as far as the bytes allow.
     pub(super) fn succeeded(&mut self, count: u64, blocks: &[NamespaceBlock]) {
-        let bytes: usize = blocks.iter().flat_map(|block| &block.payloads).map(Vec::len).sum();
+        let bytes: usize = blocks.iter().map(NamespaceBlock::length).sum();
         let fitting = (RANGE_BYTES as u64).saturating_mul(count) / (bytes as u64).max(1);
         self.range = self.range.saturating_mul(2).min(fitting).clamp(1, MAX_RANGE);
         let fitting = AHEAD_BYTES / bytes.max(1);
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     fn answer(count: usize, bytes: usize) -> Vec<NamespaceBlock> {
-        vec![NamespaceBlock { payloads: vec![vec![0; bytes]] }; count]
+        vec![[vec![0; bytes]].into_iter().collect(); count]
     }
 
     #[test]

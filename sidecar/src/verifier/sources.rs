@@ -33,6 +33,10 @@ pub trait NodeSource: Send + Sync + 'static {
         &self,
         number: u64,
     ) -> impl Future<Output = Result<Option<Block>, UpstreamError>> + Send;
+    fn short_block(
+        &self,
+        number: u64,
+    ) -> impl Future<Output = Result<Option<Block>, UpstreamError>> + Send;
     fn finalized(&self) -> impl Future<Output = Result<Option<BlockId>, UpstreamError>> + Send;
     fn rollup_config(&self) -> impl Future<Output = Result<RollupConfig, UpstreamError>> + Send;
     fn sync_status(&self) -> impl Future<Output = Result<SyncStatus, UpstreamError>> + Send;
@@ -68,6 +72,10 @@ pub trait FeedSource: Send + Sync + 'static {
         from: u64,
         until: u64,
     ) -> impl Future<Output = Result<Vec<NamespaceBlock>, UpstreamError>> + Send;
+    fn block_alone(
+        &self,
+        height: u64,
+    ) -> impl Future<Output = Result<NamespaceBlock, UpstreamError>> + Send;
     fn header(
         &self,
         height: u64,
@@ -97,6 +105,10 @@ impl NodeSource for Node {
 
     async fn block(&self, number: u64) -> Result<Option<Block>, UpstreamError> {
         Self::block(self, number).await
+    }
+
+    async fn short_block(&self, number: u64) -> Result<Option<Block>, UpstreamError> {
+        Self::short_block(self, number).await
     }
 
     async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
@@ -157,6 +169,10 @@ impl FeedSource for QueryServices {
 
     async fn range(&self, from: u64, until: u64) -> Result<Vec<NamespaceBlock>, UpstreamError> {
         Self::range(self, from, until).await
+    }
+
+    async fn block_alone(&self, height: u64) -> Result<NamespaceBlock, UpstreamError> {
+        Self::block_alone(self, height).await
     }
 
     async fn header(&self, height: u64) -> Result<HotShotHeader, UpstreamError> {

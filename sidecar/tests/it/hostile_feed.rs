@@ -62,9 +62,7 @@ async fn cost(attacked: bool) -> Cost {
     arguments.push("--verification-interval=1h".into());
     let sidecar = Sidecar::start(folder.path(), &arguments, &[]);
     sidecar.head_reaches(BLOCKS).await;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", sidecar.id())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let peak_kib = peak.trim_end_matches("kB").trim().parse().unwrap();
+    let peak_kib = sidecar.memory("VmHWM");
     Cost { calls: fakes.calls(), peak_kib, log_lines: sidecar.kill().len() }
 }
 
@@ -87,7 +85,10 @@ async fn a_hundred_thousand_hostile_payloads_cost_no_call_no_memory_and_no_log_l
     for (name, calls) in &attack.calls {
         let usual = peace.calls.get(name).copied().unwrap_or(0);
         match name.as_str() {
-            "range" | "height" | "limits" => assert!(*calls < BLOCKS, "{name}: {calls}"),
+            "height" | "limits" => assert!(*calls < BLOCKS, "{name}: {calls}"),
+            // Blocks that are too long to be read beside others are asked for in smaller and
+            // smaller ranges.
+            "range" => assert!(*calls < 2 * BLOCKS, "{name}: {calls}"),
             _ => assert!(
                 *calls <= usual + CALLS_OF_A_ROUND * rounds,
                 "{name}: {calls}, without an attack {usual}, in {rounds} rounds"
@@ -95,5 +96,5 @@ async fn a_hundred_thousand_hostile_payloads_cost_no_call_no_memory_and_no_log_l
         }
     }
     assert!(attack.log_lines <= peace.log_lines + 5, "{} lines", attack.log_lines);
-    assert!(attack.peak_kib < 256 * 1024, "{} KiB", attack.peak_kib);
+    assert!(attack.peak_kib < 128 * 1024, "{} KiB", attack.peak_kib);
 }

@@ -15,6 +15,7 @@ mod hostile_feed;
 mod http_api;
 mod kills;
 mod lifecycle;
+mod memory;
 mod migration;
 mod page;
 mod scarcity;

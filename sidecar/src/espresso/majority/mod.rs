@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use alloy_primitives::B256;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
@@ -156,6 +157,48 @@ impl QueryServices {
             self.outvoted(outvoted, from, until);
         }
         Ok(blocks)
+    }
+
+    /// The payloads in the namespace in one block, as a majority returns them, however many there
+    /// are. The services are asked one after the other, and of all answers only the last is held:
+    /// of the others a digest is enough.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn block_alone(&self, height: u64) -> Result<NamespaceBlock, UpstreamError> {
+        let mut votes: Vec<(B256, Vec<usize>)> = Vec::new();
+        let mut errors = Vec::new();
+        for index in self.order(Some(height.saturating_add(1))) {
+            let Some(service) = self.services.get(index) else { continue };
+            let query = QueryService::new(service.http.clone(), self.namespace);
+            let block = match query.block_alone(height).await {
+                Ok(block) => block,
+                Err(error) => {
+                    if is_fault(&error) {
+                        self.metrics.query_fault(index, QueryFault::Error);
+                    }
+                    errors.push(error);
+                    continue;
+                }
+            };
+            let digest = block.digest();
+            match votes.iter_mut().find(|(known, _)| *known == digest) {
+                Some((_, voters)) => voters.push(index),
+                None => votes.push((digest, vec![index])),
+            }
+            let is_majority = |(_, voters): &(B256, Vec<usize>)| voters.len() >= self.majority();
+            if let Some(winner) = votes.iter().position(is_majority) {
+                votes.swap_remove(winner);
+                for outvoted in votes.into_iter().flat_map(|(_, voters)| voters) {
+                    self.outvoted(outvoted, height, height.saturating_add(1));
+                }
+                return Ok(block);
+            }
+        }
+        Err(match votes.len() {
+            0 | 1 => most_telling(errors),
+            _ => self.contradiction(height, height.saturating_add(1), &votes),
+        })
     }
 
     /// The header of a block, from the first service that has it; shown to the operator only.
@@ -312,7 +355,7 @@ impl QueryServices {
         &self,
         from: u64,
         until: u64,
-        groups: &[(Vec<NamespaceBlock>, Vec<usize>)],
+        groups: &[(impl Sized, Vec<usize>)],
     ) -> UpstreamError {
         let name = |voters: &Vec<usize>| {
             let urls = voters.iter().filter_map(|index| self.services.get(*index));

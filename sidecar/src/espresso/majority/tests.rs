@@ -128,10 +128,8 @@ impl World {
     async fn reads_honestly(&self, ranges: u64) {
         for from in 0..ranges {
             let read = self.services.range(from, from + 3).await.unwrap();
-            let honest: Vec<_> = (from..from + 3)
-                .map(|height| NamespaceBlock {
-                    payloads: vec![format!("honest {height}").into_bytes()],
-                })
+            let honest: Vec<NamespaceBlock> = (from..from + 3)
+                .map(|height| [format!("honest {height}")].into_iter().collect())
                 .collect();
             assert_eq!(read, honest);
         }
@@ -175,6 +173,24 @@ async fn a_liar_is_outvoted_named_and_then_avoided() {
             assert!(world.faults(honest).is_empty());
         }
     }
+}
+
+#[tokio::test]
+async fn a_block_that_is_read_alone_needs_a_majority_too() {
+    for liar in 0..3 {
+        let world = World::of(&[HONEST; 3]).await;
+        world.becomes(liar, Nature::Lies("another"));
+        for height in 0..4 {
+            let honest = [format!("honest {height}")].into_iter().collect();
+            assert_eq!(world.services.block_alone(height).await, Ok(honest));
+        }
+        assert_eq!(world.faults(liar), BTreeSet::from(["outvoted"]));
+    }
+    let world = World::of(&[HONEST, Nature::Lies("another")]).await;
+    assert!(matches!(world.services.block_alone(5).await, Err(UpstreamError::NoMajority(_))));
+    let world = World::of(&[HONEST, Nature::Fails(500), HONEST]).await;
+    assert!(world.services.block_alone(5).await.is_ok());
+    assert!(matches!(world.services.block_alone(200).await, Err(UpstreamError::Absent(_))));
 }
 
 #[tokio::test]

@@ -29,6 +29,21 @@ async fn a_block_whose_payload_is_missing_is_waited_for() {
 }
 
 #[tokio::test]
+async fn what_is_too_long_to_be_read_beside_others_is_read_alone() {
+    let world = World::new(40);
+    world.post_all(MAIN, 1..=40);
+    {
+        let mut state = world.change();
+        state.long_hotshot_blocks = [0, 7, 8, 30].into();
+        state.long_node_blocks = [1, 9, 10, 40].into();
+    }
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), 40);
+    assert_eq!(world.calls("feed block alone"), 4);
+}
+
+#[tokio::test]
 async fn what_went_wrong_before_this_round_is_asked_for_again() {
     let world = World::new(3);
     world.post_all(MAIN, 1..=2);

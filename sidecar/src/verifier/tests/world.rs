@@ -170,6 +170,9 @@ pub(super) struct State {
     pub(super) hotshot: Vec<Vec<Vec<u8>>>,
     /// Blocks that are decided but whose payload the service does not have.
     pub(super) hotshot_missing: BTreeSet<u64>,
+    /// Blocks that are too long to be read beside others.
+    pub(super) long_hotshot_blocks: BTreeSet<u64>,
+    pub(super) long_node_blocks: BTreeSet<u64>,
     pub(super) hotshot_height: Option<u64>,
     pub(super) down: BTreeSet<&'static str>,
     /// A header asked for ends in an outage, after which nothing of the service is asked for a
@@ -208,6 +211,8 @@ impl World {
             l1_latest: 1_000_000,
             hotshot: Vec::new(),
             hotshot_missing: BTreeSet::new(),
+            long_hotshot_blocks: BTreeSet::new(),
+            long_node_blocks: BTreeSet::new(),
             hotshot_height: None,
             down: BTreeSet::new(),
             headers_end_in_an_outage: false,
@@ -444,6 +449,14 @@ impl NodeSource for World {
         Ok(self.called("node", "node block")?.block(number))
     }
 
+    async fn short_block(&self, number: u64) -> Result<Option<Block>, UpstreamError> {
+        let state = self.called("node", "node block")?;
+        if state.long_node_blocks.contains(&number) {
+            return Err(UpstreamError::TooLarge { limit: 1 });
+        }
+        Ok(state.block(number))
+    }
+
     async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
         let state = self.called("node", "node finalized")?;
         Ok(state
@@ -561,13 +574,23 @@ impl FeedSource for World {
         if until - from > 10 {
             return Err(UpstreamError::Status { status: 400, answer: String::new() });
         }
+        if state.long_hotshot_blocks.range(from..until).next().is_some() {
+            return Err(UpstreamError::TooLarge { limit: 1 });
+        }
         let missing = state.hotshot_missing.range(from..until).next().is_some();
         if missing || until > state.hotshot.len() as u64 {
             return Err(UpstreamError::Absent(String::new()));
         }
         state.ranges.push((from, until));
         let blocks = &state.hotshot[from as usize..until as usize];
-        Ok(blocks.iter().map(|payloads| NamespaceBlock { payloads: payloads.clone() }).collect())
+        Ok(blocks.iter().map(|payloads| payloads.iter().collect()).collect())
+    }
+
+    async fn block_alone(&self, height: u64) -> Result<NamespaceBlock, UpstreamError> {
+        let state = self.called("feed", "feed block alone")?;
+        let absent = || UpstreamError::Absent(String::new());
+        let payloads = state.hotshot.get(height as usize).ok_or_else(absent)?;
+        Ok(payloads.iter().collect())
     }
 
     async fn header(&self, _: u64) -> Result<HotShotHeader, UpstreamError> {

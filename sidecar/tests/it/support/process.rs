@@ -38,6 +38,8 @@ pub(crate) struct Sidecar {
 pub(crate) struct Conditions {
     /// Limit of open files.
     pub(crate) open_files: Option<u64>,
+    /// Limit of its address space, in bytes.
+    pub(crate) address_space: Option<u64>,
     /// Whether nothing reads its log after the start.
     pub(crate) unread: bool,
 }
@@ -65,9 +67,11 @@ impl Sidecar {
         arguments: &[String],
         variables: &[(&str, &str)],
     ) -> Self {
-        let limit = conditions.open_files.map(|most| format!("--nofile={most}:{most}"));
+        let files = conditions.open_files.map(|most| format!("--nofile={most}:{most}"));
+        let space = conditions.address_space.map(|most| format!("--as={most}:{most}"));
         let mut process = Command::new("prlimit")
-            .args(limit)
+            .args(files)
+            .args(space)
             .args(["setpriv", "--pdeathsig", "KILL", "--"])
             .args([env!("CARGO_BIN_EXE_finality-sidecar"), "run"])
             .args(arguments)
@@ -101,6 +105,13 @@ impl Sidecar {
 
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// A value in KiB from what the kernel says of it, such as `VmHWM`, the most that was resident.
+    pub(crate) fn memory(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap().split_whitespace().next().unwrap().parse().unwrap()
     }
 
     /// The next line of the log.

@@ -2,7 +2,7 @@
 //! L1, and a HotShot with what is posted to it. The benchmark of the verifier uses it, too.
 
 pub(crate) mod chain;
-mod services;
+pub(crate) mod services;
 
 pub(crate) use self::{
     chain::{Chain, Signer},

@@ -1,15 +1,18 @@
 //! Node, op-node, L1 and query service over HTTP, with counters of every call.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    body::{Body, Bytes},
+    extract::{Path, Request, State},
     http::StatusCode,
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use futures::stream;
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -36,7 +39,23 @@ struct Calls {
     watch: Option<Watch>,
 }
 
+/// An answer of any length in place of the real one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flood {
+    /// What the path must contain; of JSON-RPC, the name of the endpoint and the method.
+    pub(crate) at: &'static str,
+    /// How it begins.
+    pub(crate) start: &'static str,
+    /// What is repeated.
+    pub(crate) pattern: &'static str,
+    /// The length of all repetitions, in bytes.
+    pub(crate) length: usize,
+    /// How it ends.
+    pub(crate) end: &'static str,
+}
+
 struct Shared {
+    flood: Mutex<Option<Flood>>,
     chain: Chain,
     batcher: Signer,
     content: RwLock<Content>,
@@ -54,12 +73,16 @@ impl Fakes {
     /// Serves a node with the blocks up to `latest`, and a HotShot without anything.
     pub(crate) async fn start(chain: Chain, latest: u64, batcher: Signer) -> Self {
         let content = RwLock::new(Content { latest, hotshot: Vec::new() });
-        let shared = Arc::new(Shared { chain, batcher, content, calls: Mutex::default() });
+        let none = Mutex::new(None);
+        let shared =
+            Arc::new(Shared { flood: none, chain, batcher, content, calls: Mutex::default() });
         let router = Router::new()
             .route("/rpc/{name}", post(rpc))
             .route("/v1/status/block-height", get(height))
             .route("/v1/availability/limits", get(limits))
             .route("/v1/availability/block/{from}/{until}/namespace/{namespace}", get(range))
+            .fallback(async || StatusCode::NOT_FOUND)
+            .layer(middleware::from_fn_with_state(Arc::clone(&shared), flood))
             .route("/advance", post(advance))
             .with_state(Arc::clone(&shared));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -75,6 +98,11 @@ impl Fakes {
     /// A HotShot block with these payloads.
     pub(crate) fn post(&self, payloads: Vec<Vec<u8>>) {
         self.shared.content.write().hotshot.push(payloads);
+    }
+
+    /// Answers with this from now on.
+    pub(crate) fn set_flood(&self, flood: Option<Flood>) {
+        *self.shared.flood.lock() = flood;
     }
 
     /// The batch for a block, as it is posted.
@@ -120,6 +148,18 @@ impl Shared {
         }
     }
 
+    /// The flood in place of an answer, if it is to be there.
+    fn flood(&self, place: &str) -> Option<Response> {
+        let flood = (*self.flood.lock()).filter(|flood| place.contains(flood.at))?;
+        self.called("flood".into());
+        let Flood { start, pattern, length, end, .. } = flood;
+        let chunk = Bytes::from(pattern.repeat(64 * 1024 / pattern.len()));
+        let chunks = std::iter::repeat_n(chunk.clone(), length / chunk.len());
+        let chunks = std::iter::once(start.into()).chain(chunks).chain([end.into()]);
+        let chunks = stream::iter(chunks.map(Ok::<Bytes, Infallible>));
+        Some(Body::from_stream(chunks).into_response())
+    }
+
     fn signed(&self, number: u64) -> Vec<u8> {
         let block = &self.chain.blocks[usize::try_from(number).unwrap()];
         self.batcher.sign(&self.chain.batch(block))
@@ -139,9 +179,20 @@ fn json_text(text: String) -> Response {
     ([("content-type", "application/json")], text).into_response()
 }
 
+/// Answers in place of a service that should send too much.
+async fn flood(State(shared): Fake, request: Request, next: Next) -> Response {
+    match shared.flood(request.uri().path()) {
+        Some(answer) => answer,
+        None => next.run(request).await,
+    }
+}
+
 async fn rpc(State(shared): Fake, Path(name): Path<String>, Json(call): Json<Value>) -> Response {
     let method = call["method"].as_str().unwrap();
     shared.called(format!("{name} {method}"));
+    if let Some(answer) = shared.flood(&format!("{name} {method}")) {
+        return answer;
+    }
     let (block, whole) = (call["params"][0].as_str(), call["params"][1] == true);
     let number = block
         .and_then(|block| block.strip_prefix("0x"))
