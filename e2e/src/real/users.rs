@@ -56,6 +56,11 @@ impl Wanted {
         Self { to: TxKind::Call(to), value, gas, input }
     }
 
+    fn long() -> Self {
+        let input: Vec<u8> = (0..MUCH).map(|at| (at * 31 % 251) as u8 + 1).collect();
+        Self::call(RECEIVER, 0, 2_000_000, input.into())
+    }
+
     fn eip1559(self, nonce: u64) -> TxEip1559 {
         TxEip1559 {
             chain_id: CHAIN_ID,
@@ -116,6 +121,13 @@ impl Users {
         ]
     }
 
+    /// Sends long transactions, as many as fill more than what op-geth keeps before it writes.
+    pub async fn fill(&self) {
+        for _ in 0..4 {
+            self.send_1559(Signer::successor(), Wanted::long()).await;
+        }
+    }
+
     /// One transaction of every type, a creation, one that reverts and a long one; answers their
     /// hashes. Only when Isthmus is active is there a set-code transaction.
     pub async fn every_kind(&self, set_code: bool) -> Vec<B256> {
@@ -153,9 +165,7 @@ impl Users {
             Wanted { to: TxKind::Create, value: 0, gas: 200_000, input: CREATION.parse().unwrap() };
         let reverts =
             Wanted::call(BRIDGE, 0, 100_000, Bytes::from_static(&[0xde, 0xad, 0xbe, 0xef]));
-        let long: Vec<u8> = (0..MUCH).map(|at| (at * 31 % 251) as u8 + 1).collect();
-        let long = Wanted::call(RECEIVER, 0, 2_000_000, long.into());
-        for wanted in [transfer(3), creation, reverts, long] {
+        for wanted in [transfer(3), creation, reverts, Wanted::long()] {
             let transaction = wanted.eip1559(next());
             hashes.push(self.send(signer, transaction).await);
         }

@@ -1,7 +1,7 @@
 //! Scenario 9: the node leaves the chain below the head.
 
 use finality_core::head::{Source, Status};
-use finality_e2e::{block::Chain, devnet::Devnet, invariants::Watch};
+use finality_e2e::{block::Chain, devnet::Devnet, emulated::op_node, invariants::Watch};
 
 /// How far below the head the node's fork starts.
 const DEPTH: u64 = 2;
@@ -92,6 +92,58 @@ async fn s09_node_behind_the_head() {
     net.head_reaches(head).await;
     net.report("status ok", |report| report.status == Status::Ok).await;
     watch.node_may_differ(false);
+    net.produce(2).await;
+    net.head_reaches(head + 2).await;
+    watch.finish().await;
+}
+
+/// As op-geth after an unclean stop.
+#[tokio::test(flavor = "multi_thread")]
+async fn s09_blocks_above_the_node_s_latest() {
+    let net = Devnet::emulated().start().await;
+    let watch = net.watch();
+    net.produce(4).await;
+    let head = net.head_reaches(net.height().await).await;
+
+    watch.node_may_differ(true);
+    net.rollup.op_node.set_latest(Some(head - 2));
+    net.tagged_is_refused("node_behind").await;
+    net.produce(2).await;
+    net.head_stays_at(head).await;
+    // Also for a sidecar that starts.
+    net.sidecar.kill();
+    net.sidecar.start().await;
+    net.tagged_is_refused("node_behind").await;
+    net.rollup.op_node.set_latest(Some(head + 1));
+    net.head_reaches(head + 1).await;
+    net.head_stays_at(head + 1).await;
+    net.rollup.op_node.set_latest(None);
+    net.head_reaches(head + 2).await;
+    watch.node_may_differ(false);
+    net.assert_tagged_equals_direct().await;
+    watch.finish().await;
+}
+
+/// Neither op-node nor L1 is needed to see that the node has left the head.
+#[tokio::test(flavor = "multi_thread")]
+async fn s09_a_restart_while_op_node_hangs() {
+    let net = Devnet::emulated().start().await;
+    let watch = net.watch();
+    let (head, honest) = diverge(&net, &watch).await;
+    net.sidecar.kill();
+    net.rollup.op_node.set_consensus_fault(Some(op_node::Fault::Hang));
+    net.rollup.op_node.set_execution_fault(Some(op_node::Fault::Status(503)));
+    net.sidecar.start().await;
+    let report = net.sidecar.head().await.expect("a stored head is shown from the start");
+    assert_eq!((report.number, report.status), (head, Status::NodeUnchecked));
+    assert_eq!(net.sidecar.get("/readyz").await.unwrap().status, 503);
+    net.rollup.op_node.set_execution_fault(None);
+    net.tagged_is_refused("diverged").await;
+    net.rollup.node.follow(&honest).await;
+    net.report("status ok", |report| report.status == Status::Ok).await;
+    net.rollup.op_node.set_consensus_fault(None);
+    watch.node_may_differ(false);
+    net.rollup.sequencer.follow(&honest).await;
     net.produce(2).await;
     net.head_reaches(head + 2).await;
     watch.finish().await;
