@@ -1,6 +1,6 @@
 //! `/v1/head`: the head, at once or as soon as it changes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -8,9 +8,13 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use finality_core::head::{HeadReport, NoHeadReport};
+use finality_core::head::{HeadReport, NoHeadReport, Status};
+use tokio::sync::watch;
 
 use super::{ApiState, Phase, error, query::HeadQuery, status::Reason};
+
+/// How long the check of a stored head is waited for.
+const CHECK_TIME: Duration = Duration::from_secs(1);
 
 pub(super) async fn head(
     State(state): State<ApiState>,
@@ -37,6 +41,16 @@ pub(super) async fn head(
     }
 }
 
+/// Gives a stored head the time of its check, which takes milliseconds where the node answers: an
+/// Envoy that polled just then would refuse tags until its next poll.
+async fn checked(mut head: watch::Receiver<Option<Arc<HeadReport>>>, query: &HeadQuery) {
+    let is_known = query.status == Some(Status::NodeUnchecked);
+    let unchecked = |head: &HeadReport| head.status == Status::NodeUnchecked;
+    let news = head.wait_for(|head| is_known || !head.as_deref().is_some_and(unchecked));
+    // Without an answer of the node, it is told as it is.
+    let _ = tokio::time::timeout(CHECK_TIME, news).await;
+}
+
 /// The head as soon as it is news for the client; otherwise the current one at the end of the
 /// wait, when the sidecar closes, or when nothing can change the head any more. Having no head is
 /// not news to a client that has one, so it waits for the next.
@@ -52,6 +66,11 @@ async fn news(state: &ApiState, query: &HeadQuery) -> Option<Arc<HeadReport>> {
     };
     let wait = query.wait.min(state.long_poll_limit);
     let _waiting = state.metrics.long_poll();
+    tokio::select! {
+        biased;
+        () = checked(state.head.clone(), query) => {}
+        _ = phase.wait_for(|phase| *phase == Phase::Closing) => {}
+    }
     tokio::select! {
         biased;
         _ = changed => {}

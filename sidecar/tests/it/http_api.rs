@@ -195,6 +195,16 @@ async fn readiness_lists_its_checks() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_being_checked_is_answered_when_it_was() {
+    let sidecar = Served::start().await;
+    sidecar.publish(5, Status::NodeUnchecked);
+    let waiting = sidecar.send("GET /v1/head").await;
+    sidecar.polls_are_held(1).await;
+    sidecar.publish(5, Status::Ok);
+    assert_eq!(receive(waiting).await.json()["status"], "ok");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stored_head_that_the_node_was_not_asked_about_is_not_ready() {
     let sidecar = Served::start().await;
     sidecar.publish(5, Status::NodeUnchecked);
