@@ -106,8 +106,8 @@ async fn sync_status(context: &Context, fault: Option<Fault>) -> Value {
     })
 }
 
-/// What the safe-head database has at an L1 block: the block that L1 has really finalized, since
-/// L1's final block.
+/// What the safe-head database has at an L1 block: the block that L1 has really finalized, as if
+/// its batch were in that L1 block, or in L1's final one if that is lower.
 async fn safe_head(context: &Context, at: &Value) -> Result<Value, (i64, String)> {
     let at = at.as_str().unwrap_or_default();
     if !context.lock().safe_head_database {
@@ -116,13 +116,14 @@ async fn safe_head(context: &Context, at: &Value) -> Result<Value, (i64, String)
     }
     let not_found = || (-32000, "not found".to_owned());
     let safe = context.lock().highest_finalized;
-    let l1 = context.l1.finalized().await;
+    let finalized = context.l1.finalized().await;
     let chain = context.node.chain().await;
     let digits = at.strip_prefix("0x").unwrap_or_default();
     let at = u64::from_str_radix(digits, 16).map_err(|error| (-32602, error.to_string()))?;
-    if at < l1.number || safe == 0 || safe > chain.len() as u64 {
+    if safe == 0 || safe > chain.len() as u64 {
         return Err(not_found());
     }
+    let l1 = if at < finalized.number { context.l1.block(at).await } else { finalized };
     Ok(json!({
         "l1Block": {"hash": l1.hash, "number": l1.number},
         "safeHead": {"hash": block::block(&chain, safe).hash, "number": safe},

@@ -105,6 +105,7 @@ pub(crate) async fn run(url: &str, target: u64, steady: u64, interval: Duration)
         light_client: None,
         initial_hotshot_height: Some(0),
         budget: BUDGET,
+        trust_node_finalized: false,
     };
     let verifier = Verifier::new(parts, options);
     let (stop, stopped) = watch::channel(false);

@@ -115,6 +115,7 @@ fn save() -> f64 {
             batchers: None,
             identity: Some(Identity { chain_id: CHAIN_ID, genesis_hash: hash, namespace: 1 }),
             updated_at: jiff::Timestamp::now(),
+            samples: Vec::new(),
         };
         let identity = store.record().and_then(|record| record.identity);
         store.save(Record { identity: identity.or(record.identity), ..record }).unwrap();

@@ -271,6 +271,7 @@ fn start_verifier(
         light_client: config.light_client_address,
         initial_hotshot_height: config.initial_hotshot_height,
         budget: verifier::BUDGET,
+        trust_node_finalized: config.trust_node_finalized,
     };
     let verifier = verifier::Verifier::new(parts, options);
     let task = tokio::spawn(async move { Ok(verifier.run(stopped).await?) });

@@ -19,6 +19,10 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
+}
+
 pub(super) fn address(text: &str) -> Result<Address, String> {
     let address: Address = text
         .parse()

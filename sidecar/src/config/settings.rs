@@ -131,6 +131,9 @@ settings! {
         /// URLs of the full node's consensus RPC (op-node), tried in order; later URLs are
         /// fallbacks
         node_consensus_rpc: Vec<SecretUrl> = required, URLS, parse::urls;
+        /// true: trust the finalized block of node and op-node without proof that L1 has finalized
+        /// it; after execution-layer sync, they call their unsafe tip finalized
+        trust_node_finalized: bool = "false", plain("BOOLEAN"), parse::boolean;
     }
     "Espresso" {
         /// URLs of HotShot query services with their version, such as https://host/v1; responses

@@ -98,7 +98,7 @@ fn all_problems_are_listed_at_once_each_with_its_source() {
     let problems = given.problems();
     let expected = [
         ("l1_rcp (file ", "unknown setting"),
-        ("max_connections (file ", "must be a string or a whole number, not a float"),
+        ("max_connections (file ", "must be a string, a whole number or a boolean, not a float"),
         ("listen_addr (flag --listen-addr)", "\"8090\" is not an IP address"),
         ("node_execution_rpc", "missing: set --node-execution-rpc, FINALITY_NODE_EXECUTION_RPC or"),
         ("node_consensus_rpc", "missing"),

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::{
     batchers::HistoryMark,
     eth::BlockId,
-    store::{Identity, Record, Store, StoreError},
+    store::{Identity, Record, SafeSample, Store, StoreError},
     telemetry::Metrics,
 };
 
@@ -40,6 +40,8 @@ pub struct HeadKeeper {
     block: Option<(HeadBlock, Source)>,
     restart_height: Option<u64>,
     batchers: Option<HistoryMark>,
+    samples: Vec<SafeSample>,
+    samples_saved: bool,
     identity: Option<Identity>,
     mode: Mode,
     status: Status,
@@ -77,6 +79,8 @@ impl HeadKeeper {
             block,
             restart_height: record.as_ref().and_then(|record| record.restart_height),
             batchers: record.as_ref().and_then(|record| record.batchers),
+            samples: record.as_ref().map(|record| record.samples.clone()).unwrap_or_default(),
+            samples_saved: true,
             identity,
             mode: Mode::Ethereum,
             status: if block.is_some() { Status::NodeUnchecked } else { Status::Ok },
@@ -145,6 +149,26 @@ impl HeadKeeper {
         self.batchers = mark;
     }
 
+    /// What op-node has said of safe blocks, as stored.
+    #[must_use]
+    pub fn samples(&self) -> &[SafeSample] {
+        &self.samples
+    }
+
+    /// The samples to store with the next save.
+    pub fn set_samples(&mut self, samples: &[SafeSample]) {
+        if self.samples != samples {
+            self.samples = samples.to_vec();
+            self.samples_saved = false;
+        }
+    }
+
+    /// Whether the samples are stored.
+    #[must_use]
+    pub const fn samples_saved(&self) -> bool {
+        self.samples_saved
+    }
+
     /// The chain, as stored or as the node has reported it.
     #[must_use]
     pub const fn chain_id(&self) -> Option<u64> {
@@ -211,13 +235,13 @@ impl HeadKeeper {
         Ok(())
     }
 
-    /// Saves a later restart position with an unchanged head.
+    /// Saves a later restart position, and the samples, with an unchanged head.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn checkpoint(&mut self, restart_height: u64) -> Result<(), StoreError> {
+    pub async fn checkpoint(&mut self, restart_height: Option<u64>) -> Result<(), StoreError> {
         match self.block {
-            Some((block, source)) => self.save(block, source, Some(restart_height)).await,
+            Some((block, source)) => self.save(block, source, restart_height).await,
             None => Ok(()),
         }
     }
@@ -256,6 +280,7 @@ impl HeadKeeper {
             batchers: self.batchers,
             identity: self.identity,
             updated_at,
+            samples: self.samples.clone(),
         };
         let store = Arc::clone(&self.store);
         let saving = tokio::task::spawn_blocking(move || store.lock().save(record));
@@ -271,6 +296,7 @@ impl HeadKeeper {
         result?;
         self.block = Some((block, source));
         self.restart_height = restart_height;
+        self.samples_saved = true;
         self.updated_at = updated_at;
         Ok(())
     }

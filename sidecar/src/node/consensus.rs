@@ -12,6 +12,8 @@ pub struct RollupConfig {
     pub genesis: Genesis,
     /// Seconds between two L2 blocks.
     pub block_time: u64,
+    /// L1 blocks after which op-node derives blocks without a batch.
+    pub seq_window_size: u64,
     /// The L1 chain id.
     pub l1_chain_id: u64,
     /// The L2 chain id.
@@ -45,21 +47,14 @@ impl RollupConfig {
 /// missing.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SyncStatus {
-    /// The newest final L1 block.
-    pub finalized_l1: Option<L1Ref>,
+    /// The L1 block that L2 blocks are being derived from.
+    pub current_l1: Option<BlockId>,
+    /// The newest L1 block that op-node has seen.
+    pub head_l1: Option<BlockId>,
     /// The newest L2 block derived from final L1 data.
     pub finalized_l2: Option<L2Ref>,
     /// The newest L2 block derived from L1 data.
     pub safe_l2: Option<L2Ref>,
-}
-
-/// An L1 block in a sync status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct L1Ref {
-    /// Block hash.
-    pub hash: B256,
-    /// Block number.
-    pub number: u64,
 }
 
 /// An L2 block in a sync status.
@@ -72,6 +67,16 @@ pub struct L2Ref {
     /// The L1 block that it is built on.
     #[serde(rename = "l1origin")]
     pub l1_origin: BlockId,
+}
+
+/// An entry of op-node's safe-head database (`optimism_safeHeadAtL1Block`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SafeHead {
+    /// The L1 block from which on the L2 block was safe.
+    pub l1_block: BlockId,
+    /// The newest L2 block that L1 data up to there gives.
+    pub safe_head: BlockId,
 }
 
 impl SyncStatus {
@@ -99,7 +104,8 @@ mod tests {
     fn a_ready_sync_status_is_read() {
         let status: SyncStatus = serde_json::from_value(vector("sync_status")).unwrap();
         assert_eq!(status.ready_finalized_l2().unwrap().number, 600);
-        assert_eq!(status.finalized_l1.unwrap().number, 100);
+        assert_eq!(status.current_l1.unwrap().number, 120);
+        assert_eq!(status.head_l1, status.current_l1);
         let safe = status.safe_l2.unwrap();
         assert_eq!((safe.number, safe.l1_origin.number), (650, 95));
     }
@@ -112,6 +118,7 @@ mod tests {
         assert_eq!(status.ready_finalized_l2().unwrap().number, 1238);
         let config: RollupConfig = serde_json::from_value(real["rollup_config"].clone()).unwrap();
         assert_eq!((config.l1_chain_id, config.l2_chain_id), (900, 22_266_222));
+        assert_eq!(config.seq_window_size, 3600);
         for case in real["cases"].as_array().unwrap() {
             let time = case["rpc_block"]["timestamp"].as_str().unwrap().trim_start_matches("0x");
             let time = u64::from_str_radix(time, 16).unwrap();

@@ -22,7 +22,7 @@ use crate::{
     upstream::{Failover, UpstreamError, expect_number},
 };
 
-pub use consensus::{Genesis, L1Ref, L2Ref, RollupConfig, SyncStatus};
+pub use consensus::{Genesis, L2Ref, RollupConfig, SafeHead, SyncStatus};
 pub use execution::{Execution, Survey};
 
 /// A block with its transactions, as far as the comparison with a batch needs them.
@@ -207,6 +207,17 @@ impl Node {
     /// [`UpstreamError`].
     pub async fn sync_status(&self) -> Result<SyncStatus, UpstreamError> {
         self.consensus.call("optimism_syncStatus", json!([])).await
+    }
+
+    /// The newest L2 block that was safe at an L1 block, by op-node's safe-head database. None when
+    /// it does not have it: most op-nodes keep no such database.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn safe_head_at(&self, l1_number: u64) -> Result<Option<SafeHead>, UpstreamError> {
+        let params = json!([format!("{l1_number:#x}")]);
+        let method = "optimism_safeHeadAtL1Block";
+        self.consensus.call_optional(method, params, |_, _| true).await
     }
 
     async fn header(&self, block: serde_json::Value) -> Result<Option<Header>, UpstreamError> {

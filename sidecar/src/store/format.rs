@@ -8,13 +8,13 @@ use finality_core::head::Source;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Identity, Record};
+use super::{Identity, Record, SafeSample};
 use crate::{batchers::HistoryMark, eth::BlockId};
 
 /// The format that this version writes.
 pub const FORMAT_VERSION: u64 = 1;
 
-/// The longest file that is read, in bytes; a state file has about 800.
+/// The longest file that is read, in bytes; a state file has at most half of it.
 pub(super) const MAX_BYTES: u64 = 64 * 1024;
 
 /// Why a text is not a state file.
@@ -84,6 +84,8 @@ struct OurFile {
     namespace: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     batchers: Option<HistoryMark>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    safe_samples: Vec<SafeSample>,
     /// Keccak-256 of the other members, against flipped bits and manual edits: a number that is too
     /// high would stay forever.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,6 +107,7 @@ impl OurFile {
             genesis_hash: record.identity.map(|identity| identity.genesis_hash),
             namespace: record.identity.map(|identity| identity.namespace),
             batchers: record.batchers,
+            safe_samples: record.samples.clone(),
             checksum: None,
         }
     }
@@ -214,6 +217,7 @@ fn take_over(file: &GoFile) -> Result<StateFile, FormatError> {
         batchers: None,
         identity: None,
         updated_at: file.updated_at.parse()?,
+        samples: Vec::new(),
     };
     Ok(StateFile { record, fallback_height: file.fallback_hotshot_height })
 }
@@ -245,6 +249,7 @@ fn read(mut file: OurFile) -> Result<StateFile, FormatError> {
         batchers: file.batchers,
         identity,
         updated_at: file.updated_at.parse()?,
+        samples: file.safe_samples.clone(),
     };
     if file.fallback_hotshot_height != fallback_height(&record) {
         return Err(FormatError::Inconsistent(

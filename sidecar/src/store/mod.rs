@@ -20,6 +20,7 @@ use std::{
 use alloy_primitives::B256;
 use finality_core::head::Source;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{batchers::HistoryMark, eth::BlockId};
@@ -60,6 +61,19 @@ impl std::fmt::Display for Identity {
     }
 }
 
+/// What one answer of op-node says: by the time that it had read L1 up to these blocks, it had
+/// derived an L2 block from them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SafeSample {
+    /// The L1 block that L2 blocks were being derived from.
+    pub current_l1: BlockId,
+    /// The newest L1 block that op-node had seen.
+    pub head_l1: BlockId,
+    /// The newest L2 block that was derived.
+    pub safe: BlockId,
+}
+
 /// The head as it is stored, and where reading HotShot resumes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -79,6 +93,8 @@ pub struct Record {
     pub identity: Option<Identity>,
     /// When the record was made.
     pub updated_at: Timestamp,
+    /// What may prove later that blocks are final.
+    pub samples: Vec<SafeSample>,
 }
 
 /// Keeps one record, whose number never goes down.

@@ -5,7 +5,7 @@ use finality_core::head::Source;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::{Identity, Record};
+use super::{Identity, Record, SafeSample};
 use crate::{batchers::HistoryMark, eth::BlockId};
 
 pub(super) const IDENTITY: Identity =
@@ -21,6 +21,7 @@ pub(super) fn record(number: u64) -> Record {
         batchers: None,
         identity: Some(IDENTITY),
         updated_at: "2026-03-27T10:11:12.123456789Z".parse().unwrap(),
+        samples: Vec::new(),
     }
 }
 
@@ -33,16 +34,22 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
         (any::<u64>(), hashes(), any::<u32>()).prop_map(|(chain_id, genesis_hash, namespace)| {
             Identity { chain_id, genesis_hash, namespace }
         });
-    let origin = (any::<u64>(), hashes()).prop_map(|(number, hash)| BlockId { number, hash });
+    let block = || (any::<u64>(), hashes()).prop_map(|(number, hash)| BlockId { number, hash });
+    let sample = (block(), block(), block()).prop_map(|(current_l1, head_l1, safe)| SafeSample {
+        current_l1,
+        head_l1,
+        safe,
+    });
     (
         any::<u64>(),
         prop::option::of(hashes()),
-        prop::option::of(origin),
+        prop::option::of(block()),
         any::<bool>(),
         prop::option::of(prop_oneof![0..3_u64, any::<u64>()]),
         prop::option::of(identity),
         prop::option::of((any::<u64>(), hashes())),
         (0..253_402_207_199_i64, 0..1_000_000_000_i32),
+        prop::collection::vec(sample, 0..3),
     )
         .prop_map(
             |(
@@ -54,6 +61,7 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
                 identity,
                 batchers,
                 (seconds, nanoseconds),
+                samples,
             )| {
                 Record {
                     number,
@@ -65,6 +73,7 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
                         .map(|(up_to, fingerprint)| HistoryMark { up_to, fingerprint }),
                     identity,
                     updated_at: Timestamp::new(seconds, nanoseconds).unwrap(),
+                    samples,
                 }
             },
         )

@@ -24,6 +24,16 @@ pub(super) enum Refused {
     /// op-node is not ready.
     #[error("op-node has no finalized block yet")]
     ConsensusNotReady,
+    /// Nothing proves that L1 has finalized the block.
+    #[error(
+        "it is not proven that L1 has finalized the node's finalized block {block} ({}): op-node must derive a block above it, and L1 finalize that; a safe-head database (op-node's --safedb.path) proves it at once", below(*.proven)
+    )]
+    Unproven {
+        /// The node's finalized block.
+        block: BlockId,
+        /// The highest block below it that is proven.
+        proven: Option<BlockId>,
+    },
     /// op-node has not finalized that block.
     #[error("the node reports {node} as finalized, op-node only {consensus}")]
     AboveConsensus {
@@ -61,6 +71,13 @@ pub(super) enum Refused {
     /// The node answers for another chain.
     #[error("the node is of chain {0} now (node_execution_rpc)")]
     OtherChain(u64),
+}
+
+fn below(proven: Option<BlockId>) -> String {
+    match proven {
+        Some(block) => format!("block {} is", block.number),
+        None => "nor is any block below it".into(),
+    }
 }
 
 /// Judges the node's `finalized` by op-node, by L1 and by the chain id.

@@ -1,17 +1,26 @@
 //! Where verification starts: the block to continue from, and the HotShot height to read from.
 
-use super::{ChainFacts, Feed, FeedSource, L1Source, NodeSource, Stall, Stop, Verifier};
+use super::{
+    Candidates, ChainFacts, Feed, FeedSource, L1Source, NodeSource, Stall, Stop, Verifier,
+};
 use crate::{head::HeadBlock, l1::LightClientError, rollup::Rollup, upstream::UpstreamError};
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
-    /// The block to continue from: the head; else genesis, if the node has reported that nothing is
-    /// finalized yet. Genesis is an anchor only and is not published.
+    /// The block to continue from: the head. Without a head, or where its hash is not known,
+    /// genesis if the node has reported that nothing is finalized yet. Genesis is an anchor only
+    /// and is not published.
     pub(super) fn tip(&mut self, chain: &ChainFacts) -> Result<HeadBlock, Stop> {
         if let Some(current) = self.current() {
             return Ok(current);
         }
         if !self.finality_is_unknown() {
-            return Err(Stall::NoAnchor(self.finality_problem()).into());
+            return Err(self.without_finality().into());
+        }
+        if let Some(head) = self.keeper.block()
+            && !self.proving.nothing_is_finalized(chain.config.genesis.l2.number)
+        {
+            // A node that is starting may not know it yet; from genesis, reading would take long.
+            return Err(Stall::HeadHashUnknown { number: head.number }.into());
         }
         let genesis = chain.config.genesis;
         let anchor = HeadBlock {
@@ -27,6 +36,29 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(anchor)
     }
 
+    /// Verification of an imported head, whose hash is not known, starts at the newest finalized
+    /// block below it. That it has reached a higher one already is as good.
+    pub(super) fn anchor_imported(&mut self, head: HeadBlock, finalized: HeadBlock) {
+        if self.anchor.is_some_and(|anchor| anchor.number >= finalized.number) {
+            return;
+        }
+        tracing::info!(
+            head = head.number,
+            from = finalized.number,
+            "the hash of the head is not known: verifying from the finalized block below it"
+        );
+        self.candidates.discard_up_to(finalized.number);
+        self.anchor = Some(finalized);
+    }
+
+    /// Starts anew with the hash of an imported head: L1 was wrong about what is final.
+    pub(super) fn forget_imported_anchor(&mut self) {
+        if self.keeper.block().is_some_and(|head| head.hash.is_none()) {
+            (self.anchor, self.feed) = (None, None);
+            self.candidates = Candidates::new(self.options.budget);
+        }
+    }
+
     /// Opens the feed at the right height, if it is not open.
     pub(super) async fn open(&mut self, chain: &ChainFacts, tip: &HeadBlock) -> Result<(), Stop> {
         if self.feed.is_none() {
@@ -39,10 +71,12 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     }
 
     /// Where reading starts: the stored position, unless a new batcher may have signed batches
-    /// before it; without one, where the batches above the block start.
+    /// before it, or the head's hash is not known: the batches below it are needed then. Without
+    /// one, where the batches above the block start.
     async fn start_height(&self, tip: &HeadBlock) -> Result<u64, Stall> {
+        let is_imported = self.keeper.block().is_some_and(|head| head.hash.is_none());
         match self.keeper.restart_height() {
-            Some(height) if self.batchers.may_have_skipped(tip) => {
+            Some(height) if is_imported || self.batchers.may_have_skipped(tip) => {
                 self.lower_start(height, tip).await
             }
             Some(height) => Ok(height),
@@ -56,7 +90,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             Ok(start) => Ok(start.min(height)),
             Err(NoStart::Outage(problem)) => Err(Stall::StartHeightUnknown(problem)),
             Err(NoStart::Untold(problem)) => {
-                tracing::warn!(problem, height, "batches of a new batcher may be missed");
+                tracing::warn!(problem, height, "batches before this height may be missed");
                 Ok(height)
             }
         }

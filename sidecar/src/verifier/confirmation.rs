@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
-    ChainFacts, Choice, Feed, FeedSource, L1Source, L1View, NodeSource, OriginVerdict, Position,
-    Stall, Stop, Verifier, choose, findings::Mismatch,
+    ChainFacts, Choice, Feed, FeedSource, L1Source, L1View, NodeSource, Position, Stall, Stop,
+    Verifier, choose, findings::Mismatch,
 };
 use crate::{
     espresso::commitment,
@@ -72,7 +72,6 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             }
             // Without a batch for the next block, reading continues even if the budget is full.
             let wanted = matches!(stall, Stall::AwaitingBatch { .. } | Stall::CompetingFork { .. })
-                || matches!(stall, Stall::HeadHashUnknown { .. })
                 || self.candidates.has_room();
             let confirmed = self.confirmed_number();
             let read = if wanted { self.read_range(confirmed).await } else { Ok(false) };
@@ -97,7 +96,14 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         if let Some(unread) = self.feed.as_ref().and_then(super::Feed::unread) {
             return unread;
         }
-        match self.keeper.block().zip(self.node_latest) {
+        let head = self.keeper.block();
+        if let Some(head) = head.filter(|head| head.hash.is_none()) {
+            return Stall::HeadHashUnknown { number: head.number };
+        }
+        if let Some(number) = head.and_then(|head| self.unproven_above(head.number)) {
+            return Stall::FinalityUnproven { number };
+        }
+        match head.zip(self.node_latest) {
             Some((head, latest)) if latest <= head.number => {
                 Stall::UpToDate { number: head.number }
             }
@@ -124,15 +130,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// Numbers up to here need no candidates any more.
     fn confirmed_number(&self) -> u64 {
-        match self.current() {
-            Some(HeadBlock { number, hash: Some(_), .. }) => number,
-            // The batch for the head itself has its hash.
-            Some(HeadBlock { number, hash: None, .. }) => number.saturating_sub(1),
-            None => 0,
-        }
+        self.current().map_or(0, |block| block.number)
     }
 
-    async fn checkpoint(&mut self) -> Result<(), Stall> {
+    pub(super) async fn checkpoint(&mut self) -> Result<(), Stall> {
         let saved = self.save_restart_height(CHECKPOINT_DISTANCE).await;
         saved.map_err(|error| Stall::StoreUnwritable(error.to_string()))
     }
@@ -147,9 +148,6 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let Some(tip) = self.current() else {
             return Ok(ControlFlow::Break(Stall::Starting));
         };
-        if tip.hash.is_none() {
-            return self.learn_hash(tip, l1).await;
-        }
         let (confirmed, halt) = self.find_confirmed(tip, chain, l1).await;
         if let Some(confirmed) = confirmed {
             if !self.covers(confirmed.tip.number).await? {
@@ -311,9 +309,15 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         mismatch.transaction = Some(transaction);
     }
 
-    /// Saves and publishes a confirmed block, and forgets the candidates up to it.
+    /// Saves and publishes a confirmed block, and forgets the candidates up to it. One below an
+    /// imported head is only where verification goes on.
     async fn finish(&mut self, confirmed: Confirmed) -> Result<(), Stop> {
         let Confirmed { tip, hotshot_height, count } = confirmed;
+        if self.keeper.block().is_some_and(|head| tip.number < head.number) {
+            self.candidates.discard_up_to(tip.number);
+            self.anchor = Some(tip);
+            return Ok(());
+        }
         let cursor = self.feed.as_ref().map_or(hotshot_height, super::Feed::cursor);
         let restart = self.candidates.restart_height(tip.number, cursor);
         let result = self.keeper.confirm(tip, hotshot_height, restart).await;
@@ -328,45 +332,6 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
         self.show_head();
         Ok(())
-    }
-
-    /// The head was imported without its hash: a candidate for it that equals the node's block has
-    /// the hash.
-    async fn learn_hash(
-        &mut self,
-        tip: HeadBlock,
-        l1: &mut L1View,
-    ) -> Result<ControlFlow<Stall>, Stop> {
-        let number = tip.number;
-        if let Some(dropped) = self.candidates.dropped_for(number) {
-            self.reread(dropped.height);
-            return Ok(ControlFlow::Break(Stall::HeadHashUnknown { number }));
-        }
-        if self.candidates.of(number).next().is_none() {
-            return Ok(ControlFlow::Break(Stall::HeadHashUnknown { number }));
-        }
-        let block = self.node.block(number).await;
-        let block = block.map_err(|error| Stall::NodeUnavailable(error.to_string()))?;
-        let block = block.ok_or(Stall::NodeMissingBlock { number })?;
-        let mut found = None;
-        for (position, batch) in self.candidates.of(number) {
-            if let OriginVerdict::Ask(height) = l1.judge_batch(batch) {
-                l1.learn(height, self.l1.hash_at(height).await);
-            }
-            if l1.judge_batch(batch) == OriginVerdict::Valid
-                && self.rollup.compare(batch, &block).is_ok()
-            {
-                found = Some((position, batch.facts));
-                break;
-            }
-        }
-        let Some((position, facts)) = found else {
-            return Ok(ControlFlow::Break(Stall::HeadHashUnknown { number }));
-        };
-        tracing::info!(number, hash = %facts.hash, "the hash of the head is known now");
-        let tip = HeadBlock { number, hash: Some(facts.hash), l1_origin: Some(facts.l1_origin) };
-        self.finish(Confirmed { tip, hotshot_height: position.height, count: 1 }).await?;
-        Ok(ControlFlow::Continue(()))
     }
 
     /// Goes back to where candidates were dropped because the budget was full.

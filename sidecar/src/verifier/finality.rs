@@ -11,10 +11,14 @@ use super::{
 use crate::{eth::BlockId, head::HeadBlock, l1::Reading, rollup::Rollup, store::StoreError};
 
 /// The last reading of the node's `finalized`, and the verdict on it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct FinalityReading {
-    block: Option<BlockId>,
-    verdict: Option<Result<HeadBlock, Refused>>,
+    /// The block; none if the node has none.
+    pub(super) block: Option<BlockId>,
+    /// That block if it is admitted, else the highest one below that is.
+    admitted: Option<HeadBlock>,
+    /// Why the block itself is not admitted.
+    refused: Option<Refused>,
 }
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
@@ -27,6 +31,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         {
             self.l1_epoch = epoch;
             self.finality = None;
+            self.proving.forget_proof();
+            self.forget_imported_anchor();
             self.batchers.forget_reading();
         }
         let view = L1View::new(reading.map(|reading| reading.finalized));
@@ -45,23 +51,26 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         l1: &mut L1View,
     ) -> Result<bool, Stop> {
         let genesis = chain.config.genesis.l2.number;
-        let Ok(block) = self.node.finalized().await else {
+        let answer = self.node.finalized().await;
+        let known = self.finality.as_ref().and_then(|reading| reading.block);
+        let block = answer.as_ref().map_or(known, |block| block.filter(|it| it.number > genesis));
+        self.ask_op_node(block, l1).await;
+        if answer.is_err() {
             // The dependency shows the error; nothing follows from a missing reading.
             return Ok(false);
-        };
-        let block = block.filter(|block| block.number > genesis);
+        }
         self.metrics.node_finalized(block.map(|block| block.number));
-        let verdict = match block {
-            None => None,
-            Some(block) => Some(self.judge_finality(block, chain, l1).await),
+        let reading = match block {
+            None => FinalityReading::default(),
+            Some(block) => self.judge_finality(block, chain, l1).await,
         };
-        let refused = verdict.as_ref().and_then(|verdict| verdict.as_ref().err());
         self.findings.node.finalized = block;
-        self.findings.node.finalized_refused = refused.map(ToString::to_string);
-        self.finality = Some(FinalityReading { block, verdict: verdict.clone() });
-        match verdict {
-            Some(Ok(finalized)) => self.adopt(finalized).await,
-            _ => Ok(false),
+        self.findings.node.finalized_refused = reading.refused.as_ref().map(ToString::to_string);
+        let admitted = reading.admitted;
+        self.finality = Some(reading);
+        match admitted {
+            Some(finalized) => self.adopt(finalized).await,
+            None => Ok(false),
         }
     }
 
@@ -70,24 +79,52 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         block: BlockId,
         chain: &ChainFacts,
         l1: &mut L1View,
-    ) -> Result<HeadBlock, Refused> {
+    ) -> FinalityReading {
+        let known = self.finality.clone().unwrap_or_default();
         // An admitted block stays admitted: it is final.
-        if let Some(FinalityReading { block: Some(known), verdict: Some(Ok(admitted)) }) =
-            &self.finality
-            && *known == block
-        {
-            return Ok(*admitted);
+        if known.block == Some(block) && known.refused.is_none() {
+            return known;
         }
-        let status = self.node.sync_status().await?;
-        self.findings.node.safe = status.safe_l2.map(|safe| safe.number);
-        let chain_id = chain.config.l2_chain_id;
-        admission::admit(&*self.rollup, block, chain_id, &status, &self.node, &self.l1, l1).await
+        let proven = if self.options.trust_node_finalized {
+            Some(block)
+        } else {
+            self.prove(block, chain.config.seq_window_size, l1).await
+        };
+        let refused = (proven != Some(block)).then_some(Refused::Unproven { block, proven });
+        let Some(proven) = proven else {
+            return FinalityReading { block: Some(block), admitted: None, refused };
+        };
+        let is_proven = |admitted: &HeadBlock| {
+            admitted.number == proven.number && admitted.hash == Some(proven.hash)
+        };
+        let verdict = match known.admitted.filter(is_proven) {
+            Some(admitted) => Ok(admitted),
+            None => self.admit(proven, chain, l1).await,
+        };
+        let (admitted, other) = (verdict.as_ref().ok().copied(), verdict.err());
+        FinalityReading { block: Some(block), admitted, refused: other.or(refused) }
+    }
+
+    async fn admit(
+        &self,
+        block: BlockId,
+        chain: &ChainFacts,
+        l1: &mut L1View,
+    ) -> Result<HeadBlock, Refused> {
+        let (status, chain_id) = (self.proving.status()?, chain.config.l2_chain_id);
+        admission::admit(&*self.rollup, block, chain_id, status, &self.node, &self.l1, l1).await
     }
 
     /// Makes the node's finalized block the head, if it is new. Returns whether it did.
     async fn adopt(&mut self, finalized: HeadBlock) -> Result<bool, Stop> {
         self.keeper.observe_finalized(finalized.number);
         let head = self.keeper.block();
+        if let Some(head) = head.filter(|head| head.hash.is_none())
+            && finalized.number < head.number
+        {
+            self.anchor_imported(head, finalized);
+            return Ok(false);
+        }
         let status = self.keeper.status();
         // Ethereum decides nothing against a head that the endpoint in use has.
         let diverged = status == Status::Diverged && !self.diverged_elsewhere;
@@ -156,9 +193,31 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         self.finality.as_ref().is_some_and(|reading| reading.block.is_none())
     }
 
-    /// Why the last reading of `finalized` was unusable.
-    pub(super) fn finality_problem(&self) -> String {
+    /// Why there is no admitted block to start from.
+    pub(super) fn without_finality(&self) -> Stall {
+        let refused = self.finality.as_ref().and_then(|reading| reading.refused.as_ref());
+        if let Some(Refused::Unproven { block, .. }) = refused {
+            return Stall::FinalityUnproven { number: block.number };
+        }
+        if let Some(head) = self.keeper.block() {
+            return Stall::HeadHashUnknown { number: head.number };
+        }
         let refused = self.findings.node.finalized_refused.clone();
-        refused.unwrap_or_else(|| "the node's finalized block could not be read".into())
+        Stall::NoAnchor(
+            refused.unwrap_or_else(|| "the node's finalized block could not be read".into()),
+        )
+    }
+
+    /// The node's `finalized` if the head would be that block, but nothing that op-node has said
+    /// can prove it.
+    pub(super) fn unproven_above(&self, head: u64) -> Option<u64> {
+        match self.finality.as_ref()?.refused.as_ref()? {
+            Refused::Unproven { block, .. }
+                if block.number > head && !self.may_be_proven(*block) =>
+            {
+                Some(block.number)
+            }
+            _ => None,
+        }
     }
 }

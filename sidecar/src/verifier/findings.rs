@@ -130,6 +130,10 @@ pub struct NodeFindings {
     pub finalized: Option<BlockId>,
     /// Why that reading is not admitted.
     pub finalized_refused: Option<String>,
+    /// The highest block that L1 was seen to have finalized, by what op-node derived.
+    pub finalized_proven: Option<BlockId>,
+    /// Whether its `finalized` is trusted without such a proof.
+    pub finalized_trusted: bool,
     /// op-node's newest safe block.
     pub safe: Option<u64>,
 }

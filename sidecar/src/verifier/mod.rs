@@ -14,11 +14,13 @@ mod confirmation;
 mod descent;
 mod feed;
 mod finality;
+mod finality_proof;
 pub mod findings;
 mod head_check;
 mod intake;
 mod memory;
 mod progress;
+mod proving;
 mod read_ahead;
 mod sources;
 mod stall;
@@ -45,6 +47,7 @@ use batchers::Batchers;
 use feed::Feed;
 use finality::FinalityReading;
 use findings::Lag;
+use proving::Proving;
 use stall::ChangeLog;
 
 pub use candidates::{BUDGET, Candidates, Position};
@@ -70,6 +73,8 @@ pub struct Options {
     pub initial_hotshot_height: Option<u64>,
     /// The most candidates above the head.
     pub budget: usize,
+    /// Whether the node's `finalized` needs no proof.
+    pub trust_node_finalized: bool,
 }
 
 /// How a round ended.
@@ -124,12 +129,13 @@ pub struct Verifier<R: Rollup, N, L, F> {
     board: Arc<Board>,
     metrics: Metrics,
     chain: Option<ChainFacts>,
-    /// Where verification starts while there is no head: genesis.
+    /// Where verification is while there is no head, or none whose hash is known.
     anchor: Option<HeadBlock>,
     batchers: Batchers,
     feed: Option<Feed<F>>,
     candidates: Candidates<R>,
     finality: Option<FinalityReading>,
+    proving: Proving,
     /// Of the last reading of L1.
     l1_epoch: u64,
     node_latest: Option<u64>,
@@ -167,10 +173,14 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             l1.pin(origin);
         }
         let batchers = Batchers::marked(keeper.batchers());
+        let proving = Proving::new(keeper.samples());
+        let mut findings = Findings::default();
+        findings.node.finalized_trusted = options.trust_node_finalized;
         let last_store_error = keeper.store_problem();
         if let Some(error) = &last_store_error {
             tracing::error!(error, "the head cannot be saved");
         }
+        findings.last_store_error = last_store_error;
         let mut verifier = Self {
             rollup: Arc::new(rollup),
             node,
@@ -186,11 +196,12 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             feed: None,
             candidates,
             finality: None,
+            proving,
             l1_epoch: 0,
             node_latest: None,
             head_above_latest: false,
             diverged_elsewhere: false,
-            findings: Findings { last_store_error, ..Findings::default() },
+            findings,
             problem: None,
             has_advanced: false,
             changes: ChangeLog::default(),
@@ -277,7 +288,13 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         };
         let mut l1 = self.refresh_l1(&chain).await;
         let replaced = self.apply_finality(&chain, &mut l1).await?;
-        let tip = self.tip(&chain)?;
+        let tip = match self.tip(&chain) {
+            Ok(tip) => tip,
+            Err(stop) => {
+                self.checkpoint().await?;
+                return Err(stop);
+            }
+        };
         if !replaced {
             checked?;
         } else if self.diverged_elsewhere {
@@ -296,7 +313,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// The block after which verification continues.
     fn current(&self) -> Option<HeadBlock> {
-        self.keeper.block().or(self.anchor)
+        self.keeper.block().filter(|head| head.hash.is_some()).or(self.anchor)
     }
 
     /// The state after a round that has left work to do.
@@ -371,17 +388,22 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         self.board.show(findings.clone());
     }
 
-    /// Saves where reading resumes if it has moved by more than `distance` since it was last saved.
+    /// Saves where reading resumes if it has moved by more than `distance` since it was last saved,
+    /// and with it what may prove finality later.
     async fn save_restart_height(&mut self, distance: u64) -> Result<(), StoreError> {
-        let (Some(feed), Some(current)) = (&self.feed, self.keeper.block()) else {
-            return Ok(());
-        };
-        // While the head's own hash is unknown, its batch must be found again.
-        let confirmed =
-            if current.hash.is_some() { current.number } else { current.number.saturating_sub(1) };
-        let height = self.candidates.restart_height(confirmed, feed.cursor());
+        let Some(head) = self.keeper.block() else { return Ok(()) };
         let saved = self.keeper.restart_height();
-        if saved.is_none_or(|saved| height.saturating_sub(saved) > distance) {
+        let height = match &self.feed {
+            // The batches below a head whose hash is not known must be found again.
+            Some(feed) if head.hash.is_some() => {
+                Some(self.candidates.restart_height(head.number, feed.cursor()))
+            }
+            _ => saved,
+        };
+        let moved = height.is_some_and(|height| {
+            saved.is_none_or(|saved| height.saturating_sub(saved) > distance)
+        });
+        if moved || self.samples_are_due(distance == 0) {
             let result = self.keeper.checkpoint(height).await;
             self.note_save(&result);
             return result;

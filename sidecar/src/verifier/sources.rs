@@ -12,7 +12,7 @@ use crate::{
         BatchAuthenticatorError, BatcherHistory, Endpoint, FinalizedState, L1, LightClientError,
         Reading, State,
     },
-    node::{Block, Node, RollupConfig, Survey, SyncStatus},
+    node::{Block, Node, RollupConfig, SafeHead, Survey, SyncStatus},
     upstream::UpstreamError,
 };
 
@@ -40,6 +40,10 @@ pub trait NodeSource: Send + Sync + 'static {
     fn finalized(&self) -> impl Future<Output = Result<Option<BlockId>, UpstreamError>> + Send;
     fn rollup_config(&self) -> impl Future<Output = Result<RollupConfig, UpstreamError>> + Send;
     fn sync_status(&self) -> impl Future<Output = Result<SyncStatus, UpstreamError>> + Send;
+    fn safe_head_at(
+        &self,
+        l1_number: u64,
+    ) -> impl Future<Output = Result<Option<SafeHead>, UpstreamError>> + Send;
 }
 
 /// L1; see [`L1`].
@@ -121,6 +125,10 @@ impl NodeSource for Node {
 
     async fn sync_status(&self) -> Result<SyncStatus, UpstreamError> {
         Self::sync_status(self).await
+    }
+
+    async fn safe_head_at(&self, l1_number: u64) -> Result<Option<SafeHead>, UpstreamError> {
+        Self::safe_head_at(self, l1_number).await
     }
 }
 

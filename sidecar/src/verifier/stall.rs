@@ -29,6 +29,8 @@ pub enum Stall {
     BatchersUnknown(String),
     /// There is no block to start from.
     NoAnchor(String),
+    /// Nothing proves that L1 has finalized what the node calls finalized; the head waits for that.
+    FinalityUnproven { number: u64 },
     /// The HotShot height to start from is not known.
     StartHeightUnknown(String),
     /// HotShot cannot be read.
@@ -103,6 +105,10 @@ impl fmt::Display for Stall {
                 write!(f, "the authorized batchers are not known: {problem}")
             }
             Self::NoAnchor(problem) => write!(f, "no block to start from yet: {problem}"),
+            Self::FinalityUnproven { number } => write!(
+                f,
+                "it is not proven yet that L1 has finalized block {number}, which the node calls finalized"
+            ),
             Self::StartHeightUnknown(problem) => {
                 write!(f, "the HotShot height to start from is not known: {problem}")
             }
@@ -156,7 +162,7 @@ impl fmt::Display for Stall {
             }
             Self::HeadHashUnknown { number } => write!(
                 f,
-                "the hash of the imported head {number} is not known yet: it comes with its batch, or with finality at or above it"
+                "the hash of the imported head {number} is not known yet: it comes with the batches from the newest finalized block up to it, or with finality at or above it"
             ),
             Self::StoreUnwritable(problem) => write!(f, "the head cannot be saved: {problem}"),
         }
@@ -220,6 +226,7 @@ mod tests {
             "diverged",
             "fallback_batcher_active",
             "feed_unavailable",
+            "finality_unproven",
             "head_hash_unknown",
             "l1_no_majority",
             "l1_unavailable",

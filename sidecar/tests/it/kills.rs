@@ -40,6 +40,7 @@ fn writer() {
             batchers: None,
             identity: None,
             updated_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            samples: Vec::new(),
         };
         store.save(record).unwrap();
         eprintln!("saved {number}");

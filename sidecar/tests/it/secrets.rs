@@ -66,6 +66,10 @@ fn first_steps(request: &str) -> String {
     let config = &vectors["rollup_config"];
     let result = if request.contains("optimism_rollupConfig") {
         config.clone()
+    } else if request.contains("optimism_syncStatus") {
+        let genesis = &config["genesis"];
+        let (hash, origin) = (&genesis["l2"]["hash"], &genesis["l1"]);
+        json!({"finalized_l2": {"number": 0, "hash": hash, "l1origin": origin}})
     } else if request.contains("eth_getBlockByNumber") {
         let number = if request.contains("\"0xa\"") { "0xa" } else { "0x0" };
         json!({"number": number, "hash": config["genesis"]["l2"]["hash"]})

@@ -181,6 +181,7 @@ impl FileStore {
             batchers: None,
             identity: stored.and_then(|stored| stored.identity),
             updated_at: Timestamp::now(),
+            samples: stored.map(|stored| stored.samples.clone()).unwrap_or_default(),
         })
     }
 

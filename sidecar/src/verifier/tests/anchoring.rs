@@ -23,6 +23,7 @@ fn record(number: u64) -> Record {
         batchers: None,
         identity: Some(identity()),
         updated_at: Timestamp::UNIX_EPOCH,
+        samples: Vec::new(),
     }
 }
 
@@ -40,8 +41,7 @@ fn taken_over(number: u64, restart_height: u64) -> Record {
 #[tokio::test]
 async fn an_empty_store_starts_at_the_node_s_finalized() {
     let world = World::new(20);
-    world.change().node_finalized = Some(10);
-    world.change().consensus_finalized = Some(10);
+    world.finalize(10);
     world.post_all(MAIN, 1..=20);
     world.change().light_client.insert(5, 8);
     let store = MemoryStore::default();
@@ -76,7 +76,8 @@ async fn a_finalized_that_is_refused_or_unreadable_does_not_mean_genesis() {
     for down in [None, Some("node finalized")] {
         let world = World::new(20);
         world.post_all(MAIN, 1..=20);
-        world.change().node_finalized = Some(10);
+        world.finalize(10);
+        world.change().consensus_finalized = Some(0);
         world.change().down.extend(down);
         let mut runner = world.verifier(&MemoryStore::default());
         runner.run_until_idle().await;
@@ -238,13 +239,12 @@ async fn a_number_taken_over_is_served_without_hash_until_something_tells_it() {
     // Reading starts after the batch for block 7.
     world.post_all(MAIN, 1..=20);
     let store = MemoryStore::with(taken_over(7, 10));
-    let mut runner = world.verifier(&store);
+    let mut runner = world.verifier_with(&store, |options| options.initial_hotshot_height = None);
     runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.hash.as_deref()), (7, None));
     assert_eq!(runner.stall(), Stall::HeadHashUnknown { number: 7 });
-    world.change().node_finalized = Some(9);
-    world.change().consensus_finalized = Some(9);
+    world.finalize(9);
     runner.run_until_idle().await;
     // Block 10's batch is at height 9, before where reading started.
     let head = runner.head().unwrap();
@@ -252,12 +252,76 @@ async fn a_number_taken_over_is_served_without_hash_until_something_tells_it() {
     assert_eq!(head.hash, Some(l2_hash(MAIN, 9).to_string()));
 }
 
+/// The node is on a branch that HotShot has, too, but not first.
+#[tokio::test]
+async fn a_number_taken_over_does_not_learn_the_hash_of_a_branch_that_came_second() {
+    let other = Fork { name: 1, at: 5 };
+    let world = World::new(20);
+    world.post_all(MAIN, 1..=8);
+    world.post_all(other, 6..=9);
+    world.finalize(4);
+    world.change().node_fork = other;
+    let store = MemoryStore::with(taken_over(7, 0));
+    let mut runner = world.verifier(&store);
+    runner.run_until_idle().await;
+    let head = runner.head().unwrap();
+    assert_eq!((head.number, head.hash.as_deref(), runner.code()), (7, None, "mismatch"));
+    assert_eq!(runner.board.findings().next, Some(6));
+    world.change().node_fork = MAIN;
+    runner.run_until_idle().await;
+    assert_eq!((runner.number(), store.on_disk().unwrap().hash), (8, Some(l2_hash(MAIN, 8))));
+}
+
+#[tokio::test]
+async fn a_number_taken_over_is_verified_from_the_finalized_block_below_it() {
+    let world = World::new(20);
+    world.post_all(MAIN, 1..=5);
+    world.finalize(4);
+    world.change().light_client.insert(2, 3);
+    let contract = Some(Address::repeat_byte(1));
+    let store = MemoryStore::with(taken_over(7, 10));
+    let start = || world.verifier_with(&store, |options| options.light_client = contract);
+    let mut runner = start();
+    runner.run_until_idle().await;
+    assert_eq!(world.change().ranges[0].0, 3, "the light client's height at block 4's origin");
+    assert_eq!(runner.stall(), Stall::HeadHashUnknown { number: 7 });
+    assert_eq!(runner.board.findings().next, Some(6));
+    // What was verified so far is verified again after a restart.
+    runner.verifier.save_restart_height(0).await.unwrap();
+    let mut runner = start();
+    runner.run_until_idle().await;
+    assert_eq!(store.on_disk().unwrap().number, 7);
+    world.post_all(MAIN, 6..=9);
+    runner.run_until_idle().await;
+    assert_eq!((runner.number(), runner.head().unwrap().source), (9, Source::Espresso));
+    assert!(store.saves().iter().all(|number| *number >= 7), "{:?}", store.saves());
+}
+
+#[tokio::test]
+async fn a_number_taken_over_waits_for_a_finalized_block_that_is_proven() {
+    let world = World::new(20);
+    world.post_all(MAIN, 1..=9);
+    world.change().el_synced = Some(6);
+    let store = MemoryStore::with(taken_over(7, 0));
+    let mut runner = world.verifier(&store);
+    runner.run_until_idle().await;
+    assert_eq!((runner.number(), runner.code()), (7, "finality_unproven"));
+    // A node that does not know its finalized block yet is no reason to begin at genesis.
+    world.change().el_synced = None;
+    world.change().consensus_finalized = Some(2);
+    runner.run_until_idle().await;
+    assert_eq!((runner.number(), runner.code()), (7, "head_hash_unknown"));
+    assert_eq!(world.calls("feed range"), 0);
+    world.finalize(2);
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), 9);
+}
+
 #[tokio::test]
 async fn the_hash_taken_over_may_come_from_finality_at_the_very_number() {
     let world = World::new(20);
     let store = MemoryStore::with(taken_over(7, 0));
-    world.change().node_finalized = Some(7);
-    world.change().consensus_finalized = Some(7);
+    world.finalize(7);
     let mut runner = world.verifier(&store);
     runner.run_until_idle().await;
     let head = runner.head().unwrap();

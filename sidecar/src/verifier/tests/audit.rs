@@ -118,8 +118,7 @@ async fn lagging_position_the_head_moves_on_after_finality_has_passed_it() {
     let mut runner = world.verifier(&MemoryStore::default());
     runner.run_until_idle().await;
     // Blocks 5 to 20 came to Ethereum by another batcher and never to HotShot.
-    world.change().node_finalized = Some(20);
-    world.change().consensus_finalized = Some(20);
+    world.finalize(20);
     world.post_all(MAIN, 21..=40);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 40);
@@ -162,6 +161,7 @@ async fn overflow_audit_numbers_at_their_limits_do_not_wrap() {
             batchers: None,
             identity: None,
             updated_at: jiff::Timestamp::UNIX_EPOCH,
+            samples: Vec::new(),
         };
         let mut runner = world.verifier(&MemoryStore::with(record));
         runner.run_until_idle().await;

@@ -300,8 +300,7 @@ async fn a_contract_that_is_absent_at_the_final_block_is_waited_for() {
     assert_eq!(stall.code(), "batchers_unknown");
     assert!(stall.to_string().contains("batch_authenticator_address"), "{stall}");
     // Ethereum's finality continues without it, and the chain continues from there.
-    world.change().node_finalized = Some(11);
-    world.change().consensus_finalized = Some(11);
+    world.finalize(11);
     world.change().l1_finalized = Some(10);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 20);
@@ -503,11 +502,9 @@ async fn a_key_that_came_while_the_contract_was_out_of_reach_is_found_after_a_re
     runner.run_until_idle().await;
     world.change().down.insert("batchers");
     // Ethereum moves the head past the rotation; the new key's batches were read and rejected.
-    {
-        let mut state = world.change();
-        (state.l1_finalized, state.l1_latest) = (Some(10), 10);
-        (state.node_finalized, state.consensus_finalized) = (Some(12), Some(12));
-    }
+    world.change().l1_finalized = Some(10);
+    world.change().l1_latest = 10;
+    world.finalize(12);
     runner.run_until_idle().await;
     runner.verifier.save_restart_height(0).await.unwrap();
     assert_eq!((runner.number(), store.on_disk().unwrap().restart_height), (12, Some(20)));

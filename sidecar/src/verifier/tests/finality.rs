@@ -14,23 +14,17 @@ async fn at_eight(world: &World, store: &MemoryStore) -> Runner {
     runner
 }
 
-fn finalize(world: &World, number: u64) {
-    let mut state = world.change();
-    state.node_finalized = Some(number);
-    state.consensus_finalized = Some(number);
-}
-
 #[tokio::test]
 async fn the_node_s_finalized_is_the_head_when_it_is_higher() {
     let world = World::new(50);
     let store = MemoryStore::default();
     let mut runner = at_eight(&world, &store).await;
-    finalize(&world, 7);
+    world.finalize(7);
     runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.source), (8, Source::Espresso));
     assert_eq!(head.ethereum.unwrap().number, 7);
-    finalize(&world, 30);
+    world.finalize(30);
     runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.source), (30, Source::Ethereum));
@@ -40,7 +34,7 @@ async fn the_node_s_finalized_is_the_head_when_it_is_higher() {
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.source), (40, Source::Espresso));
     // A reading that falls is ignored.
-    finalize(&world, 3);
+    world.finalize(3);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 40);
     assert_eq!(runner.head().unwrap().ethereum.unwrap().number, 30);
@@ -59,9 +53,13 @@ async fn a_finalized_that_cannot_be_trusted_is_not_admitted() {
     ];
     for (said, lie) in lies {
         let world = World::new(50);
-        let store = MemoryStore::default();
-        let mut runner = at_eight(&world, &store).await;
-        finalize(&world, 30);
+        world.post_all(MAIN, 1..=8);
+        // A proof, or trust in its place, is not enough.
+        let mut runner = world.verifier_with(&MemoryStore::default(), |options| {
+            options.trust_node_finalized = true;
+        });
+        runner.run_until_idle().await;
+        world.finalize(30);
         lie(&world);
         runner.run_until_idle().await;
         assert_eq!(runner.number(), 8, "{said}");
@@ -76,7 +74,7 @@ async fn a_dependency_that_is_down_refuses_finality_only_for_now() {
         let world = World::new(50);
         let store = MemoryStore::default();
         let mut runner = at_eight(&world, &store).await;
-        finalize(&world, 30);
+        world.finalize(30);
         world.change().down.insert(down);
         runner.run_until_idle().await;
         assert_eq!(runner.number(), 8, "{down}");
@@ -98,7 +96,7 @@ async fn divergence_ends_when_the_node_returns() {
     let (confirmed, node) = (l2_hash(MAIN, 8), l2_hash(OTHER, 8));
     assert_eq!(runner.stall(), Stall::Diverged { number: 8, confirmed, node });
     // Finality below the head decides nothing.
-    finalize(&world, 7);
+    world.finalize(7);
     runner.run_until_idle().await;
     assert_eq!(runner.head().unwrap().status, Status::Diverged);
     world.change().node_fork = MAIN;
@@ -120,7 +118,7 @@ async fn divergence_ends_when_ethereum_decides_for_the_other_block() {
         world.change().node_latest = 12;
         runner.run_until_idle().await;
         assert_eq!(runner.head().unwrap().status, Status::Diverged);
-        finalize(&world, finalized);
+        world.finalize(finalized);
         runner.run_until_idle().await;
         let head = runner.head().unwrap();
         assert_eq!(
@@ -183,7 +181,7 @@ async fn finality_below_a_head_that_a_failed_save_left_on_the_disk_stops_nothing
     runner.run_until_idle().await;
     assert_eq!((runner.number(), store.on_disk().unwrap().number), (8, 12));
     store.set_writes(Writes::Work);
-    finalize(&world, 10);
+    world.finalize(10);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 12);
     assert_eq!(runner.board.findings().last_store_error, None);
@@ -201,7 +199,7 @@ async fn a_head_that_any_endpoint_has_left_is_diverged_and_ethereum_contradicts_
     assert_eq!(runner.stall(), Stall::Diverged { number: 8, confirmed, node });
     // Finality at the head changes nothing, and above it the other endpoint is still elsewhere.
     for finalized in [8, 11] {
-        finalize(&world, finalized);
+        world.finalize(finalized);
         runner.run_until_idle().await;
         let saves = store.saves().len();
         for _ in 0..3 {

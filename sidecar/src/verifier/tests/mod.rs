@@ -8,6 +8,7 @@ mod choosing;
 mod feeding;
 mod finality;
 mod model;
+mod proving;
 mod restarting;
 mod schedules;
 mod standing;

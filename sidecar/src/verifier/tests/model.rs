@@ -111,8 +111,14 @@ enum Event {
     Prune { kept: Option<u64> },
     /// L1's newest final block as the node reports it: it may go back.
     L1Finalized(Option<u64>),
-    /// Ethereum finalizes the node's block that many below its latest one.
-    Finalize { back: u64 },
+    /// The next L1 block has the batch for the node's block that many below its latest one, and
+    /// op-node derives it.
+    Batch { back: u64 },
+    /// Node and op-node call their latest block finalized, as after execution-layer sync; or they
+    /// say the truth again.
+    ElSync(bool),
+    /// Whether op-node keeps a safe-head database.
+    SafeHeads(bool),
     /// Something gives no answer.
     Down { service: Index },
     /// Everything answers again.
@@ -150,8 +156,10 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (1..20_u64).prop_map(|back| Event::Unclean { back }),
         1 => prop::option::of(fork()).prop_map(|fork| Event::Other { fork }),
         1 => prop::option::of(0..5_u64).prop_map(|kept| Event::Prune { kept }),
-        4 => prop::option::weighted(0.9, 0..20_u64).prop_map(Event::L1Finalized),
-        2 => (0..10_u64).prop_map(|back| Event::Finalize { back }),
+        4 => prop::option::weighted(0.9, 0..30_u64).prop_map(Event::L1Finalized),
+        3 => (0..10_u64).prop_map(|back| Event::Batch { back }),
+        2 => any::<bool>().prop_map(Event::ElSync),
+        1 => any::<bool>().prop_map(Event::SafeHeads),
         2 => fork().prop_map(|service| Event::Down { service }),
         3 => Just(Event::Up),
         2 => prop_oneof![
@@ -188,8 +196,10 @@ struct Schedule {
     next: [u64; FORKS.len()],
     /// The highest final L1 block that was ever reported.
     l1_finalized: u64,
-    /// The highest L2 block that Ethereum ever finalized.
-    finalized: Option<Tip>,
+    /// The batches on L1: their L1 block, and the L2 block that they lead to.
+    batched: Vec<(u64, Tip)>,
+    /// What node and op-node ever called finalized after execution-layer sync.
+    el_synced: Vec<u64>,
     /// The highest head that was ever seen.
     tip: Tip,
     seen: bool,
@@ -224,7 +234,8 @@ impl Schedule {
             posted: Vec::new(),
             next: FORKS.map(|fork| fork.at + 1),
             l1_finalized: 0,
-            finalized: None,
+            batched: Vec::new(),
+            el_synced: Vec::new(),
             tip: Tip::of(MAIN, 0),
             seen: false,
             above: 0,
@@ -321,8 +332,15 @@ impl Schedule {
             Event::L1Finalized(number) => {
                 self.l1_finalized = self.l1_finalized.max(number.unwrap_or(0));
                 self.world.change().l1_finalized = number;
+                self.let_op_node_derive();
             }
-            Event::Finalize { back } => self.finalize(back),
+            Event::Batch { back } => self.batch(back),
+            Event::ElSync(synced) => {
+                let mut world = self.world.change();
+                world.el_synced = synced.then_some(world.node_latest);
+                self.el_synced.extend(world.el_synced);
+            }
+            Event::SafeHeads(kept) => self.world.change().safe_head_database = kept,
             Event::Down { service } => {
                 self.world.change().down.insert(SERVICES[service.index(SERVICES.len())]);
             }
@@ -344,19 +362,19 @@ impl Schedule {
         honest(FORKS[fork], number)
     }
 
-    /// The node keeps what Ethereum has finalized.
+    /// The node keeps what L1 has.
     fn move_node(&self, fork: Fork, latest: u64) {
-        if self.finalized.is_some_and(|tip| l2_hash(fork, tip.number) != tip.hash) {
+        if self.batched.last().is_some_and(|(_, tip)| l2_hash(fork, tip.number) != tip.hash) {
             return;
         }
         let mut world = self.world.change();
         (world.node_fork, world.node_latest, world.node_serves_to) = (fork, latest, 0);
     }
 
-    /// In this model Ethereum never finalizes another block than Espresso confirmed; the tests of
-    /// finality show what happens then.
-    fn finalize(&mut self, back: u64) {
-        let mut world = self.world.change();
+    /// In this model L1 never has another block than Espresso confirmed; the tests of finality show
+    /// what happens then.
+    fn batch(&mut self, back: u64) {
+        let world = self.world.change();
         let fork = world.node_fork;
         let tip = Tip::of(fork, world.node_latest.saturating_sub(back));
         let head = self.store.on_disk();
@@ -370,13 +388,40 @@ impl Schedule {
                 || head.number < tip.number && Some(l2_hash(fork, head.number)) != head.hash
                 || of_head.count() == 0
         });
-        if contradicts || self.finalized.is_some_and(|known| known.number >= tip.number) {
+        drop(world);
+        let last = self.batched.last().copied();
+        if contradicts || last.is_some_and(|(_, known)| known.number >= tip.number) {
             return;
         }
-        world.node_finalized = Some(tip.number);
-        world.consensus_finalized = Some(tip.number);
-        drop(world);
-        self.finalized = Some(tip);
+        let l1 = last.map_or(0, |(l1, _)| l1).max(tip.origin.number) + 1;
+        self.batched.push((l1, tip));
+        self.let_op_node_derive();
+    }
+
+    /// What op-node says when it has derived everything from L1.
+    fn let_op_node_derive(&self) {
+        let mut world = self.world.change();
+        let finalized = self.finalized().map(|tip| tip.number);
+        world.node_finalized = finalized;
+        world.consensus_finalized = finalized.or(Some(0));
+        world.derived = self.batched.iter().map(|(l1, tip)| (*l1, tip.number)).collect();
+        world.consensus_safe = self.batched.last().map(|(_, tip)| tip.number);
+        let head = self.batched.last().map_or(0, |(l1, _)| *l1);
+        world.consensus_l1 = (head, head);
+    }
+
+    /// The highest block that Ethereum ever finalized.
+    fn finalized(&self) -> Option<Tip> {
+        let decided = self.batched.iter().filter(|(l1, _)| *l1 <= self.l1_finalized);
+        decided.map(|(_, tip)| *tip).next_back()
+    }
+
+    /// A block that Ethereum finalized, by its number.
+    fn finalized_at(&self, number: u64) -> Option<Tip> {
+        let finalized = self.finalized().filter(|tip| tip.number >= number)?;
+        let mut forks = FORKS.into_iter();
+        let fork = forks.find(|fork| l2_hash(*fork, finalized.number) == finalized.hash)?;
+        Some(Tip::of(fork, number))
     }
 
     fn restart(&mut self) {
@@ -406,17 +451,16 @@ impl Schedule {
             self.tip = match head.source {
                 Source::Espresso => {
                     // Ethereum may have moved the head in the same round.
-                    let from = self.finalized.into_iter().filter(|tip| tip.number <= head.number);
+                    let batched = self.batched.iter().map(|(_, tip)| tip.number);
+                    let from = batched.chain(self.el_synced.iter().copied());
                     let ends = from
+                        .filter(|number| *number <= head.number)
+                        .filter_map(|number| self.finalized_at(number))
                         .chain([self.tip])
                         .map(|from| self.derive(from, head.number, self.l1_finalized));
                     ends.max_by_key(|end| (end.hash == hash, end.number)).unwrap()
                 }
-                Source::Ethereum => {
-                    let finalized = self.finalized.expect("Ethereum finalized something");
-                    assert!(head.number <= finalized.number, "above what Ethereum finalized");
-                    Tip { number: head.number, hash, origin: origin(head.number) }
-                }
+                Source::Ethereum => self.finalized_at(head.number).expect("Ethereum finalized it"),
             };
             assert_eq!((head.number, hash), (self.tip.number, self.tip.hash), "{head:?}");
             self.seen = true;
@@ -489,12 +533,15 @@ impl Schedule {
     /// Everything is in order again: the head must reach the end of what HotShot has.
     async fn heal(&mut self) {
         self.l1_finalized = 1_000_000;
-        let from = self.finalized.filter(|tip| tip.number > self.stored().number);
+        self.let_op_node_derive();
+        let from = self.finalized().filter(|tip| tip.number > self.stored().number);
         let end = self.derive(from.unwrap_or(self.stored()), u64::MAX, self.l1_finalized);
         let fork = FORKS.into_iter().find(|fork| l2_hash(*fork, end.number) == end.hash);
         {
             let mut world = self.world.change();
             world.down.clear();
+            world.el_synced = None;
+            world.safe_head_database = true;
             world.hotshot_missing.clear();
             world.hotshot_height = None;
             world.l1_finalized = Some(self.l1_finalized);
@@ -556,7 +603,7 @@ proptest! {
         room in prop::sample::select(vec![8, 10, 20, 16_384]),
         events in prop::collection::vec(event(), 1..60),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(run(room, events));
     }
 }

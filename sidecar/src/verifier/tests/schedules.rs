@@ -7,12 +7,6 @@ use crate::store::memory::MemoryStore;
 
 const OTHER: Fork = Fork { name: 1, at: 5 };
 
-fn finalize(world: &World, number: u64) {
-    let mut state = world.change();
-    state.node_finalized = Some(number);
-    state.consensus_finalized = Some(number);
-}
-
 async fn confirmed(world: &World, store: &MemoryStore, number: u64) -> Runner {
     world.post_all(MAIN, 1..=number);
     let mut runner = world.verifier(store);
@@ -49,7 +43,7 @@ async fn a_head_that_finality_moves_leaves_the_waiting_candidates_in_place() {
         world.post_all(MAIN, 6..=12);
         runner.run_until_idle().await;
         assert_eq!(runner.verifier.candidates.len(), 7);
-        finalize(&world, jump);
+        world.finalize(jump);
         runner.round().await;
         drop(runner);
         let mut runner = world.verifier(&store);
@@ -63,7 +57,7 @@ async fn a_wiped_store_starts_at_the_finalized_block_and_finds_the_next_batch() 
     for light_client in [true, false] {
         let world = World::new(20);
         drop(confirmed(&world, &MemoryStore::default(), 16).await);
-        finalize(&world, 10);
+        world.finalize(10);
         // At L1 block 5, the origin of block 10, HotShot was at most at block 11's batch.
         world.change().light_client.insert(5, 9);
         let mut runner = world.verifier_with(&MemoryStore::default(), |options| {
@@ -79,14 +73,14 @@ async fn a_wiped_store_starts_at_the_finalized_block_and_finds_the_next_batch() 
 async fn a_start_above_the_next_batch_waits_only_until_finality_has_passed_it() {
     let world = World::new(20);
     world.post_all(MAIN, 1..=16);
-    finalize(&world, 2);
+    world.finalize(2);
     let store = MemoryStore::default();
     let mut runner =
         world.verifier_with(&store, |options| options.initial_hotshot_height = Some(9));
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 2);
     assert_eq!(runner.stall(), Stall::AwaitingBatch { number: 3 });
-    finalize(&world, 9);
+    world.finalize(9);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 16);
 }

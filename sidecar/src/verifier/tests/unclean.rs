@@ -129,10 +129,7 @@ async fn a_node_that_falls_in_the_middle_of_a_round_confirms_only_what_it_kept()
 async fn a_finalized_block_above_latest_is_not_the_head() {
     let world = World::new(20);
     falls_to(&world, 5, 20);
-    {
-        let mut world = world.change();
-        (world.node_finalized, world.consensus_finalized) = (Some(12), Some(12));
-    }
+    world.finalize(12);
     let mut empty = world.verifier(&MemoryStore::default());
     empty.run_until_idle().await;
     assert_eq!((empty.head().is_none(), empty.code()), (true, "no_anchor"));

@@ -20,7 +20,7 @@ use crate::{
         BatchAuthenticatorError, BatcherHistory, FinalizedState, LightClientError, Reading,
         State as L1State,
     },
-    node::{Block, Genesis, L1Ref, L2Ref, RollupConfig, Survey, SyncStatus, Transaction},
+    node::{Block, Genesis, L2Ref, RollupConfig, SafeHead, Survey, SyncStatus, Transaction},
     rollup::{Batch, Difference, Facts, Rejected, Rollup},
     store::memory::MemoryStore,
     telemetry::Metrics,
@@ -34,6 +34,7 @@ pub(super) const CHAIN_ID: u64 = 77;
 pub(super) const L1_CHAIN_ID: u64 = 5;
 const BLOCK_TIME: u64 = 2;
 const GENESIS_TIME: u64 = 1000;
+pub(super) const SEQ_WINDOW_SIZE: u64 = 100;
 /// L2 blocks on one L1 block.
 pub(super) const BLOCKS_PER_ORIGIN: u64 = 2;
 
@@ -158,6 +159,18 @@ pub(super) struct State {
     pub(super) node_finalized: Option<u64>,
     pub(super) node_chain_id: u64,
     pub(super) consensus_finalized: Option<u64>,
+    /// What op-node calls safe, if it is more than what it calls finalized.
+    pub(super) consensus_safe: Option<u64>,
+    /// The L1 blocks in a sync status: the one that blocks are derived from, and the newest one.
+    pub(super) consensus_l1: (u64, u64),
+    /// By the L1 block that had the batch: what op-node has really derived, which is also its
+    /// safe-head database.
+    pub(super) derived: BTreeMap<u64, u64>,
+    pub(super) safe_head_database: bool,
+    /// The tip at the end of execution-layer sync, which node and op-node call finalized, and
+    /// op-node safe.
+    pub(super) el_synced: Option<u64>,
+    pub(super) l1_epoch: u64,
     pub(super) l1_fork: Fork,
     pub(super) l1_finalized: Option<u64>,
     pub(super) light_client: BTreeMap<u64, u64>,
@@ -202,6 +215,12 @@ impl World {
             node_finalized: None,
             node_chain_id: CHAIN_ID,
             consensus_finalized: Some(0),
+            consensus_safe: None,
+            consensus_l1: (0, 0),
+            derived: BTreeMap::new(),
+            safe_head_database: true,
+            el_synced: None,
+            l1_epoch: 0,
             l1_fork: MAIN,
             l1_finalized: Some(1_000_000),
             light_client: BTreeMap::new(),
@@ -239,6 +258,14 @@ impl World {
         }
     }
 
+    /// L1 has the batches up to a block, and has finalized them; node and op-node say so.
+    pub(super) fn finalize(&self, number: u64) {
+        let mut state = self.change();
+        state.derived.insert(origin(number).number + 1, number);
+        state.node_finalized = Some(number);
+        state.consensus_finalized = Some(number);
+    }
+
     pub(super) fn calls(&self, name: &str) -> u64 {
         self.change().calls.get(name).copied().unwrap_or(0)
     }
@@ -274,6 +301,7 @@ impl World {
             light_client: None,
             initial_hotshot_height: Some(0),
             budget: BUDGET,
+            trust_node_finalized: false,
         };
         change(&mut options);
         let metrics = Metrics::new();
@@ -459,9 +487,8 @@ impl NodeSource for World {
 
     async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
         let state = self.called("node", "node finalized")?;
-        Ok(state
-            .node_finalized
-            .map(|number| BlockId { number, hash: l2_hash(state.node_fork, number) }))
+        let finalized = state.node_finalized.max(state.el_synced);
+        Ok(finalized.map(|number| BlockId { number, hash: l2_hash(state.node_fork, number) }))
     }
 
     async fn rollup_config(&self) -> Result<RollupConfig, UpstreamError> {
@@ -473,6 +500,7 @@ impl NodeSource for World {
                 l2_time: GENESIS_TIME,
             },
             block_time: BLOCK_TIME,
+            seq_window_size: SEQ_WINDOW_SIZE,
             l1_chain_id: L1_CHAIN_ID,
             l2_chain_id: CHAIN_ID,
             batch_authenticator_address: None,
@@ -481,24 +509,36 @@ impl NodeSource for World {
 
     async fn sync_status(&self) -> Result<SyncStatus, UpstreamError> {
         let state = self.called("consensus", "sync status")?;
+        let block = |number| L2Ref {
+            hash: l2_hash(state.node_fork, number),
+            number,
+            l1_origin: origin(number),
+        };
         // Zeros while it is not ready.
-        let finalized = state.consensus_finalized.map_or(
-            L2Ref {
-                hash: B256::ZERO,
-                number: 0,
-                l1_origin: BlockId { number: 0, hash: B256::ZERO },
-            },
-            |number| L2Ref {
-                hash: l2_hash(state.node_fork, number),
-                number,
-                l1_origin: origin(number),
-            },
-        );
+        let zero = BlockId { number: 0, hash: B256::ZERO };
+        let zeros = L2Ref { hash: B256::ZERO, number: 0, l1_origin: zero };
+        let finalized = state.consensus_finalized.max(state.el_synced);
+        let safe = state.consensus_safe.max(finalized);
+        let l1 = |number: u64| match number {
+            0 => zero,
+            _ => BlockId { number, hash: l1_hash(state.l1_fork, number) },
+        };
+        let (current, head) = state.consensus_l1;
         Ok(SyncStatus {
-            finalized_l1: Some(L1Ref { hash: B256::ZERO, number: 0 }),
-            finalized_l2: Some(finalized),
-            safe_l2: Some(finalized),
+            current_l1: Some(l1(current)),
+            head_l1: Some(l1(head)),
+            finalized_l2: Some(finalized.map_or(zeros, block)),
+            safe_l2: Some(safe.map_or(zeros, block)),
         })
+    }
+
+    async fn safe_head_at(&self, l1_number: u64) -> Result<Option<SafeHead>, UpstreamError> {
+        let state = self.called("consensus", "safe head")?;
+        let entry = state.derived.range(..=l1_number).next_back();
+        Ok(entry.filter(|_| state.safe_head_database).map(|(l1, number)| SafeHead {
+            l1_block: BlockId { number: *l1, hash: l1_hash(state.l1_fork, *l1) },
+            safe_head: BlockId { number: *number, hash: l2_hash(state.node_fork, *number) },
+        }))
     }
 }
 
@@ -514,7 +554,7 @@ impl L1Source for World {
         let state = self.called("l1", "l1 finalized")?;
         let hash = |number| l1_hash(state.l1_fork, number);
         let finalized = state.l1_finalized.map(|number| BlockId { number, hash: hash(number) });
-        Ok(Reading { finalized, epoch: 0 })
+        Ok(Reading { finalized, epoch: state.l1_epoch })
     }
 
     async fn hash_at(&self, number: u64) -> Result<Option<B256>, UpstreamError> {
