@@ -29,7 +29,11 @@ fn runbook() -> BTreeMap<String, String> {
 
 /// The runbook's table with that head: the last cell by the code in the first.
 fn table(head: &str) -> BTreeMap<String, String> {
-    let page = read("docs/runbook.md");
+    table_of("docs/runbook.md", head)
+}
+
+fn table_of(page: &str, head: &str) -> BTreeMap<String, String> {
+    let page = read(page);
     let rows = page.lines().skip_while(|line| !line.starts_with(head)).skip(2);
     let mut table = BTreeMap::new();
     for row in rows.take_while(|line| line.starts_with('|')) {
@@ -69,6 +73,20 @@ fn the_runbook_has_a_row_for_each_code() {
 fn the_runbook_has_a_row_for_each_error_of_a_dependency() {
     let codes: Codes = UpstreamError::CODES.iter().map(|code| (*code).to_owned()).collect();
     assert_eq!(table("| error | meaning |").into_keys().collect::<Codes>(), codes);
+}
+
+#[test]
+fn what_to_know_beforehand_has_a_row_for_each() {
+    let rows = table_of("docs/filter.md", "| who | what happens | what to do |");
+    for (who, what_to_do) in [
+        ("toBlock", "`x-finality-head`"),
+        ("content-length", "`framing: exact`"),
+        ("proxy_100_continue", "off"),
+        ("internal_redirect_policy", "node"),
+    ] {
+        let row = rows.iter().find(|(row, _)| row.contains(who));
+        assert!(row.is_some_and(|(_, advice)| advice.contains(what_to_do)), "{who}");
+    }
 }
 
 #[test]

@@ -11,7 +11,10 @@ use axum::{
 };
 
 use super::node::L2Node;
-use crate::l1::{L1, L1Block};
+use crate::{
+    excess::{huge, nested, page},
+    l1::{L1, L1Block},
+};
 
 /// What can be wrong with the execution RPC or with the op-node RPC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +25,12 @@ pub enum Fault {
     Garbage,
     /// No request is ever answered.
     Hang,
+    /// Every answer is a page with that HTTP status.
+    Page(u16),
+    /// Every answer is 60 MiB long.
+    Huge,
+    /// Every answer is nested a million levels deep.
+    Nested,
     /// op-node only: it is starting, and every block is zero.
     NotReady,
     /// op-node only: it is starting, and knows the engine's L2 blocks but no L1 block.
@@ -80,5 +89,8 @@ pub(super) async fn fail(fault: Fault) -> Response {
         }
         Fault::Garbage | Fault::NotReady | Fault::NoL1 => "<html>gateway</html>".into_response(),
         Fault::Hang => std::future::pending().await,
+        Fault::Page(code) => page(code),
+        Fault::Huge => huge(),
+        Fault::Nested => nested(),
     }
 }

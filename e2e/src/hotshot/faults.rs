@@ -23,6 +23,12 @@ pub enum Fault {
     TooManyRequests(u32),
     /// No request is ever answered.
     Hang,
+    /// Every answer is a page with that HTTP status.
+    Page(u16),
+    /// Every answer is 60 MiB long.
+    Huge,
+    /// Every answer is nested a million levels deep.
+    Nested,
     /// `status/block-height` answers this.
     Height(u64),
     /// The height is right, but the newest blocks, this many, are not there yet.

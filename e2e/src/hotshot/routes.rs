@@ -11,6 +11,7 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{Fault, HotshotBlock, RANGE_LIMIT, Shared, stream};
+use crate::excess::{huge, nested, page};
 
 pub(super) fn router(state: Shared) -> Router {
     let api = Router::new()
@@ -52,6 +53,9 @@ async fn fault(State(state): State<Shared>, request: Request, next: Next) -> Res
             (StatusCode::TOO_MANY_REQUESTS, after, "injected fault").into_response()
         }
         Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Page(code)) => page(code),
+        Some(Fault::Huge) => huge(),
+        Some(Fault::Nested) => nested(),
         _ => next.run(request).await,
     }
 }

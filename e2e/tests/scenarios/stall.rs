@@ -85,6 +85,9 @@ async fn s07_node_fails() {
     for (execution, consensus) in [
         (Some(op_node::Fault::Status(500)), None),
         (Some(op_node::Fault::Garbage), None),
+        (Some(op_node::Fault::Page(404)), None),
+        (Some(op_node::Fault::Huge), Some(op_node::Fault::Nested)),
+        (Some(op_node::Fault::Nested), Some(op_node::Fault::Huge)),
         (None, Some(op_node::Fault::Hang)),
         (Some(op_node::Fault::Status(502)), Some(op_node::Fault::NotReady)),
     ] {
@@ -119,6 +122,10 @@ async fn query_service_fails_in_every_way(net: &Devnet<impl Rollup>) {
         ("namespace", Fault::GarbageBase64),
         ("namespace", Fault::NotJson),
         ("namespace", Fault::CutOff),
+        ("height", Fault::Page(404)),
+        ("height", Fault::Page(401)),
+        ("height", Fault::Huge),
+        ("height", Fault::Nested),
         ("height", Fault::Hang),
     ];
     for (route, fault) in faults {

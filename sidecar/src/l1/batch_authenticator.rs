@@ -78,12 +78,10 @@ impl<E: Endpoint> L1<E> {
             let [batcher, from] = words::<2>(&self.view(contract, &data, state).await?)?;
             entries.push((Address::from_word(batcher.into()), number(&from)?));
         }
-        let active_is_espresso = match self.view(contract, ACTIVE_IS_ESPRESSO, state).await {
-            Ok(data) => Some(number(&words::<1>(&data)?[0])? != 0),
-            // Only shown to the operator.
-            Err(UpstreamError::Rpc { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
+        // Only shown to the operator: whatever comes of it, the batchers are known.
+        let answer = self.view(contract, ACTIVE_IS_ESPRESSO, state).await.ok();
+        let active = answer.and_then(|data| number(&words::<1>(&data).ok()?[0]).ok());
+        let active_is_espresso = active.map(|active| active != 0);
         Ok(BatcherHistory { tenures: tenures(&entries)?, active_is_espresso })
     }
 }

@@ -8,7 +8,10 @@ use super::{
     admission::{self, Refused},
     findings::Contradiction,
 };
-use crate::{eth::BlockId, head::HeadBlock, l1::Reading, rollup::Rollup, store::StoreError};
+use crate::{
+    eth::BlockId, head::HeadBlock, l1::Reading, rollup::Rollup, store::StoreError,
+    upstream::UpstreamError,
+};
 
 /// The last reading of the node's `finalized`, and the verdict on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,9 +58,16 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let known = self.finality.as_ref().and_then(|reading| reading.block);
         let block = answer.as_ref().map_or(known, |block| block.filter(|it| it.number > genesis));
         self.ask_op_node(block, l1).await;
-        if answer.is_err() {
-            // The dependency shows the error; nothing follows from a missing reading.
-            return Ok(false);
+        match answer {
+            Ok(_) => {}
+            // Nodes say in many ways that they have none.
+            Err(UpstreamError::Rpc { .. }) if block.is_none() && self.has_only_genesis(chain) => {}
+            Err(error) => {
+                // Nothing follows from a missing reading.
+                self.findings.node.finalized_refused =
+                    Some(format!("the node's finalized block cannot be read: {error}"));
+                return Ok(false);
+            }
         }
         self.metrics.node_finalized(block.map(|block| block.number));
         let reading = match block {
@@ -72,6 +82,13 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             Some(finalized) => self.adopt(finalized).await,
             None => Ok(false),
         }
+    }
+
+    /// Whether op-node, which knows L1, has finalized nothing but genesis.
+    fn has_only_genesis(&self, chain: &ChainFacts) -> bool {
+        let Ok(status) = self.proving.status() else { return false };
+        let knows_l1 = status.head_l1.is_some_and(|block| !block.hash.is_zero());
+        knows_l1 && status.ready_finalized_l2() == Some(chain.config.genesis.l2)
     }
 
     async fn judge_finality(

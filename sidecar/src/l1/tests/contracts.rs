@@ -170,6 +170,12 @@ async fn the_history_of_the_batchers_is_read() {
     let tenures = [BatcherTenure { batcher: NEW, from: 40, until: None }];
     assert_eq!((&*history.tenures, history.active_is_espresso), (&tenures[..], None));
     assert_eq!(world.chain(0).asked.last().unwrap()["params"][1], "latest");
+    // Nor does any answer to what is only shown keep them unknown.
+    for answer in ["0x", "0x01", "nonsense"] {
+        world.chain(0).contract.insert("0xeca919df".into(), answer.into());
+        let history = world.l1.batchers(CONTRACT, State::Latest).await.unwrap();
+        assert_eq!((&*history.tenures, history.active_is_espresso), (&tenures[..], None));
+    }
 }
 
 #[tokio::test]

@@ -4,9 +4,12 @@ use alloy_primitives::{Address, B256};
 use jiff::Timestamp;
 
 use super::{world::*, *};
-use crate::store::{
-    Identity, Record,
-    memory::{MemoryStore, Writes},
+use crate::{
+    store::{
+        Identity, Record,
+        memory::{MemoryStore, Writes},
+    },
+    upstream::UpstreamError,
 };
 
 fn identity() -> Identity {
@@ -84,6 +87,38 @@ async fn a_finalized_that_is_refused_or_unreadable_does_not_mean_genesis() {
         assert_eq!(runner.head(), None);
         assert_eq!(runner.code(), "no_anchor");
         assert_eq!(world.calls("feed range"), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_error_on_the_first_finalized_means_genesis_only_by_op_nodes_word() {
+    for (finalized, knows_l1, anchored) in [
+        (Some(0), true, true),
+        (Some(0), false, false),
+        (Some(10), true, false),
+        (None, true, false),
+    ] {
+        let world = World::new(20);
+        world.post_all(MAIN, 1..=20);
+        {
+            let mut state = world.change();
+            let message = "the beacon has not told yet".into();
+            state.finalized_error = Some(UpstreamError::Rpc { code: -32000, message });
+            state.consensus_finalized = finalized;
+            state.consensus_l1 = if knows_l1 { (5, 5) } else { (0, 0) };
+        }
+        let mut runner = world.verifier(&MemoryStore::default());
+        runner.run_until_idle().await;
+        if anchored {
+            assert_eq!(runner.number(), 20);
+        } else {
+            assert_eq!((runner.head(), runner.code()), (None, "no_anchor"));
+        }
+        // It goes on once the node has one.
+        world.change().finalized_error = None;
+        world.finalize(10);
+        runner.run_until_idle().await;
+        assert_eq!(runner.number(), 20);
     }
 }
 

@@ -157,6 +157,8 @@ pub(super) struct State {
     /// Another endpoint that Envoy may use: the chain it follows, if it answers.
     pub(super) other_endpoint: Option<Fork>,
     pub(super) node_finalized: Option<u64>,
+    /// The node answers the question about it with this error object.
+    pub(super) finalized_error: Option<UpstreamError>,
     pub(super) node_chain_id: u64,
     pub(super) consensus_finalized: Option<u64>,
     /// What op-node calls safe, if it is more than what it calls finalized.
@@ -213,6 +215,7 @@ impl World {
             node_pruned_below: 0,
             other_endpoint: None,
             node_finalized: None,
+            finalized_error: None,
             node_chain_id: CHAIN_ID,
             consensus_finalized: Some(0),
             consensus_safe: None,
@@ -487,6 +490,9 @@ impl NodeSource for World {
 
     async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
         let state = self.called("node", "node finalized")?;
+        if let Some(error) = &state.finalized_error {
+            return Err(error.clone());
+        }
         let finalized = state.node_finalized.max(state.el_synced);
         Ok(finalized.map(|number| BlockId { number, hash: l2_hash(state.node_fork, number) }))
     }
