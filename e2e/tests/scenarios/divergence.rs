@@ -1,7 +1,17 @@
 //! Scenario 9: the node leaves the chain below the head.
 
+use axum::Router;
 use finality_core::head::{Source, Status};
-use finality_e2e::{block::Chain, devnet::Devnet, emulated::op_node, invariants::Watch};
+use finality_e2e::{
+    block::Chain,
+    devnet::Devnet,
+    emulated::op_node,
+    invariants::Watch,
+    ports::Server,
+    process,
+    sidecar::{Settings, Sidecar},
+    wait::{PATIENCE, until},
+};
 
 /// How far below the head the node's fork starts.
 const DEPTH: u64 = 2;
@@ -147,4 +157,43 @@ async fn s09_a_restart_while_op_node_hangs() {
     net.produce(2).await;
     net.head_reaches(head + 2).await;
     watch.finish().await;
+}
+
+/// Of a sidecar's endpoints the first ones hang, and the last one leaves the head.
+#[tokio::test(flavor = "multi_thread")]
+async fn s09_another_endpoint_leaves_the_head_while_one_hangs() {
+    let net = Devnet::emulated().start().await;
+    net.produce(4).await;
+    let head = net.head_reaches(net.height().await).await;
+    let silent = Server::start(Router::new().fallback(std::future::pending::<()>)).await;
+    let silent_url = silent.url();
+    let own = net.sidecar.settings().clone();
+    let last = net.rollup.sequencer.node().rpc().url();
+    let settings = Settings {
+        node_execution_rpc: format!("{silent_url},{},{last}", own.node_execution_rpc),
+        node_consensus_rpc: format!("{silent_url},{}", own.node_consensus_rpc),
+        ..own
+    };
+    let folder = process::folder();
+    let sidecar = Sidecar::new(settings, folder.path());
+    sidecar.start().await;
+    let reports = async |number: u64, status: Status| {
+        until(&format!("{status} at {number}"), PATIENCE, async || {
+            let report = sidecar.head().await?;
+            ((report.number, report.status) == (number, status)).then_some(())
+        })
+        .await;
+    };
+    reports(head, Status::Ok).await;
+
+    let honest = net.rollup.sequencer.chain().await;
+    net.rollup.sequencer.fork_above(head - DEPTH).await;
+    net.rollup.sequencer.produce(DEPTH + 1).await;
+    reports(head, Status::Diverged).await;
+    // The sidecar that has the node alone does not mind.
+    net.report("status ok", |report| report.status == Status::Ok).await;
+    net.rollup.sequencer.follow(&honest).await;
+    reports(head, Status::Ok).await;
+    net.produce(2).await;
+    reports(head + 2, Status::Ok).await;
 }

@@ -338,11 +338,10 @@ async fn hear<E: JsonRpc>(endpoint: &E, head: Option<u64>) -> Answer<Heard> {
         expect_number(number, block.map(|block| block.number))?;
         Ok(block)
     };
-    let (Quantity(chain_id), Quantity(latest), block) = tokio::try_join!(
-        call(endpoint, "eth_chainId", json!([])),
-        call(endpoint, "eth_blockNumber", json!([])),
-        block(head),
-    )?;
+    // First what tells a wrong URL: the others would only add to its errors.
+    let Quantity(chain_id) = call(endpoint, "eth_chainId", json!([])).await?;
+    let latest = call(endpoint, "eth_blockNumber", json!([]));
+    let (Quantity(latest), block) = tokio::try_join!(latest, block(head))?;
     Ok(Heard { chain_id, latest, at_head: block.map(|block| block.hash) })
 }
 
@@ -438,7 +437,7 @@ mod tests {
             assert_eq!(latest(&both).await, Ok(100));
         }
         assert_eq!(start.elapsed(), HEDGE_DELAY);
-        assert_eq!(first.asked(), 3, "it owes an answer and is not asked again");
+        assert_eq!(first.asked(), 1, "it owes an answer and is not asked again");
         // Unless nobody else answers.
         is(&first, CHAIN, 100, 0);
         second.answers(|_, _| Err(UpstreamError::Status { status: 500, answer: String::new() }));
@@ -492,6 +491,14 @@ mod tests {
         // Without a known chain, the first endpoint says it.
         is(&second, CHAIN, 100, 0);
         assert_eq!(both.survey(None, None).await.unwrap().chain_id, 9);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_below_the_head_is_left_though_it_serves_its_block() {
+        let (first, _, both) = two();
+        is(&first, CHAIN, 99, 0);
+        assert_eq!(survey(&both).await.latest, 100);
+        assert_eq!(latest(&both).await, Ok(100));
     }
 
     #[tokio::test(start_paused = true)]
