@@ -1,17 +1,21 @@
 //! Minimal versions of Espresso's contracts on L1, written by hand: no Solidity compiler is needed.
 
-/// Three words that anybody may set: calldata of exactly 96 bytes sets them, any other call returns
+/// Three words that anybody may set: calldata of exactly 96 bytes sets them and logs
+/// `NewState(view number, HotShot height, root)`, the first two indexed; any other call returns
 /// them. So `finalizedState()` answers (view number, HotShot height, root).
 ///
 /// ```text
 ///       if CALLDATASIZE == 96 goto set
 ///       return SLOAD(0), SLOAD(1), SLOAD(2)
 /// set:  SSTORE(0, word 0)  SSTORE(1, word 1)  SSTORE(2, word 2)
+///       MSTORE(0, word 2)  LOG3(0, 32, keccak("NewState(…)"), word 0, word 1)
 /// ```
 pub const LIGHT_CLIENT: &str = "
     36 6060 14 @set 57
     5f54 5f52  600154 602052  600254 604052  6060 5f f3
-    :set 5f35 5f55  602035 600155  604035 600255  00";
+    :set 5f35 5f55  602035 600155  604035 600255
+    604035 5f52  602035 5f35 7fa04a773924505a418564363725f56832f5772e6b8d0dbd6efce724dfe803dae6
+    6020 5f a3 00";
 
 /// The BatchAuthenticator's history of batchers: calldata of exactly 32 bytes adds that batcher as
 /// of this block, of 64 bytes sets whether the fallback batcher is at work (first word).

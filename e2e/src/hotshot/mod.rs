@@ -45,6 +45,8 @@ struct HotshotBlock {
 struct State {
     blocks: Vec<HotshotBlock>,
     pending: Vec<Transaction>,
+    /// The blocks below are forgotten.
+    pruned_below: u64,
     confirmed: HashMap<u64, HashSet<B256>>,
     fault: Option<Fault>,
     requests: BTreeMap<&'static str, u64>,
@@ -105,6 +107,17 @@ impl Hotshot {
         let timestamp = l1_head.timestamp;
         state.blocks.push(HotshotBlock { transactions, timestamp, l1_head, l1_finalized });
         state.mined.send_replace(());
+    }
+
+    /// Forgets all blocks but the newest, this many.
+    pub fn prune(&self, kept: u64) {
+        let mut state = self.state.lock();
+        state.pruned_below = (state.blocks.len() as u64).saturating_sub(kept);
+    }
+
+    /// Begins again with the first block, as a service whose storage was lost.
+    pub fn reset(&self) {
+        self.state.lock().blocks.truncate(1);
     }
 
     /// The hashes under which the authorized batcher had that L2 block confirmed.

@@ -166,8 +166,8 @@ fn range(
         _ => 0,
     };
     let available = (state.blocks.len() as u64).saturating_sub(late);
-    if until > available && from < until {
-        let missing = from.max(available);
+    let missing = if from < state.pruned_below { from } else { from.max(available) };
+    if (until > available || from < state.pruned_below) && from < until {
         return Err(refuse(StatusCode::NOT_FOUND, format!("block {missing} is not available")));
     }
     let start = usize::try_from(from.min(available)).unwrap();

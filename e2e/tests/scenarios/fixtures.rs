@@ -42,6 +42,11 @@ async fn fixture_l1_finality_light_client_and_reorg() {
     assert_eq!(state(now).await, json!(format!("0x{:064x}{:064x}{:064x}", 5, 77, 7)));
     assert_eq!(state(now - 1).await, json!(format!("0x{:0192x}", 0)));
 
+    let events = json!({"address": l1.light_client(), "fromBlock": hex(now), "toBlock": hex(now)});
+    let events = l1.rpc().call("eth_getLogs", json!([events])).await;
+    assert_eq!(events[0]["topics"][2], json!(format!("0x{:064x}", 77)), "{events}");
+    assert_eq!(events[0]["data"], json!(format!("0x{:064x}", 7)));
+
     let (kept, replaced) = (l1.block(now - 2).await, l1.block(now - 1).await);
     l1.reorg(2).await;
     assert_eq!(l1.latest().await.number, now);

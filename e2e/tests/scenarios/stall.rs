@@ -5,6 +5,7 @@ use finality_e2e::{
     devnet::Devnet,
     emulated::op_node,
     hotshot::Fault,
+    l1::FINALITY_DEPTH,
     rollup::Rollup,
     wait::{PATIENCE, until},
 };
@@ -36,6 +37,43 @@ async fn s07_finalized_overtakes_while_hotshot_stalls() {
     net.report("source espresso", |report| report.source == Source::Espresso).await;
     net.produce(2).await;
     net.head_reaches(head + 8).await;
+    watch.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s07_what_services_forgot_is_skipped_when_ethereum_has_overtaken() {
+    let net = Devnet::emulated().start().await;
+    let watch = net.watch();
+    net.produce(2).await;
+    let head = net.head_reaches(net.height().await).await;
+    let code = async |code: &str| {
+        until(code, PATIENCE, async || {
+            (net.sidecar.status().await["reason_code"] == code).then_some(())
+        })
+        .await;
+    };
+
+    // The services forget batches before they are read.
+    net.hotshot.set_fault(Some(Fault::Status(503)));
+    net.produce(3).await;
+    net.mine_hotshot(30).await;
+    net.hotshot.prune(15);
+    net.hotshot.set_fault(None);
+    code("position_unavailable").await;
+    net.head_stays_at(head).await;
+
+    // Ethereum finalizes blocks on L1 blocks at which the light client knew a later height.
+    net.produce(FINALITY_DEPTH + 3).await;
+    let finalized = net.height().await;
+    net.rollup.op_node.set_finalized(finalized);
+    net.head_reaches(finalized).await;
+    net.produce(2).await;
+    net.head_reaches(finalized + 2).await;
+    net.report("source espresso", |report| report.source == Source::Espresso).await;
+
+    // A service whose storage was lost.
+    net.hotshot.reset();
+    code("position_unavailable").await;
     watch.finish().await;
 }
 

@@ -1,15 +1,38 @@
 //! What is asked of one L1 endpoint. A trait, so that voting can be tested without sockets.
 
-use alloy_primitives::{Address, Bytes};
+use alloy_primitives::{Address, B256, Bytes};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::State;
 use crate::{
-    eth::{BlockId, Quantity},
+    eth::{BlockId, Quantity, quantity},
     upstream::{Upstream, UpstreamError},
 };
 
 type Answer<T> = Result<T, UpstreamError>;
+
+/// An event of a contract.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Log {
+    /// The block that has it.
+    #[serde(deserialize_with = "quantity")]
+    pub block_number: u64,
+    /// Its place in that block.
+    #[serde(deserialize_with = "quantity")]
+    pub log_index: u64,
+    /// Signature and indexed arguments.
+    pub topics: Vec<B256>,
+    /// The other arguments.
+    pub data: Bytes,
+}
+
+#[derive(Deserialize)]
+struct Timed {
+    #[serde(deserialize_with = "quantity")]
+    timestamp: u64,
+}
 
 /// One L1 endpoint. A clone is a handle to the same one.
 pub trait Endpoint: Clone + Send + Sync + 'static {
@@ -28,6 +51,16 @@ pub trait Endpoint: Clone + Send + Sync + 'static {
         data: &str,
         state: State,
     ) -> impl Future<Output = Answer<Bytes>> + Send;
+    /// The time of a block, seconds since the epoch.
+    fn timestamp(&self, hash: B256) -> impl Future<Output = Answer<u64>> + Send;
+    /// The events of a contract with this signature, in the blocks `from..=until`.
+    fn logs(
+        &self,
+        contract: Address,
+        signature: B256,
+        from: u64,
+        until: u64,
+    ) -> impl Future<Output = Answer<Vec<Log>>> + Send;
     /// Shows in the status that the endpoint's answers are not used, and why.
     fn reject(&self, error: &UpstreamError);
 }
@@ -58,6 +91,28 @@ impl Endpoint for Upstream {
             State::Latest => json!("latest"),
         };
         self.call("eth_call", json!([{"to": contract, "data": data}, block])).await
+    }
+
+    async fn timestamp(&self, hash: B256) -> Answer<u64> {
+        let block: Option<Timed> = self.call("eth_getBlockByHash", json!([hash, false])).await?;
+        let missing = || UpstreamError::Distrusted(format!("it does not have block {hash}"));
+        block.map(|block| block.timestamp).ok_or_else(missing)
+    }
+
+    async fn logs(
+        &self,
+        contract: Address,
+        signature: B256,
+        from: u64,
+        until: u64,
+    ) -> Answer<Vec<Log>> {
+        let filter = json!({
+            "address": contract,
+            "topics": [signature],
+            "fromBlock": format!("{from:#x}"),
+            "toBlock": format!("{until:#x}"),
+        });
+        self.call("eth_getLogs", json!([filter])).await
     }
 
     fn reject(&self, error: &UpstreamError) {

@@ -1,13 +1,21 @@
 //! Espresso's light client contract.
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256, b256};
 use thiserror::Error;
 
-use super::{Endpoint, L1, State};
+use super::{Endpoint, L1, Log, State};
 use crate::{eth::BlockId, upstream::UpstreamError};
 
 /// Call data of `finalizedState()`.
 const FINALIZED_STATE: &str = "0x9fdb54a7";
+/// The signature of `NewState(uint64,uint64,uint256)`, whose arguments are the members of the new
+/// state.
+const NEW_STATE: B256 = b256!("0xa04a773924505a418564363725f56832f5772e6b8d0dbd6efce724dfe803dae6");
+
+/// L1 blocks for whose events is asked at once; most providers allow that many.
+const BLOCKS_OF_LOGS: u64 = 1_000;
+/// How often that is done: far enough back for a light client that is updated once a week.
+const REQUESTS_FOR_LOGS: usize = 60;
 
 /// What is used of the answer of `finalizedState()`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +57,13 @@ impl FinalizedState {
             _ => Err(LightClientError::Malformed),
         }
     }
+
+    /// Reads a `NewState` event, of which any arguments may be indexed.
+    fn of_event(log: &Log) -> Result<Self, LightClientError> {
+        let indexed = log.topics.iter().skip(1).flat_map(|topic| topic.0);
+        let words: Vec<u8> = indexed.chain(log.data.iter().copied()).collect();
+        Self::decode(&words)
+    }
 }
 
 fn number(word: &[u8; 32]) -> Result<u64, LightClientError> {
@@ -56,7 +71,8 @@ fn number(word: &[u8; 32]) -> Result<u64, LightClientError> {
 }
 
 impl<E: Endpoint> L1<E> {
-    /// The state of the light client at `contract` after an L1 block.
+    /// The state of the light client at `contract` after an L1 block; where L1 lacks the state of
+    /// that block, by the contract's newest event at or before it.
     ///
     /// # Errors
     /// [`LightClientError`].
@@ -65,8 +81,41 @@ impl<E: Endpoint> L1<E> {
         contract: Address,
         block: BlockId,
     ) -> Result<FinalizedState, LightClientError> {
-        let data = self.view(contract, FINALIZED_STATE, State::Of(block)).await?;
-        FinalizedState::decode(&data)
+        match self.view(contract, FINALIZED_STATE, State::Of(block)).await {
+            Ok(data) => FinalizedState::decode(&data),
+            // An endpoint that is no archive lacks the state of old blocks.
+            Err(error @ UpstreamError::Rpc { .. }) => {
+                self.newest_event(contract, block.number).await?.ok_or(error.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The state of the light client after an L1 block by its newest event; none if it has had none
+    /// for long.
+    async fn newest_event(
+        &self,
+        contract: Address,
+        block: u64,
+    ) -> Result<Option<FinalizedState>, LightClientError> {
+        let mut until = Some(block);
+        for _ in 0..REQUESTS_FOR_LOGS {
+            let Some(last) = until else { break };
+            let first = (last + 1).saturating_sub(BLOCKS_OF_LOGS);
+            let voters = self.memory.lock().voters.clone();
+            let ask = |endpoint: E| async move {
+                let logs = endpoint.logs(contract, NEW_STATE, first, last).await?;
+                let newest = logs.iter().filter(|log| (first..=last).contains(&log.block_number));
+                Ok(newest.max_by_key(|log| (log.block_number, log.log_index)).cloned())
+            };
+            match self.panel.agree(&voters, "the light client's events", ask).await {
+                Ok(Some(log)) => return FinalizedState::of_event(&log).map(Some),
+                Ok(None) => until = first.checked_sub(1),
+                Err(UpstreamError::Rpc { .. }) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -102,6 +151,8 @@ mod tests {
     fn selectors_and_topics_are_the_hashes_of_their_signatures() {
         let vectors = vectors();
         assert_eq!(vectors["light_client"]["functions"]["finalizedState()"], FINALIZED_STATE);
+        let event = &vectors["light_client"]["events"]["NewState(uint64,uint64,uint256)"];
+        assert_eq!(*event, NEW_STATE.to_string());
         let mut seen = 0;
         for contract in ["light_client", "batch_authenticator"] {
             for (signature, selector) in vectors[contract]["functions"].as_object().unwrap() {

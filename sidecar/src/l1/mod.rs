@@ -22,7 +22,7 @@ use panel::Panel;
 use reading::Memory;
 
 pub use batch_authenticator::{BatchAuthenticatorError, BatcherHistory};
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, Log};
 pub use light_client::{FinalizedState, LightClientError};
 pub use reading::Reading;
 
@@ -75,6 +75,16 @@ impl<E: Endpoint> L1<E> {
         let ask = |endpoint: E| async move { endpoint.block_at(number).await };
         let block = self.panel.agree(&voters, "a block's hash", ask).await?;
         Ok(block.map(|block| block.hash))
+    }
+
+    /// The time of a block, seconds since the epoch.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn timestamp(&self, block: BlockId) -> Result<u64, UpstreamError> {
+        let voters = self.memory.lock().voters.clone();
+        let ask = |endpoint: E| async move { endpoint.timestamp(block.hash).await };
+        self.panel.agree(&voters, "a block's time", ask).await
     }
 
     /// The return data of a contract's view function.

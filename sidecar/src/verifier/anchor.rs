@@ -1,9 +1,13 @@
 //! Where verification starts: the block to continue from, and the HotShot height to read from.
 
+use alloy_primitives::Address;
+
 use super::{
     Candidates, ChainFacts, Feed, FeedSource, L1Source, NodeSource, Stall, Stop, Verifier,
 };
-use crate::{head::HeadBlock, l1::LightClientError, rollup::Rollup, upstream::UpstreamError};
+use crate::{
+    eth::BlockId, head::HeadBlock, l1::LightClientError, rollup::Rollup, upstream::UpstreamError,
+};
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// The block to continue from: the head. Without a head, or where its hash is not known,
@@ -105,29 +109,29 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 NoStart::Untold("set light_client_address or initial_hotshot_height".into())
             });
         };
-        match self.light_client_height(contract, tip).await {
-            Ok(height) => Ok(height),
-            // Asking again would not change the answer.
-            Err(
-                error @ (LightClientError::NoContract
-                | LightClientError::Malformed
-                | LightClientError::Upstream(UpstreamError::Rpc { .. })),
-            ) => match configured {
-                Some(height) => {
-                    tracing::warn!(%error, height, "the light client has no height: using initial_hotshot_height");
-                    Ok(height)
-                }
-                None => Err(NoStart::Untold(format!("{error}; or set initial_hotshot_height"))),
-            },
-            Err(error) => Err(NoStart::Outage(error.to_string())),
+        match (self.light_client_height(contract, tip).await.map_err(NoStart::from), configured) {
+            (Ok((height, _)), _) => Ok(height),
+            (Err(NoStart::Untold(error)), Some(height)) => {
+                tracing::warn!(
+                    error,
+                    height,
+                    "the light client has no height: using initial_hotshot_height"
+                );
+                Ok(height)
+            }
+            (Err(NoStart::Untold(error)), None) => {
+                Err(NoStart::Untold(format!("{error}; or set initial_hotshot_height")))
+            }
+            (Err(outage), _) => Err(outage),
         }
     }
 
-    async fn light_client_height(
+    /// The light client's height at the L1 origin of a block, and that origin.
+    pub(super) async fn light_client_height(
         &self,
-        contract: alloy_primitives::Address,
+        contract: Address,
         tip: &HeadBlock,
-    ) -> Result<u64, LightClientError> {
+    ) -> Result<(u64, BlockId), LightClientError> {
         let origin = match tip.l1_origin {
             Some(origin) => origin,
             None => {
@@ -139,17 +143,31 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 origin.map_err(|error| UpstreamError::Malformed(error.to_string()))?
             }
         };
-        Ok(self.l1.light_client(contract, origin).await?.block_height)
+        Ok((self.l1.light_client(contract, origin).await?.block_height, origin))
     }
 }
 
 /// Why it is not known where the batches above a block start.
 #[derive(Debug)]
-enum NoStart {
+pub(super) enum NoStart {
     /// A dependency did not answer.
     Outage(String),
     /// No source has it.
     Untold(String),
+}
+
+impl From<LightClientError> for NoStart {
+    fn from(error: LightClientError) -> Self {
+        match error {
+            // Asking again would not change the answer.
+            LightClientError::NoContract
+            | LightClientError::Malformed
+            | LightClientError::Upstream(UpstreamError::Rpc { .. }) => {
+                Self::Untold(error.to_string())
+            }
+            LightClientError::Upstream(error) => Self::Outage(error.to_string()),
+        }
+    }
 }
 
 impl From<NoStart> for Stall {

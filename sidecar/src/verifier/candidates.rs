@@ -217,6 +217,19 @@ impl<R: Rollup> Candidates<R> {
         }
     }
 
+    /// Reading goes on at a height below which no batch counts.
+    pub fn skip_to(&mut self, height: u64) {
+        let start = Position { height, index: 0 };
+        let earlier = self.numbers.range(..start);
+        let earlier: Vec<_> = earlier.map(|(position, number)| (*number, *position)).collect();
+        for (number, position) in earlier {
+            self.remove(number, position);
+        }
+        for dropped in self.dropped.values_mut() {
+            dropped.first = dropped.first.max(start);
+        }
+    }
+
     /// Whether at most half the budget is used: beyond that, reading ahead is of no use.
     #[must_use]
     pub fn has_room(&self) -> bool {

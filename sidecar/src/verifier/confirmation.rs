@@ -59,7 +59,12 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         chain: &ChainFacts,
         l1: &mut L1View,
     ) -> Result<Option<Stall>, Stop> {
-        let feed = self.refresh_feed().await;
+        let mut feed = self.refresh_feed().await;
+        if feed.is_ok()
+            && let Some(stall) = self.skip_ahead().await
+        {
+            feed = Err(stall);
+        }
         let started = Instant::now();
         while started.elapsed() < ROUND_LENGTH {
             self.take_in(started).await;

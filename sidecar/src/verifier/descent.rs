@@ -14,21 +14,18 @@ pub fn extends(tip: &HeadBlock, timestamp: Option<u64>, facts: &Facts) -> bool {
 /// the tip's than the block is above the tip.
 #[must_use]
 pub(super) fn can_follow(tip: &HeadBlock, timestamp: Option<u64>, facts: &Facts) -> bool {
-    let child = match facts.number.checked_sub(tip.number) {
-        // Its own batch has the hash.
-        Some(0) => return tip.hash.is_none(),
-        Some(above) => above == 1,
-        None => return false,
+    let Some(above) = facts.number.checked_sub(tip.number).filter(|above| *above > 0) else {
+        return false;
     };
-    let parent = !child
+    let parent = above > 1
         || (timestamp == Some(facts.timestamp)
             && tip.hash.is_none_or(|hash| facts.parent_hash == hash));
     let origin = tip.l1_origin.is_none_or(|origin| {
-        let above = facts.l1_origin.number.checked_sub(origin.number);
-        above.is_some_and(|above| match above {
-            0 => facts.l1_origin == origin,
-            above => above <= facts.number - tip.number,
-        })
+        match facts.l1_origin.number.checked_sub(origin.number) {
+            Some(0) => facts.l1_origin == origin,
+            Some(later) => later <= above,
+            None => false,
+        }
     });
     parent && origin
 }

@@ -25,7 +25,15 @@ pub(super) struct Feed<F> {
     range_limit: Option<u64>,
     ahead: ReadAhead,
     progress: Progress,
+    /// Whether the services do not have the next block while they serve newer ones.
+    is_gone: bool,
+    /// Rounds in a row in which the height was below the cursor: the services were reset, unless
+    /// one answer came from a service that lags.
+    rounds_below: u32,
 }
+
+/// Payloads of blocks this far below HotShot's height are not late any more.
+const SETTLED: u64 = 10;
 
 impl<F: FeedSource> Feed<F> {
     pub(super) fn new(source: F, cursor: u64) -> Self {
@@ -37,7 +45,27 @@ impl<F: FeedSource> Feed<F> {
             range_limit: None,
             ahead: ReadAhead::default(),
             progress: Progress::default(),
+            is_gone: false,
+            rounds_below: 0,
         }
+    }
+
+    /// The services say that they do not have the block at the cursor. Finds out whether they have
+    /// newer ones.
+    async fn look_beyond(&mut self) {
+        let height = self.height.unwrap_or(0);
+        let settled = height.saturating_sub(SETTLED);
+        self.is_gone = false;
+        if self.cursor < settled {
+            // The newest block may be late itself; the other one may be forgotten too.
+            self.is_gone = self.source.is_gone(self.cursor, settled).await
+                || self.source.is_gone(self.cursor, height - 1).await;
+        }
+    }
+
+    /// The time of a HotShot block, seconds since the epoch.
+    pub(super) async fn timestamp(&self, height: u64) -> Result<u64, UpstreamError> {
+        Ok(self.source.header(height).await?.timestamp)
     }
 
     /// A payload, read again; none if the service does not have it now.
@@ -62,9 +90,32 @@ impl<F> Feed<F> {
         self.cursor
     }
 
+    /// The number of HotShot blocks, as of this round.
+    pub(super) const fn height(&self) -> Option<u64> {
+        self.height
+    }
+
     /// Goes back to an earlier height.
     pub(super) fn go_back(&mut self, height: u64) {
         self.cursor = self.cursor.min(height);
+        self.is_gone = false;
+    }
+
+    /// Goes on at a later height.
+    pub(super) fn skip_to(&mut self, height: u64) {
+        self.cursor = self.cursor.max(height);
+        self.is_gone = false;
+    }
+
+    /// Whether the next block cannot be had, as far as is known.
+    pub(super) const fn is_unavailable(&self) -> bool {
+        self.is_gone || self.rounds_below > 1
+    }
+
+    fn reached(&mut self, height: u64) {
+        self.height = Some(height);
+        let below = height < self.cursor;
+        self.rounds_below = if below { self.rounds_below.saturating_add(1) } else { 0 };
     }
 
     /// Whether the next range has arrived.
@@ -81,6 +132,9 @@ impl<F> Feed<F> {
     /// can come later than the height.
     pub(super) fn unread(&self) -> Option<Stall> {
         let height = self.height?;
+        if self.is_unavailable() {
+            return Some(Stall::PositionUnavailable { cursor: self.cursor, height });
+        }
         let unread = self.cursor.saturating_add(1) < height;
         unread.then_some(Stall::CatchingUp { cursor: self.cursor, height })
     }
@@ -97,7 +151,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             feed.range_limit = Some(feed.source.range_limit().await.map_err(broken)?);
         }
         self.metrics.hotshot_heights(feed.cursor, height);
-        feed.height = Some(height);
+        feed.reached(height);
         self.findings.hotshot.height = Some(height);
         self.report_progress();
         Ok(())
@@ -122,7 +176,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     pub(super) fn report_progress(&mut self) {
         let Some(feed) = &mut self.feed else { return };
         let Some(height) = feed.height else { return };
-        let catch_up = feed.progress.observe(feed.cursor, height, tokio::time::Instant::now());
+        let catch_up = match feed.is_unavailable() {
+            true => None,
+            false => feed.progress.observe(feed.cursor, height, tokio::time::Instant::now()),
+        };
         self.metrics
             .catch_up(catch_up.map(|catch_up| (catch_up.percent / 100.0, catch_up.seconds_left)));
         self.findings.hotshot.catch_up = catch_up;
@@ -159,7 +216,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                             self.candidates.insert(position, batch, &tip, timestamp);
                         }
                     }
-                    feed.cursor = until;
+                    (feed.cursor, feed.is_gone) = (until, false);
                     // Fetch the next range while this one is processed.
                     feed.fetch_ahead();
                     return Ok(true);
@@ -180,7 +237,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     feed.ahead.failed(until - from);
                     if until - from == 1 {
                         return match error {
-                            UpstreamError::Absent(_) => Ok(false),
+                            UpstreamError::Absent(_) => {
+                                feed.look_beyond().await;
+                                Ok(false)
+                            }
                             error => Err(Stall::FeedUnavailable(error.to_string())),
                         };
                     }

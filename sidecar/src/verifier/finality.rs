@@ -178,6 +178,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
         result.map_err(|error| Stall::StoreUnwritable(error.to_string()))?;
         self.candidates.discard_up_to(finalized.number);
+        self.skip.overtaken();
         let number = finalized.number;
         match (contradicted, contradicted.and_then(|head| head.hash), finalized.hash) {
             (Some(head), Some(verified_hash), Some(hash)) => {

@@ -22,6 +22,7 @@ mod memory;
 mod progress;
 mod proving;
 mod read_ahead;
+mod skip;
 mod sources;
 mod stall;
 
@@ -48,6 +49,7 @@ use feed::Feed;
 use finality::FinalityReading;
 use findings::Lag;
 use proving::Proving;
+use skip::Skip;
 use stall::ChangeLog;
 
 pub use candidates::{BUDGET, Candidates, Position};
@@ -133,6 +135,7 @@ pub struct Verifier<R: Rollup, N, L, F> {
     anchor: Option<HeadBlock>,
     batchers: Batchers,
     feed: Option<Feed<F>>,
+    skip: Skip,
     candidates: Candidates<R>,
     finality: Option<FinalityReading>,
     proving: Proving,
@@ -194,6 +197,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             anchor: None,
             batchers,
             feed: None,
+            skip: Skip::default(),
             candidates,
             finality: None,
             proving,

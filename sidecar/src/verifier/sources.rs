@@ -55,6 +55,7 @@ pub trait L1Source: Send + Sync + 'static {
         &self,
         number: u64,
     ) -> impl Future<Output = Result<Option<B256>, UpstreamError>> + Send;
+    fn timestamp(&self, block: BlockId) -> impl Future<Output = Result<u64, UpstreamError>> + Send;
     fn light_client(
         &self,
         contract: Address,
@@ -80,6 +81,7 @@ pub trait FeedSource: Send + Sync + 'static {
         &self,
         height: u64,
     ) -> impl Future<Output = Result<NamespaceBlock, UpstreamError>> + Send;
+    fn is_gone(&self, height: u64, newer: u64) -> impl Future<Output = bool> + Send;
     fn header(
         &self,
         height: u64,
@@ -149,6 +151,10 @@ impl<E: Endpoint> L1Source for L1<E> {
         Self::hash_at(self, number).await
     }
 
+    async fn timestamp(&self, block: BlockId) -> Result<u64, UpstreamError> {
+        Self::timestamp(self, block).await
+    }
+
     async fn light_client(
         &self,
         contract: Address,
@@ -181,6 +187,10 @@ impl FeedSource for QueryServices {
 
     async fn block_alone(&self, height: u64) -> Result<NamespaceBlock, UpstreamError> {
         Self::block_alone(self, height).await
+    }
+
+    async fn is_gone(&self, height: u64, newer: u64) -> bool {
+        Self::is_gone(self, height, newer).await
     }
 
     async fn header(&self, height: u64) -> Result<HotShotHeader, UpstreamError> {

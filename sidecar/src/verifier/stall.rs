@@ -35,6 +35,9 @@ pub enum Stall {
     StartHeightUnknown(String),
     /// HotShot cannot be read.
     FeedUnavailable(String),
+    /// The services do not have the next HotShot block to read, which is below their newest ones or
+    /// above all of them.
+    PositionUnavailable { cursor: u64, height: u64 },
     /// HotShot is not read to its tip yet; `cursor` is the next height to read.
     CatchingUp { cursor: u64, height: u64 },
     /// HotShot has no batch for the next block.
@@ -113,6 +116,10 @@ impl fmt::Display for Stall {
                 write!(f, "the HotShot height to start from is not known: {problem}")
             }
             Self::FeedUnavailable(problem) => write!(f, "HotShot cannot be read: {problem}"),
+            Self::PositionUnavailable { cursor, height } => write!(
+                f,
+                "the query services do not have HotShot block {cursor}, the next one to read, but are at {height}: add one that has it (query_service_url); otherwise reading goes on when Ethereum has finalized blocks whose batches are later"
+            ),
             Self::CatchingUp { cursor, height } => {
                 write!(f, "catching up with HotShot: at {cursor} of {height}")
             }
@@ -235,6 +242,7 @@ mod tests {
             "node_behind",
             "node_missing_block",
             "node_unavailable",
+            "position_unavailable",
             "start_height_unknown",
             "starting",
             "store_unwritable",

@@ -201,6 +201,28 @@ impl QueryServices {
         })
     }
 
+    /// Whether a majority does not have a block (404) while it serves a newer one: that is not "not
+    /// yet".
+    pub async fn is_gone(&self, height: u64, newer: u64) -> bool {
+        let call = |service: QueryService| {
+            async move {
+                match service.range(height, height.saturating_add(1)).await {
+                    Err(UpstreamError::Absent(_)) => {
+                        match service.range(newer, newer.saturating_add(1)).await {
+                            Ok(_) | Err(UpstreamError::TooLarge { .. }) => Ok(true),
+                            Err(error) => Err(error),
+                        }
+                    }
+                    answer => answer.map(|_| false),
+                }
+            }
+            .boxed()
+        };
+        let answers = self.ask(self.order(None), Wanted::Everybody, call, answered).await;
+        let gone = answers.iter().filter(|answer| answer.result == Ok(true));
+        gone.count() >= self.majority()
+    }
+
     /// The header of a block, from the first service that has it; shown to the operator only.
     ///
     /// # Errors

@@ -21,6 +21,8 @@ const NAMESPACE: u32 = 7;
 enum Nature {
     /// The number of its blocks.
     Honest(u64),
+    /// It has forgotten the blocks below.
+    Pruned(u64),
     /// Other transactions; the text distinguishes the liars.
     Lies(&'static str),
     /// No answer, ever.
@@ -62,7 +64,7 @@ async fn height(State(script): State<Script>) -> Response {
     let nature = *script.nature.lock();
     match nature {
         Nature::Honest(height) => height.to_string().into_response(),
-        Nature::Lies(_) | Nature::Short => HEIGHT.to_string().into_response(),
+        Nature::Lies(_) | Nature::Short | Nature::Pruned(_) => HEIGHT.to_string().into_response(),
         Nature::Hangs => std::future::pending().await,
         Nature::Fails(status) => StatusCode::from_u16(status).unwrap().into_response(),
     }
@@ -75,7 +77,8 @@ async fn range(State(script): State<Script>, Path((from, until)): Path<(u64, u64
         Nature::Honest(height) if until > height => {
             return StatusCode::NOT_FOUND.into_response();
         }
-        Nature::Honest(_) => (until, "honest"),
+        Nature::Pruned(below) if from < below => return StatusCode::NOT_FOUND.into_response(),
+        Nature::Honest(_) | Nature::Pruned(_) => (until, "honest"),
         Nature::Lies(text) => (until, text),
         Nature::Short => (until - 1, "honest"),
         Nature::Hangs => std::future::pending().await,
@@ -156,6 +159,19 @@ async fn a_single_service_is_trusted_and_status_says_so() {
     assert_eq!(world.services.height().await, Ok(HEIGHT));
     assert_eq!(world.note(0), "trusted: the only query service; at height 100");
     assert!(matches!(world.services.range(98, 101).await, Err(UpstreamError::Absent(_))));
+}
+
+#[tokio::test]
+async fn a_block_is_gone_if_a_majority_lacks_it_and_serves_a_newer_one() {
+    let pruned = Nature::Pruned(50);
+    let world = World::of(&[HONEST, pruned, pruned]).await;
+    assert!(world.services.is_gone(49, 90).await);
+    assert!(!world.services.is_gone(50, 90).await, "it is there");
+    assert!(!world.services.is_gone(40, 45).await, "nor are newer ones");
+    for other in [HONEST, Nature::Fails(500), Nature::Pruned(95)] {
+        let world = World::of(&[HONEST, pruned, other]).await;
+        assert!(!world.services.is_gone(49, 90).await, "{other:?}");
+    }
 }
 
 #[tokio::test]

@@ -31,6 +31,8 @@ struct Chain {
     /// Return data by call data; an empty answer when there is none.
     contract: BTreeMap<String, String>,
     reverts: bool,
+    /// What `eth_getLogs` returns, if it returns something.
+    logs: Option<Vec<Value>>,
     asked: Vec<Value>,
 }
 
@@ -67,6 +69,17 @@ impl Chain {
                 }
                 None => json!({"result": "0x"}),
             },
+            "eth_getLogs" => match &self.logs {
+                Some(logs) => {
+                    let bound = |name: &str| quantity(&params[0][name]);
+                    let (from, until) = (bound("fromBlock"), bound("toBlock"));
+                    let inside =
+                        |log: &&Value| (from..=until).contains(&quantity(&log["blockNumber"]));
+                    json!({"result": logs.iter().filter(inside).collect::<Vec<_>>()})
+                }
+                None => json!({"error": {"code": -32005, "message": "too many blocks"}}),
+            },
+            "eth_getBlockByHash" => json!({"result": {"timestamp": "0x4d2"}}),
             other => panic!("{other}"),
         }
     }
@@ -102,6 +115,7 @@ impl World {
                 down: false,
                 contract: BTreeMap::new(),
                 reverts: false,
+                logs: None,
                 asked: Vec::new(),
             }));
             let served = Arc::clone(&chain);
@@ -147,6 +161,44 @@ async fn contracts_are_asked_by_the_hash_of_the_block() {
     let call = world.chain(0).asked.last().unwrap()["params"].clone();
     assert_eq!(call[0]["to"], json!(CONTRACT));
     assert_eq!(call[1], json!({"blockHash": main(80).hash}));
+}
+
+fn quantity(value: &Value) -> u64 {
+    u64::from_str_radix(&value.as_str().unwrap()[2..], 16).unwrap()
+}
+
+/// A `NewState` event, with its first arguments indexed as the contract has them or with none.
+fn new_state(block: u64, height: u64, indexed: bool) -> Value {
+    let signature = "0xa04a773924505a418564363725f56832f5772e6b8d0dbd6efce724dfe803dae6";
+    let (view, height, root) =
+        (format!("{:064x}", height + 7), format!("{height:064x}"), format!("{:064x}", 1));
+    let (topics, data) = if indexed {
+        (json!([signature, format!("0x{view}"), format!("0x{height}")]), format!("0x{root}"))
+    } else {
+        (json!([signature]), format!("0x{view}{height}{root}"))
+    };
+    json!({"blockNumber": format!("{block:#x}"), "logIndex": "0x0", "topics": topics, "data": data})
+}
+
+#[tokio::test]
+async fn where_l1_lacks_the_state_the_light_client_s_newest_event_has_the_height() {
+    let world = World::new(1).await;
+    {
+        let mut chain = world.chain(0);
+        (chain.latest, chain.reverts) = (5_000, true);
+        let logs = [(400, 40, true), (900, 90, false), (4_500, 450, true)];
+        chain.logs =
+            Some(logs.map(|(block, height, indexed)| new_state(block, height, indexed)).into());
+    }
+    for (block, height) in [(400, 40), (899, 40), (900, 90), (4_499, 90), (4_500, 450)] {
+        let state = world.l1.light_client(CONTRACT, main(block)).await.unwrap();
+        assert_eq!(state.block_height, height, "at {block}");
+    }
+    let error = world.l1.light_client(CONTRACT, main(399)).await.unwrap_err();
+    assert!(matches!(error, LightClientError::Upstream(UpstreamError::Rpc { .. })), "{error}");
+    world.chain(0).logs = None;
+    assert!(world.l1.light_client(CONTRACT, main(900)).await.is_err());
+    assert_eq!(world.l1.timestamp(main(900)).await, Ok(1234));
 }
 
 #[tokio::test]

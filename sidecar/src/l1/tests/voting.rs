@@ -101,6 +101,14 @@ impl Endpoint for Fake {
         data.map(|data| data.parse().unwrap()).ok_or_else(revert)
     }
 
+    async fn timestamp(&self, _: B256) -> Result<u64, UpstreamError> {
+        self.ask(|chain| chain.latest).await
+    }
+
+    async fn logs(&self, _: Address, _: B256, _: u64, _: u64) -> Result<Vec<Log>, UpstreamError> {
+        self.ask(|_| Vec::new()).await
+    }
+
     fn reject(&self, error: &UpstreamError) {
         *self.rejected.lock() = Some(error.clone());
     }

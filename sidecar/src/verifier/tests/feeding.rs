@@ -22,7 +22,10 @@ async fn a_block_whose_payload_is_missing_is_waited_for() {
     let mut runner = world.verifier(&MemoryStore::default());
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 23, "everything before it was read");
-    assert_eq!(runner.stall(), Stall::CatchingUp { cursor: 23, height: 40 });
+    assert_eq!(runner.stall(), Stall::PositionUnavailable { cursor: 23, height: 40 });
+    world.change().hotshot_missing.extend(24..40);
+    runner.run_until_idle().await;
+    assert_eq!(runner.stall(), Stall::CatchingUp { cursor: 23, height: 40 }, "not yet");
     world.change().hotshot_missing.clear();
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 40);
@@ -215,7 +218,7 @@ async fn the_restart_position_moves_on_over_empty_blocks() {
 async fn a_long_way_to_the_tip_is_reported_until_it_is_done() {
     let world = World::new(5);
     world.change().hotshot.extend(std::iter::repeat_n(Vec::new(), 10_000));
-    world.change().hotshot_missing.insert(2_500);
+    world.change().hotshot_missing.extend(2_500..10_000);
     let mut runner = world.verifier(&MemoryStore::default());
     runner.run_until_idle().await;
     let catch_up = runner.board.findings().hotshot.catch_up.unwrap();

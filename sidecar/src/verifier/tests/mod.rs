@@ -11,6 +11,7 @@ mod model;
 mod proving;
 mod restarting;
 mod schedules;
+mod skipping;
 mod standing;
 mod unclean;
 mod world;

@@ -95,6 +95,8 @@ enum Event {
     Contract(History),
     /// What unauthorized signers post.
     PostJunk { count: usize },
+    /// The services keep only their newest blocks, this many.
+    Forget { kept: u64 },
     /// HotShot blocks without anything.
     PostNothing { count: usize },
     /// The newest HotShot block is not there yet.
@@ -149,6 +151,7 @@ fn event() -> impl Strategy<Value = Event> {
             1 => Just(History::Only(BATCHER)),
         ].prop_map(Event::Contract),
         1 => (1..5_usize).prop_map(|count| Event::PostJunk { count }),
+        1 => (0..30_u64).prop_map(|kept| Event::Forget { kept }),
         1 => (1..15_usize).prop_map(|count| Event::PostNothing { count }),
         1 => any::<bool>().prop_map(Event::HotshotLate),
         1 => prop::option::of(prop_oneof![0..30_u64, Just(u64::MAX)]).prop_map(Event::HotshotHeight),
@@ -215,6 +218,7 @@ fn start(world: &World, store: &MemoryStore, budget: usize) -> Runner {
     world.verifier_with(store, |options| {
         options.budget = budget;
         options.batchers = BatcherSource::Contract(Some(Address::ZERO));
+        options.light_client = Some(Address::ZERO);
     })
 }
 
@@ -304,6 +308,10 @@ impl Schedule {
                 let unauthorized = serde_json::to_vec(&unauthorized).unwrap();
                 let junk = [unauthorized, Vec::new(), vec![0; 64]].into_iter().cycle();
                 self.world.change().hotshot.push(junk.take(count).collect());
+            }
+            Event::Forget { kept } => {
+                let mut world = self.world.change();
+                world.hotshot_pruned_below = (world.hotshot.len() as u64).saturating_sub(kept);
             }
             Event::PostNothing { count } => {
                 self.world.change().hotshot.extend(std::iter::repeat_n(Vec::new(), count));
@@ -544,6 +552,7 @@ impl Schedule {
             world.safe_head_database = true;
             world.hotshot_missing.clear();
             world.hotshot_height = None;
+            world.hotshot_pruned_below = 0;
             world.l1_finalized = Some(self.l1_finalized);
             world.batchers = History::True.entries();
             world.node_pruned_below = 0;
@@ -562,6 +571,48 @@ impl Schedule {
         let reached = head.as_ref().map_or(0, |head| head.number);
         assert_eq!(reached, end.number, "stalled: {:?}", self.runner.stall());
         assert!(head.is_none_or(|head| head.status == Status::Ok));
+    }
+
+    /// The services forget what is not read yet, until Ethereum overtakes: then Espresso goes on.
+    async fn be_overtaken(&mut self) {
+        let fork = {
+            let mut world = self.world.change();
+            world.hotshot.extend(std::iter::repeat_n(Vec::new(), 30));
+            world.hotshot_pruned_below = world.hotshot.len() as u64 - 15;
+            world.node_fork
+        };
+        // It is found out in one round, and a later place is looked for in the next one.
+        for _ in 0..3 {
+            self.round().await;
+        }
+        let code = self.runner.code();
+        assert!(["position_unavailable", "competing_fork"].contains(&code), "{code}");
+        let last = self.batched.last().copied();
+        let numbers = self.posted.iter().map(|batch| batch.number);
+        let numbers = numbers.filter(|number| *number < u64::MAX);
+        let numbers = numbers.chain(last.map(|(_, tip)| tip.number)).chain([self.stored().number]);
+        let finalized = numbers.max().unwrap_or(0) + 1;
+        {
+            let mut world = self.world.change();
+            world.hotshot_pruned_below = world.hotshot.len() as u64;
+            let height = world.hotshot_pruned_below;
+            world.light_client.insert(origin(finalized).number, height);
+            world.node_latest = finalized + 3;
+        }
+        let tip = Tip::of(fork, finalized);
+        self.batched.push((last.map_or(0, |(l1, _)| l1).max(tip.origin.number) + 1, tip));
+        self.let_op_node_derive();
+        self.post(vec![]);
+        for number in finalized + 1..=finalized + 3 {
+            self.post(vec![honest(fork, number)]);
+        }
+        let mut rounds = 0;
+        while self.round().await == Round::Worked || rounds < 3 {
+            rounds += 1;
+            assert!(rounds < 100, "the verifier never comes to rest");
+        }
+        assert_eq!(self.runner.number(), finalized + 3, "stalled: {:?}", self.runner.stall());
+        assert_eq!(self.runner.head().map(|head| head.source), Some(Source::Espresso));
     }
 
     /// The block that is on the disk.
@@ -587,6 +638,7 @@ async fn run(room: usize, events: Vec<Event>) {
     let number = schedule.stored().number + 1;
     schedule.post(vec![honest(fork, number)]);
     schedule.heal().await;
+    schedule.be_overtaken().await;
 }
 
 /// How many schedules a property test tries.

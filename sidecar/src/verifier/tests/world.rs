@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     batchers::{BatcherSource, BatcherTenure, KnownBatchers},
-    espresso::{HotShotHeader, NamespaceBlock},
+    espresso::{HotShotHeader, NamespaceBlock, NamespaceTable, commitment},
     eth::BlockId,
     head::{HeadBlock, HeadKeeper, PublishedHead},
     l1::{
@@ -189,6 +189,10 @@ pub(super) struct State {
     pub(super) long_hotshot_blocks: BTreeSet<u64>,
     pub(super) long_node_blocks: BTreeSet<u64>,
     pub(super) hotshot_height: Option<u64>,
+    /// The service has forgotten the blocks below.
+    pub(super) hotshot_pruned_below: u64,
+    /// The time of HotShot's blocks by height, until the next one; L1 block `n` is made at `n`.
+    pub(super) hotshot_times: BTreeMap<u64, u64>,
     pub(super) down: BTreeSet<&'static str>,
     /// A header asked for ends in an outage, after which nothing of the service is asked for a
     /// while.
@@ -236,6 +240,8 @@ impl World {
             long_hotshot_blocks: BTreeSet::new(),
             long_node_blocks: BTreeSet::new(),
             hotshot_height: None,
+            hotshot_pruned_below: 0,
+            hotshot_times: BTreeMap::new(),
             down: BTreeSet::new(),
             headers_end_in_an_outage: false,
             calls: BTreeMap::new(),
@@ -427,6 +433,13 @@ impl Runner {
 }
 
 impl State {
+    /// Whether the service has the HotShot blocks of a range, none of them late or forgotten.
+    fn has_range(&self, from: u64, until: u64) -> bool {
+        from >= self.hotshot_pruned_below
+            && until <= self.hotshot.len() as u64
+            && self.hotshot_missing.range(from..until).next().is_none()
+    }
+
     pub(super) fn block(&self, number: u64) -> Option<Block> {
         let has = number <= self.node_latest.max(self.node_serves_to)
             && (number >= self.node_pruned_below || number == 0);
@@ -568,6 +581,11 @@ impl L1Source for World {
         Ok(Some(l1_hash(state.l1_fork, number)))
     }
 
+    async fn timestamp(&self, block: BlockId) -> Result<u64, UpstreamError> {
+        drop(self.called("l1", "l1 time")?);
+        Ok(block.number)
+    }
+
     async fn light_client(
         &self,
         _: Address,
@@ -623,8 +641,7 @@ impl FeedSource for World {
         if state.long_hotshot_blocks.range(from..until).next().is_some() {
             return Err(UpstreamError::TooLarge { limit: 1 });
         }
-        let missing = state.hotshot_missing.range(from..until).next().is_some();
-        if missing || until > state.hotshot.len() as u64 {
+        if !state.has_range(from, until) {
             return Err(UpstreamError::Absent(String::new()));
         }
         state.ranges.push((from, until));
@@ -634,16 +651,33 @@ impl FeedSource for World {
 
     async fn block_alone(&self, height: u64) -> Result<NamespaceBlock, UpstreamError> {
         let state = self.called("feed", "feed block alone")?;
-        let absent = || UpstreamError::Absent(String::new());
-        let payloads = state.hotshot.get(height as usize).ok_or_else(absent)?;
-        Ok(payloads.iter().collect())
+        if !state.has_range(height, height + 1) {
+            return Err(UpstreamError::Absent(String::new()));
+        }
+        Ok(state.hotshot[height as usize].iter().collect())
     }
 
-    async fn header(&self, _: u64) -> Result<HotShotHeader, UpstreamError> {
+    async fn is_gone(&self, height: u64, newer: u64) -> bool {
+        let Ok(state) = self.called("feed", "feed range") else { return false };
+        !state.has_range(height, height + 1) && state.has_range(newer, newer + 1)
+    }
+
+    async fn header(&self, height: u64) -> Result<HotShotHeader, UpstreamError> {
         let mut state = self.called("feed", "feed header")?;
         if state.headers_end_in_an_outage {
             state.down.insert("feed");
+            return Err(UpstreamError::Absent(String::new()));
         }
-        Err(UpstreamError::Absent(String::new()))
+        if !state.has_range(height, height + 1) {
+            return Err(UpstreamError::Absent(String::new()));
+        }
+        let time = state.hotshot_times.range(..=height).next_back();
+        Ok(HotShotHeader {
+            height,
+            timestamp: time.map_or(0, |(_, time)| *time),
+            namespaces: NamespaceTable::decode(&[0; 4]).unwrap(),
+            payload_commitment: commitment::transaction(0, &[]),
+            commitment: None,
+        })
     }
 }
