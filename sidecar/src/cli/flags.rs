@@ -82,11 +82,17 @@ impl FromArgMatches for SettingFlags {
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         self.config = matches.get_one::<PathBuf>(CONFIG).cloned();
-        let old = old_flags().map(|name| name.member);
-        for name in SETTINGS.iter().map(|setting| setting.name).chain(old) {
-            if let Ok(Some(given)) = matches.try_get_many::<String>(name) {
+        let given = |name| matches.try_get_many::<String>(name).ok().flatten();
+        for name in SETTINGS.iter().map(|setting| setting.name) {
+            if let Some(given) = given(name) {
                 let given: Vec<_> = given.map(String::as_str).collect();
                 self.values.insert(name, given.join(","));
+            }
+        }
+        // Of that program's flags, the last one counts.
+        for name in old_flags().map(|name| name.member) {
+            if let Some(last) = given(name).and_then(Iterator::last) {
+                self.values.insert(name, last.clone());
             }
         }
         Ok(())

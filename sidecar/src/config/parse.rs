@@ -99,12 +99,24 @@ pub(super) fn hosts(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
+/// A whole number, also as Go writes it: `0x10`, `1_000`.
+fn whole(text: &str) -> Option<u64> {
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => (digits.strip_prefix('_').unwrap_or(digits), 16),
+        None => (text, 10),
+    };
+    let is_digits = |part: &str| !part.is_empty() && part.chars().all(|char| char.is_digit(radix));
+    digits.split('_').all(is_digits).then_some(())?;
+    u64::from_str_radix(&digits.replace('_', ""), radix).ok()
+}
+
 pub(super) fn namespace(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| format!("{text:?} is not a whole number from 0 to {}", u32::MAX))
+    let number = whole(text).and_then(|number| u32::try_from(number).ok());
+    number.ok_or_else(|| format!("{text:?} is not a whole number from 0 to {}", u32::MAX))
 }
 
 pub(super) fn height(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("{text:?} is not a height (a whole number)"))
+    whole(text).ok_or_else(|| format!("{text:?} is not a height (a whole number)"))
 }
 
 pub(super) fn count(text: &str) -> Result<usize, String> {
@@ -134,8 +146,30 @@ pub(super) fn pause(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The level that shows as much as one of Go's with an offset, such as `warn+1`.
+fn go_level(text: &str) -> Option<&'static str> {
+    let (name, offset) = text.split_at_checked(text.find(['+', '-'])?)?;
+    let base = match name.to_ascii_lowercase().as_str() {
+        "debug" => -4,
+        "info" => 0,
+        "warn" => 4,
+        "error" => 8,
+        _ => return None,
+    };
+    Some(match offset.parse::<i32>().ok()?.saturating_add(base) {
+        ..=-5 => "trace",
+        -4 => "debug",
+        -3..=0 => "info",
+        1..=4 => "warn",
+        _ => "error",
+    })
+}
+
 pub(super) fn log_level(text: &str) -> Result<String, String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    if let Some(level) = go_level(text) {
+        return Ok(level.to_owned());
+    }
     // `EnvFilter` would take a misspelled level for the name of a target.
     let is_level = |text: &str| LEVELS.contains(&text.to_ascii_lowercase().as_str());
     let accepted = !text.trim().is_empty()

@@ -246,6 +246,37 @@ fn what_is_described_can_be_read_as_a_file() {
 }
 
 #[test]
+fn numbers_and_levels_may_be_written_as_go_writes_them() {
+    let of = |name: &str, text: &str| {
+        let mut given = Given::complete();
+        given.variable(name, text);
+        given.config()
+    };
+    for (text, number) in [("0x10", 16), ("0XfF", 255), ("1_000", 1000), ("0x_1_0", 16), ("0", 0)] {
+        let height = of("initial_hotshot_height", text).unwrap().initial_hotshot_height;
+        assert_eq!(height, Some(number), "{text}");
+        assert_eq!(of("namespace", text).unwrap().namespace, u32::try_from(number).ok(), "{text}");
+    }
+    for text in ["", "0x", "_1", "1_", "1__0", "0x1_", "+1", "-1", "1.0", "0xg", "f"] {
+        assert!(text.is_empty() || of("initial_hotshot_height", text).is_err(), "{text}");
+    }
+    assert!(of("namespace", "0x100000000").is_err());
+    for (text, level) in [
+        ("warn+1", "error"),
+        ("WARN+0", "warn"),
+        ("info-4", "debug"),
+        ("debug-4", "trace"),
+        ("error+4", "error"),
+        ("info+2", "warn"),
+    ] {
+        assert_eq!(of("log_level", text).unwrap().log_level, level, "{text}");
+    }
+    for text in ["warn+", "loud+1", "warn+x", "+1"] {
+        assert!(of("log_level", text).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn names_are_unique_and_defaults_parse() {
     let mut names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
     names.sort_unstable();

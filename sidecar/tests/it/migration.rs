@@ -108,6 +108,8 @@ fn flags_of_that_program_count_above_its_file() {
     let flags = [
         "--full-node-execution-rpc=http://node",
         "--op.full-node-consensus-rpc=http://op-node",
+        // The last one counts.
+        "--eth-rpc=http://earlier",
         "--eth-rpc=http://l1",
         "--op.query-service-url=http://query",
         "--op.light-client-address=0x9fe46736679d2d9a65f0992f2272de9f3c7fa6e0",
