@@ -50,7 +50,7 @@ const WAYS: [(&str, Behavior); 6] = [
     ("garbage", |head| answer("200 OK", head)),
     ("cut", |_| "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{".into()),
     ("redirect", |head| {
-        // The other host is asked without a secret, which it would tell.
+        // The other host would tell what it is asked.
         let port = head.split("elsewhere-").nth(1).unwrap().split(['/', '?', ' ']).next().unwrap();
         format!(
             "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://127.0.0.1:{port}/taken\r\ncontent-length: 0\r\n\r\n"
@@ -190,8 +190,7 @@ fn no_secret_comes_out_whatever_the_dependencies_do() {
             sidecar.get("/v1/status").body
         );
     }
-    let redirected = text(&taken.recv_timeout(PATIENCE).expect("the redirect is followed"));
-    assert!(!redirected.contains(SECRET), "the other host got\n{redirected}");
+    assert!(taken.try_recv().is_err(), "another host is not asked");
     for path in ["/v1/status", "/v1/head", "/readyz?verbose", "/livez", "/metrics", "/nothing"] {
         let answer = sidecar.get(path);
         outputs.extend([answer.head, answer.body]);
