@@ -15,6 +15,7 @@ use crate::{
     head::HeadBlock,
     node::Block,
     rollup::{Batch, Facts, Rollup},
+    store::StoreError,
     telemetry::metrics::BatchResult,
     upstream::UpstreamError,
 };
@@ -77,6 +78,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             }
             // Without a batch for the next block, reading continues even if the budget is full.
             let wanted = matches!(stall, Stall::AwaitingBatch { .. } | Stall::CompetingFork { .. })
+                || matches!(stall, Stall::StoreUnwritable(_))
                 || self.candidates.has_room();
             let confirmed = self.confirmed_number();
             let read = if wanted { self.read_range(confirmed).await } else { Ok(false) };
@@ -159,7 +161,12 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 // As far as the node has come, the run is tried again.
                 return Ok(self.up_to_latest(tip.number));
             }
-            self.finish(confirmed).await?;
+            if let Some(refused) = self.finish(confirmed).await? {
+                if let Halt::Reread(height) = halt {
+                    self.reread(height);
+                }
+                return Ok(ControlFlow::Break(refused));
+            }
         }
         Ok(match halt {
             Halt::RunEnded => ControlFlow::Continue(()),
@@ -316,18 +323,25 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// Saves and publishes a confirmed block, and forgets the candidates up to it. One below an
     /// imported head is only where verification goes on.
-    async fn finish(&mut self, confirmed: Confirmed) -> Result<(), Stop> {
+    /// Returns why it is not saved if a failed save has left a higher head on disk: that one is
+    /// confirmed again once as much is read.
+    async fn finish(&mut self, confirmed: Confirmed) -> Result<Option<Stall>, Stop> {
         let Confirmed { tip, hotshot_height, count } = confirmed;
         if self.keeper.block().is_some_and(|head| tip.number < head.number) {
             self.candidates.discard_up_to(tip.number);
             self.anchor = Some(tip);
-            return Ok(());
+            return Ok(None);
         }
         let cursor = self.feed.as_ref().map_or(hotshot_height, super::Feed::cursor);
         let restart = self.candidates.restart_height(tip.number, cursor);
         let result = self.keeper.confirm(tip, hotshot_height, restart).await;
         self.note_save(&result);
-        result.map_err(|error| Stall::StoreUnwritable(error.to_string()))?;
+        match result {
+            Err(error @ StoreError::Regression { .. }) => {
+                return Ok(Some(Stall::StoreUnwritable(error.to_string())));
+            }
+            result => result.map_err(|error| Stall::StoreUnwritable(error.to_string()))?,
+        }
         let discarded = self.candidates.discard_up_to(tip.number) as u64;
         for _ in 0..count {
             self.metrics.batch(BatchResult::Confirmed);
@@ -336,7 +350,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             self.metrics.batch(BatchResult::Skipped);
         }
         self.show_head();
-        Ok(())
+        Ok(None)
     }
 
     /// Goes back to where candidates were dropped because the budget was full.
