@@ -46,6 +46,7 @@ fn sidecar(exported: &mut Exported) {
         lag: Some(1),
         stall: "awaiting_batch",
         stalls: Stall::CODES,
+        chain_id: Some(901),
     });
     metrics.node_finalized(Some(2));
     metrics.l1_finalized(1);

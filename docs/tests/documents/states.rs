@@ -6,7 +6,10 @@ use std::{
     fs,
 };
 
-use finality_sidecar::{upstream::UpstreamError, verifier::Stall};
+use finality_sidecar::{
+    upstream::UpstreamError,
+    verifier::{Person, Stall, StallKind},
+};
 use regex::Regex;
 use serde_json::Value;
 
@@ -45,23 +48,32 @@ fn table_of(page: &str, head: &str) -> BTreeMap<String, String> {
     table
 }
 
-/// The codes that the rules exclude or name, by alert.
-fn alerts() -> BTreeMap<String, Codes> {
+/// The queries of the alerts.
+fn alerts() -> BTreeMap<String, String> {
     let rules: Value =
         serde_saphyr::from_str(&read("envoy/kubernetes/chart/files/alerts.yaml")).unwrap();
-    let stalled = Regex::new(r#"espresso_verifier_stalled\{reason!~"([^"]*)"\} == 1"#).unwrap();
-    let mut found = BTreeMap::new();
-    for group in rules["groups"].as_array().unwrap() {
-        for rule in group["rules"].as_array().unwrap() {
-            let query = rule["expr"].as_str().unwrap();
-            if query.contains("espresso_verifier_stalled") {
-                let excluded = &stalled.captures(query).unwrap_or_else(|| panic!("{query}"))[1];
-                let excluded = excluded.split('|').map(str::to_owned).collect();
-                found.insert(rule["alert"].as_str().unwrap().to_owned(), excluded);
-            }
-        }
-    }
-    found
+    let groups = rules["groups"].as_array().unwrap().iter();
+    let rules = groups.flat_map(|group| group["rules"].as_array().unwrap());
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    rules.filter_map(|rule| Some((text(&rule["alert"])?, text(&rule["expr"])?))).collect()
+}
+
+/// The states that a query selects by that operator.
+fn selected(query: &str, operator: &str) -> Codes {
+    let selector = format!(
+        r#"(?:espresso_verifier_stalled\{{reason|espresso_head_status\{{status){operator}"([^"]*)""#
+    );
+    let found = Regex::new(&selector).unwrap();
+    let found = found
+        .captures_iter(query)
+        .flat_map(|found| found[1].split('|').map(str::to_owned).collect::<Vec<_>>());
+    found.collect()
+}
+
+/// The codes of the states in which a person is so needed.
+fn with(person: Person) -> Codes {
+    let kinds = StallKind::ALL.iter().filter(|kind| kind.person() == person);
+    kinds.map(|kind| kind.code().to_owned()).collect()
 }
 
 #[test]
@@ -90,14 +102,50 @@ fn what_to_know_beforehand_has_a_row_for_each() {
 }
 
 #[test]
-fn alerts_exclude_states_that_need_no_one() {
+fn the_runbook_says_which_states_need_a_person() {
+    let word = |person| match person {
+        Person::Unneeded => "no",
+        Person::IfItLasts => "if it lasts",
+        Person::Needed => "yes",
+    };
+    let rows = runbook();
+    assert_eq!(StallKind::ALL.len(), rows.len());
+    for kind in StallKind::ALL {
+        let said = &rows[kind.code()];
+        let (first, rest) = said.split_at(said.len().min(word(kind.person()).len()));
+        assert_eq!(first, word(kind.person()), "{}", kind.code());
+        assert!(rest.is_empty() || rest.starts_with([' ', ',']), "{}: {said}", kind.code());
+    }
+}
+
+#[test]
+fn states_that_need_a_person_have_an_alert_for_as_long_as_they_last() {
     let alerts = alerts();
-    let harmless: Codes = ["up_to_date", "advancing"].map(str::to_owned).into();
-    assert_eq!(alerts["FinalityHeadStandsStill"], harmless);
-    let rows = runbook().into_iter().filter(|(_, person)| person == "no");
-    let no_one: Codes = rows.map(|(code, _)| code).collect();
-    assert_eq!(alerts["FinalityStalled"], no_one);
-    assert!(no_one.is_superset(&harmless) && no_one.is_subset(&codes()), "{no_one:?}");
+    let mut covered = Codes::new();
+    for name in ["FinalityNeedsPerson", "FinalityMismatch", "FinalityDiverged"] {
+        let query = &alerts[name];
+        // An event is over, and another condition may end, while the state lasts.
+        for ending in ["increase(", "rate(", "unless", " and "] {
+            assert!(!query.contains(ending), "{name}: {query}");
+        }
+        for code in selected(query, "=~?") {
+            assert!(covered.insert(code.clone()), "two alerts for {code}");
+        }
+    }
+    assert_eq!(covered, with(Person::Needed));
+    assert_eq!(selected(&alerts["FinalityStalled"], "=~"), with(Person::IfItLasts));
+}
+
+#[test]
+fn alerts_exclude_only_states_that_need_no_one() {
+    let alerts = alerts();
+    let no_one = with(Person::Unneeded);
+    let excluded = selected(&alerts["FinalityHeadStandsStill"], "!~");
+    assert_eq!(excluded, ["up_to_date", "advancing"].map(str::to_owned).into());
+    assert!(no_one.is_superset(&excluded));
+    // Those that it leaves out, after `unless`.
+    let left_out = selected(&alerts["FinalityEspressoGone"], "=~");
+    assert!(!left_out.is_empty() && no_one.is_superset(&left_out), "{left_out:?}");
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! Dashboard and alert rules: every query is valid and uses exported metrics only.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
+use finality_core::refusal::Refusal;
 use promql_parser::{
     label::{MatchOp, Matcher},
     parser::{self, AggregateExpr, BinaryExpr, Expr, LabelModifier, VectorSelector},
@@ -16,6 +20,10 @@ use crate::{
     page::{pages, root},
 };
 
+/// Where the chart's `prometheusRule.repositoryUrl` goes.
+const REPOSITORY: &str = "https://repository.example/";
+/// What Prometheus records about each target.
+const UP: &str = "up";
 /// Labels that Prometheus and Kubernetes add to every series.
 const TARGET_LABELS: [&str; 5] = ["job", "instance", "namespace", "pod", "cluster"];
 
@@ -33,8 +41,23 @@ struct Group {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Rule {
+    Alert(Alert),
+    Recorded(Recorded),
+}
+
+/// A series that alerts use.
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rule {
+struct Recorded {
+    record: String,
+    expr: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Alert {
     alert: String,
     expr: String,
     r#for: Option<String>,
@@ -101,9 +124,12 @@ impl Judge<'_> {
 
     fn selector(&mut self, selector: &VectorSelector) -> Vec<String> {
         let Some(name) = &selector.name else {
-            self.problems.push("a series without a name".into());
+            self.several_names(&selector.matchers.matchers);
             return Vec::new();
         };
+        if name == UP {
+            return Vec::new();
+        }
         let Some(labels) = self.exported.get(name) else {
             self.problems.push(format!("nothing exports {name}"));
             return Vec::new();
@@ -128,6 +154,25 @@ impl Judge<'_> {
         vec![name.clone()]
     }
 
+    /// A selector of several metrics of the filter, whose names exist in every Envoy:
+    /// `{__name__=~"prefix_(one|other)_suffix"}`.
+    fn several_names(&mut self, matchers: &[Matcher]) {
+        let [Matcher { op: MatchOp::Re(_), name, value }] = matchers else {
+            return self.problems.push("a series without a name".into());
+        };
+        let parts = value.split_once('(').zip(value.split_once(')'));
+        let (Some(((prefix, _), (_, suffix))), "__name__") = (parts, name.as_str()) else {
+            return self.problems.push(format!("{name}=~{value} does not list names"));
+        };
+        let known = finality_filter::metrics::names();
+        for one in value[prefix.len() + 1..value.len() - suffix.len() - 1].split('|') {
+            let metric = format!("{prefix}{one}{suffix}");
+            if !known.contains(&metric) {
+                self.problems.push(format!("nothing exports {metric}"));
+            }
+        }
+    }
+
     fn labels(&mut self, labels: &[String], metrics: &[String]) {
         for label in labels {
             let known = TARGET_LABELS.contains(&label.as_str())
@@ -145,11 +190,21 @@ fn every_alert_uses_exported_metrics_and_links_to_the_runbook() {
     let pages = pages();
     let mut found = Vec::new();
     let mut names = Vec::new();
+    let mut known = exported().clone();
     let is_duration = Regex::new("^[1-9][0-9]*[smh]$").unwrap();
     assert!(file.groups.iter().all(|group| !group.name.is_empty()));
     for rule in file.groups.iter().flat_map(|group| &group.rules) {
+        let rule = match rule {
+            Rule::Alert(alert) => alert,
+            Rule::Recorded(Recorded { record, expr }) => {
+                found.extend(problems(expr, &known));
+                let labels = labels_of(expr, &known);
+                known.insert(record.clone(), labels);
+                continue;
+            }
+        };
         let mut wrong = |text: String| found.push(format!("{}: {text}", rule.alert));
-        problems(&rule.expr, exported()).into_iter().for_each(&mut wrong);
+        problems(&rule.expr, &known).into_iter().for_each(&mut wrong);
         let severity = rule.labels.get("severity").map(String::as_str);
         if !matches!(severity, Some("critical" | "warning")) || rule.labels.len() != 1 {
             wrong("the only label must be severity, critical or warning".into());
@@ -159,13 +214,14 @@ fn every_alert_uses_exported_metrics_and_links_to_the_runbook() {
                 wrong(format!("it has no {annotation}"));
             }
         }
-        match rule.annotations.get("runbook").map(String::as_str) {
+        let runbook = rule.annotations.get("runbook_url").map(String::as_str);
+        match runbook.and_then(|url| url.strip_prefix(REPOSITORY)) {
             Some(target) if target.starts_with("docs/runbook.md#") => {
                 if let Some(problem) = links::problem_from_top(target, &pages) {
                     wrong(problem);
                 }
             }
-            other => wrong(format!("the runbook is {other:?}")),
+            _ => wrong(format!("the runbook is {runbook:?}")),
         }
         if rule.r#for.as_ref().is_some_and(|time| !is_duration.is_match(time)) {
             wrong(format!("for: {:?} is no duration", rule.r#for));
@@ -186,6 +242,51 @@ fn every_alert_uses_exported_metrics_and_links_to_the_runbook() {
     names.dedup();
     assert_eq!(names.len(), count, "a name occurs twice");
     assert!(count >= 12, "only {count} rules");
+}
+
+/// The labels of the metrics in a query, which a recorded series keeps.
+fn labels_of(query: &str, exported: &Exported) -> BTreeMap<String, BTreeSet<String>> {
+    let expression = parser::parse(query).unwrap();
+    let mut judge = Judge { exported, problems: &mut Vec::new() };
+    let metrics = judge.expression(&expression);
+    metrics.iter().flat_map(|name| exported[name].clone()).collect()
+}
+
+/// In a mesh, reasons are parts of names and not labels.
+#[test]
+fn no_alert_needs_the_labels_that_only_the_shipped_envoy_extracts() {
+    let file: RuleFile = serde_saphyr::from_str(&shipped("alerts.yaml")).unwrap();
+    let names = Regex::new(r"\bfinality_filter_\w+").unwrap();
+    let plain = finality_filter::metrics::names();
+    let mut recorded = 0;
+    for rule in file.groups.iter().flat_map(|group| &group.rules) {
+        match rule {
+            Rule::Recorded(Recorded { expr, .. }) => {
+                let reasons = Refusal::REASONS.join("|");
+                let names = format!("__name__=~\"finality_filter_refused_({reasons})_total\"");
+                assert!(expr.contains(&names), "{expr}");
+                recorded += 1;
+            }
+            Rule::Alert(Alert { alert, expr, .. }) => {
+                for name in names.find_iter(expr) {
+                    assert!(plain.iter().any(|known| known == name.as_str()), "{alert}: {expr}");
+                }
+            }
+        }
+    }
+    assert_eq!(recorded, 1);
+}
+
+#[test]
+fn every_alert_of_a_sidecar_names_its_chain() {
+    let file: RuleFile = serde_saphyr::from_str(&shipped("alerts.yaml")).unwrap();
+    let group = file.groups.iter().find(|group| group.name == "finality-sidecar").unwrap();
+    for rule in &group.rules {
+        let Rule::Alert(Alert { alert, expr, .. }) = rule else { continue };
+        // One that is away exports nothing.
+        let is_away = alert.starts_with("FinalitySidecar");
+        assert_eq!(expr.contains("espresso_chain_info"), !is_away, "{alert}");
+    }
 }
 
 /// All strings under that key, anywhere in a document.
@@ -242,7 +343,7 @@ fn every_panel_uses_exported_metrics() {
     assert_eq!(variables, ["sidecar", "envoy"]);
     assert_none(&found);
     let asked: Vec<_> = strings(&dashboard["panels"], "expr");
-    for metric in exported().keys().filter(|name| !name.contains("build_info")) {
+    for metric in exported().keys().filter(|name| !name.ends_with("_info")) {
         let family =
             metric.trim_end_matches("_bucket").trim_end_matches("_sum").trim_end_matches("_count");
         assert!(asked.iter().any(|query| query.contains(family)), "no panel shows {metric}");
@@ -280,6 +381,7 @@ fn a_query_for_unknown_metrics_is_found() {
         "espresso_head_lag_blocks - ignoring (kind) espresso_head_block_number",
         r#"finality_filter_refused_no_head_total"#,
         r#"{job="x"}"#,
+        r#"{__name__=~"finality_filter_refused_(no_head|nothing)_total"}"#,
     ] {
         assert_eq!(problems(wrong, exported()).len(), 1, "{wrong}");
     }

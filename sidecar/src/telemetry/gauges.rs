@@ -35,6 +35,8 @@ pub struct Standing {
     pub stall: &'static str,
     /// All such codes.
     pub stalls: &'static [&'static str],
+    /// The rollup's chain id, once it is known.
+    pub chain_id: Option<u64>,
 }
 
 /// What the gauges show. Nothing is exported before it is known: zero is a legal block number.
@@ -97,7 +99,7 @@ impl Collector for Gauges {
 }
 
 fn encode_standing(encoder: &mut DescriptorEncoder<'_>, standing: Standing) -> fmt::Result {
-    let Standing { head, node_latest, lag, stall, stalls } = standing;
+    let Standing { head, node_latest, lag, stall, stalls, chain_id } = standing;
     if !stalls.is_empty() {
         let stalls: Vec<_> = stalls.iter().map(|code| (*code, *code == stall)).collect();
         one_of(
@@ -106,6 +108,14 @@ fn encode_standing(encoder: &mut DescriptorEncoder<'_>, standing: Standing) -> f
             "1 for the state of the head, 0 for the others; up_to_date and advancing are good",
             "reason",
             &stalls,
+        )?;
+        let chain_id = chain_id.map(|id| id.to_string()).unwrap_or_default();
+        one_of(
+            encoder,
+            "chain_info",
+            "Always 1; the label is the rollup's chain id, empty until it is known",
+            "chain_id",
+            &[(&chain_id, true)],
         )?;
     }
     if let Some(head) = head {

@@ -100,6 +100,8 @@ pub enum QueryFault {
 }
 
 impl QueryFault {
+    pub(super) const ALL: [Self; 4] = [Self::Error, Self::Outvoted, Self::Late, Self::Behind];
+
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",

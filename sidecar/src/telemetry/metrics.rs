@@ -22,6 +22,11 @@ pub use super::{
 const DURATION_BUCKETS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
+/// Why the reading position goes back.
+const RESETS: [&str; 4] = ["contradiction", "dropped", "keys", "overtaken"];
+/// The checks that refuse a payload, as `Rejected::reason` names them.
+const REJECTED: [&str; 4] = ["signature", "signer", "structure", "consistency"];
+
 fn durations() -> Histogram {
     Histogram::new(DURATION_BUCKETS)
 }
@@ -136,6 +141,12 @@ impl Events {
     fn create_known(&self) {
         for result in BatchResult::ALL {
             drop(self.batches.get_or_create(&ResultLabel { result: result.as_str() }));
+        }
+        for reason in RESETS {
+            drop(self.resets.get_or_create(&ReasonLabel { reason }));
+        }
+        for reason in REJECTED {
+            drop(self.rejected.get_or_create(&ReasonLabel { reason }));
         }
         for result in ["ok", "error"] {
             drop(self.store_writes.get_or_create(&ResultLabel { result }));
@@ -274,6 +285,17 @@ impl Metrics {
     /// Ethereum finalized another block than the confirmed one.
     pub fn contradiction(&self) {
         self.0.events.contradictions.inc();
+    }
+
+    /// There are so many query services: their series exist before their first fault.
+    pub fn query_services(&self, count: usize) {
+        for service in 1..=count as u64 {
+            for fault in QueryFault::ALL.map(QueryFault::as_str) {
+                drop(
+                    self.0.events.query_faults.get_or_create(&QueryFaultLabels { service, fault }),
+                );
+            }
+        }
     }
 
     /// The HTTP API answered.

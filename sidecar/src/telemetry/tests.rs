@@ -16,6 +16,40 @@ fn what_is_not_known_is_not_exported() {
     assert!(text.ends_with("# EOF\n"));
 }
 
+/// Otherwise the first event would be no increase.
+#[test]
+fn counters_exist_before_their_first_event() {
+    let metrics = Metrics::new();
+    metrics.query_services(2);
+    let text = metrics.render();
+    for line in [
+        "espresso_verifier_batches_total{result=\"mismatch\"} 0",
+        "espresso_verifier_contradictions_total 0",
+        "espresso_verifier_resets_total{reason=\"keys\"} 0",
+        "espresso_verifier_rejected_payloads_total{reason=\"signer\"} 0",
+        "espresso_store_writes_total{result=\"error\"} 0",
+        "espresso_store_refused_regressions_total 0",
+        "espresso_upstream_requests_total{target=\"l1\",outcome=\"timeout\"} 0",
+        "espresso_query_service_faults_total{service=\"2\",fault=\"outvoted\"} 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    let kinds =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"));
+    for name in kinds.filter(|name| *name != "espresso_http_requests") {
+        let has_series = text.lines().any(|line| line.starts_with(&format!("{name}_total")));
+        assert!(has_series, "{name} has no series");
+    }
+}
+
+/// The chain is a label of its own, empty while it is unknown: alerts join with it.
+#[test]
+fn the_chain_has_a_series_before_it_is_known() {
+    let metrics = Metrics::new();
+    metrics.standing(Standing { stalls: &["starting"], stall: "starting", ..Standing::default() });
+    assert!(metrics.render().contains("espresso_chain_info{chain_id=\"\"} 1\n"));
+}
+
 /// The text of metrics that have seen every kind of event.
 fn filled(metrics: &Metrics) -> String {
     metrics.standing(Standing {
@@ -29,6 +63,7 @@ fn filled(metrics: &Metrics) -> String {
         lag: Some(0),
         stall: "node_behind",
         stalls: &["node_behind", "up_to_date"],
+        chain_id: Some(901),
     });
     metrics.node_finalized(Some(5));
     metrics.l1_finalized(6);
@@ -87,6 +122,7 @@ fn every_event_is_counted_under_its_documented_name() {
         "espresso_node_finalized_block_number 5",
         "espresso_l1_finalized_block_number 6",
         "espresso_head_lag_blocks 0",
+        "espresso_chain_info{chain_id=\"901\"} 1",
         "espresso_verifier_stalled{reason=\"node_behind\"} 1",
         "espresso_verifier_stalled{reason=\"up_to_date\"} 0",
         "espresso_hotshot_height{kind=\"seen\"} 7",

@@ -58,7 +58,7 @@ pub use descent::extends;
 pub use findings::{Board, Findings};
 pub use progress::CatchUp;
 pub use sources::{FeedSource, L1Source, NodeSource};
-pub use stall::Stall;
+pub use stall::{Person, Stall, StallKind};
 
 /// Settings of the verifier.
 #[derive(Debug, Clone)]
@@ -375,6 +375,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             lag: lag.map(|lag| lag.blocks),
             stall: stall.code(),
             stalls: Stall::CODES,
+            chain_id: self.keeper.chain_id(),
         });
         let current = self.current();
         let cursor = self.feed.as_ref().map(Feed::cursor);

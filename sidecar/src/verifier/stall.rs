@@ -3,15 +3,21 @@
 use std::{fmt, time::Duration};
 
 use alloy_primitives::B256;
-use strum::{IntoStaticStr, VariantNames};
+use strum::{EnumDiscriminants, IntoStaticStr, VariantArray, VariantNames};
 use tokio::time::Instant;
 
 use crate::eth::BlockId;
 
 /// Why the head does not advance; or that it does, or need not. The code of a variant is its name
 /// in snake case.
-#[derive(Debug, Clone, PartialEq, Eq, Default, IntoStaticStr, VariantNames)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, EnumDiscriminants, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
+#[strum_discriminants(
+    name(StallKind),
+    doc = "A [`Stall`] without its details.",
+    derive(IntoStaticStr, VariantArray),
+    strum(serialize_all = "snake_case")
+)]
 pub enum Stall {
     /// The first round has not ended.
     #[default]
@@ -172,6 +178,61 @@ impl fmt::Display for Stall {
                 "the hash of the imported head {number} is not known yet: it comes with the batches from the newest finalized block up to it, or with finality at or above it"
             ),
             Self::StoreUnwritable(problem) => write!(f, "the head cannot be saved: {problem}"),
+        }
+    }
+}
+
+/// Whether a state ends without a person. The alert rules follow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Person {
+    /// It does, or the head need not advance.
+    Unneeded,
+    /// It usually does; not if it lasts.
+    IfItLasts,
+    /// It does not.
+    Needed,
+}
+
+impl StallKind {
+    /// All states.
+    pub const ALL: &[Self] = Self::VARIANTS;
+
+    /// The code, as [`Stall::code`].
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.into()
+    }
+
+    /// Whether this state ends without a person.
+    #[must_use]
+    pub const fn person(self) -> Person {
+        match self {
+            Self::Advancing
+            | Self::UpToDate
+            | Self::CatchingUp
+            | Self::FallbackBatcherActive
+            | Self::AwaitingL1Finality
+            | Self::HeadHashUnknown => Person::Unneeded,
+            Self::Starting
+            | Self::ChainUnknown
+            | Self::NoAnchor
+            | Self::FinalityUnproven
+            | Self::FeedUnavailable
+            | Self::PositionUnavailable
+            | Self::AwaitingBatch
+            | Self::AwaitingBatcherHistory
+            | Self::L1Unavailable
+            | Self::L1NoMajority
+            | Self::NodeMissingBlock
+            | Self::NodeUnavailable
+            | Self::NodeBehind => Person::IfItLasts,
+            Self::ConfigMismatch
+            | Self::BatchersUnknown
+            | Self::StartHeightUnknown
+            | Self::CompetingFork
+            | Self::Mismatch
+            | Self::Diverged
+            | Self::StoreUnwritable => Person::Needed,
         }
     }
 }

@@ -26,7 +26,7 @@ const RELEASE: &str = "finality";
 const NAMESPACE: &str = "rollup";
 
 /// Values the chart must refuse, and the error it must give.
-fn refused() -> [(Value, &'static str); 8] {
+fn refused() -> [(Value, &'static str); 9] {
     [
         (json!({}), "node_execution_rpc is not set"),
         (json!({"settings": {"l1rpc": "http://l1.example"}}), "'l1rpc' not allowed"),
@@ -43,6 +43,10 @@ fn refused() -> [(Value, &'static str); 8] {
         (
             json!({"placement": "none", "filter": {"config": {"framing": "exact"}}}),
             "/filter/config/framing",
+        ),
+        (
+            json!({"placement": "none", "prometheusRule": {"enabled": true}}),
+            "prometheusRule.repositoryUrl",
         ),
         (
             json!({"placement": "beside-node", "existingSecret": "urls"}),

@@ -45,6 +45,10 @@ pub(crate) fn chart(workspace: &Workspace, cache: &Cache, helm: &Helm, write: bo
     fs::create_dir_all(&paths.out)?;
     for (case, text) in helm::render(&paths, &Node::set_up(workspace, cache)?, helm)? {
         if case.ends_with(MONITORING) {
+            // Of an operator's own copy of the repository.
+            if !text.contains(RUNBOOK) || text.contains("repository.example") {
+                bail!("the alerts do not link to {RUNBOOK}");
+            }
             fs::write(paths.out.join(RENDERED), text)?;
         } else {
             keep(&case.join(RENDERED), &text, write)?;
@@ -138,6 +142,9 @@ fn manifests(paths: &Paths) -> Result<Vec<PathBuf>> {
 const RENDERED: &str = "rendered.yaml";
 /// The case whose result is not kept: it repeats the dashboard and the alerts of the chart.
 const MONITORING: &str = "monitoring";
+
+/// The runbook by that case's values.
+const RUNBOOK: &str = "https://git.example/finality/blob/main/docs/runbook.md#";
 
 /// Folders in the checkout.
 struct Paths {

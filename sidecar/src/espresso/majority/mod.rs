@@ -66,6 +66,7 @@ impl QueryServices {
     /// The services in the order of the setting, asked about one namespace.
     #[must_use]
     pub fn new(services: Vec<Upstream>, namespace: u32, metrics: Metrics) -> Self {
+        metrics.query_services(services.len());
         let services =
             services.into_iter().map(|http| Service { http, standing: Mutex::default() }).collect();
         Self { services, namespace, turn: Arc::default(), patience: HEDGE_AFTER, metrics }

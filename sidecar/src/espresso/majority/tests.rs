@@ -142,7 +142,8 @@ impl World {
         let text = self.metrics.render();
         let counted = |fault: &&str| {
             let service = index + 1;
-            text.contains(&format!("faults_total{{service=\"{service}\",fault=\"{fault}\"}}"))
+            let none = format!("faults_total{{service=\"{service}\",fault=\"{fault}\"}} 0\n");
+            !text.contains(&none)
         };
         ["error", "outvoted", "late", "behind"].into_iter().filter(counted).collect()
     }
