@@ -23,9 +23,42 @@ function json(...files) {
 function extract(folder, ...files) {
   const resources = files.flatMap((file) => read(file));
   if (resources.length === 0) complaints.push("no resource was found");
+  for (const file of files) gateway(file, resources.filter((it) => it.file === file).map((it) => it.value));
   for (const [name, value] of envoyConfigurations(resources)) write(folder, `envoy-${name}`, value);
   for (const [name, value] of sidecarEnvironments(resources)) write(folder, `sidecar-${name}`, value);
   console.log(`${resources.length} resources in ${files.length} files`);
+}
+
+/** Gateways ignore in silence what stands in another namespace, and what leads to no cluster. */
+function gateway(file, resources) {
+  const complain = (problem) => complaints.push(`${file}: ${problem}`);
+  const namespace = (resource) => resource.metadata.namespace;
+  const isOfGateway = ({ kind, spec = {} }) =>
+    ["WasmPlugin", "EnvoyFilter"].includes(kind) ||
+    [spec.targetRef, ...(spec.targetRefs ?? []), ...(spec.parentRefs ?? [])].some((ref) => ref && (ref.kind ?? "Gateway") === "Gateway");
+  const namespaces = new Set(resources.filter(isOfGateway).map(namespace));
+  if (namespaces.size > 1 || namespaces.has(undefined)) complain(`resources of one gateway in ${[...namespaces]}`);
+  for (const { kind, spec } of resources) {
+    if (kind !== "EnvoyExtensionPolicy") continue;
+    for (const cluster of spec.wasm.map(({ config }) => config.sidecar_cluster)) {
+      const [, of, name] = /^httproute\/(.+)\/(.+)\/rule\/0\/backend\/0$/.exec(cluster) ?? [];
+      // A cluster by patch.
+      if (!name && resources.every((it) => it.kind !== "HTTPRoute")) continue;
+      const route = resources.find((it) => it.kind === "HTTPRoute" && it.metadata.name === name && namespace(it) === of);
+      if (!route) {
+        complain(`no HTTPRoute makes the cluster ${cluster}`);
+        continue;
+      }
+      if (route.spec.hostnames) complain("an HTTPRoute with hostnames does not fit every listener");
+      const [backend] = route.spec.rules[0].backendRefs;
+      if (!backend.filters?.length) complain("a backend without a filter has another cluster with mergeBackends");
+      const home = backend.namespace ?? of;
+      const isGranted = resources.some(
+        (it) => it.kind === "ReferenceGrant" && namespace(it) === home && it.spec.from.some((from) => from.namespace === of),
+      );
+      if (home !== of && !isGranted) complain(`no ReferenceGrant in ${home}`);
+    }
+  }
 }
 
 function write(folder, name, value) {
