@@ -20,7 +20,7 @@ const TOO_LATE: Duration = Duration::from_secs(30);
 
 /// The endpoints, in the order in which they are preferred; clones share state.
 ///
-/// One that is silent for [`HEDGE_DELAY`] is joined by the next one, and asked last while it still
+/// One that is silent for 300 ms is joined by the next one, and asked last while it still
 /// owes an answer. When all are silent, the question ends with an error; the answer, when it has
 /// come, is that to the same question asked again.
 #[derive(Debug)]
