@@ -1,15 +1,12 @@
 //! `mode: observe`: a body that passes as it is, and what would become of its tags.
 
-use finality_core::{
-    refusal::Refusal,
-    rewrite::{Rewriter, Stream},
-};
+use finality_core::{refusal::Refusal, rewrite::Rewriter};
 
 use crate::{
     host::{self, Buffer, Level},
-    memory::Held,
     metrics::Counter,
     plugin::Plugin,
+    streaming::Reading,
 };
 
 /// Response header: the number that a request's tags would have become, or the reason of the
@@ -22,20 +19,13 @@ pub const NOTICE: &str =
 
 /// A body that is read while it passes.
 #[derive(Debug)]
-pub struct Observing {
-    stream: Stream,
-    /// What the stream takes between two chunks of the body.
-    held: Held,
-    /// The bytes so far.
-    bytes: usize,
-    tags: usize,
-}
+pub struct Observing(Reading);
 
 impl Observing {
     /// A body that has not started to pass.
     #[must_use]
     pub fn new(rewriter: &Rewriter) -> Self {
-        Self { stream: rewriter.stream(), held: Held::default(), bytes: 0, tags: 0 }
+        Self(Reading::new(rewriter))
     }
 
     /// Reads what the host has of the body.
@@ -47,14 +37,7 @@ impl Observing {
             host::log(Level::Error, &format!("body cannot be observed: {error}"));
             Refusal::HostFailure
         })?;
-        self.bytes = self.bytes.saturating_add(chunk.len());
-        if let Some(limit) = plugin.config.max_body_bytes
-            && self.bytes > limit
-        {
-            return Err(Refusal::BodyTooLarge { limit });
-        }
-        self.tags += self.stream.push(&chunk)?.tags();
-        if self.held.set(self.stream.memory()) { Ok(()) } else { Err(Refusal::Overloaded) }
+        self.0.push(plugin, &chunk).map(drop)
     }
 
     /// The body has ended: counts it, and returns what its tags would have become, if it has any.
@@ -62,18 +45,19 @@ impl Observing {
     /// # Errors
     /// Why the body would be refused.
     pub fn end(&mut self, plugin: &Plugin, compressed: bool) -> Result<Option<u64>, Refusal> {
-        self.stream.finish()?;
-        if compressed && !self.stream.is_json() {
+        let Reading { stream, bytes, tags, .. } = &mut self.0;
+        stream.finish()?;
+        if compressed && !stream.is_json() {
             return Err(Refusal::Unparsable);
         }
-        if self.tags == 0 {
-            let empty = self.bytes == 0;
+        if *tags == 0 {
+            let empty = *bytes == 0;
             plugin.metrics.count(if empty { Counter::PassedNoBody } else { Counter::PassedNoTag });
             return Ok(None);
         }
         let number = plugin.cached_number().map_err(Refusal::NoHead)?;
         plugin.metrics.count(Counter::ObservedRewritten);
-        plugin.metrics.add(Counter::ObservedTags, self.tags);
+        plugin.metrics.add(Counter::ObservedTags, *tags);
         Ok(Some(number))
     }
 }

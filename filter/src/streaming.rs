@@ -2,7 +2,7 @@
 
 use finality_core::{
     refusal::Refusal,
-    rewrite::{Rewriter, Stream},
+    rewrite::{ChunkRewrite, Rewriter, Stream},
 };
 
 use crate::{
@@ -25,15 +25,50 @@ pub enum Stop {
     Host(&'static str, HostError),
 }
 
-/// A body in transit.
+/// A body that is read while it passes, within the limits.
 #[derive(Debug)]
-pub struct Streaming {
-    stream: Stream,
+pub struct Reading {
+    /// What finds the tags.
+    pub stream: Stream,
     /// What the stream takes between two chunks of the body.
     held: Held,
     /// The bytes so far.
-    bytes: usize,
-    tags: usize,
+    pub bytes: usize,
+    /// The tags so far.
+    pub tags: usize,
+}
+
+impl Reading {
+    /// A body that has not started to pass.
+    #[must_use]
+    pub fn new(rewriter: &Rewriter) -> Self {
+        Self { stream: rewriter.stream(), held: Held::default(), bytes: 0, tags: 0 }
+    }
+
+    /// Reads the next chunk.
+    ///
+    /// # Errors
+    /// Why the body is refused. Do not read further after that.
+    pub fn push(&mut self, plugin: &Plugin, chunk: &[u8]) -> Result<ChunkRewrite, Refusal> {
+        self.bytes = self.bytes.saturating_add(chunk.len());
+        if let Some(limit) = plugin.config.max_body_bytes
+            && self.bytes > limit
+        {
+            return Err(Refusal::BodyTooLarge { limit });
+        }
+        let rewrite = self.stream.push(chunk)?;
+        if !self.held.set(self.stream.memory()) {
+            return Err(Refusal::Overloaded);
+        }
+        self.tags += rewrite.tags();
+        Ok(rewrite)
+    }
+}
+
+/// A body in transit.
+#[derive(Debug)]
+pub struct Streaming {
+    reading: Reading,
     /// What the tags become: one head per body.
     number: Option<u64>,
 }
@@ -42,7 +77,7 @@ impl Streaming {
     /// A body that has not started to pass.
     #[must_use]
     pub fn new(rewriter: &Rewriter) -> Self {
-        Self { stream: rewriter.stream(), held: Held::default(), bytes: 0, tags: 0, number: None }
+        Self { reading: Reading::new(rewriter), number: None }
     }
 
     /// What its tags became so far.
@@ -80,16 +115,7 @@ impl Streaming {
         end: bool,
         written: &mut Vec<u8>,
     ) -> Result<usize, Refusal> {
-        self.bytes = self.bytes.saturating_add(chunk.len());
-        if let Some(limit) = plugin.config.max_body_bytes
-            && self.bytes > limit
-        {
-            return Err(Refusal::BodyTooLarge { limit });
-        }
-        let passage = self.stream.push(chunk)?;
-        if !self.held.set(self.stream.memory()) {
-            return Err(Refusal::Overloaded);
-        }
+        let passage = self.reading.push(plugin, chunk)?;
         let mut number = self.number;
         let resolve = || {
             let resolved = number.map_or_else(|| plugin.cached_number(), Ok)?;
@@ -98,11 +124,10 @@ impl Streaming {
         };
         let replaced = passage.write(chunk, resolve, written).map_err(Refusal::NoHead)?;
         self.number = number;
-        self.tags += passage.tags();
         if !end {
             return Ok(replaced);
         }
-        let rest = self.stream.finish()?;
+        let rest = self.reading.stream.finish()?;
         if rest.is_empty() {
             return Ok(replaced);
         }
@@ -117,11 +142,11 @@ impl Streaming {
     /// # Errors
     /// [`Stop::Refused`].
     pub fn end_by_trailers(&mut self, plugin: &Plugin, compressed: bool) -> Result<(), Stop> {
-        let rest = match self.stream.finish() {
+        let rest = match self.reading.stream.finish() {
             Ok(rest) => rest.len(),
             Err(refusal) => return Err(self.refused(refusal)),
         };
-        if rest > 0 || (compressed && !self.stream.is_json()) {
+        if rest > 0 || (compressed && !self.reading.stream.is_json()) {
             return Err(self.refused(Refusal::Unparsable));
         }
         self.count(plugin);
@@ -129,16 +154,16 @@ impl Streaming {
     }
 
     fn count(&self, plugin: &Plugin) {
-        if self.tags > 0 {
+        if self.reading.tags > 0 {
             plugin.metrics.count(Counter::BodiesRewritten);
-            plugin.metrics.add(Counter::TagsReplaced, self.tags);
+            plugin.metrics.add(Counter::TagsReplaced, self.reading.tags);
         } else {
             plugin.metrics.count(Counter::PassedNoTag);
         }
     }
 
     fn refused(&self, refusal: Refusal) -> Stop {
-        let answer = self.stream.refuse(&refusal);
+        let answer = self.reading.stream.refuse(&refusal);
         Stop::Refused(refusal, answer)
     }
 }
