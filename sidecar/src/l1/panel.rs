@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt as _, future::OptionFuture, stream::FuturesUnordered};
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use tokio::task::JoinHandle;
 
 use super::endpoint::Endpoint;
-use crate::upstream::{HEDGE_DELAY, InFlight, UpstreamError};
+use crate::upstream::{HEDGE_DELAY, InFlight, Indexed, UpstreamError, gather};
 
 /// The endpoints of one L1. A clone is a handle to the same ones.
 #[derive(Debug, Clone)]
@@ -15,7 +16,7 @@ pub(super) struct Panel<E> {
     in_flight: Arc<[InFlight]>,
 }
 
-type Asked<T> = tokio::task::JoinHandle<(usize, Result<T, UpstreamError>)>;
+type Asked<T> = JoinHandle<Indexed<T>>;
 
 impl<E: Endpoint> Panel<E> {
     pub(super) fn new(endpoints: Vec<E>) -> Self {
@@ -60,7 +61,7 @@ impl<E: Endpoint> Panel<E> {
         indices: impl IntoIterator<Item = usize>,
         enough: usize,
         ask: impl Fn(E) -> A,
-    ) -> Vec<(usize, Result<T, UpstreamError>)>
+    ) -> Vec<Indexed<T>>
     where
         T: Send + 'static,
         A: Future<Output = Result<T, UpstreamError>> + Send + 'static,
@@ -69,26 +70,8 @@ impl<E: Endpoint> Panel<E> {
             indices.into_iter().partition(|index| self.is_busy(*index));
         let needed = enough.saturating_sub(free.len());
         let chosen = free.into_iter().chain(busy.into_iter().take(needed));
-        let mut asked: FuturesUnordered<_> =
-            chosen.filter_map(|index| self.ask(index, &ask)).collect();
-        let mut answers = Vec::new();
-        let mut good = 0;
-        loop {
-            let hedge = (good >= enough).then(|| tokio::time::sleep(HEDGE_DELAY));
-            tokio::select! {
-                biased;
-                answer = asked.next() => match answer {
-                    Some(Ok((index, answer))) => {
-                        good += usize::from(answer.is_ok());
-                        answers.push((index, answer));
-                    }
-                    // The runtime is going down.
-                    Some(Err(_)) => {}
-                    None => return answers,
-                },
-                Some(()) = OptionFuture::from(hedge) => return answers,
-            }
-        }
+        let asked: Vec<_> = chosen.filter_map(|index| self.ask(index, &ask)).collect();
+        gather(asked, enough, Vec::new).await
     }
 
     /// The answer that a majority of all endpoints gives. An error object of JSON-RPC is an answer.

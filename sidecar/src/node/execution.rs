@@ -10,7 +10,6 @@ use std::{
 };
 
 use alloy_primitives::B256;
-use futures::{StreamExt as _, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -21,8 +20,8 @@ use crate::{
     eth::{Header, Quantity},
     head::HeadBlock,
     upstream::{
-        Absent, DependencyReport, HEDGE_DELAY, InFlight, JsonRpc, Upstream, UpstreamError,
-        expect_number,
+        Absent, DependencyReport, HEDGE_DELAY, InFlight, Indexed, JsonRpc, Upstream, UpstreamError,
+        expect_number, gather,
     },
 };
 
@@ -197,7 +196,7 @@ impl<E: JsonRpc> Execution<E> {
     /// The answers of all endpoints that come in time. Once one is good, the others have
     /// [`HEDGE_DELAY`] left. One that still owes an earlier answer is asked only if no other has
     /// a good one.
-    async fn ask_all(&self, head: Option<u64>) -> Vec<(usize, Answer<Heard>)> {
+    async fn ask_all(&self, head: Option<u64>) -> Vec<Indexed<Heard>> {
         let members = self.members.iter().enumerate();
         let (busy, free): (Vec<_>, Vec<_>) =
             members.partition(|(_, member)| member.in_flight.is_busy());
@@ -206,33 +205,8 @@ impl<E: JsonRpc> Execution<E> {
             let request = async move { (index, hear(&endpoint, head).await) };
             member.in_flight.send(request)
         };
-        let mut asked: FuturesUnordered<_> = free.into_iter().map(send).collect();
-        let mut spare = Some(busy);
-        let mut answers: Vec<(usize, Answer<Heard>)> = Vec::new();
-        loop {
-            let good = answers.iter().any(|(_, answer)| answer.is_ok());
-            if asked.is_empty() {
-                match spare.take().filter(|_| !good) {
-                    Some(busy) => asked.extend(busy.into_iter().map(send)),
-                    None => return answers,
-                }
-            }
-            tokio::select! {
-                biased;
-                answer = asked.next() => match answer {
-                    Some(Ok(answer)) => answers.push(answer),
-                    // The runtime is going down.
-                    Some(Err(_)) => {}
-                    None => return answers,
-                },
-                () = tokio::time::sleep(HEDGE_DELAY), if good || spare.is_some() => {
-                    match spare.take().filter(|_| !good) {
-                        Some(busy) => asked.extend(busy.into_iter().map(send)),
-                        None => return answers,
-                    }
-                }
-            }
-        }
+        let asked: Vec<_> = free.into_iter().map(send).collect();
+        gather(asked, 1, || busy.into_iter().map(send)).await
     }
 
     /// Calls a method on the endpoint in use.

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::task::JoinHandle;
+
+use super::UpstreamError;
 
 /// How long an endpoint may be silent before another one is asked.
 pub(crate) const HEDGE_DELAY: Duration = Duration::from_millis(300);
@@ -40,6 +43,49 @@ impl InFlight {
     /// Whether the endpoint still owes an answer.
     pub(crate) fn is_busy(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// The answer of one of several endpoints, by its index.
+pub(crate) type Indexed<T> = (usize, Result<T, UpstreamError>);
+
+/// The answers that come in time. Once `enough` of them are good, the others have [`HEDGE_DELAY`]
+/// left. The `spare` endpoints are asked, too, if the first ones end without enough of them, or are
+/// silent for that long.
+pub(crate) async fn gather<T, S>(
+    asked: impl IntoIterator<Item = JoinHandle<Indexed<T>>>,
+    enough: usize,
+    spare: impl FnOnce() -> S,
+) -> Vec<Indexed<T>>
+where
+    S: IntoIterator<Item = JoinHandle<Indexed<T>>>,
+{
+    let mut asked: FuturesUnordered<_> = asked.into_iter().collect();
+    let mut spare = Some(spare);
+    let mut answers: Vec<Indexed<T>> = Vec::new();
+    loop {
+        let has_enough = answers.iter().filter(|(_, answer)| answer.is_ok()).count() >= enough;
+        if asked.is_empty() {
+            match spare.take().filter(|_| !has_enough) {
+                Some(spare) => asked.extend(spare()),
+                None => return answers,
+            }
+        }
+        tokio::select! {
+            biased;
+            answer = asked.next() => match answer {
+                Some(Ok(answer)) => answers.push(answer),
+                // The runtime is going down.
+                Some(Err(_)) => {}
+                None => return answers,
+            },
+            () = tokio::time::sleep(HEDGE_DELAY), if has_enough || spare.is_some() => {
+                match spare.take().filter(|_| !has_enough) {
+                    Some(spare) => asked.extend(spare()),
+                    None => return answers,
+                }
+            }
+        }
     }
 }
 

@@ -31,7 +31,7 @@ use health::{Health, Pause};
 
 pub use failover::Failover;
 pub use health::{DependencyReport, LastError};
-pub(crate) use hedge::{HEDGE_DELAY, InFlight};
+pub(crate) use hedge::{HEDGE_DELAY, InFlight, Indexed, gather};
 pub(crate) use json_rpc::expect_number;
 pub use json_rpc::{Absent, JsonRpc};
 pub use question::{LARGE, LONGEST_BLOCK, MEDIUM, Question, SMALL};

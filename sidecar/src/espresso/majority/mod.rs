@@ -19,12 +19,8 @@ use tokio::time::Instant;
 use super::{HotShotHeader, NamespaceBlock, QueryService};
 use crate::{
     telemetry::{Metrics, metrics::QueryFault},
-    upstream::{DependencyReport, Upstream, UpstreamError},
+    upstream::{DependencyReport, HEDGE_DELAY, Upstream, UpstreamError},
 };
-
-/// After this long without any answer the next service is asked as well, and slow services are no
-/// longer waited for.
-const HEDGE_AFTER: Duration = Duration::from_millis(300);
 
 /// How long a service that contradicted the majority or was too slow is used only if others fail.
 const AVOIDED_FOR: Duration = Duration::from_secs(30);
@@ -38,6 +34,8 @@ pub struct QueryServices {
     services: Arc<[Service]>,
     namespace: u32,
     turn: Arc<AtomicUsize>,
+    /// After this long without any answer the next service is asked as well, and slow services are
+    /// no longer waited for.
     patience: Duration,
     metrics: Metrics,
 }
@@ -69,7 +67,7 @@ impl QueryServices {
         metrics.query_services(services.len());
         let services =
             services.into_iter().map(|http| Service { http, standing: Mutex::default() }).collect();
-        Self { services, namespace, turn: Arc::default(), patience: HEDGE_AFTER, metrics }
+        Self { services, namespace, turn: Arc::default(), patience: HEDGE_DELAY, metrics }
     }
 
     /// The same services, asked about another namespace.

@@ -357,6 +357,11 @@ fn fault() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn on_a_paused_clock<T>(test: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().start_paused(true).build().unwrap().block_on(test)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -367,12 +372,7 @@ proptest! {
         count in 1_usize..6,
         schedule in vec((vec(fault(), 5), 0_usize..6, 0_u64..9, any::<bool>()), 1..25),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        on_a_paused_clock(async {
             let world = World::new(vec![Chain::honest(100); count]);
             let liars = count - (count / 2 + 1);
             let mut finalized = 100;
@@ -412,12 +412,7 @@ proptest! {
     fn single_false_readings_of_a_single_endpoint_never_count(
         schedule in vec((fault(), 0_u64..9), 1..25),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        on_a_paused_clock(async {
             let world = World::new([Chain::honest(100)]);
             let mut finalized = 100;
             for (lie, grows) in schedule {
