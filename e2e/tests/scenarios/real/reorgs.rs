@@ -5,7 +5,7 @@ use alloy_primitives::B256;
 use finality_core::head::{Source, Status};
 use finality_e2e::{
     block::block,
-    client::{hash, hex},
+    client::{hash, hex, quantity},
     devnet::Devnet,
     l1::FINALITY_DEPTH,
     real::Real,
@@ -14,7 +14,7 @@ use finality_e2e::{
 };
 use serde_json::json;
 
-/// Blocks that the sequencer loses.
+/// Blocks on the one with a transaction that the sequencer loses, too.
 const LOST: u64 = 6;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,6 +71,23 @@ async fn hash_at(net: &Devnet<Real>, number: u64) -> Option<B256> {
     (!block.is_null()).then(|| hash(&block["hash"]))
 }
 
+/// Number and hash of a block of the full node with a user's transaction in it. A block without one
+/// would be built again as it was.
+async fn block_of_a_user(net: &Devnet<Real>) -> (u64, B256) {
+    let sent = net.rollup.users.count().await;
+    until("the full node to have the users' transactions", PATIENCE, async || {
+        let mut last = None;
+        for transaction in &sent {
+            let receipt =
+                net.direct().call("eth_getTransactionReceipt", json!([transaction])).await;
+            let number = quantity(receipt.get("blockNumber")?);
+            last = last.max(Some((number, hash(&receipt["blockHash"]))));
+        }
+        last
+    })
+    .await
+}
+
 /// What HotShot has not seen may go: the head goes on with the other blocks.
 #[tokio::test(flavor = "multi_thread")]
 async fn s17_the_sequencer_loses_unconfirmed_blocks() {
@@ -78,17 +95,10 @@ async fn s17_the_sequencer_loses_unconfirmed_blocks() {
     let watch = net.watch();
     net.catch_up().await;
     let head = net.head_reaches(net.height().await).await;
-    let mut lost = B256::ZERO;
-    for ahead in [LOST / 2, LOST] {
-        net.rollup.users.count().await;
-        lost = until("the node to be ahead of the head", PATIENCE, async || {
-            hash_at(&net, head + ahead).await
-        })
-        .await;
-    }
+    let (number, lost) = block_of_a_user(&net).await;
     sequencer_loses_above(&net, head).await;
     until("the node to leave the lost block", PATIENCE, async || {
-        let now = hash_at(&net, head + LOST).await;
+        let now = hash_at(&net, number).await;
         now.is_some_and(|now| now != lost).then_some(())
     })
     .await;
@@ -106,13 +116,13 @@ async fn s17_the_sequencer_loses_confirmed_blocks() {
     let net = Devnet::real().start().await;
     let watch = net.watch();
     net.catch_up().await;
-    for _ in 0..2 {
-        net.rollup.users.count().await;
-        net.produce(LOST / 2).await;
+    let (lost, _) = block_of_a_user(&net).await;
+    while net.height().await < lost + LOST {
+        net.produce(1).await;
     }
     let head = net.head_reaches(net.height().await).await;
     watch.node_may_differ(true);
-    sequencer_loses_above(&net, head - LOST).await;
+    sequencer_loses_above(&net, lost - 1).await;
     net.tagged_is_refused("diverged").await;
     net.head_stays_at(head).await;
 
