@@ -1,7 +1,9 @@
 //! Free ports on 127.0.0.1, and servers on them.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
+    env,
+    fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::{LazyLock, Mutex},
 };
@@ -14,9 +16,11 @@ use tokio::task::JoinHandle;
 const FIRST: u16 = 12_000;
 const LAST: u16 = 30_000;
 
-static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+/// The ports of this process, each with a locked file: other devnets on this machine leave them
+/// alone, also while nothing listens on them.
+static TAKEN: LazyLock<Mutex<HashMap<u16, File>>> = LazyLock::new(Mutex::default);
 
-/// A port that is free now and was not handed out before by this process.
+/// A port that is free now, was not handed out before by this process, and is no other's that runs.
 ///
 /// # Panics
 /// When none is left.
@@ -27,12 +31,25 @@ pub fn free_port() -> u16 {
     let start = std::process::id().wrapping_mul(97) % span;
     for step in 0..span {
         let port = FIRST + u16::try_from((start + step) % span).unwrap();
-        if !taken.contains(&port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            taken.insert(port);
+        if taken.contains_key(&port) {
+            continue;
+        }
+        if let Some(lock) = lock(port)
+            && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+        {
+            taken.insert(port, lock);
             return port;
         }
     }
     panic!("no free port between {FIRST} and {LAST}");
+}
+
+/// The lock of a port, unless another process holds it. It ends with the process.
+fn lock(port: u16) -> Option<File> {
+    let folder = env::temp_dir().join("finality-e2e-ports");
+    fs::create_dir_all(&folder).unwrap();
+    let file = File::create(folder.join(port.to_string())).ok()?;
+    file.try_lock().is_ok().then_some(file)
 }
 
 /// An HTTP server of this process, stopped when dropped.
@@ -72,5 +89,17 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_handed_out_once_among_all_processes() {
+        let port = free_port();
+        assert_ne!(free_port(), port);
+        assert!(lock(port).is_none(), "another process would take it");
     }
 }
