@@ -80,6 +80,8 @@ struct Report<'a> {
     started_at: Timestamp,
     reason: String,
     reason_code: &'static str,
+    /// Since when that is the code.
+    reason_since: Timestamp,
     head: Option<&'a HeadReport>,
     #[serde(flatten)]
     findings: &'a Findings,
@@ -117,6 +119,7 @@ impl StatusSource for StatusReader {
             started_at: self.started_at,
             reason: findings.stall.to_string(),
             reason_code: findings.stall.code(),
+            reason_since: findings.since,
             head: findings.head.as_deref(),
             findings: &findings,
             batches: BatchCounts::read(&self.metrics),

@@ -105,12 +105,15 @@ impl<E: Endpoint> L1<E> {
             endpoint.reject(&error);
             Err(error)
         });
+        let mut answers = answers.await;
+        // Of two that fail, always the same one is told.
+        answers.sort_by_key(|(index, _)| *index);
         let mut heard = Vec::new();
         let mut failed = None;
-        for (index, answer) in answers.await {
+        for (index, answer) in answers {
             match answer {
                 Ok(answer) => heard.push(Heard { index, ..answer }),
-                Err(error) => failed = Some(error),
+                Err(error) => _ = failed.get_or_insert(error),
             }
         }
         match failed {

@@ -70,31 +70,31 @@ pub(super) struct Health {
     failures: u64,
     outages: u32,
     failed_at: Option<Instant>,
+    /// The last outage.
+    outage: Option<UpstreamError>,
     retry_at: Option<Instant>,
     throttle: LogThrottle,
 }
 
 impl Health {
-    /// The last error, while it is too soon to ask again.
-    pub(super) fn too_soon(&self, now: Instant) -> Option<String> {
+    /// The last outage, while it is too soon to ask again.
+    pub(super) fn too_soon(&self, now: Instant) -> Option<UpstreamError> {
         self.retry_at.filter(|retry_at| now < *retry_at)?;
-        Some(self.last_error.as_ref().map(|error| error.message.clone()).unwrap_or_default())
+        self.outage.clone()
     }
 
-    pub(super) fn succeeded(&mut self) -> (Line, String) {
+    pub(super) fn succeeded(&mut self) -> Line {
         let now = Instant::now();
         self.last_ok = Some(Timestamp::now());
         self.failures = 0;
         self.outages = 0;
         let recovered =
             self.failed_at.is_none_or(|failed_at| now.duration_since(failed_at) > RECOVERED_AFTER);
-        let line = if recovered { self.throttle.worked(now) } else { Line::Nothing };
-        (line, String::new())
+        if recovered { self.throttle.worked(now) } else { Line::Nothing }
     }
 
     /// Records an error; after an outage, no requests are sent for a while.
-    pub(super) fn failed(&mut self, error: &UpstreamError, pause: Option<Pause>) -> (Line, String) {
-        let message = error.to_string();
+    pub(super) fn failed(&mut self, error: &UpstreamError, pause: Option<Pause>) -> Line {
         let now = Instant::now();
         if let Some(pause) = pause {
             let factor =
@@ -106,12 +106,14 @@ impl Health {
             let retry_at = now.checked_add(pause.first.saturating_mul(factor).max(pause.least));
             // Several requests may be in flight: the longest requested wait counts.
             self.retry_at = self.retry_at.max(retry_at);
+            self.outage = Some(error.clone());
         }
         self.failed_at = Some(now);
         self.failures = self.failures.saturating_add(1);
-        self.last_error =
-            Some(LastError { at: Timestamp::now(), code: error.code(), message: message.clone() });
-        (self.throttle.failed(&message, now), message)
+        let (at, code) = (Timestamp::now(), error.code());
+        self.last_error = Some(LastError { at, code, message: error.to_string() });
+        // By the code: messages may differ each time.
+        self.throttle.failed(code, now)
     }
 
     pub(super) fn report(
@@ -134,13 +136,16 @@ impl Health {
     }
 }
 
-pub(super) fn log((line, error): &(Line, String), target: Target, url: &SecretUrl) {
+/// Logs what became of a request.
+pub(super) fn log(line: Line, error: Option<&UpstreamError>, target: Target, url: &SecretUrl) {
     let dependency = target.as_str();
+    let code = error.map(UpstreamError::code);
+    let error = error.map(tracing::field::display);
     match line {
         Line::Nothing => {}
-        Line::Failed => tracing::warn!(dependency, %url, error, "dependency failed"),
+        Line::Failed => tracing::warn!(dependency, %url, code, error, "dependency failed"),
         Line::StillFailing { times, since } => {
-            tracing::warn!(dependency, %url, error, times, ?since, "dependency still fails");
+            tracing::warn!(dependency, %url, code, error, times, ?since, "dependency still fails");
         }
         Line::Recovered { after } => {
             tracing::info!(dependency, %url, ?after, "dependency answers again")

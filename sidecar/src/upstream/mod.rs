@@ -145,12 +145,12 @@ pub enum UpstreamError {
     /// Too few query services agree.
     #[error("{0}")]
     NoMajority(String),
-    /// Not asked, since it failed recently.
-    #[error("not asked again yet, after: {0}")]
-    BackingOff(String),
     /// It contradicts what is already known to be final.
     #[error("{0}")]
     Distrusted(String),
+    /// Not asked again yet after this fault, which is what is shown: a pause is no news.
+    #[error("{0}")]
+    BackingOff(Box<Self>),
 }
 
 /// A text after a colon; nothing if there is none.
@@ -159,13 +159,19 @@ fn colon(text: &str) -> String {
 }
 
 impl UpstreamError {
-    /// All codes.
-    pub const CODES: &[&str] = Self::VARIANTS;
+    /// All codes. [`Self::BackingOff`], the last variant, has none of its own.
+    pub const CODES: &[&str] = match Self::VARIANTS {
+        [codes @ .., _] => codes,
+        [] => &[],
+    };
 
     /// The code, one of [`Self::CODES`].
     #[must_use]
     pub fn code(&self) -> &'static str {
-        self.into()
+        match self {
+            Self::BackingOff(fault) => fault.code(),
+            fault => fault.into(),
+        }
     }
 
     /// Whether the dependency as a whole is failing, so that retrying at once is of no use.
@@ -289,7 +295,7 @@ impl Upstream {
     pub fn blame(&self, error: &UpstreamError) {
         let error = error.clone().presentable(&self.inner.url);
         let line = self.health().failed(&error, None);
-        health::log(&line, self.inner.target, &self.inner.url);
+        health::log(line, Some(&error), self.inner.target, &self.inner.url);
     }
 
     /// `GET` of a path relative to the base URL; `read` parses the body.
@@ -318,8 +324,8 @@ impl Upstream {
         question: Question,
         read: impl FnOnce(&Bytes) -> Result<T, UpstreamError>,
     ) -> Result<T, UpstreamError> {
-        if let Some(last) = self.health().too_soon(Instant::now()) {
-            return Err(UpstreamError::BackingOff(last));
+        if let Some(fault) = self.health().too_soon(Instant::now()) {
+            return Err(UpstreamError::BackingOff(Box::new(fault)));
         }
         let started = Instant::now();
         let dependency = self.inner.target.as_str();
@@ -357,7 +363,7 @@ impl Upstream {
                 self.health().failed(error, pause)
             }
         };
-        health::log(&line, *target, url);
+        health::log(line, result.as_ref().err(), *target, url);
         result
     }
 

@@ -128,13 +128,24 @@ async fn after_an_outage_nothing_is_asked_for_a_while() {
     server.answers(status(503));
     let call = || server.upstream.call::<u64>("m", json!([]));
     let refused = UpstreamError::Status { status: 503, answer: String::new() };
-    assert_eq!(call().await, Err(refused));
-    let error = call().await.unwrap_err();
-    assert_eq!(error, UpstreamError::BackingOff("HTTP status 503".into()));
-    assert_eq!(server.asked(), 1);
+    assert_eq!(call().await, Err(refused.clone()));
     let report = server.upstream.report();
     assert_eq!((report.ok, report.failures), (Some(false), 1));
-    assert_eq!(report.last_error.unwrap().message, "HTTP status 503");
+    let last_error = report.last_error.unwrap();
+    assert_eq!((last_error.code, &*last_error.message), ("status", "HTTP status 503"));
+    // What is shown stays the fault and its time, whatever a request that was under way ends in.
+    for _ in 0..3 {
+        let error = call().await.unwrap_err();
+        assert_eq!((error.code(), error.to_string()), (refused.code(), refused.to_string()));
+        assert_eq!(error, UpstreamError::BackingOff(Box::new(refused.clone())));
+        assert_eq!(server.asked(), 1);
+        let last_error_now = server.upstream.report().last_error.unwrap();
+        assert_eq!((last_error_now.at, last_error_now.code), (last_error.at, "status"));
+    }
+    server.upstream.blame(&UpstreamError::Distrusted("late".into()));
+    assert_eq!(call().await.unwrap_err().code(), "status");
+    assert!(!UpstreamError::CODES.contains(&"backing_off"), "a pause has no code of its own");
+    assert_eq!(UpstreamError::CODES.last(), Some(&"distrusted"));
     assert!(server.metrics.render().contains(r#"requests_total{target="node",outcome="error"} 1"#));
 }
 

@@ -24,6 +24,9 @@ pub struct Findings {
     /// Why that head does not advance.
     #[serde(skip)]
     pub stall: Stall,
+    /// Since when rounds have ended with the code of that reason.
+    #[serde(skip)]
+    pub since: Timestamp,
     /// The next L2 block to be confirmed.
     pub next: Option<u64>,
     /// The L2 chain and where it comes from.

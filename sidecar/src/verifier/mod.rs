@@ -50,7 +50,7 @@ use finality::FinalityReading;
 use findings::Lag;
 use proving::Proving;
 use skip::Skip;
-use stall::ChangeLog;
+use stall::{ChangeLog, Since};
 
 pub use candidates::{BUDGET, Candidates, Position};
 pub use choice::{Choice, L1View, OriginVerdict, choose};
@@ -153,6 +153,7 @@ pub struct Verifier<R: Rollup, N, L, F> {
     /// Whether the running round has moved the head.
     has_advanced: bool,
     changes: ChangeLog,
+    since: Since,
     /// The last number whose batch was counted as undecided.
     undecided: Option<u64>,
 }
@@ -209,9 +210,11 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             problem: None,
             has_advanced: false,
             changes: ChangeLog::default(),
+            since: Since::default(),
             undecided: None,
         };
-        verifier.show(Stall::Starting);
+        let since = verifier.since.shown(&Stall::Starting, Timestamp::now());
+        verifier.show(Stall::Starting, since);
         verifier
     }
 
@@ -334,9 +337,11 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         if self.changes.is_news(&stall, Instant::now()) {
             tracing::info!(reason_code = stall.code(), "{stall}");
         }
-        self.findings.last_round = Some(Timestamp::now());
+        let now = Timestamp::now();
+        self.findings.last_round = Some(now);
         self.findings.rounds += 1;
-        self.show(stall);
+        let since = self.since.ended(&stall, now);
+        self.show(stall, since);
     }
 
     /// Shows a head that was published in the middle of a round: the last round's reason belongs to
@@ -353,11 +358,12 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             None if self.chain.is_none() => Stall::Starting,
             None => Stall::Advancing,
         };
-        self.show(stall);
+        let since = self.since.shown(&stall, Timestamp::now());
+        self.show(stall, since);
     }
 
     /// Shows head, state and findings as one snapshot, in status and metrics.
-    fn show(&mut self, stall: Stall) {
+    fn show(&mut self, stall: Stall, since: Timestamp) {
         let head = self.keeper.report();
         let block_time = self.chain.as_ref().map_or(0, |chain| chain.config.block_time);
         let lag = head.as_ref().zip(self.node_latest).map(|(head, latest)| {
@@ -382,6 +388,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let findings = &mut self.findings;
         findings.head = head;
         findings.stall = stall;
+        findings.since = since;
         findings.next = current.and_then(|block| block.number.checked_add(1));
         findings.candidates.count = self.candidates.len();
         findings.candidates.bytes = self.candidates.bytes();

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use alloy_primitives::B256;
+use jiff::Timestamp;
 use strum::{EnumDiscriminants, IntoStaticStr, VariantArray, VariantNames};
 use tokio::time::Instant;
 
@@ -273,6 +274,33 @@ impl ChangeLog {
     }
 }
 
+/// Knows since when the state is what it is. What is shown in the middle of a round, as when
+/// Ethereum moves the head during an outage, does not interrupt the state that the rounds end in.
+#[derive(Debug, Default)]
+pub(super) struct Since {
+    shown: Option<(&'static str, Timestamp)>,
+    ended: Option<(&'static str, Timestamp)>,
+}
+
+impl Since {
+    /// A state that is shown in the middle of a round.
+    pub(super) fn shown(&mut self, stall: &Stall, now: Timestamp) -> Timestamp {
+        let code = stall.code();
+        let known = [self.ended, self.shown].into_iter().flatten();
+        let since = known.filter(|(known, _)| *known == code).map(|(_, since)| since).next();
+        let since = since.unwrap_or(now);
+        self.shown = Some((code, since));
+        since
+    }
+
+    /// The state that a round ends in.
+    pub(super) fn ended(&mut self, stall: &Stall, now: Timestamp) -> Timestamp {
+        let since = self.shown(stall, now);
+        self.ended = self.shown;
+        since
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,5 +364,26 @@ mod tests {
         assert!(!at(42, &Stall::NodeMissingBlock { number: 3 }), "the same code");
         assert!(at(43, &Stall::Advancing), "its end");
         assert!(!at(44, &done));
+    }
+
+    #[test]
+    fn a_state_lasts_through_what_is_shown_in_the_middle_of_a_round() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut since = Since::default();
+        let fault = Stall::FeedUnavailable("HTTP status 503".into());
+        assert_eq!(since.shown(&Stall::Starting, at(0)), at(0));
+        assert_eq!(since.ended(&Stall::Starting, at(1)), at(0));
+        assert_eq!(since.ended(&fault, at(2)), at(2));
+        // Ethereum moves the head meanwhile.
+        assert_eq!(since.shown(&Stall::Advancing, at(3)), at(3));
+        assert_eq!(since.shown(&Stall::Advancing, at(4)), at(3));
+        let other = Stall::FeedUnavailable("no answer".into());
+        assert_eq!(since.ended(&other, at(5)), at(2), "the same code");
+        // A round that ends in another state ends it.
+        assert_eq!(since.ended(&Stall::Advancing, at(6)), at(6));
+        assert_eq!(since.ended(&fault, at(7)), at(7));
+        // The end of a round is no change.
+        assert_eq!(since.shown(&Stall::Starting, at(8)), at(8));
+        assert_eq!(since.ended(&Stall::Starting, at(9)), at(8));
     }
 }

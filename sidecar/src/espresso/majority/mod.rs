@@ -346,6 +346,8 @@ impl QueryServices {
         for index in overdue {
             self.avoid(index, QueryFault::Late, "slower than the others".into());
         }
+        // Of two that fail, always the same one is told.
+        answers.sort_by_key(|answer| answer.service);
         answers
     }
 
@@ -444,7 +446,6 @@ fn most_telling(errors: Vec<UpstreamError>) -> UpstreamError {
         | UpstreamError::Timeout(_)
         | UpstreamError::Status { status: 400 | 413, .. } => 0,
         UpstreamError::Absent(_) => 1,
-        UpstreamError::BackingOff(_) => 3,
         _ => 2,
     };
     let first = errors.into_iter().min_by_key(rank);

@@ -134,3 +134,34 @@ async fn a_board_tells_of_changes_of_head_and_code_only() {
     assert!(changes.has_changed().unwrap());
     assert_eq!(changes.borrow().stall, Stall::UpToDate { number: 5 });
 }
+
+#[tokio::test]
+async fn a_reason_stays_that_of_the_fault_while_nothing_is_asked() {
+    let world = World::new(5);
+    world.post_all(MAIN, 1..=4);
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.run_until_idle().await;
+    let before = runner.board.findings();
+    assert_eq!(before.stall.code(), "awaiting_batch");
+    world.change().down.insert("feed");
+    runner.run_until_idle().await;
+    let fault = runner.board.findings();
+    assert_eq!(fault.stall.code(), "feed_unavailable");
+    assert!(fault.since > before.since);
+    // In the pause after it, and when Ethereum moves the head meanwhile.
+    for finalized in [None, Some(5)] {
+        world.change().backs_off = true;
+        if let Some(finalized) = finalized {
+            world.finalize(finalized);
+        }
+        runner.run_until_idle().await;
+        let now = runner.board.findings();
+        assert_eq!((&now.stall, now.since), (&fault.stall, fault.since));
+    }
+    assert_eq!(runner.number(), 5);
+    world.change().down.clear();
+    runner.run_until_idle().await;
+    let after = runner.board.findings();
+    assert_eq!(after.stall.code(), "up_to_date");
+    assert!(after.since > fault.since);
+}

@@ -194,6 +194,8 @@ pub(super) struct State {
     /// The time of HotShot's blocks by height, until the next one; L1 block `n` is made at `n`.
     pub(super) hotshot_times: BTreeMap<u64, u64>,
     pub(super) down: BTreeSet<&'static str>,
+    /// What is down is not asked again yet.
+    pub(super) backs_off: bool,
     /// A header asked for ends in an outage, after which nothing of the service is asked for a
     /// while.
     pub(super) headers_end_in_an_outage: bool,
@@ -243,6 +245,7 @@ impl World {
             hotshot_pruned_below: 0,
             hotshot_times: BTreeMap::new(),
             down: BTreeSet::new(),
+            backs_off: false,
             headers_end_in_an_outage: false,
             calls: BTreeMap::new(),
             ranges: Vec::new(),
@@ -289,7 +292,9 @@ impl World {
         let mut state = self.0.lock();
         *state.calls.entry(name).or_default() += 1;
         if state.down.contains(service) || state.down.contains(name) {
-            return Err(UpstreamError::Connection(format!("{name} is down")));
+            let fault = UpstreamError::Connection(format!("{name} is down"));
+            let backs_off = state.backs_off;
+            return Err(if backs_off { UpstreamError::BackingOff(fault.into()) } else { fault });
         }
         Ok(state)
     }
