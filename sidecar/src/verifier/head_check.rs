@@ -53,10 +53,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             _ => (Status::Pruned, None),
         };
         if status != self.keeper.status() {
-            match &problem {
-                Some(problem) => tracing::error!(%status, "{problem}"),
-                None => tracing::info!(%status, number, "head status"),
-            }
+            // The round ends with the reason, which has a line of its own.
+            tracing::info!(%status, number, "head status");
         }
         self.keeper.observe_status(status);
         self.problem.clone_from(&problem);

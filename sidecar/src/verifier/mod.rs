@@ -335,7 +335,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     fn end_round(&mut self, stall: Stall) {
         self.report_progress();
         if self.changes.is_news(&stall, Instant::now()) {
-            tracing::info!(reason_code = stall.code(), "{stall}");
+            stall.log();
         }
         let now = Timestamp::now();
         self.findings.last_round = Some(now);

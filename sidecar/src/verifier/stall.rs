@@ -95,6 +95,16 @@ impl Stall {
         self.into()
     }
 
+    /// Writes the line of a change to this state, as urgent as the need for a person.
+    pub(super) fn log(&self) {
+        let reason_code = self.code();
+        match StallKind::from(self).person() {
+            Person::Needed => tracing::error!(reason_code, "{self}"),
+            Person::IfItLasts if !self.is_ordinary() => tracing::warn!(reason_code, "{self}"),
+            _ => tracing::info!(reason_code, "{self}"),
+        }
+    }
+
     /// Whether an advancing head passes through this state all the time.
     const fn is_ordinary(&self) -> bool {
         matches!(self, Self::Advancing | Self::UpToDate { .. } | Self::AwaitingBatch { .. })

@@ -1,8 +1,16 @@
 //! The state of the head: one snapshot at any moment, and the true state.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
+use tracing::{
+    Event, Level,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    Layer, Registry,
+    layer::{Context, SubscriberExt as _},
+};
 
 use super::{world::*, *};
 use crate::store::memory::MemoryStore;
@@ -164,4 +172,60 @@ async fn a_reason_stays_that_of_the_fault_while_nothing_is_asked() {
     let after = runner.board.findings();
     assert_eq!(after.stall.code(), "up_to_date");
     assert!(after.since > fault.since);
+}
+
+/// The lines of the log that have a reason: level and code.
+#[derive(Debug, Clone, Default)]
+struct Lines(Arc<Mutex<Vec<(Level, String)>>>);
+
+impl<S: tracing::Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        struct Code<'a>(&'a mut dyn FnMut(&str));
+        impl Visit for Code<'_> {
+            fn record_str(&mut self, field: &Field, value: &str) {
+                if field.name() == "reason_code" {
+                    (self.0)(value);
+                }
+            }
+            fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+        }
+        let mut note =
+            |code: &str| self.0.lock().push((*event.metadata().level(), code.to_owned()));
+        event.record(&mut Code(&mut note));
+    }
+}
+
+#[tokio::test]
+async fn the_log_has_one_line_for_each_change_of_state_with_its_code() {
+    let lines = Lines::default();
+    let _log = tracing::subscriber::set_default(Registry::default().with(lines.clone()));
+    let world = World::new(5);
+    world.post_all(MAIN, 1..=4);
+    let mut runner = world.verifier(&MemoryStore::default());
+    let mut expected = Vec::new();
+    for (level, code, down, node_latest, node_fork) in [
+        (Level::INFO, "awaiting_batch", None, 5, MAIN),
+        (Level::WARN, "feed_unavailable", Some("feed"), 5, MAIN),
+        (Level::WARN, "node_unavailable", Some("node"), 5, MAIN),
+        (Level::WARN, "node_behind", None, 3, MAIN),
+        (Level::ERROR, "diverged", None, 5, Fork { name: 1, at: 3 }),
+        (Level::INFO, "awaiting_batch", None, 5, MAIN),
+    ] {
+        {
+            let mut state = world.change();
+            state.down = down.into_iter().collect();
+            (state.node_latest, state.node_fork) = (node_latest, node_fork);
+            // Lag and latest block are those of the last answer.
+            state.probes.clear();
+        }
+        for _ in 0..3 {
+            runner.run_until_idle().await;
+            assert_eq!(runner.code(), code);
+        }
+        expected.push((level, code.to_owned()));
+        let mut lines = lines.0.lock().clone();
+        // The first round has moved the head.
+        lines.retain(|(_, code)| code != "advancing");
+        assert_eq!(lines, expected);
+    }
 }
