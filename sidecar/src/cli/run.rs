@@ -44,7 +44,8 @@ pub fn run(flags: &SettingFlags) -> Result<ExitCode, Failure> {
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = Runtime::new().map_err(Failure::failed)?;
     let variable = |name: &str| std::env::var(name).ok();
-    let traces = Traces::from_environment(variable, runtime.handle().clone());
+    let share = config.trace_sample_ratio;
+    let traces = Traces::from_environment(variable, share, runtime.handle().clone());
     let log = log::start(
         &config.log_level,
         config.log_format,

@@ -56,13 +56,14 @@ fn read_toml(text: &str, path: &Path) -> ImportedSettings {
 }
 
 const fn expected(setting: &Setting) -> &'static str {
-    if setting.form.list { "an array of strings" } else { "a string, a whole number or a boolean" }
+    if setting.form.list { "an array of strings" } else { "a string, a number or a boolean" }
 }
 
 fn as_text(setting: &Setting, value: &toml::Value) -> Option<String> {
     match value {
         toml::Value::String(text) => Some(text.clone()),
         toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Float(number) => Some(number.to_string()),
         toml::Value::Boolean(value) => Some(value.to_string()),
         toml::Value::Array(elements) if setting.form.list => {
             let texts: Option<Vec<_>> = elements.iter().map(toml::Value::as_str).collect();

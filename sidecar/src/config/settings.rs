@@ -190,5 +190,8 @@ settings! {
         log_level: String = "info", plain("LEVEL"), parse::log_level;
         /// Log format: text, json, or auto (text on a terminal, JSON elsewhere)
         log_format: Format = "auto", plain("FORMAT"), parse::log_format;
+        /// Share of traces that are sampled, from 0 to 1, where the standard OTEL_… variables turn
+        /// traces on; OTEL_TRACES_SAMPLER overrides it
+        trace_sample_ratio: f64 = "0.05", plain("RATIO"), parse::ratio;
     }
 }

@@ -98,7 +98,7 @@ fn all_problems_are_listed_at_once_each_with_its_source() {
     let problems = given.problems();
     let expected = [
         ("l1_rcp (file ", "unknown setting"),
-        ("max_connections (file ", "must be a string, a whole number or a boolean, not a float"),
+        ("max_connections (file ", "\"1.5\" is not a whole number"),
         ("listen_addr (flag --listen-addr)", "\"8090\" is not an IP address"),
         ("node_execution_rpc", "missing: set --node-execution-rpc, FINALITY_NODE_EXECUTION_RPC or"),
         ("node_consensus_rpc", "missing"),
@@ -143,6 +143,10 @@ fn bad_values_are_refused_by_the_name_of_their_setting() {
         ("log_level", "inof"),
         ("log_level", "finality_sidecar=loud"),
         ("log_format", "xml"),
+        ("trace_sample_ratio", "5%"),
+        ("trace_sample_ratio", "1.01"),
+        ("trace_sample_ratio", "-0.1"),
+        ("trace_sample_ratio", "NaN"),
         ("l1_rpc", "host:8545"),
         ("l1_rpc", "https://"),
         ("l1_rpc", "env:UNSET"),
@@ -273,6 +277,10 @@ fn numbers_and_levels_may_be_written_as_go_writes_them() {
     }
     for text in ["warn+", "loud+1", "warn+x", "+1"] {
         assert!(of("log_level", text).is_err(), "{text}");
+    }
+    for (text, share) in [("0", 0.0), ("0.25", 0.25), ("1", 1.0)] {
+        let ratio = of("trace_sample_ratio", text).unwrap().trace_sample_ratio;
+        assert!((ratio - share).abs() < f64::EPSILON, "{text}");
     }
 }
 

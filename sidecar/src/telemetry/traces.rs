@@ -1,6 +1,7 @@
 //! Traces by OTLP over HTTP, off unless the standard `OTEL_…` variables name an endpoint.
 //!
-//! There are spans for verification rounds, requests to dependencies and requests to `/v1/…`. Trace
+//! There are spans for verification rounds, requests to dependencies and requests to `/v1/…`, for a
+//! share of the traces (`trace_sample_ratio`) unless `OTEL_TRACES_SAMPLER` says otherwise. Trace
 //! context is received and sent as W3C `traceparent`. A failing exporter is logged and affects
 //! nothing else.
 
@@ -18,7 +19,7 @@ use opentelemetry_otlp::{SpanExporter, WithHttpConfig};
 use opentelemetry_sdk::{
     Resource,
     propagation::TraceContextPropagator,
-    trace::{SdkTracer, SdkTracerProvider},
+    trace::{Sampler, SdkTracer, SdkTracerProvider},
 };
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -33,6 +34,8 @@ const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORT
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
 /// The only supported protocol, which is also the standard's default.
 const PROTOCOL: &str = "http/protobuf";
+/// The standard variable that chooses what is sampled.
+const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 /// The service name, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` has one.
 const SERVICE: &str = "finality-sidecar";
 /// Timeout of one request; the standard's own limit bounds an export.
@@ -60,9 +63,11 @@ pub enum TracesError {
 pub struct Traces(SdkTracerProvider);
 
 impl Traces {
-    /// Traces as configured in the environment, if they are; they are sent on `runtime`.
+    /// Traces as configured in the environment, if they are; they are sent on `runtime`. Of those
+    /// that begin here, `share` is sampled; one that a client has begun follows its decision.
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
+        share: f64,
         runtime: Handle,
     ) -> Result<Option<Self>, TracesError> {
         let variable = |name: &str| variable(name).filter(|text| !text.trim().is_empty());
@@ -89,11 +94,14 @@ impl Traces {
             resource = resource.with_service_name(SERVICE);
         }
         let version = KeyValue::new("service.version", finality_core::build::VERSION);
-        let provider = SdkTracerProvider::builder()
+        let mut provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
-            .with_resource(resource.with_attribute(version).build())
-            .build();
-        Ok(Some(Self(provider)))
+            .with_resource(resource.with_attribute(version).build());
+        if variable(SAMPLER).is_none() {
+            let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(share)));
+            provider = provider.with_sampler(sampler);
+        }
+        Ok(Some(Self(provider.build())))
     }
 
     pub(super) fn tracer(&self) -> SdkTracer {
@@ -105,6 +113,14 @@ impl Traces {
         // The client has logged a failure.
         drop(self.0.shutdown_with_timeout(limit));
     }
+}
+
+/// The name of a span for a `GET` of that path: without its numbers, so that names stay few.
+#[must_use]
+pub fn name_of_path(path: &str) -> String {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = path.split('/').map(|part| if is_number(part) { "{number}" } else { part });
+    format!("GET {}", parts.collect::<Vec<_>>().join("/"))
 }
 
 /// Makes the span of an incoming request a child of its `traceparent`, if it has one.
@@ -187,5 +203,19 @@ impl HttpClient for Client {
             Err(error) => self.log(Some(error)),
         }
         Ok(Response::builder().status(sent?).body(Bytes::new())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_path_has_no_numbers() {
+        assert_eq!(
+            name_of_path("availability/block/17/20/namespace/7"),
+            "GET availability/block/{number}/{number}/namespace/{number}"
+        );
+        assert_eq!(name_of_path("status/block-height"), "GET status/block-height");
     }
 }

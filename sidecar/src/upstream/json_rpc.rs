@@ -123,7 +123,7 @@ impl Upstream {
     ) -> Result<T, UpstreamError> {
         let request = Request { jsonrpc: "2.0", id: 1, method, params };
         let request = self.inner.client.post(self.inner.url.expose().clone()).json(&request);
-        self.send(request, question, read).await
+        self.send(method, request, question, read).await
     }
 
     /// Number and hash of a block by number or tag; none if the endpoint does not have it.

@@ -18,7 +18,7 @@ use parking_lot::{Mutex, MutexGuard};
 use reqwest::{Response, StatusCode, Url, redirect};
 use strum::{IntoStaticStr, VariantNames};
 use thiserror::Error;
-use tracing::{Instrument, field};
+use tracing::{Instrument, Span, field};
 
 use crate::{
     redact::{SecretUrl, describe},
@@ -313,13 +313,14 @@ impl Upstream {
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}/{path}"));
         let request = self.inner.client.get(url).header("accept", "application/json");
-        self.send(request, question, read).await
+        self.send(&traces::name_of_path(path), request, question, read).await
     }
 
     /// Sends a request unless it is too soon after an outage, reads the bounded answer, parses it
-    /// with `read`, and records the outcome.
+    /// with `read`, and records the outcome; `name` is what a trace shows.
     async fn send<T>(
         &self,
+        name: &str,
         request: reqwest::RequestBuilder,
         question: Question,
         read: impl FnOnce(&Bytes) -> Result<T, UpstreamError>,
@@ -328,12 +329,14 @@ impl Upstream {
             return Err(UpstreamError::BackingOff(Box::new(fault)));
         }
         let started = Instant::now();
-        let dependency = self.inner.target.as_str();
         let span = tracing::debug_span!(
             "dependency",
-            otel.name = dependency,
+            otel.name = name,
             otel.kind = "client",
             otel.status_code = field::Empty,
+            dependency = self.inner.target.as_str(),
+            http.response.status_code = field::Empty,
+            error.type = field::Empty,
             outcome = field::Empty,
         );
         let exchanged = self.exchange(request, question).instrument(span.clone()).await;
@@ -346,8 +349,11 @@ impl Upstream {
         let Inner { options, target, url, .. } = &*self.inner;
         options.metrics.upstream(*target, outcome, started.elapsed());
         span.record("outcome", outcome.as_str());
-        if matches!(outcome, Outcome::Error | Outcome::Timeout) {
+        if let Err(error) = &result
+            && outcome != Outcome::NotYet
+        {
             span.record("otel.status_code", "ERROR");
+            span.record("error.type", error.code());
         }
         let line = match &result {
             // "Not yet" is an answer, and a usual one near the tip.
@@ -383,6 +389,7 @@ impl Upstream {
         let request = request.header(headers::SIDECAR, finality_core::build::VERSION);
         let request = request.headers(traces::headers());
         let response = request.send().await.map_err(failed)?;
+        Span::current().record("http.response.status_code", response.status().as_u16());
         if response.headers().contains_key(headers::FILTER) {
             return Err(UpstreamError::ThroughFilter { setting });
         }

@@ -50,6 +50,7 @@ fn spans_reach_the_collector_before_the_end_and_contexts_go_in_and_out() {
         ("OTEL_BSP_SCHEDULE_DELAY", "3600000"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "100000"),
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "100000"),
+        ("FINALITY_TRACE_SAMPLE_RATIO", "1"),
     ];
     let folder = tempfile::tempdir().unwrap();
     let sidecar = start(&folder, &node, &variables);
@@ -82,9 +83,38 @@ fn spans_reach_the_collector_before_the_end_and_contexts_go_in_and_out() {
     for part in ["finality-sidecar", "test-bed", "GET /v1/head", "round", "node", "outcome"] {
         assert!(has(&all, part.as_bytes()), "{part}");
     }
+    // A request is named by its method, and has the status and the code of its error.
+    for part in ["eth_chainId", "http.response.status_code", "error.type"] {
+        assert!(has(&all, part.as_bytes()), "{part}");
+    }
     assert!(!has(&all, b"STRANGERS"), "anybody can make up a method");
     assert!(has(&all, &trace_id(TRACE)), "the client's trace continues");
     assert!(has(&all, &trace_id(round)), "the round in the node's request");
+}
+
+#[test]
+fn what_is_not_sampled_is_not_sent_except_what_a_client_has_sampled() {
+    let (collector, exports) = serve("200 OK");
+    let (node, requests) = serve("500 Internal Server Error");
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.as_str()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "3600000"),
+        ("FINALITY_TRACE_SAMPLE_RATIO", "0"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let sidecar = start(&folder, &node, &variables);
+    let (request, _) = requests.recv_timeout(PATIENCE).expect("the node is asked");
+    let context = request.lines().find_map(|line| line.strip_prefix("traceparent: "));
+    assert!(context.is_some_and(|context| context.ends_with("-00")), "{request}");
+    let mut stream = TcpStream::connect(&sidecar.address).unwrap();
+    let text = format!(
+        "GET /v1/head HTTP/1.1\r\nhost: localhost\r\ntraceparent: 00-{TRACE}-00f067aa0ba902b7-01\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(text.as_bytes()).unwrap();
+    stream.read_to_string(&mut String::new()).unwrap();
+    assert_eq!(sidecar.stop().0, Some(0));
+    let all: Vec<u8> = exports.try_iter().flat_map(|(_, body)| body).collect();
+    assert!(has(&all, b"GET /v1/head") && !has(&all, b"eth_chainId"));
 }
 
 #[test]
@@ -94,6 +124,8 @@ fn a_collector_that_fails_is_said_once_and_disturbs_nothing() {
     let variables = [
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", secret.as_str()),
         ("OTEL_BSP_SCHEDULE_DELAY", "10"),
+        ("OTEL_TRACES_SAMPLER", "always_on"),
+        ("FINALITY_TRACE_SAMPLE_RATIO", "0"),
         ("FINALITY_LOG_LEVEL", "trace"),
     ];
     let folder = tempfile::tempdir().unwrap();
