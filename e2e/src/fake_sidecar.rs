@@ -151,7 +151,7 @@ async fn head(
             let report = json!({
                 "number": number, "hex": hex_number(number), "hash": null, "source": "espresso",
                 "mode": "espresso", "status": status, "espresso": null, "ethereum": null,
-                "chain_id": chain_id, "updated_at": "2026-01-01T00:00:00Z",
+                "chain_id": chain_id, "updated_at": "2026-01-01T00:00:00Z", "confirmed": true,
             });
             (marker, report.to_string()).into_response()
         }

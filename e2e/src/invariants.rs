@@ -335,6 +335,9 @@ mod tests {
             ethereum: None,
             chain_id: 1,
             updated_at: String::new(),
+            generation: 0,
+            store: None,
+            confirmed: None,
         };
         for (lawful, reports) in [
             (true, vec![report(3, Source::Ethereum, 9), report(5, Source::Espresso, 5)]),

@@ -1,10 +1,12 @@
 //! The head that all workers of one Envoy share: one entry of shared data.
 //!
 //! The number takes the maximum, by compare-and-swap; status and time of the last contact are the
-//! last writer's. The entry has its chain, and reports about another chain are rejected. It
-//! outlives configurations: only another `cache_key` or a restart of Envoy starts over.
+//! last writer's. Within one store the generation counts before the number, so that a deliberate
+//! reset is followed, and what was reported before it is not. The entry has its chain, and reports
+//! about another chain are rejected. It outlives configurations: only another `cache_key` or a
+//! restart of Envoy starts over.
 
-use std::{cell::Cell, time::Duration};
+use std::{cell::Cell, cmp::Ordering, time::Duration};
 
 use finality_core::{
     head::{ReportedHead, Status},
@@ -12,7 +14,10 @@ use finality_core::{
 };
 use thiserror::Error;
 
-use crate::host::{self, HostError, Version};
+use crate::{
+    host::{self, HostError, Version},
+    plugin::fnv1a,
+};
 
 /// The head with its status and chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +31,10 @@ pub struct Head {
     pub chain_id: u64,
     /// When the sidecar last reported a head, in milliseconds since 1970.
     pub contact: u64,
+    /// The head's generation in its store.
+    pub generation: u64,
+    /// The store by the hash of its name; zero if the sidecar names none.
+    pub store: u64,
 }
 
 /// What a report changed.
@@ -58,6 +67,14 @@ pub enum UpdateError {
         /// The chain of the report.
         reported: u64,
     },
+    /// The store was reset since: the report is from a sidecar that does not know it yet.
+    #[error("the sidecar reports generation {reported} of its store, which is at {known}")]
+    EarlierGeneration {
+        /// The generation of the entry.
+        known: u64,
+        /// The generation of the report.
+        reported: u64,
+    },
     /// The host refused it.
     #[error("shared data is not available: {0}")]
     Host(#[from] HostError),
@@ -70,7 +87,7 @@ impl Head {
     /// [`UpdateError::OtherChain`].
     pub fn merge(
         before: Option<Self>,
-        report: &ReportedHead,
+        report: &ReportedHead<'_>,
         now: u64,
     ) -> Result<Self, UpdateError> {
         if let Some(Self { chain_id: expected, .. }) = before
@@ -78,12 +95,27 @@ impl Head {
         {
             return Err(UpdateError::OtherChain { expected, reported: report.chain_id });
         }
-        let floor = before.map_or(0, |before| before.number);
+        let store = report.store.map_or(0, |store| fnv1a(store.as_bytes()));
+        let floor = match before {
+            Some(Self { store: known, generation, number, .. }) if known == store && store != 0 => {
+                match generation.cmp(&report.generation) {
+                    Ordering::Greater => {
+                        let (known, reported) = (generation, report.generation);
+                        return Err(UpdateError::EarlierGeneration { known, reported });
+                    }
+                    Ordering::Equal => number,
+                    Ordering::Less => 0,
+                }
+            }
+            before => before.map_or(0, |before| before.number),
+        };
         Ok(Self {
             number: report.number.max(floor),
             status: report.status,
             chain_id: report.chain_id,
             contact: now,
+            generation: report.generation,
+            store,
         })
     }
 
@@ -113,14 +145,12 @@ impl Head {
         }
     }
 
-    fn encode(self) -> [u8; 25] {
-        let mut bytes = [0; 25];
-        let parts = self
-            .number
-            .to_le_bytes()
+    fn encode(self) -> [u8; 41] {
+        let mut bytes = [0; 41];
+        let Self { number, chain_id, contact, generation, store, .. } = self;
+        let parts = [number, chain_id, contact, generation, store]
             .into_iter()
-            .chain(self.chain_id.to_le_bytes())
-            .chain(self.contact.to_le_bytes())
+            .flat_map(u64::to_le_bytes)
             .chain([self.status_byte()]);
         bytes.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
         bytes
@@ -136,12 +166,16 @@ impl Head {
         let (number, rest) = bytes.split_first_chunk()?;
         let (chain_id, rest) = rest.split_first_chunk()?;
         let (contact, rest) = rest.split_first_chunk()?;
+        let (generation, rest) = rest.split_first_chunk()?;
+        let (store, rest) = rest.split_first_chunk()?;
         let [status] = rest else { return None };
         Some(Self {
             number: u64::from_le_bytes(*number),
             status: Status::ALL.get(usize::from(*status)).copied(),
             chain_id: u64::from_le_bytes(*chain_id),
             contact: u64::from_le_bytes(*contact),
+            generation: u64::from_le_bytes(*generation),
+            store: u64::from_le_bytes(*store),
         })
     }
 }
@@ -205,7 +239,7 @@ impl HeadCache {
     ///
     /// # Errors
     /// [`UpdateError`]; the entry is then unchanged.
-    pub fn update(&self, report: &ReportedHead, now: u64) -> Result<Update, UpdateError> {
+    pub fn update(&self, report: &ReportedHead<'_>, now: u64) -> Result<Update, UpdateError> {
         if let Some(expected) = self.chain_id
             && expected != report.chain_id
         {
@@ -244,16 +278,27 @@ impl HeadCache {
 mod tests {
     use super::*;
 
-    fn report(number: u64, status: Status, chain_id: u64) -> ReportedHead {
-        ReportedHead { number, status: Some(status), chain_id }
-    }
+    const REPORT: ReportedHead<'_> = ReportedHead {
+        number: 10,
+        status: Some(Status::Ok),
+        chain_id: 1,
+        generation: 0,
+        store: None,
+        confirmed: false,
+    };
 
-    const HEAD: Head =
-        Head { number: 10, status: Some(Status::Ok), chain_id: 1, contact: 1_000_000 };
+    const HEAD: Head = Head {
+        number: 10,
+        status: Some(Status::Ok),
+        chain_id: 1,
+        contact: 1_000_000,
+        generation: 0,
+        store: 0,
+    };
 
     #[test]
     fn the_number_takes_the_maximum_and_the_rest_the_latest() {
-        let first = Head::merge(None, &report(0, Status::Ok, 1), 5).unwrap();
+        let first = Head::merge(None, &ReportedHead { number: 0, ..REPORT }, 5).unwrap();
         assert_eq!(first, Head { number: 0, contact: 5, ..HEAD });
         for (reported, number, status) in [
             (11, 11, Some(Status::Pruned)),
@@ -261,8 +306,8 @@ mod tests {
             (12, 12, None),
             (0, 10, None),
         ] {
-            let report = ReportedHead { number: reported, status, chain_id: 1 };
-            let expected = Head { number, status, chain_id: 1, contact: 7 };
+            let report = ReportedHead { number: reported, status, ..REPORT };
+            let expected = Head { number, status, contact: 7, ..HEAD };
             assert_eq!(Head::merge(Some(HEAD), &report, 7), Ok(expected));
         }
     }
@@ -270,9 +315,31 @@ mod tests {
     #[test]
     fn another_chain_is_refused() {
         assert_eq!(
-            Head::merge(Some(HEAD), &report(11, Status::Ok, 2), 7),
+            Head::merge(Some(HEAD), &ReportedHead { chain_id: 2, ..REPORT }, 7),
             Err(UpdateError::OtherChain { expected: 1, reported: 2 })
         );
+    }
+
+    /// A reset lowers the number in its own store alone, and for good.
+    #[test]
+    fn within_one_store_the_generation_counts_before_the_number() {
+        let from = |store, generation, number| ReportedHead { number, generation, store, ..REPORT };
+        let merge = |head, report: &ReportedHead<'_>| Head::merge(Some(head), report, 7);
+        let first = Head::merge(None, &from(Some("a"), 1, 10), 5).unwrap();
+        let reset = merge(first, &from(Some("a"), 2, 8)).unwrap();
+        assert_eq!((reset.number, reset.generation), (8, 2));
+        assert_eq!(
+            merge(reset, &from(Some("a"), 1, 10)),
+            Err(UpdateError::EarlierGeneration { known: 2, reported: 1 })
+        );
+        assert_eq!(merge(reset, &from(Some("a"), 2, 7)).unwrap().number, 8);
+        // Another store, or an earlier sidecar: nothing follows from its generation.
+        for (store, generation) in [(Some("b"), 0), (Some("b"), 9), (None, 0), (None, 9)] {
+            let other = merge(reset, &from(store, generation, 7)).unwrap();
+            assert_eq!((other.number, other.generation), (8, generation));
+            assert_eq!(merge(other, &from(Some("a"), 2, 7)).unwrap().number, 8);
+            assert_eq!(merge(other, &from(None, 10, 7)).unwrap().number, 8, "no store, no order");
+        }
     }
 
     #[test]
@@ -298,12 +365,12 @@ mod tests {
     #[test]
     fn the_written_form_is_read_back() {
         for status in Status::ALL.into_iter().map(Some).chain([None]) {
-            let head = Head { status, number: u64::MAX, ..HEAD };
+            let head = Head { status, number: u64::MAX, generation: 3, store: 4, ..HEAD };
             assert_eq!(Head::decode(&head.encode()), Some(head));
         }
         assert_eq!(Head::decode(UNKNOWN), None);
         assert_eq!(Head::decode(b""), None);
-        assert_eq!(Head::decode(&[200; 25]).unwrap().status, None, "of a later version");
-        assert_eq!(Head::decode(&[0; 26]), None);
+        assert_eq!(Head::decode(&[200; 41]).unwrap().status, None, "of a later version");
+        assert_eq!(Head::decode(&[0; 42]), None);
     }
 }

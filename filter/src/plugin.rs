@@ -60,12 +60,12 @@ impl Plugin {
 fn shared_key(what: &str, config: &Config) -> String {
     let Config { cache_key, sidecar_cluster, sidecar_authority, chain_id, .. } = config;
     format!(
-        "finality {what} 3 {cache_key:?} {sidecar_cluster:?} {sidecar_authority:?} {chain_id:?}"
+        "finality {what} 4 {cache_key:?} {sidecar_cluster:?} {sidecar_authority:?} {chain_id:?}"
     )
 }
 
 /// FNV-1a, 64 bits.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })

@@ -96,6 +96,7 @@ impl Poller {
             after: known.map(|head| head.number),
             status: known.and_then(|head| head.status),
             wait_seconds: if wait { config.long_poll.as_secs() } else { 0 },
+            confirm: false,
         };
         match sidecar::ask(&self.plugin, &query, config.poll_timeout) {
             Ok(token) => self.poll = Some(Poll { token, since: now }),
@@ -137,7 +138,7 @@ impl Poller {
                     LINE.clone_into(&mut self.last_line);
                 }
             }
-            Answer::Head { reported, update: Update { before, after } } => {
+            Answer::Head { reported, update: Update { before, after }, .. } => {
                 self.last_line.clear();
                 if *reported < after.number {
                     self.on_lower(*reported, after.number);
@@ -146,6 +147,13 @@ impl Poller {
                     None => host::log(
                         Level::Info,
                         &format!("the head is {} on chain {}", after.number, after.chain_id),
+                    ),
+                    Some(before) if before.number > after.number => host::log(
+                        Level::Warn,
+                        &format!(
+                            "the sidecar's store was reset: the head falls from {} to {}",
+                            before.number, after.number
+                        ),
                     ),
                     Some(before) if before.status != after.status => host::log(
                         if after.usable_status().is_ok() { Level::Info } else { Level::Warn },
@@ -173,15 +181,15 @@ impl Poller {
         self.last_line = line;
     }
 
-    /// The sidecar reports less than the shared head: a replica that lags, or a store that was
-    /// reset.
+    /// The sidecar reports less than the shared head: another sidecar, or one that has lost its
+    /// store.
     fn on_lower(&mut self, reported: u64, number: u64) {
         if !self.lower_told {
             self.lower_told = true;
             host::log(
                 Level::Warn,
                 &format!(
-                    "the sidecar reports {reported}, the head stays at {number}: if its store was reset on purpose, change cache_key or restart Envoy"
+                    "the sidecar reports {reported}, the head stays at {number}: if another store replaced its own on purpose, change cache_key or restart Envoy"
                 ),
             );
         }

@@ -340,7 +340,8 @@ impl Request {
     /// and many bodies may wait.
     fn ask(&mut self, body: &[u8], tagged: &Tagged) -> Action {
         let timeout = self.plugin.config.freshness_timeout;
-        match sidecar::ask(&self.plugin, &HeadQuery::default(), timeout) {
+        let query = HeadQuery { confirm: true, ..HeadQuery::default() };
+        match sidecar::ask(&self.plugin, &query, timeout) {
             Ok(_) => {
                 self.phase = Phase::Asking;
                 Action::Pause
@@ -360,8 +361,11 @@ impl Request {
             Err(_) => Counter::CalloutsFailed,
         });
         let number = match answer {
-            // The larger of the shared head and the answer.
-            Ok(Answer::Head { update, .. }) => update.after.usable_status(),
+            // The larger of the shared head and the answer. A status that forbids it says more.
+            Ok(Answer::Head { update, confirmed, .. }) => {
+                let number = update.after.usable_status();
+                if confirmed { number } else { number.and(Err(NoHead::Unconfirmed)) }
+            }
             Ok(Answer::NoHead) => Err(NoHead::Unknown),
             // The poller logs what is wrong with the sidecar.
             Err(_) => Err(NoHead::Unconfirmed),

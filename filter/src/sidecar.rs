@@ -75,6 +75,9 @@ impl AskError {
             Self::HttpStatus { .. } => Some(Counter::AnswersHttpStatus),
             Self::Malformed(_) => Some(Counter::AnswersMalformed),
             Self::Update(UpdateError::OtherChain { .. }) => Some(Counter::AnswersChainId),
+            Self::Update(UpdateError::EarlierGeneration { .. }) => {
+                Some(Counter::AnswersLowerNumber)
+            }
             Self::Dispatch { .. }
             | Self::Unreachable { .. }
             | Self::BrokenOff
@@ -93,6 +96,8 @@ pub enum Answer {
         reported: u64,
         /// What the report changed.
         update: Update,
+        /// Whether the sidecar confirmed its number, if it was asked to.
+        confirmed: bool,
     },
     /// The sidecar is up but has no head yet.
     NoHead,
@@ -128,7 +133,7 @@ pub fn ask(plugin: &Plugin, query: &HeadQuery, timeout: Duration) -> Result<u32,
 pub fn read_answer(plugin: &Plugin, now: u64) -> Result<Answer, AskError> {
     let answer = apply_answer(plugin, now);
     match &answer {
-        Ok(Answer::Head { reported, update: Update { after, .. } }) => {
+        Ok(Answer::Head { reported, update: Update { after, .. }, .. }) => {
             plugin.metrics.head(after.number, after.contact);
             // A replica that lags, or a store that was reset.
             if *reported < after.number {
@@ -157,7 +162,8 @@ fn apply_answer(plugin: &Plugin, now: u64) -> Result<Answer, AskError> {
             let report = serde_json::from_slice(&body).map_err(HeadReportError::from)?;
             let report = ReportedHead::read(&report)?;
             let update = plugin.head.update(&report, now)?;
-            Ok(Answer::Head { reported: report.number, update })
+            let ReportedHead { number: reported, confirmed, .. } = report;
+            Ok(Answer::Head { reported, update, confirmed })
         }
         ("503", true) => Ok(Answer::NoHead),
         (_, true) => Err(AskError::HttpStatus { status }),

@@ -4,7 +4,8 @@
 //! stable: members may be added, never changed or removed.
 //!
 //! The number and the status travel together but follow different rules: the number is the maximum
-//! of all reports, the status is that of the latest one.
+//! of all reports, the status is that of the latest one. Only within one store may a number fall:
+//! a deliberate reset raises the generation, and generations come before numbers.
 //!
 //! ```
 //! use finality_core::head::Status;
@@ -148,6 +149,17 @@ pub struct HeadReport {
     pub chain_id: u64,
     /// When the number or the status last changed: RFC 3339, UTC.
     pub updated_at: String,
+    /// How often the head was lowered on purpose. Within one store, a higher generation counts
+    /// before a higher number.
+    #[serde(default)]
+    pub generation: u64,
+    /// Which store keeps the head; generations of different stores cannot be compared.
+    #[serde(default)]
+    pub store: Option<String>,
+    /// With `confirm=cluster`: whether no replica had published a higher head when the request
+    /// came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<bool>,
 }
 
 /// The members of a [`HeadReport`] that the filter reads. The others inform people, and a newer
@@ -157,12 +169,13 @@ pub struct HeadReport {
 /// use finality_core::head::{ReportedHead, Status};
 ///
 /// let report = serde_json::json!({"number": 12345, "hex": "0x3039", "status": "ok", "chain_id": 22266222});
-/// let head = ReportedHead { number: 12345, status: Some(Status::Ok), chain_id: 22266222 };
-/// assert_eq!(ReportedHead::read(&report)?, head);
+/// let head = ReportedHead::read(&report)?;
+/// assert_eq!((head.number, head.status, head.chain_id), (12345, Some(Status::Ok), 22266222));
+/// assert_eq!((head.generation, head.store, head.confirmed), (0, None, false));
 /// # Ok::<(), finality_core::head::HeadReportError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReportedHead {
+pub struct ReportedHead<'a> {
     /// The block number that tags become.
     pub number: u64,
     /// Whether the node still has that block. `None` when a later sidecar reports a status that
@@ -170,6 +183,12 @@ pub struct ReportedHead {
     pub status: Option<Status>,
     /// The L2 chain id.
     pub chain_id: u64,
+    /// The head's generation; zero from earlier sidecars.
+    pub generation: u64,
+    /// The store that keeps the head; none from earlier sidecars.
+    pub store: Option<&'a str>,
+    /// Whether the sidecar confirmed the number after it was asked to.
+    pub confirmed: bool,
 }
 
 /// Why a response is not a valid [`HeadReport`].
@@ -206,13 +225,13 @@ impl HeadReport {
     }
 }
 
-impl ReportedHead {
+impl<'a> ReportedHead<'a> {
     /// Reads a response of `GET /v1/head`. Written by hand, since a derived deserializer would make
     /// the filter's module a sixth larger.
     ///
     /// # Errors
     /// [`HeadReportError`] if the report is malformed or contradicts itself.
-    pub fn read(report: &Value) -> Result<Self, HeadReportError> {
+    pub fn read(report: &'a Value) -> Result<Self, HeadReportError> {
         let member = |name| report.get(name).ok_or(HeadReportError::Member(name));
         let whole = |name| member(name)?.as_u64().ok_or(HeadReportError::Member(name));
         let text = |name| member(name)?.as_str().ok_or(HeadReportError::Member(name));
@@ -221,7 +240,14 @@ impl ReportedHead {
             return Err(HeadReportError::HexDiffers { number, hex: hex.to_owned() });
         }
         let status = Status::ALL.into_iter().find(|known| known.as_str() == status);
-        Ok(Self { number, status, chain_id: whole("chain_id")? })
+        Ok(Self {
+            number,
+            status,
+            chain_id: whole("chain_id")?,
+            generation: report.get("generation").map_or(Ok(0), |_| whole("generation"))?,
+            store: report.get("store").and_then(Value::as_str),
+            confirmed: report.get("confirmed").and_then(Value::as_bool) == Some(true),
+        })
     }
 }
 
@@ -257,7 +283,8 @@ impl NoHeadReport {
 /// ```
 /// use finality_core::head::{HeadQuery, Status};
 ///
-/// let query = HeadQuery { after: Some(12345), status: Some(Status::Ok), wait_seconds: 25 };
+/// let query =
+///     HeadQuery { after: Some(12345), status: Some(Status::Ok), wait_seconds: 25, confirm: false };
 /// assert_eq!(query.path(), "/v1/head?after=12345&status=ok&wait=25s");
 /// assert_eq!(HeadQuery::default().path(), "/v1/head");
 /// ```
@@ -269,6 +296,9 @@ pub struct HeadQuery {
     pub status: Option<Status>,
     /// Maximum time that the sidecar may wait before it responds, in seconds.
     pub wait_seconds: u64,
+    /// Whether the sidecar is to confirm that no replica has published a higher head. Earlier
+    /// sidecars refuse the question.
+    pub confirm: bool,
 }
 
 impl HeadQuery {
@@ -292,6 +322,9 @@ impl HeadQuery {
         }
         if self.wait_seconds > 0 {
             add("wait", &format!("{}s", self.wait_seconds));
+        }
+        if self.confirm {
+            add("confirm", "cluster");
         }
         path
     }
@@ -342,8 +375,9 @@ mod tests {
         "ethereum": {"number": 12001}, "chain_id": 22266222, "updated_at": "2026-01-01T00:00:00.123Z",
         "added_later": true }"#;
 
-    fn read(body: &str) -> Result<ReportedHead, HeadReportError> {
-        ReportedHead::read(&serde_json::from_str(body).unwrap())
+    fn read(body: &str) -> Result<ReportedHead<'static>, HeadReportError> {
+        let report: &'static Value = Box::leak(Box::new(serde_json::from_str(body).unwrap()));
+        ReportedHead::read(report)
     }
 
     #[test]
@@ -354,10 +388,16 @@ mod tests {
         let written = serde_json::to_string(&report).unwrap();
         assert_eq!(HeadReport::parse(written.as_bytes()).unwrap(), report);
         assert!(written.contains(r#""source":"espresso","mode":"espresso","status":"ok""#));
-        let read = ReportedHead { number: 12345, status: Some(Status::Ok), chain_id: 22_266_222 };
         for body in [REPORT, &written] {
-            assert_eq!(self::read(body).unwrap(), read);
+            let read = read(body).unwrap();
+            let head = (read.number, read.status, read.chain_id);
+            assert_eq!(head, (12345, Some(Status::Ok), 22_266_222));
+            assert_eq!((read.generation, read.store, read.confirmed), (0, None, false));
         }
+        let later = r#""chain_id": 22266222, "generation": 2, "store": "s", "confirmed": true"#;
+        let body = REPORT.replace(r#""chain_id": 22266222"#, later);
+        let read = read(&body).unwrap();
+        assert_eq!((read.generation, read.store, read.confirmed), (2, Some("s"), true));
     }
 
     #[test]
@@ -413,8 +453,11 @@ mod tests {
     fn the_query_omits_what_is_not_given() {
         assert_eq!(HeadQuery::default().path(), "/v1/head");
         let query =
-            HeadQuery { after: Some(5), status: Some(Status::NodeBehind), wait_seconds: 25 };
+            HeadQuery { after: Some(5), status: Some(Status::NodeBehind), ..HeadQuery::default() };
+        let query = HeadQuery { wait_seconds: 25, ..query };
         assert_eq!(query.path(), "/v1/head?after=5&status=node_behind&wait=25s");
+        let query = HeadQuery { confirm: true, ..HeadQuery::default() };
+        assert_eq!(query.path(), "/v1/head?confirm=cluster");
     }
 
     #[test]

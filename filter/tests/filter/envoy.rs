@@ -210,7 +210,7 @@ pub fn report(number: u64) -> Answer {
 
 pub fn report_of(number: u64, status: &str, chain_id: u64) -> Answer {
     let body = format!(
-        r#"{{"number":{number},"hex":"0x{number:x}","hash":null,"source":"espresso","mode":"espresso","status":"{status}","espresso":null,"ethereum":null,"chain_id":{chain_id},"updated_at":"2026-01-01T00:00:00Z"}}"#
+        r#"{{"number":{number},"hex":"0x{number:x}","hash":null,"source":"espresso","mode":"espresso","status":"{status}","espresso":null,"ethereum":null,"chain_id":{chain_id},"updated_at":"2026-01-01T00:00:00Z","confirmed":true}}"#
     );
     Answer { status: "200", marker: true, body }
 }

@@ -57,7 +57,7 @@ fn the_question_wants_an_answer_at_once() {
     ask(&report(100));
     let call = host(|host| host.callouts[0].clone());
     assert_eq!((call.cluster.as_str(), call.timeout), ("s", 750));
-    assert_eq!(call.header(":path"), "/v1/head");
+    assert_eq!(call.header(":path"), "/v1/head?confirm=cluster");
     assert_eq!(host(|host| host.callouts.len()), 1);
 }
 
@@ -87,6 +87,10 @@ fn no_answer_means_a_refusal_even_with_a_head_that_is_fresh() {
         (Answer { body: "{".to_owned(), ..report(101) }, "unconfirmed"),
         (Answer { status: "500", ..report(101) }, "unconfirmed"),
         (broken_off(), "unconfirmed"),
+        // A replica that cannot ask the others, and an earlier sidecar: it knows no such question.
+        (Answer { body: report(101).body.replace("true", "false"), ..report(101) }, "unconfirmed"),
+        (Answer { body: report(101).body.replace("confirmed", "x"), ..report(101) }, "unconfirmed"),
+        (Answer { status: "400", ..report(101) }, "unconfirmed"),
         (report_of(101, "ok", 1), "unconfirmed"),
         (no_head(), "no_head"),
         (report_of(100, "diverged", 22_266_222), "diverged"),
@@ -96,11 +100,11 @@ fn no_answer_means_a_refusal_even_with_a_head_that_is_fresh() {
     ] {
         assert_eq!(resolve(&answer), reason, "{answer:?}");
     }
-    assert_eq!(metric("refused_unconfirmed_total"), 7);
-    assert_eq!(metric("callouts_failed_total"), 7);
+    assert_eq!(metric("refused_unconfirmed_total"), 10);
+    assert_eq!(metric("callouts_failed_total"), 8);
     assert_eq!(metric("answers_refused_chain_id_total"), 1);
-    assert_eq!(metric("head_number"), 100);
-    assert_eq!(resolve(&report_of(100, "pruned", 22_266_222)), "100");
+    assert_eq!(metric("head_number"), 101, "it is known, not confirmed");
+    assert_eq!(resolve(&report_of(100, "pruned", 22_266_222)), "101");
 }
 
 #[test]

@@ -107,6 +107,7 @@ fn save() -> f64 {
     for number in 1..=WRITES {
         let hash = alloy_primitives::keccak256(number.to_le_bytes());
         let record = Record {
+            generation: 0,
             number,
             hash: Some(hash),
             l1_origin: None,

@@ -32,6 +32,11 @@ pub(super) async fn head(
         }
     };
     match news(&state, &query).await {
+        // No other replica publishes the head of a file.
+        Some(head) if query.confirm => {
+            let head = HeadReport { confirmed: Some(true), ..HeadReport::clone(&head) };
+            Json(head).into_response()
+        }
         Some(head) => Json(&*head).into_response(),
         None => {
             let Reason { code, text } = state.status.reason();
@@ -44,7 +49,7 @@ pub(super) async fn head(
 /// Gives a stored head the time of its check, which takes milliseconds where the node answers: an
 /// Envoy that polled just then would refuse tags until its next poll.
 async fn checked(mut head: watch::Receiver<Option<Arc<HeadReport>>>, query: &HeadQuery) {
-    let is_known = query.status == Some(Status::NodeUnchecked);
+    let is_known = query.status == Some(Some(Status::NodeUnchecked));
     let unchecked = |head: &HeadReport| head.status == Status::NodeUnchecked;
     let news = head.wait_for(|head| is_known || !head.as_deref().is_some_and(unchecked));
     // Without an answer of the node, it is told as it is.

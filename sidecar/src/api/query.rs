@@ -1,5 +1,5 @@
-//! The query of `/v1/head`. A misspelled parameter is an error: otherwise a client would poll
-//! without waiting.
+//! The query of `/v1/head`. Parameters of later clients are ignored, and a status of a later client
+//! is none that the head has.
 
 use std::time::Duration;
 
@@ -9,9 +9,14 @@ use finality_core::head::Status;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct HeadQuery {
     pub(super) after: Option<u64>,
-    pub(super) status: Option<Status>,
+    pub(super) status: Option<KnownStatus>,
     pub(super) wait: Duration,
+    /// Whether the answer must be confirmed.
+    pub(super) confirm: bool,
 }
+
+/// The status that a client has; none if this sidecar does not know it.
+type KnownStatus = Option<Status>;
 
 /// Why a query is refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,18 +42,16 @@ impl HeadQuery {
                 }
                 "status" => {
                     let known = Status::ALL.into_iter().find(|status| status.as_str() == value);
-                    let status = known.ok_or_else(|| {
-                        let all = Status::ALL.map(Status::as_str).join(", ");
-                        refused(format!("must be one of {all}"))
-                    });
-                    query.status = Some(status?);
+                    query.status = Some(known);
                 }
                 "wait" => {
                     let wait = humantime::parse_duration(value)
                         .map_err(|_| refused("must be a duration, such as wait=25s".into()));
                     query.wait = wait?;
                 }
-                _ => return Err(refused("is unknown; expected after, status or wait".into())),
+                "confirm" if value == "cluster" => query.confirm = true,
+                "confirm" => return Err(refused("must be confirm=cluster".into())),
+                _ => {}
             }
         }
         Ok(query)
@@ -59,7 +62,7 @@ impl HeadQuery {
         let asked = self.after.is_some() || self.status.is_some();
         !asked
             || self.after.is_some_and(|after| number > after)
-            || self.status.is_some_and(|known| known != status)
+            || self.status.is_some_and(|known| known != Some(status))
     }
 }
 
@@ -77,7 +80,7 @@ mod tests {
     fn the_query_that_the_filter_writes_is_read() {
         let query = parse(&[("after", "5"), ("status", "node_behind"), ("wait", "25s")]).unwrap();
         assert_eq!(query.after, Some(5));
-        assert_eq!(query.status, Some(Status::NodeBehind));
+        assert_eq!(query.status, Some(Some(Status::NodeBehind)));
         assert_eq!(query.wait, Duration::from_secs(25));
         assert_eq!(parse(&[]).unwrap(), HeadQuery::default());
     }
@@ -89,15 +92,23 @@ mod tests {
             (&[("after", "-1")], "after"),
             (&[("after", "0x10")], "after"),
             (&[("after", "18446744073709551616")], "after"),
-            (&[("status", "OK")], "status"),
+            (&[("confirm", "all")], "confirm"),
             (&[("wait", "25")], "wait"),
             (&[("wait", "-5s")], "wait"),
             (&[("wait", "99999999999999999999s")], "wait"),
             (&[("after", "1"), ("after", "2")], "after"),
-            (&[("afer", "1")], "afer"),
+            (&[("later", "1"), ("later", "1")], "later"),
         ] {
             assert_eq!(parse(pairs).unwrap_err().parameter, parameter, "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn what_a_later_client_asks_is_ignored_and_its_status_is_news() {
+        let query = parse(&[("after", "5"), ("later", "1"), ("confirm", "cluster")]).unwrap();
+        assert_eq!(query, HeadQuery { after: Some(5), confirm: true, ..HeadQuery::default() });
+        let query = parse(&[("after", "5"), ("status", "a_later_word")]).unwrap();
+        assert!(Status::ALL.into_iter().all(|status| query.is_news(5, status)));
     }
 
     #[test]

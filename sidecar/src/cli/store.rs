@@ -95,7 +95,7 @@ fn as_text(path: &Path, file: &StateFile) -> String {
     }
     let record = &file.record;
     let source = json!(record.source);
-    let rows: [(&str, String); 9] = [
+    let rows: [(&str, String); 11] = [
         ("file", path.display().to_string()),
         ("head", record.number.to_string()),
         ("hash", known(record.hash.as_ref())),
@@ -103,6 +103,8 @@ fn as_text(path: &Path, file: &StateFile) -> String {
         ("confirmed by", source.as_str().unwrap_or_default().to_owned()),
         ("restart height", known(record.restart_height.as_ref())),
         ("chain", known(record.identity.as_ref())),
+        ("generation", record.generation.to_string()),
+        ("store id", known(file.id.as_ref())),
         ("saved at", record.updated_at.to_string()),
         ("Go proxy", go_proxy(file)),
     ];
@@ -122,10 +124,22 @@ fn as_json(path: &Path, file: &StateFile) -> serde_json::Value {
         "chain_id": record.identity.map(|identity| identity.chain_id),
         "genesis_hash": record.identity.map(|identity| identity.genesis_hash),
         "namespace": record.identity.map(|identity| identity.namespace),
+        "generation": record.generation,
+        "store": file.id.map(|id| id.to_string()),
         "updated_at": record.updated_at.to_string(),
         "go_proxy_can_read": file.go_proxy_can_read(),
     })
 }
+
+/// What to do after a reset that Envoys recognize.
+const FOLLOWED: &[u8] =
+    b"Start the sidecar: Envoys take the lower head at their next poll. A filter of an \
+    earlier version keeps the higher one: change its cache_key, or restart that Envoy.\n";
+
+/// What to do after a reset that looks like another store.
+const NOT_FOLLOWED: &[u8] =
+    b"Envoy still holds the higher head and keeps the maximum: change cache_key in the \
+    filter's configuration, or restart every Envoy. Then start the sidecar.\n";
 
 fn reset_head(reset: &Reset, out: &mut impl Write) -> Result<(), Failure> {
     let path: PathBuf = config::store_path(&reset.flags.0.gather())?;
@@ -143,13 +157,10 @@ fn reset_head(reset: &Reset, out: &mut impl Write) -> Result<(), Failure> {
             reset.to
         ))?;
     }
+    let is_followed = store.reset_is_followed();
     store.reset(reset.to, reset.restart_height)?;
-    write!(
-        out,
-        "The stored head is {}.\nEnvoy still holds the higher head and keeps the maximum: change cache_key in the \
-         filter's configuration, or restart every Envoy. Then start the sidecar.\n",
-        reset.to
-    )?;
+    writeln!(out, "The stored head is {}.", reset.to)?;
+    out.write_all(if is_followed { FOLLOWED } else { NOT_FOLLOWED })?;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::{
     batchers::HistoryMark,
     eth::BlockId,
-    store::{Identity, Record, SafeSample, Store, StoreError},
+    store::{Identity, Record, SafeSample, Store, StoreError, StoreId},
     telemetry::Metrics,
 };
 
@@ -49,6 +49,8 @@ pub struct HeadKeeper {
     ethereum: Option<u64>,
     updated_at: Timestamp,
     chain_id: Option<u64>,
+    generation: u64,
+    store_id: StoreId,
     published: watch::Sender<Option<Arc<HeadReport>>>,
     metrics: Metrics,
 }
@@ -75,6 +77,8 @@ impl HeadKeeper {
         });
         let identity = record.as_ref().and_then(|record| record.identity);
         let keeper = Self {
+            generation: record.as_ref().map_or(0, |record| record.generation),
+            store_id: store.id(),
             store: Arc::new(Mutex::new(store)),
             block,
             restart_height: record.as_ref().and_then(|record| record.restart_height),
@@ -272,6 +276,7 @@ impl HeadKeeper {
         let changed = self.block.is_none_or(|(known, _)| known.number != block.number);
         let updated_at = if changed { Timestamp::now() } else { self.updated_at };
         let record = Record {
+            generation: self.generation,
             number: block.number,
             hash: block.hash,
             l1_origin: block.l1_origin,
@@ -314,6 +319,9 @@ impl HeadKeeper {
             ethereum: self.ethereum.map(|number| EthereumPosition { number }),
             chain_id,
             updated_at: format!("{:.3}", self.updated_at),
+            generation: self.generation,
+            store: Some(self.store_id.to_string()),
+            confirmed: None,
         };
         self.published.send_replace(Some(Arc::new(report)));
     }

@@ -36,6 +36,7 @@ async fn a_head_is_visible_only_after_it_was_saved() {
 #[tokio::test]
 async fn a_stored_head_is_published_from_the_start_and_refused_for_another_chain() {
     let record = Record {
+        generation: 0,
         number: 12,
         hash: None,
         l1_origin: None,

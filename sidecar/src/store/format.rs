@@ -8,7 +8,7 @@ use finality_core::head::Source;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Identity, Record, SafeSample};
+use super::{Identity, Record, SafeSample, StoreId};
 use crate::{batchers::HistoryMark, eth::BlockId};
 
 /// The format that this version writes.
@@ -86,14 +86,23 @@ struct OurFile {
     batchers: Option<HistoryMark>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     safe_samples: Vec<SafeSample>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    generation: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    store_id: Option<StoreId>,
     /// Keccak-256 of the other members, against flipped bits and manual edits: a number that is too
     /// high would stay forever.
     #[serde(skip_serializing_if = "Option::is_none")]
     checksum: Option<B256>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl OurFile {
-    fn of(record: &Record) -> Self {
+    fn of(record: &Record, id: Option<StoreId>) -> Self {
         Self {
             l2_block_number: record.number,
             fallback_hotshot_height: fallback_height(record),
@@ -108,6 +117,8 @@ impl OurFile {
             namespace: record.identity.map(|identity| identity.namespace),
             batchers: record.batchers,
             safe_samples: record.samples.clone(),
+            generation: record.generation,
+            store_id: id,
             checksum: None,
         }
     }
@@ -132,6 +143,8 @@ fn fallback_height(record: &Record) -> u64 {
 pub struct StateFile {
     /// The record in it.
     pub record: Record,
+    /// What the store is known by; none in the file of an earlier sidecar or of the Go proxy.
+    pub id: Option<StoreId>,
     /// Its `fallback_hotshot_height`: the Go proxy resumes one above it.
     pub fallback_height: u64,
 }
@@ -158,8 +171,8 @@ impl StateFile {
 ///
 /// # Errors
 /// None in practice: serializing these values does not fail.
-pub(super) fn render(record: &Record) -> Result<Vec<u8>, FormatError> {
-    let mut file = OurFile::of(record);
+pub(super) fn render(record: &Record, id: Option<StoreId>) -> Result<Vec<u8>, FormatError> {
+    let mut file = OurFile::of(record, id);
     file.checksum = Some(file.sum()?);
     let mut text = serde_json::to_vec_pretty(&file)?;
     text.push(b'\n');
@@ -208,6 +221,7 @@ fn numbers_of(text: &[u8], name: &'static [u8]) -> impl Iterator<Item = u64> {
 
 fn take_over(file: &GoFile) -> Result<StateFile, FormatError> {
     let record = Record {
+        generation: 0,
         number: file.l2_block_number,
         hash: None,
         l1_origin: None,
@@ -219,7 +233,7 @@ fn take_over(file: &GoFile) -> Result<StateFile, FormatError> {
         updated_at: file.updated_at.parse()?,
         samples: Vec::new(),
     };
-    Ok(StateFile { record, fallback_height: file.fallback_hotshot_height })
+    Ok(StateFile { record, id: None, fallback_height: file.fallback_hotshot_height })
 }
 
 fn read(mut file: OurFile) -> Result<StateFile, FormatError> {
@@ -241,6 +255,7 @@ fn read(mut file: OurFile) -> Result<StateFile, FormatError> {
         }
     };
     let record = Record {
+        generation: file.generation,
         number: file.l2_block_number,
         hash: file.hash,
         l1_origin: file.l1_origin,
@@ -256,7 +271,8 @@ fn read(mut file: OurFile) -> Result<StateFile, FormatError> {
             "fallback_hotshot_height is not one below restart_hotshot_height",
         ));
     }
-    Ok(StateFile { record, fallback_height: file.fallback_hotshot_height })
+    let fallback_height = file.fallback_hotshot_height;
+    Ok(StateFile { record, id: file.store_id, fallback_height })
 }
 
 #[cfg(test)]
@@ -326,7 +342,7 @@ mod tests {
         ] {
             let mut record = testing::record(number);
             record.restart_height = restart;
-            let text = render(&record).unwrap();
+            let text = render(&record, Some(StoreId(7))).unwrap();
             let members: Value = serde_json::from_slice(&text).unwrap();
             assert_eq!(members["l2_block_number"], number);
             assert_eq!(members["fallback_hotshot_height"], fallback);
@@ -337,7 +353,7 @@ mod tests {
 
     #[test]
     fn contradictions_and_later_formats_are_refused_by_name() {
-        let text = String::from_utf8(render(&testing::record(5)).unwrap()).unwrap();
+        let text = String::from_utf8(render(&testing::record(5), None).unwrap()).unwrap();
         let edited = |from: &str, to: &str| {
             assert!(text.contains(from), "{from} is in {text}");
             parse(text.replacen(from, to, 1).as_bytes()).unwrap_err().to_string()
@@ -357,11 +373,11 @@ mod tests {
 
     #[test]
     fn members_that_disagree_are_refused_even_under_a_right_checksum() {
-        let mut file = OurFile::of(&testing::record(5));
+        let mut file = OurFile::of(&testing::record(5), None);
         file.fallback_hotshot_height += 1;
         file.checksum = Some(file.sum().unwrap());
         assert!(read(file).unwrap_err().to_string().contains("fallback_hotshot_height"));
-        let mut file = OurFile::of(&testing::record(5));
+        let mut file = OurFile::of(&testing::record(5), None);
         file.namespace = None;
         file.checksum = Some(file.sum().unwrap());
         assert!(read(file).unwrap_err().to_string().contains("namespace"));
@@ -379,13 +395,13 @@ mod tests {
 
         #[test]
         fn what_is_written_is_read_back(record in testing::records()) {
-            prop_assert_eq!(parse(&render(&record).unwrap()).unwrap().record, record);
+            prop_assert_eq!(parse(&render(&record, Some(StoreId(7))).unwrap()).unwrap().record, record);
         }
 
         /// A flipped bit, a changed byte or a truncation never yields another record.
         #[test]
         fn damage_is_noticed(record in testing::records(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-            let whole = render(&record).unwrap();
+            let whole = render(&record, Some(StoreId(7))).unwrap();
             let mut damaged = whole.clone();
             let at = at.index(damaged.len());
             damaged[at] = byte;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Record, Store, StoreError};
+use super::{Record, Store, StoreError, StoreId};
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MemoryStore {
@@ -59,6 +59,10 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn id(&self) -> StoreId {
+        StoreId(1)
+    }
+
     fn record(&self) -> Option<&Record> {
         self.record.as_ref()
     }

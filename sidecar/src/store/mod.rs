@@ -13,6 +13,8 @@ mod place;
 mod testing;
 
 use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher as _,
     io,
     path::{Path, PathBuf},
 };
@@ -74,9 +76,44 @@ pub struct SafeSample {
     pub safe: BlockId,
 }
 
+/// What a store is known by, wherever it moves: a number drawn when it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct StoreId(u64);
+
+impl From<StoreId> for String {
+    fn from(id: StoreId) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for StoreId {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        u64::from_str_radix(&text, 16).map(Self)
+    }
+}
+
+impl StoreId {
+    /// One that no other store has.
+    fn draw() -> Self {
+        // The standard library seeds its hash maps with the system's random numbers.
+        Self(RandomState::new().hash_one(std::process::id()))
+    }
+}
+
+impl std::fmt::Display for StoreId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 /// The head as it is stored, and where reading HotShot resumes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
+    /// How often the head was lowered on purpose. Heads are ordered by generation, then number.
+    pub generation: u64,
     /// L2 block number of the head.
     pub number: u64,
     /// Hash of that block; unknown in a record that was imported or reset.
@@ -97,8 +134,11 @@ pub struct Record {
     pub samples: Vec<SafeSample>,
 }
 
-/// Keeps one record, whose number never goes down.
+/// Keeps one record, whose number never goes down within its generation.
 pub trait Store: Send {
+    /// What the store is known by.
+    fn id(&self) -> StoreId;
+
     /// The record as of the last successful save or of the start.
     fn record(&self) -> Option<&Record>;
 

@@ -13,6 +13,7 @@ pub(super) const IDENTITY: Identity =
 
 pub(super) fn record(number: u64) -> Record {
     Record {
+        generation: 0,
         number,
         hash: Some(B256::repeat_byte(1)),
         l1_origin: Some(BlockId { number: 3, hash: B256::repeat_byte(2) }),
@@ -50,6 +51,7 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
         prop::option::of((any::<u64>(), hashes())),
         (0..253_402_207_199_i64, 0..1_000_000_000_i32),
         prop::collection::vec(sample, 0..3),
+        prop_oneof![Just(0), any::<u64>()],
     )
         .prop_map(
             |(
@@ -62,8 +64,10 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
                 batchers,
                 (seconds, nanoseconds),
                 samples,
+                generation,
             )| {
                 Record {
+                    generation,
                     number,
                     hash,
                     l1_origin,

@@ -316,7 +316,15 @@ fn store_reset_lowers_the_head_and_tells_the_second_step() {
     assert_eq!(written["fallback_hotshot_height"], 14);
     assert_eq!(written["hash"], Value::Null);
 
-    assert_eq!(reset(&["--to", "0", "--yes"]).code, 0, "zero is a legal head");
+    assert_eq!(written["generation"], 1);
+    let id = written["store_id"].as_str().unwrap().to_owned();
+
+    // Envoys know that file's head by its id now.
+    let ended = reset(&["--to", "0", "--yes"]);
+    assert_eq!(ended.code, 0, "zero is a legal head");
+    assert!(ended.out.contains("next poll"), "{ended:?}");
+    let written = store_value(&path);
+    assert_eq!((&written["generation"], written["store_id"].as_str()), (&2.into(), Some(&*id)));
 }
 
 /// What a file may have held bounds a reset, also if it is damaged, empty or not ours to read.

@@ -18,7 +18,8 @@ use crate::support::{
 };
 
 fn after(number: u64, status: Option<Status>) -> String {
-    let query = HeadQuery { after: Some(number), status, wait_seconds: 3000 };
+    let after = Some(number);
+    let query = HeadQuery { after, status, wait_seconds: 3000, confirm: false };
     format!("GET {}", query.path())
 }
 
@@ -121,9 +122,8 @@ async fn a_bad_query_is_named() {
     for (query, parameter) in [
         ("after=x", "\"after\""),
         ("after=1&after=2", "\"after\""),
-        ("status=fine", "\"status\""),
+        ("confirm=fine", "\"confirm\""),
         ("wait=25", "\"wait\""),
-        ("wiat=25s", "\"wiat\""),
         ("after=%ff", "\"after\""),
     ] {
         let answer = sidecar.get(&format!("/v1/head?{query}")).await;
@@ -131,6 +131,22 @@ async fn a_bad_query_is_named() {
         assert_eq!(answer.json()["error"], "bad_query");
         let reason = answer.json()["reason"].as_str().unwrap().to_owned();
         assert!(reason.contains(parameter), "{query}: {reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_confirms_its_head_and_what_later_clients_ask_is_ignored() {
+    let sidecar = Served::start().await;
+    sidecar.publish(5, Status::Ok);
+    for (query, confirmed) in [
+        ("confirm=cluster", Some(true)),
+        ("later=1", None),
+        // A status that this sidecar does not know is never the head's.
+        ("after=5&status=a_later_word&wait=3000s", None),
+    ] {
+        let answer = sidecar.get(&format!("/v1/head?{query}")).await.json();
+        assert_eq!(answer["number"], 5, "{query}");
+        assert_eq!(answer["confirmed"].as_bool(), confirmed, "{query}");
     }
 }
 

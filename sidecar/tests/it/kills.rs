@@ -32,6 +32,7 @@ fn writer() {
     let first = store.record().map_or(0, |record| record.number);
     for number in first + 1.. {
         let record = Record {
+            generation: 0,
             number,
             hash: None,
             l1_origin: None,

@@ -15,7 +15,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Record, Store, StoreError,
+    Record, StateFile, Store, StoreError, StoreId,
     files::{Files, OsFiles},
     format,
     place::{Lock, Place},
@@ -26,6 +26,9 @@ pub struct FileStore {
     place: Place,
     files: Box<dyn Files>,
     record: Option<Record>,
+    id: StoreId,
+    /// Whether the id was found in the file.
+    id_is_known: bool,
     /// The number that a reset may not exceed.
     ceiling: Option<u64>,
     /// A number that a failed write may have left on disk: nothing below it may follow.
@@ -42,6 +45,7 @@ pub struct FileStore {
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     record: Option<Record>,
+    id: Option<StoreId>,
     /// The number that a reset may not exceed.
     ceiling: Option<u64>,
 }
@@ -49,8 +53,7 @@ pub(super) struct Contents {
 impl Contents {
     /// A file that is whole, or none.
     pub(super) fn whole(place: &Place) -> Result<Self, StoreError> {
-        let record = place.read()?.map(|file| file.record);
-        Ok(Self { ceiling: record.as_ref().map(|record| record.number), record })
+        Ok(place.read()?.map(Self::of).unwrap_or_default())
     }
 
     /// A file that is whole, or a damaged one with a number.
@@ -58,12 +61,14 @@ impl Contents {
         let path = || place.file.clone();
         let text = place.text()?.ok_or_else(|| StoreError::Absent { path: path() })?;
         match (format::parse(&text), format::readable_number(&text)) {
-            (Ok(file), _) => {
-                Ok(Self { ceiling: Some(file.record.number), record: Some(file.record) })
-            }
-            (Err(_), Some(number)) => Ok(Self { record: None, ceiling: Some(number) }),
+            (Ok(file), _) => Ok(Self::of(file)),
+            (Err(_), Some(number)) => Ok(Self { ceiling: Some(number), ..Self::default() }),
             (Err(source), None) => Err(StoreError::Corrupt { path: path(), source }),
         }
+    }
+
+    fn of(file: StateFile) -> Self {
+        Self { ceiling: Some(file.record.number), record: Some(file.record), id: file.id }
     }
 }
 
@@ -135,12 +140,14 @@ impl FileStore {
         place
             .remove_leftovers()
             .map_err(|source| StoreError::Unwritable { folder: place.folder.clone(), source })?;
-        let Contents { record, ceiling } = read(&place)?;
+        let Contents { record, id, ceiling } = read(&place)?;
         let mut store = Self {
             seen: None,
             place,
             files,
             record,
+            id: id.unwrap_or_else(StoreId::draw),
+            id_is_known: id.is_some(),
             ceiling,
             perhaps_on_disk: None,
             problem: None,
@@ -156,7 +163,8 @@ impl FileStore {
         Ok(store)
     }
 
-    /// Lowers the number, and forgets what was known about its block. The chain is kept. Reading
+    /// Lowers the number, in the next generation, and forgets what was known about its block. The
+    /// chain is kept. Reading
     /// HotShot resumes at `restart_height`, which must not be above the batch that follows the
     /// number; without it, at the height from the light client or the configuration.
     ///
@@ -173,6 +181,8 @@ impl FileStore {
         }
         let stored = self.record.as_ref();
         self.write(Record {
+            // What a damaged file has lost with its generation, it has lost with its id.
+            generation: stored.map_or(0, |stored| stored.generation.saturating_add(1)),
             number,
             hash: None,
             l1_origin: None,
@@ -183,6 +193,13 @@ impl FileStore {
             updated_at: Timestamp::now(),
             samples: stored.map(|stored| stored.samples.clone()).unwrap_or_default(),
         })
+    }
+
+    /// Whether a reset is one to those who know the head of this store: its generation was read,
+    /// and the id by which they know it.
+    #[must_use]
+    pub const fn reset_is_followed(&self) -> bool {
+        self.id_is_known && self.record.is_some()
     }
 
     /// The number that a reset may not exceed; none in an empty store.
@@ -222,7 +239,7 @@ impl FileStore {
         if found.is_some() && found != self.seen {
             return Err(StoreError::Changed { path: self.place.file.clone() });
         }
-        let text = format::render(&record)
+        let text = format::render(&record, Some(self.id))
             .map_err(|source| StoreError::Corrupt { path: self.place.file.clone(), source })?;
         let temporary = self.temporary();
         let put = self.write_temporary(&temporary, &text).and_then(|trace| {
@@ -271,6 +288,10 @@ fn is_full(error: &StoreError) -> bool {
 }
 
 impl Store for FileStore {
+    fn id(&self) -> StoreId {
+        self.id
+    }
+
     fn record(&self) -> Option<&Record> {
         self.record.as_ref()
     }
@@ -290,6 +311,7 @@ impl Store for FileStore {
                 stored.check(given)?;
             }
             record.identity = record.identity.or(stored.identity);
+            record.generation = stored.generation;
         }
         self.write(record)
     }

@@ -248,10 +248,17 @@ fn the_number_never_falls_except_by_reset() {
 
     let error = store.reset(10, None).unwrap_err();
     assert!(matches!(error, StoreError::Raise { stored: 9, given: 10 }), "{error}");
+    let id = store.id();
     store.reset(3, Some(40)).unwrap();
-    let read = read(&path).unwrap();
-    assert_eq!((read.number, read.hash, read.restart_height), (3, None, Some(40)));
-    assert_eq!(read.identity, Some(testing::IDENTITY), "the chain is still known");
+    let reset = read(&path).unwrap();
+    assert_eq!((reset.number, reset.hash, reset.restart_height), (3, None, Some(40)));
+    assert_eq!(reset.identity, Some(testing::IDENTITY), "the chain is still known");
+    // A reset is told from a loss by the generation, in the same store.
+    store.save(record(4)).unwrap();
+    drop(store);
+    let store = FileStore::open(&path).unwrap();
+    assert_eq!(store.record().map(|record| (record.generation, record.number)), Some((1, 4)));
+    assert_eq!(store.id(), id);
 }
 
 #[test]
@@ -312,7 +319,7 @@ fn what_cannot_be_a_state_file_is_refused_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("empty.json"), "").unwrap();
-    fs::write(at("cut.json"), &format::render(&record(5)).unwrap()[..200]).unwrap();
+    fs::write(at("cut.json"), &format::render(&record(5), None).unwrap()[..200]).unwrap();
     fs::write(at("long.json"), vec![b' '; 100_000]).unwrap();
     fs::write(at("file"), "x").unwrap();
     std::os::unix::fs::symlink(at("nowhere"), at("dangling.json")).unwrap();

@@ -119,6 +119,9 @@ pub(crate) fn report(number: u64, status: Status) -> Arc<HeadReport> {
         ethereum: None,
         chain_id: 1,
         updated_at: "2026-01-01T00:00:00.123Z".into(),
+        generation: 0,
+        store: None,
+        confirmed: None,
     })
 }
 
