@@ -41,6 +41,8 @@ pub struct Parts<R: Rollup> {
     rollup: R::Settings,
     origins: OriginPolicy,
     age: u64,
+    services: usize,
+    sidecar: Vec<(&'static str, String)>,
 }
 
 /// A running devnet, with an emulated rollup or a real one.
@@ -54,8 +56,10 @@ pub struct Devnet<R: Rollup = Emulated> {
     pub rollup: Arc<R>,
     /// The batcher.
     pub batcher: Batcher,
-    /// HotShot.
+    /// HotShot, and its first query service.
     pub hotshot: Arc<Hotshot>,
+    /// Its other query services.
+    pub services: Vec<Hotshot>,
     /// L1.
     pub l1: Arc<L1>,
     /// The first tag in the filter's configuration.
@@ -78,6 +82,20 @@ impl<R: Rollup> Builder<Parts<R>> {
         self
     }
 
+    /// How many query services HotShot has; the sidecar asks all of them.
+    #[must_use]
+    pub fn services(mut self, count: usize) -> Self {
+        self.parts.services = count;
+        self
+    }
+
+    /// Tells the sidecar another setting, by the name of its flag.
+    #[must_use]
+    pub fn sidecar(mut self, flag: &'static str, value: &str) -> Self {
+        self.parts.sidecar.push((flag, value.to_owned()));
+        self
+    }
+
     /// Starts everything and waits until a tag is answered through Envoy.
     ///
     /// # Panics
@@ -89,25 +107,31 @@ impl<R: Rollup> Builder<Parts<R>> {
         let l1_genesis = now - self.parts.age;
         let l1 = Arc::new(L1::start(l1_genesis, Signer::batcher().address(), path).await);
         l1.mine(L1_BEFORE).await;
-        let Parts { rollup, origins, .. } = self.parts;
+        let Parts { rollup, origins, services: count, sidecar: more, .. } = self.parts;
         let rollup = R::start(rollup, origins, Arc::clone(&l1), path).await;
         let rollup = Arc::new(rollup);
         let hotshot = Arc::new(Hotshot::start(rollup.genesis_origin()).await);
+        let mut services = Vec::new();
+        for _ in 1..count {
+            services.push(hotshot.another().await);
+        }
+        let urls: Vec<_> = std::iter::once(&*hotshot).chain(&services).map(Hotshot::url).collect();
         let batcher = Batcher::new(Arc::clone(&hotshot));
         let settings = sidecar::Settings {
             program: Tools::from_env().unwrap_or_else(|error| panic!("{error}")).sidecar,
             node_execution_rpc: local(rollup.execution_port()),
             node_consensus_rpc: local(rollup.consensus_port()),
             l1_rpc: l1.rpc().url().into(),
-            query_service_url: hotshot.url(),
+            query_service_url: urls.join(","),
             light_client_address: l1.light_client(),
             batch_authenticator_address: (!R::NAMES_BATCH_AUTHENTICATOR)
                 .then(|| l1.batch_authenticator()),
+            more,
         };
         let sidecar = Arc::new(Sidecar::new(settings, path));
         let tag = self.envoy.tags.first().cloned().unwrap_or_else(|| "espresso".into());
         let envoy = Envoy::new(self.envoy, rollup.execution_port(), sidecar.port(), path);
-        let devnet = Devnet { envoy, sidecar, rollup, batcher, hotshot, l1, tag, folder };
+        let devnet = Devnet { envoy, sidecar, rollup, batcher, hotshot, services, l1, tag, folder };
         devnet.produce(L2_BEFORE).await;
         let finalized = devnet.rollup.first_finalized().await;
         tokio::join!(devnet.sidecar.start(), devnet.envoy.start());
@@ -178,7 +202,7 @@ impl Devnet<Real> {
 impl<R: Rollup> Devnet<R> {
     fn of_that_rollup() -> Builder<Parts<R>> {
         let (rollup, origins) = (R::Settings::default(), OriginPolicy::default());
-        Builder::new(Parts { rollup, origins, age: R::AGE })
+        Builder::new(Parts { rollup, origins, age: R::AGE, services: 1, sidecar: Vec::new() })
     }
 
     /// Starts watching the invariants.
@@ -272,10 +296,19 @@ impl<R: Rollup> Devnet<R> {
     /// Mines L1 blocks; each updates the light client to HotShot's height.
     pub async fn mine_l1(&self, count: u64) {
         for _ in 0..count {
-            let height = self.hotshot.height();
-            self.l1.set_light_client(height, height - 1).await;
+            let height = self.hotshot.height() - 1;
+            let root = self.hotshot.light_client_root(height);
+            self.l1.set_light_client(height + 1, height, root).await;
             self.l1.mine(1).await;
         }
+    }
+
+    /// An L1 block that has a light client state with another root than HotShot's.
+    pub async fn mine_l1_with_a_false_root(&self) {
+        let height = self.hotshot.height() - 1;
+        let root = !self.hotshot.light_client_root(height);
+        self.l1.set_light_client(height + 1, height, root).await;
+        self.l1.mine(1).await;
     }
 
     /// The sequencer's next blocks, which the node has too; nothing is posted.

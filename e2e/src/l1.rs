@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use alloy_primitives::{Address, B256, address};
+use alloy_primitives::{Address, B256, address, hex};
 use serde_json::{Value, json};
 
 use crate::{
     anvil::Anvil,
-    client::{Client, hash, hex, quantity},
+    client::{self, Client, hash, quantity},
     contracts::{self, BATCH_AUTHENTICATOR, LIGHT_CLIENT},
     ports::free_port,
 };
@@ -134,8 +134,9 @@ impl L1 {
     }
 
     /// Puts a light client update into the next block to be mined.
-    pub async fn set_light_client(&self, view_number: u64, hotshot_height: u64) {
-        let words = format!("0x{view_number:064x}{hotshot_height:064x}{:064x}", 7);
+    pub async fn set_light_client(&self, view_number: u64, hotshot_height: u64, root: B256) {
+        let root = hex::encode(root);
+        let words = format!("0x{view_number:064x}{hotshot_height:064x}{root}");
         self.send(json!({"to": self.light_client, "data": words})).await;
     }
 
@@ -165,7 +166,7 @@ impl L1 {
     /// # Panics
     /// When there is none.
     pub async fn block(&self, number: u64) -> L1Block {
-        self.tagged(&hex(number)).await
+        self.tagged(&client::hex(number)).await
     }
 
     /// The block by tag or hex number.

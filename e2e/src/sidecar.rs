@@ -28,12 +28,14 @@ pub struct Settings {
     pub node_consensus_rpc: String,
     /// L1.
     pub l1_rpc: String,
-    /// HotShot's query service.
+    /// HotShot's query services.
     pub query_service_url: String,
     /// The light client on L1.
     pub light_client_address: Address,
     /// The BatchAuthenticator on L1, where the rollup's configuration does not name it.
     pub batch_authenticator_address: Option<Address>,
+    /// Other flags and their values.
+    pub more: Vec<(&'static str, String)>,
 }
 
 /// The sidecar. It keeps its port and its store over restarts.
@@ -92,6 +94,8 @@ impl Sidecar {
         ];
         let mut arguments = vec!["run".to_owned()];
         arguments.extend(values.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]));
+        let more = settings.more.iter().cloned();
+        arguments.extend(more.flat_map(|(flag, value)| [flag.to_owned(), value]));
         if let Some(address) = settings.batch_authenticator_address {
             arguments.extend(["--batch-authenticator-address".to_owned(), address.to_string()]);
         }

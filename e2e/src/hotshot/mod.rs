@@ -1,7 +1,7 @@
-//! HotShot as its query service shows it: blocks with transactions by namespace, made on request.
+//! HotShot as its query services show it: blocks with transactions by namespace, made on request.
 
-mod encoding;
 mod faults;
+mod lies;
 mod routes;
 mod stream;
 
@@ -11,16 +11,28 @@ use std::{
 };
 
 use alloy_primitives::B256;
-use serde_json::{Value, json};
+use finality_hotshot::{
+    block::{Circumstances, L1Finalized, Namespace},
+    chain::Chain,
+};
 use tokio::sync::watch;
 
 use crate::{l1::L1Block, ports::Server};
-use encoding::{base64, namespace_payload, namespace_table, tagged_base64};
+use lies::Answers;
 
-pub use faults::Fault;
+pub use faults::{Fault, Lie, Proven};
+pub use finality_hotshot::dispersal::Encoding;
 
 /// How many blocks one range request may ask for; the real service's default.
 pub const RANGE_LIMIT: u64 = 100;
+/// How many headers one range request may ask for; the real service's default.
+pub const HEADER_RANGE_LIMIT: u64 = 500;
+/// The weight of the committee at first.
+const WEIGHT: usize = 10;
+/// The protocol version is 0.6.
+const MINOR: u64 = 6;
+/// Other rollups: one before ours in the table of every second block, one behind it in every third.
+const OTHERS: [(u32, u64); 2] = [(7, 2), (u32::MAX, 3)];
 
 /// A payload on its way to HotShot.
 #[derive(Debug, Clone)]
@@ -33,51 +45,148 @@ pub struct Transaction {
     pub confirms: Option<(u64, B256)>,
 }
 
-#[derive(Debug, Clone)]
-struct HotshotBlock {
+/// What is posted, and how the next block is made.
+#[derive(Debug, Default)]
+struct Next {
     transactions: Vec<Transaction>,
-    timestamp: u64,
-    l1_head: L1Block,
-    l1_finalized: L1Block,
+    /// Only in the forged chain.
+    forged: Vec<Transaction>,
+    /// The namespaces that the proposer disperses in another way.
+    encodings: HashMap<u32, Encoding>,
 }
 
+/// What one of the services has to itself.
 #[derive(Debug, Default)]
+struct Service {
+    fault: Option<Fault>,
+    proven: Proven,
+    requests: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Debug)]
 struct State {
-    blocks: Vec<HotshotBlock>,
-    pending: Vec<Transaction>,
+    chain: Chain,
+    /// What some services show in its place.
+    forged: Option<Chain>,
+    next: Next,
+    minor: u64,
+    weight: usize,
     /// The blocks below are forgotten.
     pruned_below: u64,
     confirmed: HashMap<u64, HashSet<B256>>,
-    fault: Option<Fault>,
-    requests: BTreeMap<&'static str, u64>,
+    services: Vec<Service>,
     /// Told of each new block.
     mined: watch::Sender<()>,
 }
 
-#[derive(Debug, Clone, Default)]
-struct Shared(Arc<Mutex<State>>);
+/// The state, as one service sees it.
+#[derive(Debug, Clone)]
+struct Shared {
+    state: Arc<Mutex<State>>,
+    service: usize,
+}
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.state.lock().unwrap()
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        self.lock().services[self.service].fault
+    }
+
+    fn proven(&self) -> Proven {
+        self.lock().services[self.service].proven
     }
 }
 
-/// The query service.
+impl State {
+    /// What a service says.
+    fn answers(&self, service: usize) -> Answers<'_> {
+        let lie = match self.services[service].fault {
+            Some(Fault::Lie(lie)) => Some(lie),
+            _ => None,
+        };
+        let forged = self.forged.as_ref().filter(|_| lie == Some(Lie::ForgedChain));
+        Answers { chain: forged.unwrap_or(&self.chain), lie }
+    }
+
+    fn mine(&mut self, l1_head: L1Block, l1_finalized: L1Block) {
+        let Next { transactions, forged, encodings } = std::mem::take(&mut self.next);
+        for (number, hash) in transactions.iter().filter_map(|transaction| transaction.confirms) {
+            self.confirmed.entry(number).or_default().insert(hash);
+        }
+        let circumstances = Circumstances {
+            minor: self.minor,
+            weight: self.weight,
+            timestamp: l1_head.timestamp,
+            l1_head: l1_head.number,
+            l1_finalized: Some(L1Finalized {
+                number: l1_finalized.number,
+                hash: l1_finalized.hash,
+                timestamp: l1_finalized.timestamp,
+            }),
+        };
+        let namespaces = |transactions: &[Transaction], height: u64| {
+            let others =
+                OTHERS.iter().filter(|(_, every)| height > 0 && height.is_multiple_of(*every));
+            let others = others.map(|(id, _)| (*id, height.to_le_bytes().to_vec()));
+            let ours = transactions.iter().map(|it| (it.namespace, it.payload.clone()));
+            let mut by_id: BTreeMap<u32, Vec<Vec<u8>>> = BTreeMap::new();
+            others.chain(ours).for_each(|(id, payload)| by_id.entry(id).or_default().push(payload));
+            let namespace = |(id, payloads): (u32, Vec<Vec<u8>>)| Namespace {
+                encoding: encodings.get(&id).copied().unwrap_or_default(),
+                ..Namespace::new(id, &payloads)
+            };
+            by_id.into_iter().map(namespace).collect::<Vec<_>>()
+        };
+        if let Some(chain) = &mut self.forged {
+            let shown = [&transactions[..], &forged].concat();
+            chain.push(circumstances, namespaces(&shown, chain.height()));
+        }
+        self.chain.push(circumstances, namespaces(&transactions, self.chain.height()));
+        self.mined.send_replace(());
+    }
+}
+
+/// A query service.
 #[derive(Debug)]
 pub struct Hotshot {
-    state: Shared,
+    shared: Shared,
     server: Server,
 }
 
 impl Hotshot {
-    /// Starts the service with an empty genesis block.
+    /// Starts the first service, with an empty genesis block.
     pub async fn start(l1_genesis: L1Block) -> Self {
-        let state = Shared::default();
-        let server = Server::start(routes::router(state.clone())).await;
-        let this = Self { state, server };
-        this.mine(l1_genesis, l1_genesis);
-        this
+        let mut state = State {
+            chain: Chain::default(),
+            forged: None,
+            next: Next::default(),
+            minor: MINOR,
+            weight: WEIGHT,
+            pruned_below: 0,
+            confirmed: HashMap::new(),
+            services: vec![Service::default()],
+            mined: watch::Sender::default(),
+        };
+        state.mine(l1_genesis, l1_genesis);
+        Self::serve(Shared { state: Arc::new(Mutex::new(state)), service: 0 }).await
+    }
+
+    /// Starts another service of the same HotShot, with faults of its own.
+    pub async fn another(&self) -> Self {
+        let service = {
+            let services = &mut self.shared.lock().services;
+            services.push(Service::default());
+            services.len() - 1
+        };
+        Self::serve(Shared { state: Arc::clone(&self.shared.state), service }).await
+    }
+
+    async fn serve(shared: Shared) -> Self {
+        let server = Server::start(routes::router(shared.clone())).await;
+        Self { shared, server }
     }
 
     /// Base URL, without a version.
@@ -89,127 +198,84 @@ impl Hotshot {
     /// How many blocks there are.
     #[must_use]
     pub fn height(&self) -> u64 {
-        self.state.lock().blocks.len() as u64
+        self.shared.lock().chain.height()
+    }
+
+    /// The root over the headers below a height, as the light client on L1 has it.
+    #[must_use]
+    pub fn light_client_root(&self, height: u64) -> B256 {
+        self.shared.lock().chain.tree().light_client_root(height)
     }
 
     /// Takes a payload; it is in the next block.
     pub fn submit(&self, transaction: Transaction) {
-        self.state.lock().pending.push(transaction);
+        self.shared.lock().next.transactions.push(transaction);
+    }
+
+    /// Begins a forged chain, which services with [`Lie::ForgedChain`] show from now on. It gets
+    /// all that the other one gets, and what [`submit_forged`](Self::submit_forged) adds.
+    pub fn forge(&self) {
+        let mut state = self.shared.lock();
+        state.forged = Some(state.chain.clone());
+    }
+
+    /// Takes a payload for the next block of the forged chain alone.
+    pub fn submit_forged(&self, transaction: Transaction) {
+        self.shared.lock().next.forged.push(transaction);
+    }
+
+    /// Has a namespace of the next block dispersed in that way.
+    pub fn encode_next(&self, namespace: u32, encoding: Encoding) {
+        self.shared.lock().next.encodings.insert(namespace, encoding);
+    }
+
+    /// Gives the committee another weight from the next block on.
+    pub fn set_weight(&self, weight: usize) {
+        self.shared.lock().weight = weight;
+    }
+
+    /// Makes the protocol version 0.x from the next block on.
+    pub fn set_version(&self, minor: u64) {
+        self.shared.lock().minor = minor;
     }
 
     /// Makes a block of all that was submitted.
     pub fn mine(&self, l1_head: L1Block, l1_finalized: L1Block) {
-        let mut state = self.state.lock();
-        let transactions = std::mem::take(&mut state.pending);
-        for (number, hash) in transactions.iter().filter_map(|transaction| transaction.confirms) {
-            state.confirmed.entry(number).or_default().insert(hash);
-        }
-        let timestamp = l1_head.timestamp;
-        state.blocks.push(HotshotBlock { transactions, timestamp, l1_head, l1_finalized });
-        state.mined.send_replace(());
+        self.shared.lock().mine(l1_head, l1_finalized);
     }
 
     /// Forgets all blocks but the newest, this many.
     pub fn prune(&self, kept: u64) {
-        let mut state = self.state.lock();
-        state.pruned_below = (state.blocks.len() as u64).saturating_sub(kept);
+        let mut state = self.shared.lock();
+        state.pruned_below = state.chain.height().saturating_sub(kept);
     }
 
     /// Begins again with the first block, as a service whose storage was lost.
     pub fn reset(&self) {
-        self.state.lock().blocks.truncate(1);
+        self.shared.lock().chain.truncate(1);
     }
 
     /// The hashes under which the authorized batcher had that L2 block confirmed.
     #[must_use]
     pub fn confirmed(&self, number: u64) -> HashSet<B256> {
-        self.state.lock().confirmed.get(&number).cloned().unwrap_or_default()
+        self.shared.lock().confirmed.get(&number).cloned().unwrap_or_default()
     }
 
-    /// Sets or clears a fault.
+    /// Sets or clears this service's fault.
     pub fn set_fault(&self, fault: Option<Fault>) {
-        self.state.lock().fault = fault;
+        self.shared.lock().services[self.shared.service].fault = fault;
     }
 
-    /// How many requests came for `height`, `limits`, `namespace`, `header` or `other`.
+    /// Where this service proves that a namespace is wrongly encoded.
+    pub fn set_proven(&self, proven: Proven) {
+        self.shared.lock().services[self.shared.service].proven = proven;
+    }
+
+    /// How many requests came to this service for `height`, `limits`, `namespace`, `header`,
+    /// `vid`, `path`, `wrong-encoding` or `other`.
     #[must_use]
     pub fn requests(&self, route: &str) -> u64 {
-        self.state.lock().requests.get(route).copied().unwrap_or_default()
-    }
-}
-
-impl HotshotBlock {
-    /// The answer to "this namespace in this block".
-    fn namespace(&self, namespace: u32) -> Value {
-        let payloads = self.payloads(namespace);
-        if payloads.is_empty() {
-            return json!({"proof": null, "transactions": []});
-        }
-        let transactions: Vec<Value> = payloads
-            .iter()
-            .map(|payload| json!({"namespace": namespace, "payload": base64(payload)}))
-            .collect();
-        let index = self.namespaces().iter().position(|other| *other == namespace);
-        json!({
-            "proof": {"V1": {
-                "ns_index": index,
-                "ns_payload": base64(&namespace_payload(&payloads)),
-                "ns_proof": tagged_base64("MERKLE_PROOF", &[0; 24]),
-            }},
-            "transactions": transactions,
-        })
-    }
-
-    /// The header, as version 0.6 has it.
-    fn header(&self, height: usize) -> Value {
-        let table: Vec<(u32, usize)> = self
-            .namespaces()
-            .into_iter()
-            .map(|namespace| (namespace, namespace_payload(&self.payloads(namespace)).len()))
-            .collect();
-        let mut root = [0; 48];
-        root[..8].copy_from_slice(&(height as u64).to_be_bytes());
-        json!({
-            "version": {"Version": {"major": 0, "minor": 6}},
-            "fields": {
-                "chain_config": {"chain_config": {"Right": tagged_base64("CHAIN_CONFIG", &[0; 32])}},
-                "height": height,
-                "timestamp": self.timestamp,
-                "timestamp_millis": self.timestamp * 1000,
-                "l1_head": self.l1_head.number,
-                "l1_finalized": {
-                    "number": self.l1_finalized.number,
-                    "timestamp": format!("{:#x}", self.l1_finalized.timestamp),
-                    "hash": self.l1_finalized.hash,
-                },
-                "payload_commitment": tagged_base64("AvidmGf2Commit", &root[..32]),
-                "builder_commitment": tagged_base64("BUILDER_COMMITMENT", &root[..32]),
-                "ns_table": {"bytes": base64(&namespace_table(&table))},
-                "block_merkle_tree_root": tagged_base64("MERKLE_COMM", &root),
-                "fee_merkle_tree_root": tagged_base64("MERKLE_COMM", &root),
-                "fee_info": {"account": alloy_primitives::Address::ZERO, "amount": "0"},
-                "builder_signature": null,
-                "reward_merkle_tree_root": tagged_base64("MERKLE_COMM", &root),
-                "total_reward_distributed": "0",
-                "next_stake_table_hash": null,
-                "leader_counts": vec![0; 100],
-            },
-        })
-    }
-
-    fn namespaces(&self) -> Vec<u32> {
-        let mut namespaces: Vec<u32> =
-            self.transactions.iter().map(|transaction| transaction.namespace).collect();
-        namespaces.sort_unstable();
-        namespaces.dedup();
-        namespaces
-    }
-
-    fn payloads(&self, namespace: u32) -> Vec<&[u8]> {
-        self.transactions
-            .iter()
-            .filter(|transaction| transaction.namespace == namespace)
-            .map(|transaction| transaction.payload.as_slice())
-            .collect()
+        let state = self.shared.lock();
+        state.services[self.shared.service].requests.get(route).copied().unwrap_or_default()
     }
 }

@@ -10,7 +10,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{Fault, HotshotBlock, RANGE_LIMIT, Shared, stream};
+use super::{Fault, HEADER_RANGE_LIMIT, Proven, RANGE_LIMIT, Shared, lies::Answers, stream};
 use crate::excess::{huge, nested, page};
 
 pub(super) fn router(state: Shared) -> Router {
@@ -21,6 +21,13 @@ pub(super) fn router(state: Shared) -> Router {
         .route("/availability/block/{height}/namespace/{namespace}", get(namespace))
         .route("/availability/header/{height}", get(header_at))
         .route("/availability/header/{from}/{until}", get(header_range))
+        .route("/availability/vid/common/{height}", get(vid_common))
+        .route("/availability/incorrect-encoding-proof/{height}/{namespace}", get(wrong_encoding))
+        .route(
+            "/availability/incorrect-encoding/{namespace}/block/{height}",
+            get(wrong_encoding_by_namespace),
+        )
+        .route("/block-state/{leaves}/{height}", get(path))
         .route("/availability/stream/headers/{from}", get(stream::headers))
         .route("/healthcheck", get(async || axum::Json(json!({"status": "Available"}))))
         .layer(middleware::from_fn_with_state(state.clone(), fault));
@@ -33,6 +40,9 @@ async fn fault(State(state): State<Shared>, request: Request, next: Next) -> Res
     let route = [
         ("block-height", "height"),
         ("/limits", "limits"),
+        ("/incorrect-encoding", "wrong-encoding"),
+        ("/vid/", "vid"),
+        ("/block-state/", "path"),
         ("/namespace/", "namespace"),
         ("/header/", "header"),
     ]
@@ -40,9 +50,9 @@ async fn fault(State(state): State<Shared>, request: Request, next: Next) -> Res
     .find_map(|(part, name)| path.contains(part).then_some(name))
     .unwrap_or("other");
     let fault = {
-        let mut state = state.lock();
-        *state.requests.entry(route).or_default() += 1;
-        state.fault
+        let service = &mut state.lock().services[state.service];
+        *service.requests.entry(route).or_default() += 1;
+        service.fault
     };
     match fault {
         Some(Fault::Status(code)) => {
@@ -60,18 +70,17 @@ async fn fault(State(state): State<Shared>, request: Request, next: Next) -> Res
     }
 }
 
-async fn height(State(state): State<Shared>) -> Response {
-    let state = state.lock();
-    let height = match state.fault {
+async fn height(State(shared): State<Shared>) -> Response {
+    let height = match shared.fault() {
         Some(Fault::Height(height)) => height,
-        _ => state.blocks.len() as u64,
+        _ => shared.lock().chain.height(),
     };
     axum::Json(height).into_response()
 }
 
 async fn limits() -> Response {
     let limits = json!({
-        "small_object_range_limit": 500, "large_object_range_limit": RANGE_LIMIT,
+        "small_object_range_limit": HEADER_RANGE_LIMIT, "large_object_range_limit": RANGE_LIMIT,
     });
     axum::Json(limits).into_response()
 }
@@ -80,8 +89,9 @@ async fn namespace_range(
     State(state): State<Shared>,
     Path((from, until, namespace)): Path<(u64, u64, u32)>,
 ) -> Response {
-    let fault = state.lock().fault;
-    let mut elements = match range(&state, from, until, |_, block| block.namespace(namespace)) {
+    let fault = state.fault();
+    let element = |answers: Answers<'_>, height| answers.namespace(height, namespace);
+    let mut elements = match range(&state, from, until, RANGE_LIMIT, element) {
         Ok(elements) => elements,
         Err(refusal) => return *refusal,
     };
@@ -124,54 +134,94 @@ async fn namespace(
     State(state): State<Shared>,
     Path((height, namespace)): Path<(u64, u32)>,
 ) -> Response {
-    let until = height.saturating_add(1);
-    match range(&state, height, until, |_, block| block.namespace(namespace)) {
-        Ok(mut elements) => axum::Json(elements.pop()).into_response(),
-        Err(refusal) => *refusal,
+    let inline = state.proven() == Proven::Inline;
+    one(&state, height, |answers, height| {
+        let mut answer = answers.namespace(height, namespace);
+        if inline && answer["proof"].is_null() {
+            answer["proof"] = json!(answers.wrong_encoding(height, namespace));
+        }
+        Some(answer)
+    })
+}
+
+async fn wrong_encoding(
+    State(state): State<Shared>,
+    Path((height, namespace)): Path<(u64, u32)>,
+) -> Response {
+    wrong_encoding_proof(&state, Proven::Apart, height, namespace)
+}
+
+async fn wrong_encoding_by_namespace(
+    State(state): State<Shared>,
+    Path((namespace, height)): Path<(u32, u64)>,
+) -> Response {
+    wrong_encoding_proof(&state, Proven::ApartByNamespace, height, namespace)
+}
+
+/// The proof, if this service has it at that route and the namespace is wrongly encoded.
+fn wrong_encoding_proof(state: &Shared, route: Proven, height: u64, namespace: u32) -> Response {
+    if state.proven() != route {
+        return StatusCode::NOT_FOUND.into_response();
     }
+    one(state, height, |answers, height| answers.wrong_encoding(height, namespace))
 }
 
 async fn header_at(State(state): State<Shared>, Path(height): Path<u64>) -> Response {
-    match range(&state, height, height.saturating_add(1), |height, block| block.header(height)) {
-        Ok(mut headers) => axum::Json(headers.pop()).into_response(),
-        Err(refusal) => *refusal,
-    }
+    one(&state, height, |answers, height| Some(answers.header(height)))
 }
 
 async fn header_range(
     State(state): State<Shared>,
     Path((from, until)): Path<(u64, u64)>,
 ) -> Response {
-    match range(&state, from, until, |height, block| block.header(height)) {
+    let header = |answers: Answers<'_>, height| answers.header(height);
+    match range(&state, from, until, HEADER_RANGE_LIMIT, header) {
         Ok(headers) => axum::Json(headers).into_response(),
         Err(refusal) => *refusal,
     }
 }
 
+async fn vid_common(State(state): State<Shared>, Path(height): Path<u64>) -> Response {
+    one(&state, height, |answers, height| Some(answers.vid_common(height)))
+}
+
+async fn path(State(state): State<Shared>, Path((leaves, height)): Path<(u64, u64)>) -> Response {
+    one(&state, leaves, |answers, leaves| (height < leaves).then(|| answers.path(leaves, height)))
+}
+
+/// The value at one height, or the refusal that the service gives.
+fn one(state: &Shared, height: u64, value: impl Fn(Answers<'_>, u64) -> Option<Value>) -> Response {
+    match range(state, height, height.saturating_add(1), 1, value).map(|mut values| values.pop()) {
+        Ok(Some(Some(value))) => axum::Json(value).into_response(),
+        Ok(_) => (StatusCode::NOT_FOUND, "there is none").into_response(),
+        Err(refusal) => *refusal,
+    }
+}
+
 /// One value per block of `[from, until)`, or the refusal that the service gives.
-fn range(
-    state: &Shared,
+fn range<T>(
+    shared: &Shared,
     from: u64,
     until: u64,
-    value: impl Fn(usize, &HotshotBlock) -> Value,
-) -> Result<Vec<Value>, Box<Response>> {
+    limit: u64,
+    value: impl Fn(Answers<'_>, u64) -> T,
+) -> Result<Vec<T>, Box<Response>> {
     let refuse = |status: StatusCode, what: String| Box::new((status, what).into_response());
-    if until.saturating_sub(from) > RANGE_LIMIT {
-        let what = format!("range {from}..{until} exceeds the limit of {RANGE_LIMIT}");
+    if until.saturating_sub(from) > limit {
+        let what = format!("range {from}..{until} exceeds the limit of {limit}");
         return Err(refuse(StatusCode::BAD_REQUEST, what));
     }
-    let state = state.lock();
-    let late = match state.fault {
+    let late = match shared.fault() {
         Some(Fault::PayloadsLate(blocks)) => blocks,
         _ => 0,
     };
-    let available = (state.blocks.len() as u64).saturating_sub(late);
+    let state = shared.lock();
+    let answers = state.answers(shared.service);
+    let available = answers.chain.height().saturating_sub(late);
     let missing = if from < state.pruned_below { from } else { from.max(available) };
     if (until > available || from < state.pruned_below) && from < until {
         return Err(refuse(StatusCode::NOT_FOUND, format!("block {missing} is not available")));
     }
-    let start = usize::try_from(from.min(available)).unwrap();
-    let end = usize::try_from(until.min(available)).unwrap().max(start);
-    let blocks = state.blocks[start..end].iter().enumerate();
-    Ok(blocks.map(|(offset, block)| value(start + offset, block)).collect())
+    let (from, until) = (from.min(available), until.min(available));
+    Ok((from..until).map(|height| value(answers, height)).collect())
 }

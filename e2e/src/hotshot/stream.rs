@@ -12,19 +12,23 @@ use crate::websocket::{self, Accepted};
 
 pub(super) async fn headers(
     State(state): State<Shared>,
-    Path(from): Path<usize>,
+    Path(from): Path<u64>,
     request: Request,
 ) -> Response {
     websocket::accept(request, move |connection| stream(connection, state, from))
 }
 
 /// Sends the header of each block from that height on, until the client leaves.
-async fn stream(mut connection: Accepted, state: Shared, from: usize) {
+async fn stream(mut connection: Accepted, state: Shared, from: u64) {
     let mut mined = state.lock().mined.subscribe();
     let mut next = from;
     loop {
         loop {
-            let header = state.lock().blocks.get(next).map(|block| block.header(next));
+            let header = {
+                let locked = state.lock();
+                let answers = locked.answers(state.service);
+                (next < answers.chain.height()).then(|| answers.header(next))
+            };
             let Some(header) = header else { break };
             if connection.send(Message::text(header.to_string())).await.is_err() {
                 return;

@@ -14,13 +14,17 @@ use finality_e2e::{
         op_node::{self, OpNode},
         sequencer::Sequencer,
     },
-    hotshot::{Fault, Hotshot, RANGE_LIMIT},
+    hotshot::{Encoding, Fault, Hotshot, Lie, Proven, RANGE_LIMIT, Transaction},
     l1::{BLOCK_TIME, FINALITY_DEPTH, L1, L1Block},
     l1_info::L1InfoFormat,
     process,
     rollup::OriginPolicy,
     signer::Signer,
     websocket::Connection,
+};
+use finality_hotshot::{
+    header, rescue,
+    text::{tagged_base64, untagged},
 };
 use serde_json::{Value, json};
 
@@ -32,7 +36,7 @@ async fn fixture_l1_finality_light_client_and_reorg() {
     assert_eq!(l1.finalized().await.number, l1.latest().await.number - FINALITY_DEPTH);
     assert_eq!(l1.latest().await.timestamp, 1_700_000_000 + 7 * BLOCK_TIME);
 
-    l1.set_light_client(5, 77).await;
+    l1.set_light_client(5, 77, B256::from(U256::from(7))).await;
     l1.mine(1).await;
     let state = async |block: u64| {
         let call = json!({"to": l1.light_client(), "data": "0x9fdb54a7"});
@@ -215,6 +219,141 @@ async fn fixture_hotshot_and_op_node_serve_what_the_sequencer_built() {
     op_node.set_consensus_fault(Some(op_node::Fault::NotReady));
     let status = consensus.call("optimism_syncStatus", json!([])).await;
     assert_eq!(status["finalized_l1"]["number"], 0);
+}
+
+/// A HotShot with some blocks: of ours, two batches at 2 and 4.
+async fn hotshot_with_batches() -> (Hotshot, L1Block) {
+    let (hash, parent_hash) = (B256::ZERO, B256::ZERO);
+    let genesis = L1Block { number: 0, hash, parent_hash, timestamp: 1_700_000_000 };
+    let hotshot = Hotshot::start(genesis).await;
+    for height in 1..=5 {
+        let payloads =
+            if height % 2 == 0 { vec![vec![height; 9], vec![height; 90]] } else { vec![] };
+        for payload in payloads {
+            hotshot.submit(Transaction { namespace: namespace(), payload, confirms: None });
+        }
+        hotshot.mine(genesis, genesis);
+    }
+    (hotshot, genesis)
+}
+
+async fn get(hotshot: &Hotshot, path: &str) -> Value {
+    let answer = send(http().get(format!("{}v1/{path}", hotshot.url()))).await.unwrap();
+    if answer.status == 200 { answer.json() } else { json!(answer.status) }
+}
+
+/// Headers, paths, `vid/common` and answers belong together.
+#[tokio::test]
+async fn fixture_hotshot_proves_what_it_shows() {
+    let (hotshot, genesis) = hotshot_with_batches().await;
+    let get = async |path: &str| get(&hotshot, path).await;
+    let headers = get("availability/header/0/6").await;
+    let path = get("block-state/5/4").await;
+    let next = get("availability/vid/common/4").await;
+    let commitment = header::commitment(&headers[4]);
+    assert_eq!(next["block_hash"], tagged_base64("BLOCK", commitment.as_slice()));
+    assert_eq!(next["payload_hash"], headers[4]["fields"]["payload_commitment"]);
+    let elem = &path["proof"][0]["Leaf"]["elem"];
+    assert_eq!(*elem, tagged_base64("FIELD", commitment.as_slice()));
+    assert_eq!(get("block-state/5/5").await, 404);
+    assert_eq!(get("block-state/7/5").await, 404);
+    let root = untagged(headers[5]["fields"]["block_merkle_tree_root"].as_str().unwrap());
+    assert_eq!(hotshot.light_client_root(5), rescue::hash(&root));
+
+    // Ours is not alone in block 4, and its answer is that of its own proof.
+    let answer = get(&format!("availability/block/4/namespace/{}", namespace())).await;
+    assert_eq!(answer["proof"]["V2"]["ns_index"], 1);
+    assert_eq!(answer["transactions"].as_array().unwrap().len(), 2);
+    assert_eq!(next["common"]["V2"]["ns_commits"].as_array().unwrap().len(), 2);
+    assert_eq!(next["common"]["V2"]["param"]["total_weights"], 10);
+
+    // A wrongly encoded namespace: no proof where others have theirs, one at a route of its own.
+    hotshot.encode_next(namespace(), Encoding::AlteredParity);
+    hotshot.submit(Transaction { namespace: namespace(), payload: vec![6], confirms: None });
+    hotshot.mine(genesis, genesis);
+    let routes = [
+        (Proven::Apart, format!("availability/incorrect-encoding-proof/6/{}", namespace())),
+        (
+            Proven::ApartByNamespace,
+            format!("availability/incorrect-encoding/{}/block/6", namespace()),
+        ),
+        (Proven::Inline, format!("availability/block/6/namespace/{}", namespace())),
+    ];
+    for proven in [Proven::Apart, Proven::ApartByNamespace, Proven::Inline, Proven::Nowhere] {
+        hotshot.set_proven(proven);
+        for (route, path) in &routes {
+            let answer = get(path).await;
+            let claim = if *route == Proven::Inline { &answer["proof"] } else { &answer };
+            assert_eq!(claim["V2IncorrectEncoding"].is_object(), *route == proven, "{answer}");
+        }
+    }
+    let range = get(&format!("availability/block/6/7/namespace/{}", namespace())).await;
+    assert_eq!(range, json!([{"proof": null, "transactions": []}]));
+
+    // AvidM before 0.6.
+    hotshot.set_version(5);
+    hotshot.set_weight(11);
+    hotshot.mine(genesis, genesis);
+    assert_eq!(get("availability/header/7").await["version"]["Version"]["minor"], 5);
+    let common = get("availability/vid/common/7").await;
+    assert_eq!(common["common"]["V1"], json!({"total_weights": 11, "recovery_threshold": 4}));
+}
+
+/// Each lie changes an answer of its service, and no other one's.
+#[tokio::test]
+async fn fixture_hotshot_lies_per_service() {
+    let (liar, genesis) = hotshot_with_batches().await;
+    let honest = liar.another().await;
+    liar.forge();
+    let forged = Transaction { namespace: namespace(), payload: vec![6], confirms: None };
+    liar.submit_forged(forged);
+    liar.mine(genesis, genesis);
+    let paths = [
+        format!("availability/block/0/7/namespace/{}", namespace()),
+        format!("availability/incorrect-encoding-proof/4/{}", namespace()),
+        "availability/header/0/7".into(),
+        "availability/vid/common/4".into(),
+        "block-state/5/2".into(),
+    ];
+    let answers = async |service: &Hotshot| {
+        let mut answers = Vec::new();
+        for path in &paths {
+            answers.push(get(service, path).await);
+        }
+        answers
+    };
+    let truth = answers(&honest).await;
+    assert_eq!(answers(&liar).await, truth);
+    let (blocks, claim, headers, common, path) = (0, 1, 2, 3, 4);
+    for (lie, changed) in [
+        (Lie::TransactionDropped, &[blocks][..]),
+        (Lie::TransactionAdded, &[blocks]),
+        (Lie::TransactionsReordered, &[blocks]),
+        (Lie::TransactionAltered, &[blocks]),
+        (Lie::NamespaceAbsent, &[blocks]),
+        (Lie::ProofOfAnotherNamespace, &[blocks]),
+        (Lie::ProofOfAnotherHeight, &[blocks]),
+        (Lie::ProofOfAnotherVersion, &[blocks]),
+        (Lie::Weight, &[common]),
+        (Lie::Threshold, &[blocks, common]),
+        (Lie::WronglyEncoded, &[blocks, claim]),
+        (Lie::WronglyEncodedAtMoreWeight, &[blocks, claim, common]),
+        (Lie::HeaderAltered(3), &[headers]),
+        (Lie::HeaderSkipped(3), &[headers]),
+        (Lie::HeadersSwapped(3), &[headers]),
+        (Lie::UnknownVersion(3), &[headers]),
+        (Lie::PathToAnotherRoot, &[path]),
+        (Lie::ForgedChain, &[blocks, headers]),
+    ] {
+        liar.set_fault(Some(Fault::Lie(lie)));
+        let told = answers(&liar).await;
+        let differ: Vec<usize> =
+            (0..paths.len()).filter(|answer| told[*answer] != truth[*answer]).collect();
+        assert_eq!(differ, changed, "{lie:?}");
+        assert_eq!(answers(&honest).await, truth, "{lie:?}");
+    }
+    liar.set_fault(None);
+    assert_eq!(answers(&liar).await, truth);
 }
 
 #[tokio::test(flavor = "multi_thread")]
