@@ -7,6 +7,7 @@ use std::{
 };
 
 use finality_sidecar::{
+    cli::check::Found,
     upstream::UpstreamError,
     verifier::{Person, Stall, StallKind},
 };
@@ -85,6 +86,13 @@ fn the_runbook_has_a_row_for_each_code() {
 fn the_runbook_has_a_row_for_each_error_of_a_dependency() {
     let codes: Codes = UpstreamError::CODES.iter().map(|code| (*code).to_owned()).collect();
     assert_eq!(table("| error | meaning |").into_keys().collect::<Codes>(), codes);
+}
+
+#[test]
+fn what_check_finds_has_a_row_for_each_code() {
+    let codes: Codes = Found::CODES.iter().map(|code| (*code).to_owned()).collect();
+    let rows = table_of("docs/sidecar.md", "| found | meaning |");
+    assert_eq!(rows.into_keys().collect::<Codes>(), codes);
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub const FAILED: u8 = 1;
 pub const PAYLOAD_REFUSED: u8 = 2;
 /// `rewrite`: the request would be refused.
 pub const REQUEST_REFUSED: u8 = 3;
+/// `check`: something is wrong.
+pub const CHECK_FAILED: u8 = 4;
 /// Invalid usage or configuration, as in `sysexits.h`: a restart does not help.
 pub const USAGE: u8 = 64;
 

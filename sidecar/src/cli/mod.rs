@@ -1,6 +1,8 @@
 //! The commands, one file each.
 
+pub mod check;
 pub mod decode;
+mod dependencies;
 pub mod exit;
 pub mod flags;
 mod open_files;
@@ -22,7 +24,7 @@ use self::{exit::Failure, flags::SettingFlags};
 #[derive(Debug, Parser)]
 #[command(name = "finality-sidecar", version = finality_core::build::LINE)]
 #[command(after_help = "Exit codes: 0 success, 1 failure, 2 payload rejected (decode), \
-3 request refused (rewrite), 64 invalid usage or configuration.")]
+3 request refused (rewrite), 4 something wrong (check), 64 invalid usage or configuration.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -32,6 +34,8 @@ struct Cli {
 enum Command {
     /// Verify the head and serve it until stopped by a signal
     Run(SettingFlags),
+    /// Ask every dependency what `run` would ask, say what is wrong, and change nothing
+    Check(Box<check::Arguments>),
     /// Print the effective configuration with the source of each value, and report problems
     PrintConfig(SettingFlags),
     /// Show or lower the stored head
@@ -58,6 +62,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::try_parse() {
         Ok(cli) => match cli.command {
             Command::Run(flags) => run::run(&flags),
+            Command::Check(arguments) => check::run(&arguments, &mut io::stdout().lock()),
             Command::PrintConfig(flags) => print_config::run(&flags, &mut io::stdout().lock()),
             Command::Store(command) => store::run(&command),
             Command::Rewrite(arguments) => {

@@ -12,28 +12,26 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{exit::Failure, flags::SettingFlags, open_files};
+use super::{
+    dependencies::{Clients, Dependencies},
+    exit::Failure,
+    flags::SettingFlags,
+    open_files,
+};
 use crate::{
     api::{
         self, ApiState, Phase, events::Streams, history::History, hosts::Hosts, server,
         status::StatusReader,
     },
     config::{Config, Values},
-    espresso::QueryServices,
     head::{HeadKeeper, PublishedHead},
-    l1::L1,
-    node::{Execution, Node},
-    redact::SecretUrl,
-    rollup::op::Op,
     store::{FileStore, Store},
     telemetry::{
         Metrics, Traces,
         log::{self, Log},
-        metrics::Target,
         traces::TracesError,
     },
-    upstream::{Failover, Upstream, UpstreamOptions},
-    verifier::{self, Board},
+    verifier::Board,
 };
 
 /// Runs until a signal arrives or the verifier fails for good.
@@ -221,60 +219,13 @@ fn start_verifier(
     metrics: &Metrics,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<Verifier> {
-    let upstream = |target, setting, url: &SecretUrl| {
-        let options = UpstreamOptions {
-            request_timeout: config.request_timeout,
-            retry_interval: config.verification_interval,
-            metrics: metrics.clone(),
-        };
-        Upstream::new(target, setting, url.clone(), options).context("cannot create an HTTP client")
-    };
-    let endpoints = |target, setting, urls: &[SecretUrl]| {
-        let endpoints = urls.iter().map(|url| upstream(target, setting, url));
-        endpoints.collect::<anyhow::Result<Vec<_>>>()
-    };
-    let execution = Execution::new(
-        endpoints(Target::Node, "node_execution_rpc", &config.node_execution_rpc)?,
-        endpoints(
-            Target::Node,
-            "node_unrouted_rpc",
-            config.node_unrouted_rpc.as_deref().unwrap_or_default(),
-        )?,
-    );
-    let consensus = endpoints(Target::Consensus, "node_consensus_rpc", &config.node_consensus_rpc)?;
-    let consensus = Failover::new(consensus);
-    let query = config.query_service_url.iter();
-    let query = query.map(|url| upstream(Target::Query, "query_service_url", url));
-    let query = QueryServices::new(query.collect::<Result<_, _>>()?, 0, metrics.clone());
-    let l1 = config.l1_rpc.iter().map(|url| upstream(Target::L1, "l1_rpc", url));
-    let l1 = L1::new(l1.collect::<Result<_, _>>()?, config.verification_interval);
-    let (node, op_node) = (execution.clone(), consensus.clone());
-    let (endpoints, services) = (l1.clone(), query.clone());
+    let clients = Clients::new(config, metrics)?;
+    let dependencies = Dependencies::new(clients, config, metrics);
     let (keeper, head) = HeadKeeper::new(store, metrics.clone());
     let board = Arc::new(Board::default());
-    let status = StatusReader::new(Arc::clone(&board), metrics.clone(), move || {
-        let node = node.reports().chain(op_node.reports());
-        node.chain(endpoints.reports()).chain(services.reports()).collect()
-    });
-    let parts = verifier::Parts {
-        rollup: Op::default(),
-        node: Node::new(execution, consensus),
-        l1,
-        open_feed: Box::new(move |namespace| query.with_namespace(namespace)),
-        keeper,
-        board,
-        metrics: metrics.clone(),
-    };
-    let options = verifier::Options {
-        interval: config.verification_interval,
-        namespace: config.namespace,
-        batchers: config.batchers(),
-        light_client: config.light_client_address,
-        initial_hotshot_height: config.initial_hotshot_height,
-        budget: verifier::BUDGET,
-        trust_node_finalized: config.trust_node_finalized,
-    };
-    let verifier = verifier::Verifier::new(parts, options);
+    let shown = dependencies.clone();
+    let status = StatusReader::new(Arc::clone(&board), metrics.clone(), move || shown.reports());
+    let verifier = dependencies.verifier(config, keeper, board, metrics.clone());
     let task = tokio::spawn(async move { Ok(verifier.run(stopped).await?) });
     Ok(Verifier { head, status: Arc::new(status), task })
 }

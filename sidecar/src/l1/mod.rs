@@ -4,6 +4,7 @@
 //! its hash, and an endpoint votes only while it has that block: all answers belong to one chain.
 
 mod batch_authenticator;
+mod depth;
 mod endpoint;
 mod light_client;
 mod panel;
@@ -22,6 +23,7 @@ use panel::Panel;
 use reading::Memory;
 
 pub use batch_authenticator::{BatchAuthenticatorError, BatcherHistory};
+pub use depth::state_depth;
 pub use endpoint::{Endpoint, Log};
 pub use light_client::{FinalizedState, LightClientError};
 pub use reading::Reading;

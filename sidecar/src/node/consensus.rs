@@ -34,6 +34,12 @@ pub struct Genesis {
 }
 
 impl RollupConfig {
+    /// The contract that authorizes batchers; zero means none.
+    #[must_use]
+    pub fn authenticator(&self) -> Option<Address> {
+        self.batch_authenticator_address.filter(|address| !address.is_zero())
+    }
+
     /// The time of the block with a number; none for numbers before genesis or times beyond 64
     /// bits.
     #[must_use]

@@ -3,6 +3,7 @@
 //! [`FileStore`] keeps it in a JSON file; it imports the Go proxy's file, and the Go proxy can read
 //! its file. Wrong layer? `head` decides what becomes the head; the store only refuses to go down.
 
+mod dry;
 mod file;
 mod files;
 mod format;
@@ -28,6 +29,7 @@ use thiserror::Error;
 use crate::{batchers::HistoryMark, eth::BlockId};
 
 pub use self::{
+    dry::DryStore,
     file::FileStore,
     format::{FORMAT_VERSION, FormatError, StateFile},
 };
@@ -53,6 +55,27 @@ impl Identity {
             return Ok(());
         }
         Err(StoreError::OtherChain { stored: Box::new(self), given: Box::new(given) })
+    }
+
+    /// Where another identity differs first, and what to change.
+    fn difference(&self, given: &Self) -> String {
+        const ADVICE: &str = "use another store_path for this chain, or correct";
+        if self.chain_id != given.chain_id {
+            let (stored, given) = (self.chain_id, given.chain_id);
+            return format!(
+                "it holds a head of chain {stored}, the node is of chain {given}; {ADVICE} node_execution_rpc"
+            );
+        }
+        if self.genesis_hash != given.genesis_hash {
+            let (stored, given) = (self.genesis_hash, given.genesis_hash);
+            return format!(
+                "its chain begins with {stored}, the node's with {given}; {ADVICE} node_execution_rpc and node_consensus_rpc"
+            );
+        }
+        let (stored, given) = (self.namespace, given.namespace);
+        format!(
+            "its head was verified in namespace {stored}, the namespace is now {given}; {ADVICE} namespace"
+        )
     }
 }
 
@@ -157,6 +180,25 @@ pub trait Store: Send {
     fn save(&mut self, record: Record) -> Result<(), StoreError>;
 }
 
+/// The record to write when one is saved over another.
+fn following(
+    mut record: Record,
+    stored: Option<&Record>,
+    floor: Option<u64>,
+) -> Result<Record, StoreError> {
+    if let Some(floor) = floor.filter(|floor| record.number < *floor) {
+        return Err(StoreError::Regression { stored: floor, given: record.number });
+    }
+    if let Some(stored) = stored {
+        if let (Some(stored), Some(given)) = (stored.identity, record.identity) {
+            stored.check(given)?;
+        }
+        record.identity = record.identity.or(stored.identity);
+        record.generation = stored.generation;
+    }
+    Ok(record)
+}
+
 /// Why a store could not be opened, read or written. Each message says what to do.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -173,13 +215,11 @@ pub enum StoreError {
         given: u64,
     },
     /// The record is of another chain.
-    #[error(
-        "the store is of another chain: it holds {stored}, the node is {given}; use another store_path for this chain, or correct the node's URL"
-    )]
+    #[error("the state file is of another chain: {}", .stored.difference(.given))]
     OtherChain {
         /// The identity in the file.
         stored: Box<Identity>,
-        /// The identity of the node.
+        /// The identity by the node and the settings.
         given: Box<Identity>,
     },
     /// The path cannot name a state file.
@@ -228,6 +268,14 @@ pub enum StoreError {
         /// What is wrong with it.
         source: FormatError,
     },
+    /// The disk has no room left, or the user's quota is used up.
+    #[error("there is no room on the disk for the state file in {folder}: {source}; free some, or use another store_path", folder = .folder.display())]
+    Full {
+        /// The folder.
+        folder: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
     /// The directory cannot be written.
     #[error("the directory {folder} of the state file cannot be written: {source}; make it writable for this user, or use another store_path", folder = .folder.display())]
     Unwritable {
@@ -237,7 +285,11 @@ pub enum StoreError {
         source: io::Error,
     },
     /// A write failed; the stored head is unchanged.
-    #[error("the state file {path} could not be saved, {step}: {source}", path = .path.display())]
+    #[error(
+        "the state file {path} could not be saved, {step}: {source}{advice}",
+        path = .path.display(),
+        advice = if is_full(source) { "; free room on the disk" } else { "" }
+    )]
     Write {
         /// The state file.
         path: PathBuf,
@@ -262,10 +314,59 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// A directory in which nothing can be created or written.
+    fn of_folder(folder: &Path, source: io::Error) -> Self {
+        let folder = folder.to_owned();
+        match is_full(&source) {
+            true => Self::Full { folder, source },
+            false => Self::Unwritable { folder, source },
+        }
+    }
+}
+
+/// Whether room on the disk is all that is missing.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// The contents of the file at `path`, without opening it for writing; none if there is no file.
 ///
 /// # Errors
 /// [`StoreError`]; its message says what to do.
 pub fn read(path: &Path) -> Result<Option<StateFile>, StoreError> {
     place::Place::of(path)?.read()
+}
+
+/// Why a file at `path` could not be written, as far as that can be told without writing.
+///
+/// # Errors
+/// [`StoreError`]; its message says what to do.
+pub fn check_writable(path: &Path) -> Result<(), StoreError> {
+    place::Place::of(path)?.check_writable()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The chain id alone may be known of the node: nothing else is said of it then.
+    #[test]
+    fn a_file_of_another_chain_names_the_side_that_differs() {
+        let stored = Identity { chain_id: 7, genesis_hash: B256::repeat_byte(1), namespace: 7 };
+        assert!(stored.check(stored).is_ok());
+        for (given, differs) in [
+            (Identity { chain_id: 8, ..stored }, "node_execution_rpc"),
+            (Identity { chain_id: 8, namespace: 9, ..stored }, "node_execution_rpc"),
+            (
+                Identity { genesis_hash: B256::repeat_byte(2), ..stored },
+                "node_execution_rpc and node_consensus_rpc",
+            ),
+            (Identity { namespace: 9, ..stored }, "namespace"),
+        ] {
+            let error = stored.check(given).unwrap_err();
+            assert!(matches!(error, StoreError::OtherChain { .. }));
+            assert!(error.to_string().ends_with(&format!("or correct {differs}")), "{error}");
+        }
+    }
 }

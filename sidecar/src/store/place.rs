@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::Access;
+
 use super::{
     StoreError,
     format::{self, StateFile},
@@ -83,10 +85,25 @@ impl Place {
         self.text()?.map(|text| format::parse(&text)).transpose().map_err(corrupt)
     }
 
+    /// Whether this user could write here, without writing.
+    pub(super) fn check_writable(&self) -> Result<(), StoreError> {
+        let failed = |source| Err(StoreError::of_folder(&self.folder, source));
+        let wanted = Access::WRITE_OK | Access::EXEC_OK;
+        if let Err(error) = rustix::fs::access(&self.folder, wanted) {
+            return failed(error.into());
+        }
+        match rustix::fs::statvfs(&self.folder) {
+            Ok(disk) if disk.f_blocks > 0 && disk.f_bavail == 0 => {
+                failed(io::ErrorKind::StorageFull.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Takes the lock until this is dropped; the system releases it after a kill.
     pub(super) fn lock(&self) -> Result<Lock, StoreError> {
         let path = self.with_suffix(".lock");
-        let failed = |source| StoreError::Unwritable { folder: self.folder.clone(), source };
+        let failed = |source| StoreError::of_folder(&self.folder, source);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

@@ -7,6 +7,7 @@ mod json_rpc;
 mod question;
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -260,6 +261,7 @@ struct Inner {
     client: reqwest::Client,
     options: UpstreamOptions,
     health: Mutex<Health>,
+    calls: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Upstream {
@@ -280,8 +282,15 @@ impl Upstream {
             .timeout(options.request_timeout)
             .build()
             .map_err(|error| UpstreamError::Connection(describe(&error)))?;
-        let health = Mutex::new(Health::default());
-        Ok(Self { inner: Arc::new(Inner { target, setting, url, client, options, health }) })
+        let (health, calls) = (Mutex::default(), Mutex::default());
+        let inner = Inner { target, setting, url, client, options, health, calls };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// How often each thing was asked: a JSON-RPC method, or the first two segments of a path.
+    #[must_use]
+    pub fn calls(&self) -> BTreeMap<String, u64> {
+        self.inner.calls.lock().clone()
     }
 
     /// Its state.
@@ -317,7 +326,7 @@ impl Upstream {
     }
 
     /// Sends a request unless it is too soon after an outage, reads the bounded answer, parses it
-    /// with `read`, and records the outcome; `name` is what a trace shows.
+    /// with `read`, and records the outcome; `name` is what a trace and the count of calls show.
     async fn send<T>(
         &self,
         name: &str,
@@ -328,6 +337,7 @@ impl Upstream {
         if let Some(fault) = self.health().too_soon(Instant::now()) {
             return Err(UpstreamError::BackingOff(Box::new(fault)));
         }
+        *self.inner.calls.lock().entry(name.to_owned()).or_default() += 1;
         let started = Instant::now();
         let span = tracing::debug_span!(
             "dependency",

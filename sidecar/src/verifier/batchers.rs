@@ -17,6 +17,9 @@ use crate::{
     rollup::Rollup,
 };
 
+/// Why no contract can be read.
+pub const NO_AUTHENTICATOR: &str = "the rollup's configuration names no BatchAuthenticator: set batcher_addresses or batch_authenticator_address";
+
 /// What is known about the batchers.
 #[derive(Debug, Default)]
 pub(super) struct Batchers {
@@ -90,10 +93,12 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     self.findings.batchers = BatcherFindings { tenures, ..Default::default() };
                     Ok(())
                 }
-                BatcherSource::Contract(address) => match address.or(chain.authenticator()) {
-                    Some(contract) => self.read_contract(contract, l1).await,
-                    None => Err("the rollup's configuration names no BatchAuthenticator: set batcher_addresses or batch_authenticator_address".into()),
-                },
+                BatcherSource::Contract(address) => {
+                    match address.or(chain.config.authenticator()) {
+                        Some(contract) => self.read_contract(contract, l1).await,
+                        None => Err(NO_AUTHENTICATOR.into()),
+                    }
+                }
             };
             let error = read.err();
             self.findings.batchers.error.clone_from(&error);
@@ -207,12 +212,5 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// Whether the contract says that the fallback batcher is active.
     pub(super) fn is_on_fallback(&self) -> bool {
         self.batchers.active_is_espresso == Some(false)
-    }
-}
-
-impl ChainFacts {
-    /// The contract that the rollup's configuration names; zero means none.
-    fn authenticator(&self) -> Option<Address> {
-        self.config.batch_authenticator_address.filter(|address| !address.is_zero())
     }
 }

@@ -52,6 +52,7 @@ use proving::Proving;
 use skip::Skip;
 use stall::{ChangeLog, Since};
 
+pub use batchers::NO_AUTHENTICATOR;
 pub use candidates::{BUDGET, Candidates, Position};
 pub use choice::{Choice, L1View, OriginVerdict, choose};
 pub use descent::extends;

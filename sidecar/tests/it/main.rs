@@ -8,6 +8,7 @@
 )]
 
 mod audit;
+mod check;
 mod cli;
 mod corpus;
 mod decode;

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use super::{
     Record, StateFile, Store, StoreError, StoreId,
     files::{Files, OsFiles},
-    format,
+    following, format,
     place::{Lock, Place},
 };
 
@@ -137,9 +137,7 @@ impl FileStore {
     ) -> Result<Self, StoreError> {
         let place = Place::of(path)?;
         let lock = place.lock()?;
-        place
-            .remove_leftovers()
-            .map_err(|source| StoreError::Unwritable { folder: place.folder.clone(), source })?;
+        place.remove_leftovers().map_err(|source| StoreError::of_folder(&place.folder, source))?;
         let Contents { record, id, ceiling } = read(&place)?;
         let mut store = Self {
             seen: None,
@@ -157,7 +155,9 @@ impl FileStore {
         store.seen = store.trace()?;
         match store.try_writing() {
             // The stored head can be served, and saving is tried again with the next one.
-            Err(error) if store.record.is_some() && is_full(&error) => store.problem = Some(error),
+            Err(error @ StoreError::Full { .. }) if store.record.is_some() => {
+                store.problem = Some(error);
+            }
             tried => tried?,
         }
         Ok(store)
@@ -224,8 +224,7 @@ impl FileStore {
             self.files.remove(&temporary)?;
             self.files.sync_folder(&self.place.folder)
         };
-        attempt()
-            .map_err(|source| StoreError::Unwritable { folder: self.place.folder.clone(), source })
+        attempt().map_err(|source| StoreError::of_folder(&self.place.folder, source))
     }
 
     fn temporary(&mut self) -> PathBuf {
@@ -281,12 +280,6 @@ impl FileStore {
     }
 }
 
-/// Whether room on the disk is all that is missing.
-fn is_full(error: &StoreError) -> bool {
-    let StoreError::Unwritable { source, .. } = error else { return false };
-    matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
 impl Store for FileStore {
     fn id(&self) -> StoreId {
         self.id
@@ -300,20 +293,10 @@ impl Store for FileStore {
         self.problem.as_ref()
     }
 
-    fn save(&mut self, mut record: Record) -> Result<(), StoreError> {
+    fn save(&mut self, record: Record) -> Result<(), StoreError> {
         let stored = self.record.as_ref();
         let floor = stored.map(|stored| stored.number).max(self.perhaps_on_disk);
-        if let Some(floor) = floor.filter(|floor| record.number < *floor) {
-            return Err(StoreError::Regression { stored: floor, given: record.number });
-        }
-        if let Some(stored) = stored {
-            if let (Some(stored), Some(given)) = (stored.identity, record.identity) {
-                stored.check(given)?;
-            }
-            record.identity = record.identity.or(stored.identity);
-            record.generation = stored.generation;
-        }
-        self.write(record)
+        self.write(following(record, stored, floor)?)
     }
 }
 

@@ -213,6 +213,8 @@ async fn rpc(State(shared): Fake, Path(name): Path<String>, Json(call): Json<Val
                 "parentHash": l1_hash(number.saturating_sub(1))})
             .to_string()
         }
+        ("l1", "eth_call") => "\"0x\"".into(),
+        (name @ ("node" | "l1"), "web3_clientVersion") => format!("\"{name}/v1\""),
         ("consensus", "optimism_rollupConfig") => shared.chain.rollup_config().to_string(),
         // As while op-node starts.
         ("consensus", "optimism_syncStatus") => "{}".into(),
@@ -240,7 +242,9 @@ async fn range(
     let Some(blocks) = content.hotshot.get(from..until) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let elements: Vec<_> = blocks.iter().map(|payloads| element(payloads, namespace)).collect();
+    let of_namespace = |payloads| if namespace == CHAIN_ID { payloads } else { &[][..] };
+    let blocks = blocks.iter().map(|payloads| element(of_namespace(payloads), namespace));
+    let elements: Vec<_> = blocks.collect();
     json_text(format!("[{}]", elements.join(",")))
 }
 

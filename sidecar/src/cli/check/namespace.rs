@@ -1,0 +1,85 @@
+//! The newest batch in the namespace.
+
+use alloy_primitives::Address;
+use serde::Serialize;
+
+use crate::{
+    batchers::BatcherTenure,
+    espresso::{NamespaceBlock, QueryServices},
+    rollup::{Rejected, Rollup, op::Op},
+    upstream::UpstreamError,
+};
+
+/// How many requests are made for the newest batch.
+const REQUESTS: usize = 20;
+
+/// What is in the namespace.
+#[derive(Debug, Serialize)]
+pub(super) struct Namespace {
+    pub(super) id: u32,
+    /// The HotShot blocks that were read: from the first to the second, which is excluded.
+    pub(super) read: (u64, u64),
+    pub(super) last_batch: Option<LastBatch>,
+    /// A signer in these blocks that is not an authorized batcher.
+    pub(super) other_signer: Option<Address>,
+}
+
+/// The newest batch by an authorized batcher.
+#[derive(Debug, Serialize)]
+pub(super) struct LastBatch {
+    pub(super) hotshot_height: u64,
+    pub(super) number: u64,
+    pub(super) signer: Address,
+}
+
+/// Reads the namespace backwards until a batch of one of these batchers is found.
+pub(super) async fn read(
+    services: &QueryServices,
+    id: u32,
+    batchers: &[BatcherTenure],
+) -> Option<Namespace> {
+    let height = services.height().await.ok()?;
+    let mut span = services.range_limit().await.ok()?.max(1);
+    let rollup = Op::new(batchers.iter().map(|tenure| tenure.batcher));
+    let mut found = Namespace { id, read: (height, height), last_batch: None, other_signer: None };
+    for _ in 0..REQUESTS {
+        let (until, _) = found.read;
+        let from = until.saturating_sub(span);
+        if from == until {
+            break;
+        }
+        match services.range(from, until).await {
+            Ok(blocks) => {
+                found.read.0 = from;
+                found.look_through(&rollup, from, &blocks);
+                if found.last_batch.is_some() {
+                    break;
+                }
+            }
+            Err(UpstreamError::TooLarge { .. }) if span > 1 => span /= 2,
+            // The payload of the newest block may come later than its number.
+            Err(UpstreamError::Absent(_)) if until == height && until > 0 => {
+                found.read = (until - 1, until - 1);
+            }
+            Err(_) => break,
+        }
+    }
+    Some(found)
+}
+
+impl Namespace {
+    fn look_through(&mut self, rollup: &Op, from: u64, blocks: &[NamespaceBlock]) {
+        for (block, hotshot_height) in blocks.iter().zip(from..) {
+            for payload in block.payloads() {
+                match rollup.admit(payload) {
+                    Ok(batch) => {
+                        let (number, signer) = (batch.facts.number, batch.signer);
+                        self.last_batch = Some(LastBatch { hotshot_height, number, signer });
+                    }
+                    Err(Rejected::UnauthorizedSigner(signer)) => self.other_signer = Some(signer),
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+}

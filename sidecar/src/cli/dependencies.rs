@@ -1,0 +1,146 @@
+//! The clients of all dependencies, as the configuration names them, and a verifier that uses them.
+
+use std::sync::Arc;
+
+use alloy_primitives::Address;
+use anyhow::Context as _;
+
+use crate::{
+    config::Config,
+    espresso::QueryServices,
+    eth::BlockId,
+    head::HeadKeeper,
+    l1::{BatchAuthenticatorError, BatcherHistory, L1, LightClientError, State},
+    node::{Execution, Node},
+    redact::SecretUrl,
+    rollup::op::Op,
+    telemetry::{Metrics, metrics::Target},
+    upstream::{DependencyReport, Failover, Upstream, UpstreamOptions},
+    verifier::{self, Board},
+};
+
+/// The verifier of these dependencies.
+pub(super) type Verifier = verifier::Verifier<Op, Node, L1, QueryServices>;
+
+/// One client for each URL, by the setting that names it.
+pub(super) struct Clients {
+    pub(super) node: Vec<Upstream>,
+    pub(super) unrouted: Vec<Upstream>,
+    pub(super) consensus: Vec<Upstream>,
+    pub(super) query: Vec<Upstream>,
+    pub(super) l1: Vec<Upstream>,
+}
+
+impl Clients {
+    pub(super) fn new(config: &Config, metrics: &Metrics) -> anyhow::Result<Self> {
+        let client = |target, setting, url: &SecretUrl| {
+            let options = UpstreamOptions {
+                request_timeout: config.request_timeout,
+                retry_interval: config.verification_interval,
+                metrics: metrics.clone(),
+            };
+            Upstream::new(target, setting, url.clone(), options)
+                .context("cannot create an HTTP client")
+        };
+        let clients = |target, setting, urls: &[SecretUrl]| {
+            let clients = urls.iter().map(|url| client(target, setting, url));
+            clients.collect::<anyhow::Result<Vec<_>>>()
+        };
+        let unrouted = config.node_unrouted_rpc.as_deref().unwrap_or_default();
+        Ok(Self {
+            node: clients(Target::Node, "node_execution_rpc", &config.node_execution_rpc)?,
+            unrouted: clients(Target::Node, "node_unrouted_rpc", unrouted)?,
+            consensus: clients(
+                Target::Consensus,
+                "node_consensus_rpc",
+                &config.node_consensus_rpc,
+            )?,
+            query: clients(Target::Query, "query_service_url", &config.query_service_url)?,
+            l1: clients(Target::L1, "l1_rpc", &config.l1_rpc)?,
+        })
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Upstream> {
+        let node = self.node.iter().chain(&self.unrouted).chain(&self.consensus);
+        node.chain(&self.l1).chain(&self.query)
+    }
+}
+
+/// The dependencies as the verifier uses them; clones share state.
+#[derive(Clone)]
+pub(super) struct Dependencies {
+    execution: Execution,
+    consensus: Failover,
+    l1: L1,
+    query: QueryServices,
+}
+
+impl Dependencies {
+    pub(super) fn new(clients: Clients, config: &Config, metrics: &Metrics) -> Self {
+        Self {
+            execution: Execution::new(clients.node, clients.unrouted),
+            consensus: Failover::new(clients.consensus),
+            l1: L1::new(clients.l1, config.verification_interval),
+            query: QueryServices::new(clients.query, 0, metrics.clone()),
+        }
+    }
+
+    /// How each of them is.
+    pub(super) fn reports(&self) -> Vec<DependencyReport> {
+        let node = self.execution.reports().chain(self.consensus.reports());
+        node.chain(self.l1.reports()).chain(self.query.reports()).collect()
+    }
+
+    /// The query services, asked about one namespace.
+    pub(super) fn services(&self, namespace: u32) -> QueryServices {
+        self.query.with_namespace(namespace)
+    }
+
+    /// The HotShot height of the light client after an L1 block.
+    pub(super) async fn light_client(
+        &self,
+        contract: Address,
+        block: BlockId,
+    ) -> Result<u64, LightClientError> {
+        Ok(self.l1.light_client(contract, block).await?.block_height)
+    }
+
+    /// The history of a BatchAuthenticator after an L1 block.
+    pub(super) async fn batchers(
+        &self,
+        contract: Address,
+        block: BlockId,
+    ) -> Result<BatcherHistory, BatchAuthenticatorError> {
+        self.l1.batchers(contract, State::Of(block)).await
+    }
+
+    /// A verifier that moves this head and shows on this board what it finds.
+    pub(super) fn verifier(
+        self,
+        config: &Config,
+        keeper: HeadKeeper,
+        board: Arc<Board>,
+        metrics: Metrics,
+    ) -> Verifier {
+        let Self { execution, consensus, l1, query } = self;
+        let parts = verifier::Parts {
+            rollup: Op::default(),
+            node: Node::new(execution, consensus),
+            l1,
+            open_feed: Box::new(move |namespace| query.with_namespace(namespace)),
+            keeper,
+            board,
+            metrics,
+        };
+        let options = verifier::Options {
+            interval: config.verification_interval,
+            namespace: config.namespace,
+            batchers: config.batchers(),
+            light_client: config.light_client_address,
+            initial_hotshot_height: config.initial_hotshot_height,
+            budget: verifier::BUDGET,
+            trust_node_finalized: config.trust_node_finalized,
+        };
+        Verifier::new(parts, options)
+    }
+}
