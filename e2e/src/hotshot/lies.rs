@@ -1,11 +1,6 @@
 //! The answers of a service, honest or not.
 
-use finality_hotshot::{
-    block::{Block, listed},
-    chain::Chain,
-    payload,
-    text::base64,
-};
+use finality_hotshot::{block::Block, chain::Chain, payload, text::base64};
 use serde_json::{Value, json};
 
 use super::faults::Lie;
@@ -27,7 +22,7 @@ impl<'a> Answers<'a> {
         if let Some(answer) = self.false_namespace(height, block, id) {
             return answer;
         }
-        json!({"proof": block.proof(id), "transactions": block.transactions(id)})
+        serde_json::from_str(&block.answer(id)).unwrap()
     }
 
     /// The proof that a namespace is wrongly encoded, if the service says so.
@@ -123,12 +118,11 @@ impl<'a> Answers<'a> {
             Lie::ProofOfAnotherHeight => {
                 let mut blocks = (0..height).rev().map(|height| self.block(height));
                 let older = blocks.find(|older| older.proof(id).is_some())?;
-                let transactions = older.transactions(id);
-                return Some(json!({"proof": older.proof(id), "transactions": transactions}));
+                return serde_json::from_str(&older.answer(id)).ok();
             }
             Lie::ProofOfAnotherVersion => {
                 let other = if variant == "V2" { "V1" } else { "V2" };
-                let transactions = block.transactions(id);
+                let transactions = listed(id, &namespace.payload);
                 return Some(json!({"proof": {other: proof}, "transactions": transactions}));
             }
             Lie::Threshold => {
@@ -149,4 +143,12 @@ fn with_payload(proof: &Value, payload: &[u8]) -> Value {
     let mut proof = proof.clone();
     proof["ns_payload"] = json!(base64(payload));
     proof
+}
+
+/// The transactions in a namespace's payload, as a query service lists them.
+fn listed(id: u32, payload: &[u8]) -> Value {
+    payload::decode(payload)
+        .into_iter()
+        .map(|body| json!({"namespace": id, "payload": base64(body)}))
+        .collect()
 }

@@ -1,6 +1,6 @@
 //! Node, op-node, L1 and query service over HTTP, with counters of every call.
 
-use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, ops::Range, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -11,7 +11,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
+use finality_hotshot::{
+    block::{Block, Circumstances, Namespace},
+    chain::Chain as HotShot,
+};
 use futures::stream;
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
@@ -19,6 +22,8 @@ use tokio::net::TcpListener;
 
 use super::chain::{CHAIN_ID, Chain, L1_CHAIN_ID, Signer, l1_hash};
 
+/// The weight of HotShot's committee.
+const WEIGHT: usize = 10;
 /// L1 blocks up to here are final.
 const L1_FINALIZED: u64 = 1_000_000;
 
@@ -28,8 +33,7 @@ type Watch = Box<dyn FnMut(u64) + Send>;
 struct Content {
     /// The node's latest block.
     latest: u64,
-    /// The payloads of each HotShot block.
-    hotshot: Vec<Vec<Vec<u8>>>,
+    hotshot: HotShot,
 }
 
 #[derive(Default)]
@@ -72,7 +76,7 @@ pub(crate) struct Fakes {
 impl Fakes {
     /// Serves a node with the blocks up to `latest`, and a HotShot without anything.
     pub(crate) async fn start(chain: Chain, latest: u64, batcher: Signer) -> Self {
-        let content = RwLock::new(Content { latest, hotshot: Vec::new() });
+        let content = RwLock::new(Content { latest, hotshot: HotShot::default() });
         let none = Mutex::new(None);
         let shared =
             Arc::new(Shared { flood: none, chain, batcher, content, calls: Mutex::default() });
@@ -81,6 +85,8 @@ impl Fakes {
             .route("/v1/status/block-height", get(height))
             .route("/v1/availability/limits", get(limits))
             .route("/v1/availability/block/{from}/{until}/namespace/{namespace}", get(range))
+            .route("/v1/availability/header/{from}/{until}", get(headers))
+            .route("/v1/availability/vid/common/{height}", get(vid_common))
             .fallback(async || StatusCode::NOT_FOUND)
             .layer(middleware::from_fn_with_state(Arc::clone(&shared), flood))
             .route("/advance", post(advance))
@@ -97,7 +103,7 @@ impl Fakes {
 
     /// A HotShot block with these payloads.
     pub(crate) fn post(&self, payloads: Vec<Vec<u8>>) {
-        self.shared.content.write().hotshot.push(payloads);
+        self.shared.content.write().post(&payloads);
     }
 
     /// Answers with this from now on.
@@ -134,6 +140,22 @@ impl Fakes {
         ]
         .map(|(name, value)| format!("--{name}={value}"))
         .to_vec()
+    }
+}
+
+impl Content {
+    /// A HotShot block with these payloads.
+    fn post(&mut self, payloads: &[Vec<u8>]) {
+        let circumstances = Circumstances {
+            minor: 6,
+            weight: WEIGHT,
+            timestamp: 1_700_000_000,
+            l1_head: 1,
+            l1_finalized: None,
+        };
+        let namespace = || Namespace::new(u32::try_from(CHAIN_ID).unwrap(), payloads);
+        let namespaces = (!payloads.is_empty()).then(namespace);
+        self.hotshot.push(circumstances, namespaces.into_iter().collect());
     }
 }
 
@@ -225,7 +247,7 @@ async fn rpc(State(shared): Fake, Path(name): Path<String>, Json(call): Json<Val
 
 async fn height(State(shared): Fake) -> Json<Value> {
     shared.called("height".into());
-    Json(json!(shared.content.read().hotshot.len()))
+    Json(json!(shared.content.read().hotshot.height()))
 }
 
 async fn limits(State(shared): Fake) -> Json<Value> {
@@ -234,43 +256,40 @@ async fn limits(State(shared): Fake) -> Json<Value> {
 }
 
 async fn range(
-    State(shared): Fake,
-    Path((from, until, namespace)): Path<(usize, usize, u64)>,
+    shared: Fake,
+    Path((from, until, namespace)): Path<(usize, usize, u32)>,
 ) -> Response {
-    shared.called("range".into());
-    let content = shared.content.read();
-    let Some(blocks) = content.hotshot.get(from..until) else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
-    let of_namespace = |payloads| if namespace == CHAIN_ID { payloads } else { &[][..] };
-    let blocks = blocks.iter().map(|payloads| element(of_namespace(payloads), namespace));
-    let elements: Vec<_> = blocks.collect();
-    json_text(format!("[{}]", elements.join(",")))
+    blocks(&shared, "range", from..until, |block| block.answer(namespace))
 }
 
-/// The element of a namespace range for one HotShot block.
-fn element(payloads: &[Vec<u8>], namespace: u64) -> String {
-    if payloads.is_empty() {
-        return r#"{"proof":null,"transactions":[]}"#.into();
+async fn headers(shared: Fake, Path((from, until)): Path<(usize, usize)>) -> Response {
+    blocks(&shared, "headers", from..until, |block| block.header().to_string())
+}
+
+async fn vid_common(State(shared): Fake, Path(height): Path<usize>) -> Response {
+    shared.called("vid".into());
+    match shared.content.read().hotshot.blocks().get(height) {
+        Some(block) => Json(block.vid_common()).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
     }
-    let mut table = (payloads.len() as u32).to_le_bytes().to_vec();
-    let mut end = 0_u32;
-    for payload in payloads {
-        end += payload.len() as u32;
-        table.extend(end.to_le_bytes());
+}
+
+/// One JSON text for each HotShot block of a range.
+fn blocks(
+    State(shared): &Fake,
+    name: &str,
+    range: Range<usize>,
+    text: impl Fn(&Block) -> String,
+) -> Response {
+    shared.called(name.into());
+    let content = shared.content.read();
+    match content.hotshot.blocks().get(range) {
+        Some(blocks) => {
+            let texts: Vec<_> = blocks.iter().map(|block| text(block)).collect();
+            json_text(format!("[{}]", texts.join(",")))
+        }
+        None => StatusCode::NOT_FOUND.into_response(),
     }
-    table.extend(payloads.concat());
-    let proven = STANDARD.encode(table);
-    let transactions: Vec<_> = payloads
-        .iter()
-        .map(|payload| {
-            format!(r#"{{"namespace":{namespace},"payload":"{}"}}"#, STANDARD.encode(payload))
-        })
-        .collect();
-    let transactions = transactions.join(",");
-    format!(
-        r#"{{"proof":{{"V1":{{"ns_index":0,"ns_payload":"{proven}","ns_proof":"MERKLE_PROOF~"}}}},"transactions":[{transactions}]}}"#
-    )
 }
 
 /// Shows the node's next block, and posts its batch.
@@ -279,5 +298,5 @@ async fn advance(State(shared): Fake) {
     let payload = shared.signed(next);
     let mut content = shared.content.write();
     content.latest = next;
-    content.hotshot.push(vec![payload]);
+    content.post(&[payload]);
 }
