@@ -230,14 +230,21 @@ impl Block {
         }
     }
 
+    fn answer_member(&self, id: u32, name: &str) -> Value {
+        let mut answer: Value = serde_json::from_str(&self.answer(id)).unwrap();
+        answer[name].take()
+    }
+
     /// The proof in that answer.
-    ///
-    /// # Panics
-    /// Never: the answer is JSON.
     #[must_use]
     pub fn proof(&self, id: u32) -> Option<Value> {
-        let answer: Value = serde_json::from_str(&self.answer(id)).unwrap();
-        Some(answer["proof"].clone()).filter(|proof| !proof.is_null())
+        Some(self.answer_member(id, "proof")).filter(|proof| !proof.is_null())
+    }
+
+    /// The transactions in that answer.
+    #[must_use]
+    pub fn transactions(&self, id: u32) -> Value {
+        self.answer_member(id, "transactions")
     }
 
     /// The proof that a namespace is wrongly encoded, in the form that it has for every namespace
