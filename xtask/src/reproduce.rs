@@ -24,10 +24,7 @@ pub(crate) fn run(workspace: &Workspace, force_fallback: bool) -> Result<()> {
 
     let folder = workspace.target.join("reproduce");
     let copy = folder.join("a/copy/in/another/folder");
-    if copy.exists() {
-        fs::remove_dir_all(&copy)?;
-    }
-    copy_sources(workspace, &copy)?;
+    workspace.copy_sources(&copy)?;
     let cargo_home = folder.join("cargo");
     other_cargo_home(&cargo_home)?;
     let target = folder.join("target");
@@ -57,23 +54,6 @@ pub(crate) fn run(workspace: &Workspace, force_fallback: bool) -> Result<()> {
     Ok(())
 }
 
-/// The files that are under version control or could be.
-fn copy_sources(workspace: &Workspace, to: &Path) -> Result<()> {
-    let list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
-    let names = process::output(workspace.git().args(list))?;
-    for name in names.split('\0').filter(|name| !name.is_empty()) {
-        let source = workspace.root.join(name);
-        // One that is deleted, but not yet for git.
-        if !source.is_file() {
-            continue;
-        }
-        let target = to.join(name);
-        fs::create_dir_all(target.parent().context("a file has a folder")?)?;
-        fs::copy(&source, &target).with_context(|| source.display().to_string())?;
-    }
-    Ok(())
-}
-
 /// A home of cargo under another path, with the same sources and configuration in it.
 fn other_cargo_home(path: &Path) -> Result<()> {
     if path.exists() {
@@ -98,20 +78,5 @@ fn commit(workspace: &Workspace) -> Result<String> {
                 process::output(workspace.git().args(["rev-parse", "--short=12", "HEAD"]))?;
             Ok(commit.trim().to_owned())
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_copy_holds_the_sources_and_not_what_was_built() {
-        let workspace = Workspace::find().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        copy_sources(&workspace, folder.path()).unwrap();
-        assert!(folder.path().join("xtask/src/reproduce.rs").is_file());
-        assert!(folder.path().join(".cargo/config.toml").is_file());
-        assert!(!folder.path().join("target").exists() && !folder.path().join(".git").exists());
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -50,6 +51,29 @@ impl Workspace {
         let mut git = Command::new("git");
         git.current_dir(&self.root);
         git
+    }
+
+    /// Puts the files that are under version control, or could be, in place of a folder.
+    ///
+    /// # Errors
+    /// A file cannot be read or written.
+    pub(crate) fn copy_sources(&self, to: &Path) -> Result<()> {
+        if to.exists() {
+            fs::remove_dir_all(to)?;
+        }
+        let list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+        let names = process::output(self.git().args(list))?;
+        for name in names.split('\0').filter(|name| !name.is_empty()) {
+            let source = self.root.join(name);
+            // One that is deleted, but not yet for git.
+            if !source.is_file() {
+                continue;
+            }
+            let target = to.join(name);
+            fs::create_dir_all(target.parent().context("a file has a folder")?)?;
+            fs::copy(&source, &target).with_context(|| source.display().to_string())?;
+        }
+        Ok(())
     }
 
     /// Cargo in the root of the checkout, in the environment of a user's shell.
@@ -161,6 +185,16 @@ fn home(variable: &str, folder: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_copy_holds_the_sources_and_not_what_was_built() {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("copy");
+        Workspace::find().unwrap().copy_sources(&copy).unwrap();
+        assert!(copy.join("xtask/src/workspace.rs").is_file());
+        assert!(copy.join(".cargo/config.toml").is_file());
+        assert!(!copy.join("target").exists() && !copy.join(".git").exists());
+    }
 
     #[test]
     fn variables_of_cargo_run_are_distinguished_from_the_users() {
