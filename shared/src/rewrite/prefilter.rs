@@ -304,6 +304,16 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_that_of_both_ends_of_a_chunk() {
+        let prefilter = Prefilter::new(&["espresso".to_owned()]);
+        let mut search = Search::default();
+        assert_eq!(search.memory(), 0);
+        assert!(!search.push(&prefilter, br"espress\u00"));
+        // Seven bytes may begin a tag, and four are half an escape.
+        assert!((11..64).contains(&search.memory()), "{}", search.memory());
+    }
+
+    #[test]
     fn a_tag_is_found_at_every_offset_of_bodies_of_every_length() {
         for tag in ["espresso", "a/\u{1f600}", "x", "zw"] {
             let prefilter = Prefilter::new(&[tag.to_owned()]);

@@ -80,7 +80,9 @@ proptest! {
         let mut body = body.into_bytes();
         let at = at.index(body.len());
         if cut { body.truncate(at) } else { body[at] = byte }
-        match inspect(&rules, &body) {
+        let rewriter = Rewriter::new(rules).unwrap();
+        prop_assert_eq!(rewriter.is_json(&body), is_json(&body));
+        match rewriter.inspect(&body) {
             Inspection::Tagged(tagged) => {
                 prop_assert!(is_json(&body));
                 prop_assert!(is_json(&tagged.splice(&body, 1)));

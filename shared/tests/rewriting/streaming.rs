@@ -232,6 +232,27 @@ fn a_tag_waits_for_its_method_up_to_the_limit() {
 }
 
 #[test]
+fn memory_counts_all_that_an_unfinished_body_keeps() {
+    let rules = Rules { max_depth: usize::MAX, max_held_bytes: usize::MAX, ..Rules::default() };
+    let rewriter = Rewriter::new(rules).unwrap();
+    for (body, least, most) in [
+        ("[".to_owned(), 1, 1000),
+        // A byte for each container.
+        ("[".repeat(5000), 5000, 20_000),
+        // The held bytes, and the place of each tag.
+        (format!(r#"{{"params":[{}"#, r#""espresso","#.repeat(1000)), 27_000, 100_000),
+        // The ids, for the response.
+        (format!("[{}", format!(r#"{{"id":"{}"}},"#, "x".repeat(200)).repeat(30)), 6000, 20_000),
+    ] {
+        let mut stream = rewriter.stream();
+        for chunk in body.as_bytes().chunks(1000) {
+            let _ = stream.push(chunk).unwrap();
+        }
+        assert!((least..most).contains(&stream.memory()), "{}", stream.memory());
+    }
+}
+
+#[test]
 fn memory_is_bounded_for_a_long_body() {
     let call = r#"{"id":1,"params":["0x00","espresso"],"x":"\n","method":"eth_getBalance"},"#;
     let long = format!("\"{}\",", "d".repeat(300_000));

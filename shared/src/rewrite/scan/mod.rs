@@ -316,7 +316,8 @@ impl Scanner {
 
     /// Memory allocated, in bytes.
     pub(super) const fn memory(&self) -> usize {
-        self.open.capacity() * size_of::<Container>()
+        // Each takes one byte.
+        self.open.capacity()
     }
 
     /// Starts a token at this offset of the chunk.
