@@ -124,7 +124,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     async fn take_in(&mut self, round_started: Instant) {
         loop {
             let confirmed = self.confirmed_number();
-            let next = confirmed.saturating_add(1);
+            let next = self.next_number();
             let enough = self.candidates.run_length(next, BLOCKS_PER_SAVE) == BLOCKS_PER_SAVE
                 || !self.candidates.has_room()
                 || round_started.elapsed() >= ROUND_LENGTH;
@@ -138,6 +138,11 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// Numbers up to here need no candidates any more.
     fn confirmed_number(&self) -> u64 {
         self.current().map_or(0, |block| block.number)
+    }
+
+    /// The number that is confirmed next.
+    fn next_number(&self) -> u64 {
+        self.confirmed_number().saturating_add(1)
     }
 
     pub(super) async fn checkpoint(&mut self) -> Result<(), Stall> {
@@ -172,7 +177,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             Halt::RunEnded => ControlFlow::Continue(()),
             Halt::Reread(height) => {
                 self.reread(height);
-                ControlFlow::Break(Stall::AwaitingBatch { number: self.confirmed_number() + 1 })
+                ControlFlow::Break(Stall::AwaitingBatch { number: self.next_number() })
             }
             Halt::Stalled(stall) => ControlFlow::Break(stall),
             Halt::Mismatch(mismatch) if !self.covers(mismatch.number).await? => {

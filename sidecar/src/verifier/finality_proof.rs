@@ -248,6 +248,7 @@ mod tests {
         assert_eq!(samples.decided(11), [sample(11, 60), sample(10, 50)]);
         assert_eq!(samples.decided(12)[0], sample(11, 60));
         assert!(samples.may_prove(id(60)) && !samples.may_prove(id(61)));
+        samples.add(sample(11, 58));
         samples.keep_from(&sample(11, 60));
         assert_eq!(samples.as_slice(), [sample(11, 60), sample(12, 55)]);
         samples.remove(&sample(12, 55));

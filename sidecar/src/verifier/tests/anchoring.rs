@@ -63,16 +63,19 @@ async fn an_empty_store_starts_at_the_node_s_finalized() {
 
 #[tokio::test]
 async fn without_finality_genesis_is_the_anchor_but_never_published() {
-    let world = World::new(20);
-    let store = MemoryStore::default();
-    let mut runner = world.verifier(&store);
-    runner.run_until_idle().await;
-    assert_eq!(runner.head(), None);
-    assert!(store.on_disk().is_none());
-    assert_eq!(runner.stall(), Stall::AwaitingBatch { number: 1 });
-    world.post_all(MAIN, 1..=1);
-    runner.run_until_idle().await;
-    assert_eq!(runner.number(), 1);
+    for finalized in [None, Some(0)] {
+        let world = World::new(20);
+        world.change().node_finalized = finalized;
+        let store = MemoryStore::default();
+        let mut runner = world.verifier(&store);
+        runner.run_until_idle().await;
+        assert_eq!(runner.head(), None);
+        assert!(store.on_disk().is_none());
+        assert_eq!(runner.stall(), Stall::AwaitingBatch { number: 1 });
+        world.post_all(MAIN, 1..=1);
+        runner.run_until_idle().await;
+        assert_eq!(runner.number(), 1);
+    }
 }
 
 #[tokio::test]
@@ -358,6 +361,18 @@ async fn the_hash_taken_over_may_come_from_finality_at_the_very_number() {
     let world = World::new(20);
     let store = MemoryStore::with(taken_over(7, 0));
     world.finalize(7);
+    let mut runner = world.verifier(&store);
+    runner.run_until_idle().await;
+    let head = runner.head().unwrap();
+    assert_eq!((head.number, head.hash.clone()), (7, Some(l2_hash(MAIN, 7).to_string())));
+}
+
+#[tokio::test]
+async fn the_hash_taken_over_may_come_from_the_last_batch() {
+    let world = World::new(20);
+    world.post_all(MAIN, 1..=7);
+    world.finalize(2);
+    let store = MemoryStore::with(taken_over(7, 0));
     let mut runner = world.verifier(&store);
     runner.run_until_idle().await;
     let head = runner.head().unwrap();

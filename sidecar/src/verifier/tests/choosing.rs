@@ -1,9 +1,68 @@
 //! Which batch is the next block.
 
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256};
+
 use super::{world::*, *};
-use crate::store::memory::MemoryStore;
+use crate::{
+    batchers::{Authority, BatcherTenure},
+    eth::BlockId,
+    head::HeadBlock,
+    rollup::{Batch, Facts},
+    store::memory::MemoryStore,
+    upstream::UpstreamError,
+    verifier::{Candidates, Choice, L1View, Position, choose},
+};
 
 const OTHER: Fork = Fork { name: 1, at: 5 };
+
+/// What the candidates for block 1 come to, by their signers.
+fn outcome(l1: &L1View, batches: impl IntoIterator<Item = (Address, Facts)>) -> Stall {
+    let mut candidates = Candidates::<TestRollup>::new(10);
+    let tip = HeadBlock { number: 0, hash: Some(l2_hash(MAIN, 0)), l1_origin: Some(origin(0)) };
+    for (index, (signer, facts)) in batches.into_iter().enumerate() {
+        let batch = Batch { signer, facts, content: () };
+        candidates.insert(Position { height: 0, index }, batch, &tip, None);
+    }
+    match choose(&candidates, &tip, Some(Posted::of(MAIN, 1).timestamp), l1) {
+        Choice::Stalled(stall) => stall,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn facts() -> Facts {
+    let Posted { number, hash, parent_hash, timestamp, l1_origin, .. } = Posted::of(MAIN, 1);
+    Facts { number, hash, parent_hash, timestamp, l1_origin }
+}
+
+#[test]
+fn batches_that_are_out_are_counted_by_the_reason() {
+    let mut l1 = L1View::new(Ok(Some(origin(2))));
+    l1.know_authority(Arc::new(Authority::fixed(vec![BatcherTenure::always(BATCHER)])));
+    let unauthorized = |index: u8| (Address::repeat_byte(index), facts());
+    let of_another_fork = (BATCHER, Facts { parent_hash: B256::ZERO, ..facts() });
+    let orphan = BlockId { hash: B256::ZERO, ..origin(2) };
+    let orphaned = (BATCHER, Facts { l1_origin: orphan, ..facts() });
+    let counts = |batches: Vec<_>| match outcome(&l1, batches) {
+        Stall::CompetingFork { number: 1, other_fork, orphaned_origin, unauthorized } => {
+            [other_fork, orphaned_origin, unauthorized]
+        }
+        stall => panic!("{stall:?}"),
+    };
+    assert_eq!(counts(vec![unauthorized(1), unauthorized(2)]), [0, 0, 2]);
+    assert_eq!(counts(vec![orphaned]), [0, 1, 0]);
+    assert_eq!(counts(vec![of_another_fork]), [1, 0, 0]);
+    assert_eq!(counts(vec![unauthorized(1), orphaned, of_another_fork]), [1, 1, 1]);
+    assert_eq!(outcome(&l1, []), Stall::AwaitingBatch { number: 1 });
+}
+
+#[test]
+fn l1_without_a_majority_is_told_from_l1_without_an_answer() {
+    let code = |error| outcome(&L1View::new(Err(error)), [(BATCHER, facts())]).code();
+    assert_eq!(code(UpstreamError::NoMajority("1 of 3".into())), "l1_no_majority");
+    assert_eq!(code(UpstreamError::Connection("refused".into())), "l1_unavailable");
+}
 
 #[tokio::test]
 async fn everything_that_is_ready_is_confirmed_in_one_go() {
@@ -244,7 +303,3 @@ async fn unauthorized_bytes_cause_no_call_and_take_no_memory() {
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 8);
 }
-
-use alloy_primitives::B256;
-
-use crate::eth::BlockId;

@@ -32,6 +32,19 @@ async fn a_block_whose_payload_is_missing_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_save_covers_all_blocks_whose_batches_have_arrived() {
+    let world = World::new(400);
+    world.post_all(MAIN, 1..=400);
+    let store = MemoryStore::default();
+    let mut runner = world.verifier(&store);
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), 400);
+    // The service returns ten blocks at once.
+    let saves = store.saves().len();
+    assert!(saves < 20, "{saves}");
+}
+
+#[tokio::test]
 async fn what_is_too_long_to_be_read_beside_others_is_read_alone() {
     let world = World::new(40);
     world.post_all(MAIN, 1..=40);
@@ -194,6 +207,23 @@ async fn a_number_is_not_decided_while_an_earlier_candidate_for_it_may_have_been
     let payload = &world.change().hotshot[mismatch.hotshot_height as usize][0];
     let transaction = commitment::transaction(CHAIN_ID as u32, payload).to_string();
     assert_eq!(mismatch.transaction, Some(transaction), "it can be looked up");
+    assert_eq!(mismatch.difference, by_payload().to_string(), "the payload was read again");
+}
+
+#[tokio::test]
+async fn behind_a_block_that_waits_nothing_is_read_that_must_be_dropped() {
+    let world = World::new(200);
+    world.post_all(MAIN, 1..=200);
+    world.change().node_fork = Fork { name: 1, at: 4 };
+    let budget = 40;
+    let mut runner =
+        world.verifier_with(&MemoryStore::default(), |options| options.budget = budget);
+    runner.run_until_idle().await;
+    assert_eq!((runner.number(), runner.code()), (4, "mismatch"));
+    assert_eq!(runner.verifier.candidates.reread_from(), None);
+    world.change().node_fork = MAIN;
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), 200);
 }
 
 #[tokio::test]
@@ -284,6 +314,38 @@ fn going_back_forgets_what_stands_behind() {
 }
 
 #[test]
+fn of_identical_batches_only_the_first_is_kept() {
+    let mut candidates = Candidates::<TestRollup>::new(10);
+    for (height, first) in [(5, 5), (8, 5), (2, 2), (5, 2)] {
+        let position = Position { height, index: 0 };
+        candidates.insert(position, kept(BATCHER, 1), &genesis(), None);
+        let heights: Vec<_> = candidates.of(1).map(|(position, _)| position.height).collect();
+        assert_eq!((heights, candidates.len()), (vec![first], 1));
+    }
+}
+
+#[test]
+fn what_each_signer_lost_is_read_again_from_its_own_place() {
+    let mut candidates = Candidates::<TestRollup>::new(2);
+    assert!(candidates.is_empty());
+    let flood = Address::repeat_byte(1);
+    // The flood loses blocks 9 and 8, then the other one loses block 6.
+    for (height, signer, number) in
+        [(0, flood, 9), (1, flood, 8), (2, flood, 7), (3, BATCHER, 5), (4, BATCHER, 6)]
+    {
+        let position = Position { height, index: 0 };
+        candidates.insert(position, kept(signer, number), &genesis(), None);
+    }
+    assert_eq!(candidates.dropped_for(6), Some(Position { height: 4, index: 0 }));
+    assert_eq!(candidates.bytes(), 2 * size_of::<Batch<()>>());
+    candidates.reread(4);
+    assert_eq!((candidates.dropped_for(6), candidates.reread_from()), (None, Some(0)));
+    assert_eq!((candidates.len(), candidates.is_empty()), (2, false));
+    candidates.skip_to(3);
+    assert_eq!((candidates.len(), candidates.reread_from()), (1, Some(3)));
+}
+
+#[test]
 fn the_signer_that_has_the_most_gives_way() {
     let mut candidates = Candidates::<TestRollup>::new(10);
     let flood = Address::repeat_byte(1);
@@ -300,6 +362,22 @@ fn the_signer_that_has_the_most_gives_way() {
     assert!((2..7).all(has), "each signer keeps its share");
     assert_eq!((candidates.dropped_for(6), candidates.reread_from()), (None, Some(7)));
     assert_eq!(candidates.len(), 10);
+}
+
+#[test]
+fn what_can_never_follow_the_head_stays_while_there_is_room() {
+    let mut candidates = Candidates::<TestRollup>::new(2);
+    let timestamp = Some(Posted::of(MAIN, 1).timestamp);
+    let honest = kept(BATCHER, 1);
+    let elsewhere = Batch { facts: Facts { parent_hash: B256::ZERO, ..honest.facts }, ..honest };
+    for (height, batch, count) in
+        [(0, elsewhere, 1), (1, kept(BATCHER, 2), 2), (2, kept(BATCHER, 1), 2)]
+    {
+        let position = Position { height, index: 0 };
+        candidates.insert(position, batch, &genesis(), timestamp);
+        assert_eq!((candidates.len(), candidates.reread_from()), (count, None));
+    }
+    assert_eq!(candidates.of(1).map(|(position, _)| position.height).collect::<Vec<_>>(), [2]);
 }
 
 #[test]

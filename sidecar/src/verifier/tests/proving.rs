@@ -140,6 +140,47 @@ async fn the_highest_proven_block_below_finalized_is_admitted() {
     }
 }
 
+#[tokio::test]
+async fn an_admitted_block_is_asked_for_once_and_again_if_another_one_is_proven() {
+    let world = World::new(50);
+    world.post_all(MAIN, 1..=8);
+    world.change().l1_finalized = Some(8);
+    world.change().safe_head_database = false;
+    let mut runner = world.verifier(&MemoryStore::default());
+    derive(&world, 16, 10);
+    runner.run_until_idle().await;
+    world.change().node_finalized = Some(18);
+    world.change().consensus_finalized = Some(20);
+    world.change().l1_finalized = Some(11);
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), 16);
+    let asked = world.calls("node block");
+    world.change().node_finalized = Some(19);
+    runner.run_until_idle().await;
+    assert_eq!((runner.number(), world.calls("node block")), (16, asked));
+    // Node and op-node know better: what they called final was another block of that number.
+    let other = Fork { name: 1, at: 14 };
+    world.change().node_fork = other;
+    world.change().safe_head_database = true;
+    runner.run_until_idle().await;
+    let head = runner.head().unwrap();
+    assert_eq!((head.number, head.status), (16, Status::Ok));
+    assert_eq!(head.hash, Some(l2_hash(other, 16).to_string()));
+}
+
+#[tokio::test]
+async fn an_unproven_block_that_is_the_head_already_is_no_reason() {
+    let world = World::new(8);
+    world.post_all(MAIN, 1..=8);
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.run_until_idle().await;
+    world.change().el_synced = Some(8);
+    world.change().l1_finalized = Some(8);
+    runner.run_until_idle().await;
+    assert!(!refused(&runner).is_empty());
+    assert_eq!((runner.number(), runner.code()), (8, "up_to_date"));
+}
+
 /// The batcher pauses: op-node calls finalized what is safe, and says nothing new. What it said
 /// before proves it, also after a restart.
 #[tokio::test]

@@ -119,6 +119,8 @@ async fn a_node_that_falls_in_the_middle_of_a_round_confirms_only_what_it_kept()
                 falls_to(&falling, kept, 300);
             }
         }));
+        runner.round().await;
+        assert_eq!(runner.head().map_or(0, |head| head.number), kept, "in the same round");
         runner.run_until_idle().await;
         assert_eq!(runner.head().map_or(0, |head| head.number), kept);
         assert_eq!(runner.stall(), Stall::NodeMissingBlock { number: kept + 1 });

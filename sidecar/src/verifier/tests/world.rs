@@ -96,6 +96,11 @@ pub(super) fn origin(number: u64) -> BlockId {
     BlockId { number, hash: l1_hash(MAIN, number) }
 }
 
+/// What a payload shows of a difference.
+pub(super) fn by_payload() -> Difference {
+    Difference::Transactions("transaction 0".into())
+}
+
 /// A rollup whose payloads are JSON and whose blocks have their origin in the first transaction.
 #[derive(Debug, Default)]
 pub(super) struct TestRollup(KnownBatchers);
@@ -134,7 +139,7 @@ impl Rollup for TestRollup {
             number: block.number,
             problem: rejected.to_string(),
         })?;
-        self.compare(&batch, block)
+        self.compare(&batch, block).map_err(|_| by_payload())
     }
 
     fn l1_origin(&self, block: &Block) -> Result<BlockId, Difference> {
