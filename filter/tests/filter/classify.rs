@@ -1,6 +1,23 @@
 //! Which requests are inspected by their headers: method, content type, encoding, length.
 
-use crate::{envoy::*, requests::*};
+use crate::{envoy::*, host::host, requests::*};
+
+#[test]
+fn headers_wait_for_a_body_that_may_not_come_only_where_the_framing_is_exact() {
+    for (more, waits) in [
+        (r#""framing":"exact""#, true),
+        (r#""framing":"chunked""#, false),
+        (r#""framing":"exact","mode":"observe""#, false),
+    ] {
+        start(&format!(r#"{{"sidecar_cluster":"s",{more}}}"#));
+        let request = post("").with("content-encoding", "gzip").with(":method", "GET");
+        let request = request.without("content-length");
+        host(|host| host.request_headers.clone_from(&request.headers));
+        callbacks::create(9, ROOT);
+        let action = callbacks::request_headers(9, request.headers.len(), false);
+        assert_eq!(action == PAUSE, waits, "{more}");
+    }
+}
 
 #[test]
 fn requests_that_are_not_json_rpc_pass_and_are_counted() {

@@ -49,6 +49,17 @@ fn it_is_counted_apart_from_what_happens() {
     }
 }
 
+#[test]
+fn a_body_from_a_decompressor_is_told_like_another_one_if_it_is_json() {
+    start_with_head(OBSERVE, 100);
+    let name = "x-envoy-decompressor-gzip-compressed-bytes".to_owned();
+    host(|host| host.request_trailers = vec![(name, "20".into())]);
+    for (body, outcome) in [(TAGGED, "100"), (&TAGGED[..TAGGED.len() - 1], "unparsable")] {
+        let request = Request { trailers: true, ..post(body) };
+        assert_eq!(told(&send(&request)), [outcome]);
+    }
+}
+
 /// Another chain's report, which changes nothing.
 fn answer_next(report: &Answer) {
     if polling() {

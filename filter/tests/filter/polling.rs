@@ -522,6 +522,20 @@ fn shared_data_that_is_gone_or_garbled_is_made_anew() {
 }
 
 #[test]
+fn all_that_is_shared_is_there_before_the_first_poll() {
+    start(CONFIG);
+    let [mut head, mut guard, mut lease] = [0; 3];
+    host(|host| {
+        for key in host.shared.keys() {
+            let kind = [(" head ", &mut head), (" lease ", &mut lease)];
+            let kind = kind.into_iter().find(|(kind, _)| key.contains(kind));
+            *kind.map_or(&mut guard, |(_, count)| count) += 1;
+        }
+    });
+    assert_eq!([head, guard, lease], [1; 3]);
+}
+
+#[test]
 fn a_worker_that_comes_late_does_not_undo_what_is_shared() {
     start_with_head(CONFIG, 100);
     assert!(configure(2, CONFIG));

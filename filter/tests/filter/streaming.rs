@@ -26,6 +26,49 @@ fn shapes(body: &str) -> Vec<Request> {
     shapes
 }
 
+/// A call after so many spaces that the body has this length.
+fn padded(call: &str, length: usize) -> String {
+    format!("{}{call}", " ".repeat(length - call.len()))
+}
+
+#[test]
+fn a_body_is_held_to_its_end_up_to_64_kib() {
+    start(CHUNKED);
+    for (length, passes) in [(65_536, false), (65_537, true)] {
+        let body = padded(&call("espresso"), length);
+        let length = length.to_string();
+        let outcome = send(&post(&body).chunked(10_000).with("content-length", &length));
+        assert_eq!(outcome.replied().0, 503);
+        assert_eq!(!outcome.body.is_empty(), passes, "{length}");
+    }
+}
+
+#[test]
+fn the_limit_counts_what_has_passed() {
+    start(r#"{"sidecar_cluster":"s","max_body_bytes":100000}"#);
+    for (length, passes) in [(100_000, true), (100_001, false), (150_000, false)] {
+        let outcome = send(&post(&padded(&call("latest"), length)).chunked(30_000));
+        assert_eq!(outcome.complete, passes, "{length}");
+    }
+}
+
+#[test]
+fn what_is_held_when_trailers_come_is_refused() {
+    start_with_head(CHUNKED, 100);
+    for (end, passes) in [(r#""latest"]"#, true), (r#""late"#, true), (r#""espr"#, false)] {
+        let body = format!(r#"{{"params":[{}{end}"#, " ".repeat(100_000));
+        let outcome = send(&Request { trailers: true, ..post(&body).chunked(30_000) });
+        assert_eq!(outcome.complete, passes, "{end}");
+    }
+    assert_eq!(metric("passed_no_tag_total"), 2);
+    let body = padded(&call("espresso"), 100_000);
+    assert!(send(&Request { trailers: true, ..post(&body).chunked(30_000) }).complete);
+    assert!(send(&post(&body).chunked(30_000)).complete);
+    assert!(send(&post(&padded(&call("latest"), 100_000)).chunked(30_000)).complete);
+    let counts = ["bodies_rewritten_total", "tags_replaced_total", "passed_no_tag_total"];
+    assert_eq!(counts.map(metric), [2, 2, 3]);
+}
+
 #[test]
 fn every_cut_of_a_body_gives_the_same_bytes() {
     start_with_head(CHUNKED, 100);
