@@ -34,6 +34,20 @@ async fn a_head_is_visible_only_after_it_was_saved() {
 }
 
 #[tokio::test]
+async fn the_time_of_a_head_is_that_of_its_number() {
+    let disk = MemoryStore::default();
+    let (mut keeper, _watcher) = HeadKeeper::new(disk.clone(), Metrics::new());
+    keeper.bind(identity()).unwrap();
+    keeper.confirm(block(5), 50, 40).await.unwrap();
+    let since = keeper.updated_at();
+    keeper.checkpoint(Some(60)).await.unwrap();
+    assert_eq!((keeper.updated_at(), keeper.restart_height()), (since, Some(60)));
+    assert_eq!(disk.on_disk().unwrap().restart_height, Some(60));
+    keeper.confirm(block(6), 51, 41).await.unwrap();
+    assert!(keeper.updated_at() > since);
+}
+
+#[tokio::test]
 async fn a_stored_head_is_published_from_the_start_and_refused_for_another_chain() {
     let record = Record {
         generation: 0,
@@ -86,5 +100,9 @@ async fn status_and_finality_are_published_without_touching_the_number() {
     assert_eq!((report.number, report.status), (5, Status::Diverged));
     keeper.observe_finalized(5);
     keeper.observe_finalized(4);
-    assert_eq!(watcher.borrow().as_ref().unwrap().ethereum.unwrap().number, 5);
+    assert_eq!(watcher.borrow_and_update().as_ref().unwrap().ethereum.unwrap().number, 5);
+    keeper.observe_finalized(5);
+    assert!(!watcher.has_changed().unwrap(), "nothing changed");
+    keeper.observe_finalized(6);
+    assert_eq!(watcher.borrow().as_ref().unwrap().ethereum.unwrap().number, 6);
 }

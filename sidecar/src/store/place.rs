@@ -165,3 +165,32 @@ impl Place {
         self.folder.join(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_an_absent_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::of(&folder.path().join("store.json")).unwrap();
+        assert!(place.text().unwrap().is_none());
+        // Whoever runs the test, a loop of links cannot be opened.
+        symlink(&place.file, &place.file).unwrap();
+        assert!(matches!(place.text(), Err(StoreError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn a_lock_ends_though_a_forked_process_has_a_copy_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::of(&folder.path().join("store.json")).unwrap();
+        let lock = place.lock().unwrap();
+        let copy = lock.0.try_clone().unwrap();
+        assert!(matches!(place.lock(), Err(StoreError::Locked { .. })));
+        drop(lock);
+        assert!(place.lock().is_ok());
+        drop(copy);
+    }
+}

@@ -61,11 +61,14 @@ fn on_fork(number: u64) -> BlockId {
 #[derive(Debug, Clone)]
 struct Fake {
     chain: Arc<Mutex<Chain>>,
+    /// How often it was asked anything.
+    asked: Arc<Mutex<usize>>,
     rejected: Arc<Mutex<Option<UpstreamError>>>,
 }
 
 impl Fake {
     async fn ask<T>(&self, answer: impl FnOnce(&Chain) -> T) -> Result<T, UpstreamError> {
+        *self.asked.lock() += 1;
         let chain = self.chain.lock().clone();
         match chain.state {
             Behavior::Answers => Ok(answer(&chain)),
@@ -123,7 +126,11 @@ impl World {
     fn new(chains: impl IntoIterator<Item = Chain>) -> Self {
         let endpoints: Vec<_> = chains
             .into_iter()
-            .map(|chain| Fake { chain: Arc::new(Mutex::new(chain)), rejected: Arc::default() })
+            .map(|chain| Fake {
+                chain: Arc::new(Mutex::new(chain)),
+                asked: Arc::default(),
+                rejected: Arc::default(),
+            })
             .collect();
         Self { l1: L1::new(endpoints.clone(), INTERVAL), endpoints }
     }
@@ -140,6 +147,11 @@ impl World {
     async fn later(&self) -> Result<Option<BlockId>, UpstreamError> {
         tokio::time::advance(INTERVAL).await;
         self.read().await
+    }
+
+    /// How often each endpoint was asked since the last time.
+    fn asked(&self) -> Vec<usize> {
+        self.endpoints.iter().map(|endpoint| std::mem::take(&mut *endpoint.asked.lock())).collect()
     }
 
     fn rejected(&self, index: usize) -> String {
@@ -225,6 +237,74 @@ async fn a_single_endpoint_must_say_it_twice() {
         assert_eq!(world.later().await, Ok(Some(main(97))));
     }
     assert_eq!(world.later().await, Ok(Some(main(98))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_endpoint_is_believed_up_to_its_own_tip() {
+    let world = World::new([Chain { finalized: Some(101), ..Chain::honest(90) }]);
+    for _ in 0..3 {
+        assert!(matches!(world.later().await, Err(UpstreamError::Distrusted(_))));
+    }
+    world.set(0, Chain { finalized: Some(100), ..Chain::honest(90) });
+    assert_eq!(world.later().await, Ok(None));
+    assert_eq!(world.later().await, Ok(Some(main(100))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_endpoint_s_error_is_its_own_and_that_of_several_is_their_number() {
+    let failing = Chain { state: Behavior::Fails, ..Chain::honest(90) };
+    let single = World::new([failing.clone()]);
+    assert!(matches!(single.read().await, Err(UpstreamError::Status { .. })));
+    single.set(0, Chain::honest(90));
+    single.later().await.unwrap();
+    assert_eq!(single.later().await, Ok(Some(main(90))));
+    single.set(0, failing.clone());
+    assert!(matches!(single.l1.hash_at(80).await, Err(UpstreamError::Status { .. })));
+    single.set(0, Chain { latest: 85, ..Chain::honest(80) });
+    assert!(matches!(single.later().await, Err(UpstreamError::Distrusted(_))), "it lags");
+
+    let both = World::new([Chain::honest(90), Chain::honest(90)]);
+    both.read().await.unwrap();
+    both.set(1, failing);
+    assert!(is_no_majority(both.l1.hash_at(80).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_final_while_a_majority_says_so() {
+    let nothing = || Chain { finalized: None, ..Chain::honest(90) };
+    for finals in [&[][..], &[90], &[90, 91]] {
+        let nothing = vec![nothing(); finals.len() + 1];
+        let world =
+            World::new(nothing.into_iter().chain(finals.iter().copied().map(Chain::honest)));
+        assert_eq!(world.later().await, Ok(None), "{finals:?}");
+        assert_eq!(world.l1.hash_at(80).await, Ok(Some(main(80).hash)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_endpoints_are_asked_than_are_needed() {
+    let world = World::new(vec![Chain::honest(90); 3]);
+    world.read().await.unwrap();
+    world.asked();
+    let start = tokio::time::Instant::now();
+    assert_eq!(world.l1.hash_at(80).await, Ok(Some(main(80).hash)));
+    assert_eq!(world.asked(), [1, 1, 0]);
+    // One that fails is replaced at once.
+    world.set(0, Chain { state: Behavior::Fails, ..Chain::honest(90) });
+    assert_eq!(world.l1.hash_at(80).await, Ok(Some(main(80).hash)));
+    assert_eq!((world.asked(), start.elapsed()), (vec![1, 1, 1], Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_those_with_the_final_block_answer_for_what_is_below() {
+    let world = World::new([90, 90, 90].map(Chain::honest));
+    world.read().await.unwrap();
+    world.set(0, Chain::honest(96));
+    world.set(1, Chain::honest(96));
+    world.set(2, Chain { fork: "other", fork_at: 95, ..Chain::honest(96) });
+    assert_eq!(world.read().await, Ok(Some(main(96))));
+    world.set(1, Chain { state: Behavior::Fails, ..Chain::honest(96) });
+    assert!(is_no_majority(world.l1.hash_at(80).await), "though the third has that block");
 }
 
 #[tokio::test(start_paused = true)]

@@ -249,7 +249,10 @@ fn the_number_never_falls_except_by_reset() {
     let error = store.reset(10, None).unwrap_err();
     assert!(matches!(error, StoreError::Raise { stored: 9, given: 10 }), "{error}");
     let id = store.id();
+    assert_eq!(store.ceiling(), Some(9));
+    store.reset(9, None).unwrap();
     store.reset(3, Some(40)).unwrap();
+    assert_eq!(store.ceiling(), Some(3));
     let reset = read(&path).unwrap();
     assert_eq!((reset.number, reset.hash, reset.restart_height), (3, None, Some(40)));
     assert_eq!(reset.identity, Some(testing::IDENTITY), "the chain is still known");
@@ -257,7 +260,7 @@ fn the_number_never_falls_except_by_reset() {
     store.save(record(4)).unwrap();
     drop(store);
     let store = FileStore::open(&path).unwrap();
-    assert_eq!(store.record().map(|record| (record.generation, record.number)), Some((1, 4)));
+    assert_eq!(store.record().map(|record| (record.generation, record.number)), Some((2, 4)));
     assert_eq!(store.id(), id);
 }
 
@@ -343,6 +346,22 @@ fn what_cannot_be_a_state_file_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_file_may_be_as_long_as_the_limit_and_no_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.json");
+    let mut text = format::render(&record(5), None).unwrap();
+    text.resize(usize::try_from(format::MAX_BYTES).unwrap(), b' ');
+    fs::write(&path, &text).unwrap();
+    assert_eq!(read(&path), Some(record(5)));
+    text.push(b' ');
+    fs::write(&path, &text).unwrap();
+    let error = FileStore::open(&path).unwrap_err();
+    let too_long =
+        matches!(error, StoreError::Corrupt { source: format::FormatError::TooLong, .. });
+    assert!(too_long, "{error}");
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_is_found_at_once() {
     for at in 0..5 {
         let folder = tempfile::tempdir().unwrap();
@@ -415,6 +434,10 @@ fn a_file_that_another_program_wrote_meanwhile_is_left_alone() {
     assert_eq!(fs::read_to_string(&path).unwrap(), theirs);
     fs::remove_file(&path).unwrap();
     store.save(record(6)).unwrap();
+    // What cannot be looked at is not taken for a file that is gone.
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+    assert!(matches!(store.save(record(7)), Err(StoreError::Unreadable { .. })));
 }
 
 /// One event of a random schedule.

@@ -192,6 +192,7 @@ async fn a_head_that_cannot_be_saved_is_not_shown_and_is_confirmed_again() {
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 4);
     assert_eq!(runner.code(), "store_unwritable");
+    assert!(runner.board.findings().last_store_error.is_some());
     store.set_writes(Writes::Work);
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 20);
@@ -365,6 +366,39 @@ async fn the_hash_taken_over_may_come_from_finality_at_the_very_number() {
     runner.run_until_idle().await;
     let head = runner.head().unwrap();
     assert_eq!((head.number, head.hash.clone()), (7, Some(l2_hash(MAIN, 7).to_string())));
+}
+
+#[tokio::test]
+async fn a_number_taken_over_starts_anew_when_l1_was_wrong() {
+    let world = World::new(20);
+    world.post_all(MAIN, 1..=9);
+    // The finalized block below it is of another fork, and so L1 says.
+    world.change().node_fork = Fork { name: 1, at: 3 };
+    world.finalize(5);
+    let mut runner = world.verifier(&MemoryStore::with(taken_over(7, 0)));
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), 7);
+    (world.change().node_fork, world.change().l1_epoch) = (MAIN, 1);
+    runner.run_until_idle().await;
+    let head = runner.head().unwrap();
+    assert_eq!((head.number, head.hash.clone()), (9, Some(l2_hash(MAIN, 9).to_string())));
+}
+
+#[tokio::test]
+async fn the_position_of_a_number_taken_over_stays_below_its_batches() {
+    let world = World::new(20);
+    world.post_all(MAIN, 1..=5);
+    world.finalize(2);
+    world.change().hotshot.extend(std::iter::repeat_n(Vec::new(), 10_000));
+    let store = MemoryStore::with(taken_over(7, 0));
+    let mut runner = world.verifier(&store);
+    runner.run_until_idle().await;
+    runner.verifier.save_restart_height(0).await.unwrap();
+    assert_eq!(store.on_disk().unwrap().restart_height, Some(0));
+    world.post_all(MAIN, 6..=8);
+    let mut runner = world.verifier(&store);
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), 8);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::{
     batchers::{BatcherSource, BatcherTenure},
     eth::BlockId,
     rollup::Rollup,
-    store::{Store, memory::MemoryStore},
+    store::{Record, Store, memory::MemoryStore},
     verifier::{Options, Round, Stall},
 };
 
@@ -79,6 +79,38 @@ async fn a_rotation_in_the_middle_of_a_stream_is_followed() {
 }
 
 #[tokio::test]
+async fn the_contract_that_the_rollup_names_is_read_unless_it_is_zero() {
+    for (named, is_one) in [(Some(CONTRACT), true), (Some(Address::ZERO), false), (None, false)] {
+        let world = World::new(5);
+        world.post_all(MAIN, 1..=5);
+        world.change().named_authenticator = named;
+        let mut runner = world.verifier_with(&MemoryStore::default(), |options| {
+            options.batchers = BatcherSource::Contract(None);
+        });
+        runner.run_until_idle().await;
+        assert_eq!(runner.board.findings().batchers.contract, named.filter(|_| is_one));
+        assert_eq!(runner.code() == "batchers_unknown", !is_one, "{named:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_contract_said_at_a_block_that_is_not_final_is_forgotten() {
+    let world = World::new(20);
+    world.post_all(MAIN, 1..=5);
+    let mut runner = world.verifier_with(&MemoryStore::default(), by_contract);
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), 5);
+    world.post_all(MAIN, 6..=8);
+    world.change().l1_epoch = 1;
+    world.change().down.insert("batchers");
+    runner.run_until_idle().await;
+    assert_eq!((runner.number(), runner.code()), (5, "batchers_unknown"));
+    world.change().down.clear();
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), 8);
+}
+
+#[tokio::test]
 async fn a_key_counts_only_at_the_origins_that_are_its_own() {
     let world = World::new(20);
     world.change().batchers.insert(5, NEW);
@@ -137,6 +169,7 @@ async fn batches_of_a_new_key_count_once_its_rotation_is_final() {
         assert_eq!(runner.number(), 7);
         world.change().l1_finalized = Some(10);
         runner.run_until_idle().await;
+        runner.run_until_idle().await;
         assert_eq!(runner.number(), 20);
         let reread = runner.metrics.render().contains(r#"resets_total{reason="keys"} 1"#);
         assert_eq!(reread, l1_latest == 3, "only what was read before is read again");
@@ -176,9 +209,13 @@ async fn a_restart_after_batches_of_an_unknown_key_were_read_finds_them() {
     assert_eq!(store.reopen().record().unwrap().restart_height, Some(50));
     drop(runner);
     world.change().l1_finalized = Some(25);
-    let mut runner = world.verifier_with(&store, with_light_client);
-    runner.run_until_idle().await;
-    assert_eq!(runner.number(), 50);
+    // A file of an earlier version does not say by which history batches were dropped.
+    let unmarked = Record { batchers: None, ..store.on_disk().unwrap() };
+    for store in [store, MemoryStore::with(unmarked)] {
+        let mut runner = world.verifier_with(&store, with_light_client);
+        runner.run_until_idle().await;
+        assert_eq!(runner.number(), 50);
+    }
 }
 
 /// HotShot has two batches for block 10: first one of the new key on L1 block 5, where it is in

@@ -1,6 +1,9 @@
 //! Reading HotShot: gaps, limits, and too little room.
 
+use std::{sync::Arc, time::Duration};
+
 use alloy_primitives::{Address, B256};
+use finality_core::head::HeadReport;
 
 use super::{world::*, *};
 use crate::{
@@ -29,6 +32,27 @@ async fn a_block_whose_payload_is_missing_is_waited_for() {
     world.change().hotshot_missing.clear();
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 40);
+}
+
+#[tokio::test]
+async fn a_block_is_gone_if_a_newer_one_is_there_that_is_not_late() {
+    for (height, missing, code) in [
+        (40, &[23][..], "position_unavailable"),
+        // The newest block is late, or another one was forgotten, too.
+        (40, &[23, 39], "position_unavailable"),
+        (40, &[23, 30], "position_unavailable"),
+        (40, &[23, 30, 39], "catching_up"),
+        // Ten blocks below the height it may be late itself.
+        (33, &[23], "catching_up"),
+        (34, &[23], "position_unavailable"),
+    ] {
+        let world = World::new(40);
+        world.post_all(MAIN, 1..=height);
+        world.change().hotshot_missing.extend(missing);
+        let mut runner = world.verifier(&MemoryStore::default());
+        runner.run_until_idle().await;
+        assert_eq!((runner.number(), runner.code()), (23, code), "{height} {missing:?}");
+    }
 }
 
 #[tokio::test]
@@ -274,6 +298,32 @@ async fn ranges_fetched_ahead_are_asked_for_once_and_end_at_the_tip() {
     assert_eq!((from[0], next.last()), (0, Some(&300)));
     assert_eq!(from[1..], next[..next.len() - 1], "no gap, nothing twice");
     assert_eq!(world.calls("feed range"), asked.len() as u64, "and none failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_verifier_looks_again_after_each_interval() {
+    let world = World::new(20);
+    world.post_all(MAIN, 1..=5);
+    let interval = Duration::from_secs(7);
+    let Runner { verifier, mut head, board, .. } =
+        world.verifier_with(&MemoryStore::default(), |options| options.interval = interval);
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let task = tokio::spawn(verifier.run(stopped));
+    let mut reaches = async |number| {
+        let is_there = |head: &Option<Arc<HeadReport>>| {
+            head.as_ref().is_some_and(|head| head.number == number)
+        };
+        head.wait_for(is_there).await.unwrap();
+    };
+    reaches(5).await;
+    tokio::time::sleep(interval / 2).await;
+    let rounds = board.findings().rounds;
+    tokio::time::sleep(10 * interval).await;
+    assert_eq!(board.findings().rounds - rounds, 10);
+    world.post_all(MAIN, 6..=8);
+    reaches(8).await;
+    stop.send(true).unwrap();
+    task.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What L1 has really finalized, whatever node and op-node call finalized.
 
+use std::time::Duration;
+
 use super::{world::*, *};
 use crate::store::memory::MemoryStore;
 
@@ -141,6 +143,19 @@ async fn the_highest_proven_block_below_finalized_is_admitted() {
 }
 
 #[tokio::test]
+async fn op_node_is_asked_once_per_interval_and_for_each_new_finalized() {
+    let world = World::new(50);
+    let mut runner = world.verifier_with(&MemoryStore::default(), |options| {
+        options.interval = Duration::from_secs(3600);
+    });
+    for (number, asked) in [(10, 1), (10, 1), (12, 2), (12, 2)] {
+        world.finalize(number);
+        runner.round().await;
+        assert_eq!(world.calls("sync status"), asked);
+    }
+}
+
+#[tokio::test]
 async fn an_admitted_block_is_asked_for_once_and_again_if_another_one_is_proven() {
     let world = World::new(50);
     world.post_all(MAIN, 1..=8);
@@ -255,6 +270,41 @@ async fn blocks_without_a_batch_prove_nothing() {
         runner.run_until_idle().await;
         assert_eq!((runner.number(), runner.code()), (8, "finality_unproven"));
     }
+}
+
+#[tokio::test]
+async fn a_proof_falls_with_the_block_that_the_node_leaves() {
+    let world = World::new(50);
+    world.change().safe_head_database = false;
+    let store = MemoryStore::default();
+    let mut runner = after_el_sync(&world, &store).await;
+    derive(&world, SYNCED + 2, BATCH);
+    world.change().l1_finalized = Some(BATCH);
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), SYNCED);
+    // The block above the tip is another one now, and what was proven says nothing of it.
+    world.change().node_fork = Fork { name: 3, at: SYNCED };
+    world.change().node_finalized = Some(SYNCED + 1);
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), SYNCED);
+    assert!(!refused(&runner).is_empty());
+}
+
+#[tokio::test]
+async fn what_op_node_says_is_saved_now_and_then_and_at_the_end() {
+    let world = World::new(50);
+    let store = MemoryStore::default();
+    let mut runner = after_el_sync(&world, &store).await;
+    let saves = store.saves().len();
+    for l1 in BATCH..BATCH + 5 {
+        derive(&world, SYNCED + 2 + l1 - BATCH, l1);
+        runner.run_until_idle().await;
+    }
+    assert_eq!(store.saves().len(), saves);
+    runner.verifier.save_restart_height(0).await.unwrap();
+    assert_eq!(store.saves().len(), saves + 1);
+    runner.verifier.save_restart_height(0).await.unwrap();
+    assert_eq!(store.saves().len(), saves + 1, "nothing is new");
 }
 
 #[tokio::test]

@@ -36,6 +36,10 @@ async fn a_stored_head_is_unusable_until_the_node_was_asked_about_it() {
         runner.run_until_idle().await;
         assert_eq!(told(&runner), (20, Status::Ok), "{silent}");
     }
+    world.change().down = ["node", "consensus"].into();
+    let mut runner = world.verifier(&store);
+    runner.run_until_idle().await;
+    assert_eq!(runner.code(), "chain_unknown", "the first that is needed");
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ fn status(runner: &Runner) -> Status {
 async fn a_head_above_latest_is_not_ok_though_its_block_is_served() {
     let world = World::new(8);
     let mut runner = at(&world, 8).await;
+    runner.run_until_idle().await;
     falls_to(&world, 5, 12);
     world.post_all(MAIN, 9..=12);
     // One reading may be that of another node; but nothing is confirmed any more.
@@ -43,6 +44,24 @@ async fn a_head_above_latest_is_not_ok_though_its_block_is_served() {
     falls_to(&world, 12, 0);
     runner.run_until_idle().await;
     assert_eq!((runner.number(), runner.code()), (12, "up_to_date"));
+}
+
+#[tokio::test]
+async fn a_latest_block_below_the_head_is_read_again_at_once() {
+    let world = World::new(8);
+    let mut runner = at(&world, 8).await;
+    runner.run_until_idle().await;
+    let before = world.calls("node latest");
+    runner.run_until_idle().await;
+    assert_eq!(world.calls("node latest"), before + 1, "once per round");
+    let (nodes, first) = (world.clone(), parking_lot::Mutex::new(true));
+    world.change().probes.push(std::sync::Arc::new(move |call| {
+        if call == "node latest" {
+            falls_to(&nodes, if std::mem::take(&mut *first.lock()) { 5 } else { 8 }, 8);
+        }
+    }));
+    runner.round().await;
+    assert_eq!((status(&runner), runner.code()), (Status::Ok, "up_to_date"));
 }
 
 #[tokio::test]

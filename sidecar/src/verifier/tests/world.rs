@@ -185,6 +185,8 @@ pub(super) struct State {
     pub(super) batchers: BTreeMap<u64, Address>,
     /// The L1 block from which on the contract is there; none if it never is.
     pub(super) authenticator: Option<u64>,
+    /// The contract that the rollup's configuration names.
+    pub(super) named_authenticator: Option<Address>,
     pub(super) active_is_espresso: bool,
     pub(super) l1_latest: u64,
     pub(super) hotshot: Vec<Vec<Vec<u8>>>,
@@ -240,6 +242,7 @@ impl World {
             light_client: BTreeMap::new(),
             batchers: BTreeMap::from([(0, BATCHER)]),
             authenticator: Some(0),
+            named_authenticator: None,
             active_is_espresso: true,
             l1_latest: 1_000_000,
             hotshot: Vec::new(),
@@ -521,7 +524,7 @@ impl NodeSource for World {
     }
 
     async fn rollup_config(&self) -> Result<RollupConfig, UpstreamError> {
-        drop(self.called("consensus", "rollup config")?);
+        let state = self.called("consensus", "rollup config")?;
         Ok(RollupConfig {
             genesis: Genesis {
                 l1: BlockId { number: 0, hash: l1_hash(MAIN, 0) },
@@ -532,7 +535,7 @@ impl NodeSource for World {
             seq_window_size: SEQ_WINDOW_SIZE,
             l1_chain_id: L1_CHAIN_ID,
             l2_chain_id: CHAIN_ID,
-            batch_authenticator_address: None,
+            batch_authenticator_address: state.named_authenticator,
         })
     }
 
