@@ -28,7 +28,7 @@ lint:
 docs:
     cargo xtask docs
 
-# Check the package of finality-core; `just package --write` records its public API
+# Check the packages of the crates; `just package --write` records their public APIs
 package *arguments:
     cargo xtask package {{ arguments }}
 

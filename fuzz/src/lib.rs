@@ -3,12 +3,15 @@
 //! `cargo xtask fuzz` runs them with libFuzzer; the sidecar's tests include this file and run the
 //! corpus and mutations of it.
 
-use std::{cell::RefCell, collections::BTreeMap, io::Write};
+use std::{cell::RefCell, collections::BTreeMap, io::Write, sync::LazyLock};
 
+use espresso_proofs::{
+    Answer, BlockPath, Checkpoint, Evidence, Header, NamespaceBlock, NamespaceTable, TaggedBase64,
+    listed,
+};
 use finality_core::rewrite::{Inspection, Rewriter, Rules, Scope};
 use finality_sidecar::{
     config::{Config, Values},
-    espresso::{HotShotHeader, NamespaceBlock, NamespaceTable, TaggedBase64},
     l1::FinalizedState,
     node::{Block, RollupConfig, SyncStatus},
     rollup::op::{Deposit, OpBatch, decode_l1_origin, recover_signer},
@@ -19,11 +22,14 @@ use finality_sidecar::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the corpus has a folder for each.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 12] = [
     ("op_payload", op_payload),
     ("op_batch", op_batch),
     ("info_deposit", info_deposit),
     ("namespace_range", namespace_range),
+    ("namespace_answer", namespace_answer),
+    ("namespace_payload", namespace_payload),
+    ("block_path", block_path),
     ("hotshot_header", hotshot_header),
     ("node_json", node_json),
     ("state_file", state_file),
@@ -65,18 +71,76 @@ pub fn info_deposit(data: &[u8]) {
 pub fn namespace_range(data: &[u8]) {
     let Some((count, body)) = data.split_first() else { return };
     let count = u64::from(*count);
-    if let Ok(blocks) = NamespaceBlock::read_range(body, 12_648_430, count) {
+    if let Ok(blocks) = listed::read_range(body, 12_648_430, count) {
         assert_eq!(blocks.len() as u64, count);
         assert!(blocks.iter().map(NamespaceBlock::length).sum::<usize>() < body.len());
     }
-    if let Some(table) = NamespaceTable::decode(body) {
-        assert_eq!(table.entries.len(), body.len() / 8);
+}
+
+/// The answer for one namespace in a block, checked against a header of the vectors: whatever the
+/// bytes, either nothing is proven or what is true.
+pub fn namespace_answer(data: &[u8]) {
+    static TRUTH: LazyLock<(Header, u32, NamespaceBlock)> = LazyLock::new(|| {
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        let cases = read(include_str!("../../proofs/testdata/proofs_namespace.json"));
+        let case = &cases["cases"][1];
+        let later = read(include_str!("../../proofs/testdata/proofs_v7.json"));
+        let mut header = later["headers"]["base"].clone();
+        header["fields"]["ns_table"]["bytes"] = case["ns_table"].clone();
+        header["fields"]["payload_commitment"] = case["payload_commitment"].clone();
+        let namespace = case["namespace"].as_u64().unwrap() as u32;
+        let answer = serde_json::json!([case["answer"]]).to_string();
+        let listed = listed::read_range(answer.as_bytes(), namespace, 1).unwrap();
+        let header = Header::read(header.to_string().as_bytes()).unwrap();
+        (header, namespace, listed.into_iter().next().unwrap())
+    });
+    let (header, namespace, listed) = &*TRUTH;
+    for answer in [Answer::read(data), Answer::read_proof(data)].into_iter().flatten() {
+        match answer.check(header, *namespace, 10, &[]) {
+            Ok(evidence @ Evidence::Opened(_)) => {
+                assert_eq!(answer.into_block(&evidence), *listed);
+            }
+            Ok(evidence) => panic!("{evidence:?}"),
+            Err(error) => _ = error.reason().code(),
+        }
+    }
+}
+
+/// The bytes of a namespace, and a table.
+pub fn namespace_payload(data: &[u8]) {
+    let block = NamespaceBlock::of_payload(data.to_vec());
+    assert!(block.payloads().len() <= data.len() / 4);
+    assert!((0..block.payloads().len()).all(|index| block.payload(index).is_some()));
+    if let Ok(table) = NamespaceTable::decode(data) {
+        assert_eq!(table.entries().len(), data.len() / 8);
+        assert!(table.entries().iter().all(|(id, _)| table.contains(*id)));
+    }
+}
+
+/// A path in the block tree. Only one leads to the root.
+pub fn block_path(data: &[u8]) {
+    static TRUTH: LazyLock<(BlockPath, Checkpoint)> = LazyLock::new(|| {
+        let vectors = include_str!("../../proofs/testdata/proofs_block_tree.json");
+        let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+        let proof = &vectors["devnet_proof"];
+        let path = BlockPath::read(proof["proof"].to_string().as_bytes()).unwrap();
+        let root = path.root(44).light_client_root();
+        (path, Checkpoint { height: 44, root })
+    });
+    let (truth, checkpoint) = &*TRUTH;
+    if let Ok(path) = BlockPath::read(data) {
+        assert_eq!(path.tree().headers(), path.height() + 1);
+        if checkpoint.check_path(&path).is_ok() && path.height() == truth.height() {
+            assert_eq!((path.commitment(), path.tree()), (truth.commitment(), truth.tree()));
+        }
     }
 }
 
 /// The header of a HotShot block.
 pub fn hotshot_header(data: &[u8]) {
-    drop(HotShotHeader::read(data));
+    if let Ok(header) = Header::read(data) {
+        assert!(header.commitment().is_some() || header.committed().is_err());
+    }
     if let Ok(text) = std::str::from_utf8(data) {
         drop(TaggedBase64::parse(text));
     }

@@ -123,7 +123,7 @@ fn steps(
         }
         run_tests(cargo.args(["test", "--workspace", "--no-fail-fast"]), counts)
     });
-    gate.step("finality-core package", |_| package::check(workspace, force_fallback, false));
+    gate.step("packages of crates", |_| package::check(workspace, force_fallback, false));
     if let Some(artifacts) = &mut artifacts
         && let Err(error) = artifacts.find_chromium()
     {

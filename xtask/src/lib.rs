@@ -105,10 +105,10 @@ enum Task {
     Lint,
     /// Regenerate the tables of docs/configuration.md from the code
     Docs,
-    /// Package finality-core, build the package for every target, and compare its public API with
-    /// the recorded one
+    /// Package finality-core and espresso-proofs, build the packages for every target, and compare
+    /// their public APIs with the recorded ones
     Package {
-        /// Record the public API
+        /// Record the public APIs
         #[arg(long)]
         write: bool,
     },
@@ -126,11 +126,11 @@ enum Task {
         files: Vec<String>,
     },
     /// Run benchmarks: `filter` compares Envoy with and without the filter, `propagation` measures
-    /// how fast a new head reaches requests, `verifier` runs the verifier against canned services;
-    /// anything else is passed to the benchmarks of finality-core
+    /// how fast a new head reaches requests, `verifier` runs the verifier against canned services,
+    /// `proofs` checks proofs; anything else is passed to the benchmarks of finality-core
     Bench {
-        /// `filter`, `propagation` or `verifier` with its arguments, or arguments for the
-        /// benchmarks of finality-core
+        /// `filter`, `propagation`, `verifier` or `proofs` with its arguments, or arguments for
+        /// the benchmarks of finality-core
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

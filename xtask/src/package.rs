@@ -1,4 +1,5 @@
-//! The package of `finality-core`: built for each supported target, with the recorded public API.
+//! The crates that others may use: each packaged, built for its targets, with its recorded public
+//! API.
 
 use std::{
     fs,
@@ -14,37 +15,54 @@ use crate::{
     workspace::Workspace,
 };
 
-const CRATE: &str = "finality-core";
+/// A crate that others may use.
+struct Published {
+    name: &'static str,
+    /// The recorded public API, one line per item, relative to the root of the checkout.
+    record: &'static str,
+    /// Targets besides the host, which its package is built for.
+    targets: &'static [&'static str],
+}
 
-/// Targets besides the host.
-const TARGETS: [&str; 2] = [wasm::TARGET, "wasm32-wasip1"];
+const PUBLISHED: [Published; 2] = [
+    Published {
+        name: "finality-core",
+        record: "shared/public-api.txt",
+        targets: &[wasm::TARGET, "wasm32-wasip1"],
+    },
+    // Packaging builds it for the host.
+    Published { name: "espresso-proofs", record: "proofs/public-api.txt", targets: &[] },
+];
 
-/// The recorded public API, one line per item, relative to the root of the checkout.
-const RECORD: &str = "shared/public-api.txt";
-
-/// Packages the crate and checks the package; with `write` records the public API.
+/// Packages the crates and checks the packages; with `write` records the public APIs.
 ///
 /// # Errors
-/// The crate cannot be packaged, the package does not build by itself, or the public API differs.
+/// A crate cannot be packaged, its package does not build by itself, or its public API differs.
 pub(crate) fn check(workspace: &Workspace, force_fallback: bool, write: bool) -> Result<()> {
-    process::step(format_args!("packaging {CRATE}"));
-    let mut cargo = workspace.cargo();
-    // Uncommitted changes are packaged, too.
-    process::run(cargo.args(["package", "--quiet", "--allow-dirty", "--package", CRATE]))?;
-    let folder = tempfile::tempdir()?;
-    let packed = unpack(workspace, folder.path())?;
-    let compiler = wasm::set_up(workspace, force_fallback)?;
-    let targets = targets(workspace, &compiler);
-    process::step(format_args!("{CRATE} for {}", targets.join(", ")));
-    process::run(&mut build(workspace, &compiler, &packed, &targets))?;
-    process::step(format_args!("public API of {CRATE}"));
-    public_interface(workspace, write)
+    for published in &PUBLISHED {
+        let Published { name, targets, .. } = published;
+        process::step(format_args!("packaging {name}"));
+        let mut cargo = workspace.cargo();
+        // Uncommitted changes are packaged, too.
+        process::run(cargo.args(["package", "--quiet", "--allow-dirty", "--package", name]))?;
+        if !targets.is_empty() {
+            let folder = tempfile::tempdir()?;
+            let packed = unpack(workspace, name, folder.path())?;
+            let compiler = wasm::set_up(workspace, force_fallback)?;
+            let targets = available(workspace, &compiler, targets);
+            process::step(format_args!("{name} for {}", targets.join(", ")));
+            process::run(&mut build(workspace, &compiler, &packed, &targets))?;
+        }
+        process::step(format_args!("public API of {name}"));
+        public_interface(workspace, published, write)?;
+    }
+    Ok(())
 }
 
 /// Unpacks the package and returns its folder, outside the checkout so that it is not taken for a
 /// member of the workspace.
-fn unpack(workspace: &Workspace, folder: &Path) -> Result<PathBuf> {
-    let name = format!("{CRATE}-{}", env!("CARGO_PKG_VERSION"));
+fn unpack(workspace: &Workspace, package: &str, folder: &Path) -> Result<PathBuf> {
+    let name = format!("{package}-{}", env!("CARGO_PKG_VERSION"));
     let archive = workspace.target.join("package").join(format!("{name}.crate"));
     let mut tar = Command::new("tar");
     process::run(
@@ -53,10 +71,14 @@ fn unpack(workspace: &Workspace, folder: &Path) -> Result<PathBuf> {
     Ok(folder.join(name))
 }
 
-/// The targets this machine can build.
-fn targets(workspace: &Workspace, compiler: &Compiler) -> Vec<&'static str> {
-    let Compiler::Rustup = compiler else { return TARGETS.to_vec() };
-    let mut targets = TARGETS.to_vec();
+/// The targets of these that this machine can build.
+fn available(
+    workspace: &Workspace,
+    compiler: &Compiler,
+    targets: &[&'static str],
+) -> Vec<&'static str> {
+    let mut targets = targets.to_vec();
+    let Compiler::Rustup = compiler else { return targets };
     targets.retain(|target| {
         let there = wasm::is_installed(workspace, target) || wasm::add(workspace, target);
         if !there {
@@ -93,31 +115,32 @@ fn build(workspace: &Workspace, compiler: &Compiler, packed: &Path, targets: &[&
 }
 
 /// Compares the public API with the record.
-fn public_interface(workspace: &Workspace, write: bool) -> Result<()> {
+fn public_interface(workspace: &Workspace, published: &Published, write: bool) -> Result<()> {
+    let &Published { name, record, .. } = published;
     // In a folder of its own: the variable below would rebuild all dependencies.
     let target = workspace.target.join("public-api");
     let mut cargo = workspace.cargo();
-    cargo.args(["rustdoc", "--quiet", "--lib", "--package", CRATE]);
+    cargo.args(["rustdoc", "--quiet", "--lib", "--package", name]);
     cargo.arg("--target-dir").arg(&target);
     cargo.args(["--", "-Zunstable-options", "--output-format", "json"]);
     // The format is unstable, but both the compiler and the parser are pinned.
     process::run(cargo.env("RUSTC_BOOTSTRAP", "1"))?;
-    let json = target.join("doc").join(CRATE.replace('-', "_")).with_extension("json");
+    let json = target.join("doc").join(name.replace('-', "_")).with_extension("json");
     let found = public_api::Builder::from_rustdoc_json(json)
         .omit_blanket_impls(true)
         .omit_auto_trait_impls(true)
         .omit_auto_derived_impls(true)
         .build()?
         .to_string();
-    let path = workspace.root.join(RECORD);
+    let path = workspace.root.join(record);
     if write {
-        return fs::write(&path, found).with_context(|| RECORD);
+        return fs::write(&path, found).with_context(|| record);
     }
-    let recorded = fs::read_to_string(&path).with_context(|| RECORD)?;
+    let recorded = fs::read_to_string(&path).with_context(|| record)?;
     let difference = difference(&recorded, &found);
     if !difference.is_empty() {
         bail!(
-            "the public API of {CRATE} differs from {RECORD}; if intended, run `cargo xtask package --write`:\n{}",
+            "the public API of {name} differs from {record}; if intended, run `cargo xtask package --write`:\n{}",
             difference.join("\n")
         );
     }

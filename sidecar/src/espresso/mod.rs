@@ -3,21 +3,15 @@
 //! The service is trusted for inclusion and order; only the batcher's signature protects the
 //! content.
 
-pub mod commitment;
-mod header;
 mod majority;
-mod namespace;
-mod tagged_base64;
 
 use alloy_primitives::bytes::Bytes;
+use espresso_proofs::{Header, NamespaceBlock, listed};
 use serde::Deserialize;
 
 use crate::upstream::{Question, Upstream, UpstreamError};
 
-pub use header::HotShotHeader;
 pub use majority::QueryServices;
-pub use namespace::{NamespaceBlock, NamespaceTable};
-pub use tagged_base64::{TaggedBase64, TaggedBase64Error};
 
 /// The range that every query service accepts by default, in blocks.
 const DEFAULT_RANGE_LIMIT: u64 = 100;
@@ -100,7 +94,7 @@ impl QueryService {
         let path = format!("availability/block/{from}/{until}/namespace/{namespace}");
         let count = until.saturating_sub(from);
         let read = |body: &Bytes| {
-            NamespaceBlock::read_range(body, namespace, count).map_err(|problem| {
+            listed::read_range(body, namespace, count).map_err(|problem| {
                 UpstreamError::Malformed(format!("blocks {from}..{until}: {problem}"))
             })
         };
@@ -111,19 +105,19 @@ impl QueryService {
     ///
     /// # Errors
     /// [`UpstreamError`]; [`UpstreamError::Absent`] when the service does not have it yet.
-    pub async fn header(&self, height: u64) -> Result<HotShotHeader, UpstreamError> {
+    pub async fn header(&self, height: u64) -> Result<Header, UpstreamError> {
         let path = format!("availability/header/{height}");
         // One with thousands of namespaces is not shown.
         let question = Question { may_be_absent: true, may_be_longer: true, ..Question::SMALL };
         let read = |body: &Bytes| {
-            HotShotHeader::read(body)
+            Header::read(body)
                 .map_err(|problem| UpstreamError::Malformed(format!("{path}: {problem}")))
         };
         let header = self.http.get(&path, question, read).await?;
-        if header.height != height {
+        if header.height() != height {
             return Err(UpstreamError::Malformed(format!(
                 "asked for header {height}, the answer is header {}",
-                header.height
+                header.height()
             )));
         }
         match self.namespace_agrees(&header).await {
@@ -135,11 +129,11 @@ impl QueryService {
 
     /// Requests the namespace in the block of a header: it must be present if and only if the
     /// header's table has it.
-    async fn namespace_agrees(&self, header: &HotShotHeader) -> Result<(), UpstreamError> {
-        let (height, namespace) = (header.height, self.namespace);
+    async fn namespace_agrees(&self, header: &Header) -> Result<(), UpstreamError> {
+        let (height, namespace) = (header.height(), self.namespace);
         let until = height.saturating_add(1);
-        let listed = header.namespaces.contains(namespace);
-        let read = |body: &Bytes| match namespace::is_present(body) {
+        let listed = header.namespaces().contains(namespace);
+        let read = |body: &Bytes| match listed::is_present(body) {
             Ok(present) if present == listed => Ok(()),
             Ok(_) => Err(UpstreamError::Malformed(format!(
                 "block {height}: the header's table {} namespace {namespace}, the answer for it {}",

@@ -18,7 +18,8 @@ const LISTED: u32 = 12_648_430;
 async fn service(namespace: u32, answer: Result<Value, StatusCode>) -> QueryService {
     drop(rustls::crypto::ring::default_provider().install_default());
     let vectors: Value =
-        serde_json::from_str(include_str!("../../testdata/espresso_headers.json")).unwrap();
+        serde_json::from_str(include_str!("../../../proofs/testdata/espresso_headers.json"))
+            .unwrap();
     let header = vectors["cases"][0]["header"].clone();
     let router = Router::new()
         .route("/availability/header/{height}", get(async move || Json(header)))
@@ -61,7 +62,7 @@ async fn the_namespace_table_must_agree_with_the_answer_for_the_block() {
 #[tokio::test]
 async fn a_payload_that_comes_later_than_its_header_is_no_contradiction() {
     let service = service(LISTED, Err(StatusCode::NOT_FOUND)).await;
-    assert!(service.header(HEIGHT).await.unwrap().commitment.is_some());
+    assert!(service.header(HEIGHT).await.unwrap().commitment().is_some());
     let error = service.header(HEIGHT + 1).await.unwrap_err();
     assert!(error.to_string().contains("asked for header 43"), "{error}");
 }

@@ -2,6 +2,7 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
+use espresso_proofs::commitment;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -11,7 +12,6 @@ use super::{
     Verifier, choose, findings::Mismatch,
 };
 use crate::{
-    espresso::commitment,
     head::HeadBlock,
     node::Block,
     rollup::{Batch, Facts, Rollup},

@@ -65,7 +65,7 @@ impl<F: FeedSource> Feed<F> {
 
     /// The time of a HotShot block, seconds since the epoch.
     pub(super) async fn timestamp(&self, height: u64) -> Result<u64, UpstreamError> {
-        Ok(self.source.header(height).await?.timestamp)
+        Ok(self.source.header(height).await?.timestamp())
     }
 
     /// A payload, read again; none if the service does not have it now.
@@ -165,9 +165,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         feed.shown = Some(height);
         if let Ok(header) = feed.source.header(height.saturating_sub(1)).await {
             self.findings.hotshot.newest_block = Some(NewestBlock {
-                height: header.height,
-                timestamp: header.timestamp,
-                commitment: header.commitment.map(|commitment| commitment.to_string()),
+                height: header.height(),
+                timestamp: header.timestamp(),
+                commitment: header.tagged_commitment().map(|commitment| commitment.to_string()),
             });
         }
     }

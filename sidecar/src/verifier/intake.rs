@@ -2,13 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc, thread::available_parallelism};
 
+use espresso_proofs::NamespaceBlock;
 use tokio::task::JoinError;
 
 use super::Position;
-use crate::{
-    espresso::NamespaceBlock,
-    rollup::{Batch, Rollup},
-};
+use crate::rollup::{Batch, Rollup};
 
 /// Fewer payloads than this are not worth another thread.
 const WORTH_A_THREAD: usize = 8;

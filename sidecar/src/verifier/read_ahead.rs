@@ -2,10 +2,11 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use espresso_proofs::NamespaceBlock;
 use tokio::task::JoinHandle;
 
 use super::FeedSource;
-use crate::{espresso::NamespaceBlock, upstream::UpstreamError};
+use crate::upstream::UpstreamError;
 
 /// The largest range, whatever the service allows.
 const MAX_RANGE: u64 = 500;

@@ -3,9 +3,10 @@
 //! The methods are those of the clients, which document them.
 
 use alloy_primitives::{Address, B256};
+use espresso_proofs::{Header, NamespaceBlock};
 
 use crate::{
-    espresso::{HotShotHeader, NamespaceBlock, QueryServices},
+    espresso::QueryServices,
     eth::BlockId,
     head::HeadBlock,
     l1::{
@@ -82,10 +83,7 @@ pub trait FeedSource: Send + Sync + 'static {
         height: u64,
     ) -> impl Future<Output = Result<NamespaceBlock, UpstreamError>> + Send;
     fn is_gone(&self, height: u64, newer: u64) -> impl Future<Output = bool> + Send;
-    fn header(
-        &self,
-        height: u64,
-    ) -> impl Future<Output = Result<HotShotHeader, UpstreamError>> + Send;
+    fn header(&self, height: u64) -> impl Future<Output = Result<Header, UpstreamError>> + Send;
 }
 
 impl NodeSource for Node {
@@ -193,7 +191,7 @@ impl FeedSource for QueryServices {
         Self::is_gone(self, height, newer).await
     }
 
-    async fn header(&self, height: u64) -> Result<HotShotHeader, UpstreamError> {
+    async fn header(&self, height: u64) -> Result<Header, UpstreamError> {
         Self::header(self, height).await
     }
 }

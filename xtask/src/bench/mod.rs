@@ -13,8 +13,8 @@ use anyhow::{Result, bail};
 use crate::{process, tools::cache::Cache, workspace::Workspace};
 
 /// Runs benchmarks: `filter` measures the filter in Envoy, `propagation` how fast a new head
-/// reaches requests, `verifier` the sidecar; anything else goes to the criterion benchmarks of the
-/// core.
+/// reaches requests, `verifier` the sidecar, `proofs` the checks; anything else goes to the
+/// criterion benchmarks of the core.
 ///
 /// # Errors
 /// A part cannot be had, or the benchmark fails.
@@ -39,6 +39,7 @@ pub(crate) fn run(
     }
     let (package, bench, arguments) = match arguments.split_first() {
         Some((first, rest)) if first == "verifier" => ("finality-sidecar", "verifier", rest),
+        Some((first, rest)) if first == "proofs" => ("espresso-proofs", "proofs", rest),
         _ => ("finality-core", "*", arguments),
     };
     process::step(format_args!("benchmarks of {package}"));

@@ -1,11 +1,12 @@
 //! The newest batch in the namespace.
 
 use alloy_primitives::Address;
+use espresso_proofs::NamespaceBlock;
 use serde::Serialize;
 
 use crate::{
     batchers::BatcherTenure,
-    espresso::{NamespaceBlock, QueryServices},
+    espresso::QueryServices,
     rollup::{Rejected, Rollup, op::Op},
     upstream::UpstreamError,
 };

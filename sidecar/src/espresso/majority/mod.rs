@@ -12,11 +12,12 @@ use std::{
 };
 
 use alloy_primitives::B256;
+use espresso_proofs::{Header, NamespaceBlock};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::{HotShotHeader, NamespaceBlock, QueryService};
+use super::QueryService;
 use crate::{
     telemetry::{Metrics, metrics::QueryFault},
     upstream::{DependencyReport, HEDGE_DELAY, Upstream, UpstreamError},
@@ -226,7 +227,7 @@ impl QueryServices {
     ///
     /// # Errors
     /// [`UpstreamError`].
-    pub async fn header(&self, height: u64) -> Result<HotShotHeader, UpstreamError> {
+    pub async fn header(&self, height: u64) -> Result<Header, UpstreamError> {
         let call = |service: QueryService| async move { service.header(height).await }.boxed();
         let order = self.order(Some(height.saturating_add(1)));
         let mut errors = Vec::new();

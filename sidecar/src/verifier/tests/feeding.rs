@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::{Address, B256};
+use espresso_proofs::commitment;
 use finality_core::head::HeadReport;
 
 use super::{world::*, *};
 use crate::{
-    espresso::commitment,
     eth::BlockId,
     head::HeadBlock,
     rollup::{Batch, Facts},

@@ -1,11 +1,10 @@
-//! The answer of the namespace range endpoint, and the layouts inside it.
+//! The answer of the namespace range endpoint, believed: the listed transactions.
 //!
 //! Anybody may post to the namespace, and the answer is foreign: it is decoded as it is read,
 //! without anything that grows by more than the payloads do.
 
 use std::{borrow::Cow, fmt};
 
-use alloy_primitives::{B256, Keccak256};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{
     Deserialize, Deserializer,
@@ -13,95 +12,23 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// The contents of our namespace in one HotShot block.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct NamespaceBlock {
-    /// The payloads, one after the other.
-    bytes: Vec<u8>,
-    /// Where each ends.
-    ends: Vec<u32>,
-}
+use crate::NamespaceBlock;
 
-impl NamespaceBlock {
-    /// Reads the answer for `count` blocks and checks its consistency.
-    ///
-    /// # Errors
-    /// What is wrong with it, in words.
-    pub fn read_range(body: &[u8], namespace: u32, count: u64) -> Result<Vec<Self>, String> {
-        let mut reader = serde_json::Deserializer::from_slice(body);
-        let blocks = Blocks { namespace, count }.deserialize(&mut reader);
-        blocks.and_then(|blocks| reader.end().map(|()| blocks)).map_err(|error| error.to_string())
-    }
-
-    /// The payloads in order.
-    pub fn payloads(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        (0..self.ends.len()).map(|index| self.payload(index).unwrap_or_default())
-    }
-
-    /// A payload by its index.
-    #[must_use]
-    pub fn payload(&self, index: usize) -> Option<&[u8]> {
-        let start = match index.checked_sub(1) {
-            Some(before) => *self.ends.get(before)?,
-            None => 0,
-        };
-        self.bytes.get(usize::try_from(start).ok()?..usize::try_from(*self.ends.get(index)?).ok()?)
-    }
-
-    /// The length of all payloads together, in bytes.
-    #[must_use]
-    pub const fn length(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// What two blocks share if they have the same payloads.
-    pub(super) fn digest(&self) -> B256 {
-        let mut hasher = Keccak256::new();
-        hasher.update(self.ends.len().to_le_bytes());
-        self.ends.iter().for_each(|end| hasher.update(end.to_le_bytes()));
-        hasher.update(&self.bytes);
-        hasher.finalize()
-    }
-
-    /// Ends a payload after the bytes that were added; false if they are too many.
-    fn end(&mut self) -> bool {
-        u32::try_from(self.bytes.len()).map(|end| self.ends.push(end)).is_ok()
-    }
-
-    /// Whether a namespace payload has these payloads: u32 count, as many u32 end offsets, then the
-    /// bodies, all little endian. None for a malformed one: builders may write those, and each
-    /// service splits them in its own way.
-    fn is_in(&self, payload: &[u8]) -> Option<bool> {
-        let (count, rest) = payload.split_first_chunk::<4>()?;
-        let table_length = usize::try_from(u32::from_le_bytes(*count)).ok()?.checked_mul(4)?;
-        let (table, bodies) = rest.split_at_checked(table_length)?;
-        let ends = table.as_chunks::<4>().0.iter().map(|end| u32::from_le_bytes(*end));
-        let last = usize::try_from(ends.clone().next_back().unwrap_or(0)).ok()?;
-        let is_well_formed = ends.clone().is_sorted() && last == bodies.len();
-        is_well_formed.then(|| bodies == self.bytes && ends.eq(self.ends.iter().copied()))
-    }
-}
-
-impl<P: AsRef<[u8]>> FromIterator<P> for NamespaceBlock {
-    /// A block with these payloads, as far as they fit into 4 GiB.
-    fn from_iter<I: IntoIterator<Item = P>>(payloads: I) -> Self {
-        let mut block = Self::default();
-        for payload in payloads {
-            block.bytes.extend_from_slice(payload.as_ref());
-            block.end();
-        }
-        block
-    }
-}
-
-impl fmt::Debug for NamespaceBlock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NamespaceBlock").field("ends", &self.ends).finish_non_exhaustive()
-    }
+/// Reads the answer for `count` blocks and checks its consistency; nothing in it is proven.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn read_range(body: &[u8], namespace: u32, count: u64) -> Result<Vec<NamespaceBlock>, String> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let blocks = Blocks { namespace, count }.deserialize(&mut reader);
+    blocks.and_then(|blocks| reader.end().map(|()| blocks)).map_err(|error| error.to_string())
 }
 
 /// Whether the answer for one block shows the namespace in it, which is when it has a proof.
-pub(super) fn is_present(body: &[u8]) -> Result<bool, String> {
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn is_present(body: &[u8]) -> Result<bool, String> {
     #[derive(Deserialize)]
     struct Element<'a> {
         #[serde(borrow)]
@@ -221,7 +148,7 @@ struct NamespaceProof<'a> {
 
 fn check_proof(proof: Option<&RawValue>, block: &NamespaceBlock) -> Result<(), String> {
     let Some(proof) = proof else {
-        let is_empty = block.ends.is_empty();
+        let is_empty = block.is_empty();
         return if is_empty { Ok(()) } else { Err("transactions without a proof".into()) };
     };
     if !proof.get().starts_with('{') {
@@ -231,13 +158,13 @@ fn check_proof(proof: Option<&RawValue>, block: &NamespaceBlock) -> Result<(), S
         serde_json::from_str(proof.get()).map_err(|error| format!("proof: {error}"))?;
     // The block was dispersed wrongly, so the namespace counts as empty.
     let is_incorrect = proofs.v1_incorrect.is_some() || proofs.v2_incorrect.is_some();
-    if is_incorrect && !block.ends.is_empty() {
+    if is_incorrect && !block.is_empty() {
         return Err("transactions in a wrongly dispersed block".into());
     }
     for proof in [proofs.v1, proofs.v2].into_iter().flatten() {
         let payload =
             STANDARD.decode(&*proof.ns_payload).map_err(|error| format!("proof: {error}"))?;
-        if block.is_in(&payload) == Some(false) {
+        if is_in(block, &payload) == Some(false) {
             return Err("the transactions are not those of the proof".into());
         }
     }
@@ -272,54 +199,32 @@ impl<'de> Visitor<'de> for Transactions {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-        let mut block = NamespaceBlock::default();
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         while let Some(Transaction { namespace, payload }) = elements.next_element()? {
             if namespace != self.namespace {
                 let problem = format_args!("a transaction of namespace {namespace}");
                 return Err(A::Error::custom(problem));
             }
-            let decoded = STANDARD.decode_vec(&*payload, &mut block.bytes);
+            let decoded = STANDARD.decode_vec(&*payload, &mut bytes);
             decoded.map_err(|error| A::Error::custom(format_args!("payload: {error}")))?;
-            if !block.end() {
-                return Err(A::Error::custom("payloads of more than 4 GiB"));
-            }
+            let too_long = |_| A::Error::custom("payloads of more than 4 GiB");
+            ends.push(u32::try_from(bytes.len()).map_err(too_long)?);
         }
-        Ok(block)
+        Ok(NamespaceBlock::one_after_the_other(bytes, &ends))
     }
 }
 
-/// The namespaces of a HotShot block and where each ends in its payload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamespaceTable {
-    /// Namespace id and end offset, in the order of the table.
-    pub entries: Vec<(u32, u32)>,
-}
-
-impl NamespaceTable {
-    /// Reads `u32 count`, then per namespace `u32 id, u32 end offset`, all little endian. None when
-    /// the length is not that of the count.
-    #[must_use]
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (count, rest) = bytes.split_first_chunk::<4>()?;
-        let (entries, tail) = rest.as_chunks::<8>();
-        if !tail.is_empty() || u32::from_le_bytes(*count) as usize != entries.len() {
-            return None;
-        }
-        let entries = entries
-            .iter()
-            .filter_map(|entry| {
-                let (id, end) = entry.split_first_chunk::<4>()?;
-                Some((u32::from_le_bytes(*id), u32::from_le_bytes(*end.first_chunk::<4>()?)))
-            })
-            .collect();
-        Some(Self { entries })
-    }
-
-    /// Whether the block has anything in a namespace.
-    #[must_use]
-    pub fn contains(&self, namespace: u32) -> bool {
-        self.entries.iter().any(|(id, _)| *id == namespace)
-    }
+/// Whether a namespace payload has these payloads: u32 count, as many u32 end offsets, then the
+/// bodies, all little endian. None for a malformed one: builders may write those, and here it
+/// stands beside the list that a service made of it.
+fn is_in(block: &NamespaceBlock, payload: &[u8]) -> Option<bool> {
+    let (count, rest) = payload.split_first_chunk::<4>()?;
+    let table_length = usize::try_from(u32::from_le_bytes(*count)).ok()?.checked_mul(4)?;
+    let (table, bodies) = rest.split_at_checked(table_length)?;
+    let ends = table.as_chunks::<4>().0.iter().map(|end| u32::from_le_bytes(*end));
+    let last = usize::try_from(ends.clone().next_back().unwrap_or(0)).ok()?;
+    let is_well_formed = ends.clone().is_sorted() && last == bodies.len();
+    is_well_formed.then(|| NamespaceBlock::of_payload(payload.to_vec()) == *block)
 }
 
 #[cfg(test)]
@@ -329,12 +234,12 @@ mod tests {
     use super::*;
 
     fn vectors() -> Value {
-        serde_json::from_str(include_str!("../../testdata/namespace_range.json")).unwrap()
+        serde_json::from_str(include_str!("../testdata/namespace_range.json")).unwrap()
     }
 
     fn read(body: &Value, count: u64) -> Result<Vec<NamespaceBlock>, String> {
         let namespace = vectors()["namespace"].as_u64().unwrap() as u32;
-        NamespaceBlock::read_range(body.to_string().as_bytes(), namespace, count)
+        read_range(body.to_string().as_bytes(), namespace, count)
     }
 
     #[test]
@@ -349,9 +254,8 @@ mod tests {
         let payload = &vectors["response_v1_proof"][0]["proof"]["V1"]["ns_payload"];
         let payload = STANDARD.decode(payload.as_str().unwrap()).unwrap();
         assert_eq!(payload.len() as u64, vectors["ns_payload_len"].as_u64().unwrap());
-        assert_eq!(v1[0].is_in(&payload), Some(true));
-        assert_eq!(v1[1].is_in(&payload), Some(false));
-        assert_eq!(json!(v1[0].ends), vectors["ns_payload_tx_end_offsets"]);
+        assert_eq!(is_in(&v1[0], &payload), Some(true));
+        assert_eq!(is_in(&v1[1], &payload), Some(false));
     }
 
     #[test]
@@ -397,25 +301,8 @@ mod tests {
         for payload in
             [&[][..], &[1, 0, 0, 0], &[255, 255, 255, 255, 1], &[1, 0, 0, 0, 9, 0, 0, 0, 1]]
         {
-            assert_eq!(NamespaceBlock::default().is_in(payload), None);
+            assert_eq!(is_in(&NamespaceBlock::default(), payload), None);
         }
-        assert_eq!(NamespaceBlock::default().is_in(&[0, 0, 0, 0]), Some(true));
-    }
-
-    #[test]
-    fn namespace_tables_are_read() {
-        let vectors: Value =
-            serde_json::from_str(include_str!("../../testdata/espresso_headers.json")).unwrap();
-        for case in vectors["ns_tables"].as_array().unwrap() {
-            let bytes = STANDARD.decode(case["base64"].as_str().unwrap()).unwrap();
-            let entries: Vec<(u32, u32)> = serde_json::from_value(case["entries"].clone()).unwrap();
-            let table = NamespaceTable::decode(&bytes).unwrap();
-            assert_eq!(table.entries, entries);
-            for (id, _) in entries {
-                assert!(table.contains(id) && !table.contains(id + 1));
-            }
-            assert_eq!(NamespaceTable::decode(&[&bytes[..], &[0]].concat()), None);
-        }
-        assert_eq!(NamespaceTable::decode(&[1, 0, 0, 0]), None);
+        assert_eq!(is_in(&NamespaceBlock::default(), &[0, 0, 0, 0]), Some(true));
     }
 }

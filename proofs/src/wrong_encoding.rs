@@ -1,0 +1,165 @@
+//! The proof that a namespace was dispersed wrongly.
+//!
+//! Whoever disperses a block can commit to shares that no payload has, each with a true path. Any
+//! shares that would recover a payload then recover none, or one with another commitment, and for
+//! every node the namespace is empty. That is proven, too: a service could hide anything by it.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::{
+    NamespaceError, PathError, TaggedBase64, answer::Place, avidm_gf2, merkle::Path,
+    scheme::Dispersal,
+};
+
+/// As many shares as recover a payload, under the commitment of the namespace.
+#[derive(Debug, Deserialize)]
+pub(crate) struct WrongEncoding {
+    ns_commit: TaggedBase64,
+    ns_index: u64,
+    ns_mt_proof: String,
+    ns_proof: Shares,
+}
+
+#[derive(Debug, Deserialize)]
+struct Shares {
+    shares: Vec<Share>,
+}
+
+/// The shards of one node.
+#[derive(Debug, Deserialize)]
+struct Share {
+    /// Their positions among all shards.
+    range: Range<u32>,
+    payload: Vec<Vec<u8>>,
+    mt_proofs: Vec<String>,
+}
+
+/// Why it proves nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum WrongEncodingError {
+    /// The commitment of the namespace is none of this dispersal.
+    #[error("the commitment of the namespace is none of this dispersal")]
+    NamespaceCommitment,
+    /// A range without as many shards and paths.
+    #[error("positions {}..{} with {shards} shards and {paths} paths", range.start, range.end)]
+    Range {
+        /// The positions.
+        range: Range<u32>,
+        /// The shards given for them.
+        shards: usize,
+        /// The paths given for them.
+        paths: usize,
+    },
+    /// There is no such position.
+    #[error("shard {position} of {count}")]
+    Position {
+        /// The position.
+        position: u32,
+        /// The size of the committee.
+        count: u32,
+    },
+    /// A position stands there twice.
+    #[error("shard {0} stands there twice")]
+    Repeated(u32),
+    /// Not as many shards as recover a payload.
+    #[error("{given} shards, {expected} recover a payload")]
+    Count {
+        /// The shards given.
+        given: usize,
+        /// The threshold.
+        expected: u32,
+    },
+    /// A shard's path is none of the tree over the shards.
+    #[error("path of shard {position}: {error}")]
+    Path {
+        /// The shard.
+        position: u32,
+        /// What is wrong.
+        error: PathError,
+    },
+    /// A shard is not that of the namespace's commitment.
+    #[error("shard {0} is not that of the namespace's commitment")]
+    Shard(u32),
+    /// The payload is under the commitment, but has another length than the table says.
+    #[error("well encoded, with {given} bytes where the table says {expected}")]
+    Length {
+        /// The length of the payload.
+        given: usize,
+        /// The length by the table.
+        expected: u32,
+    },
+    /// The namespace is well encoded.
+    #[error("the namespace is well encoded")]
+    WellEncoded,
+}
+
+impl WrongEncoding {
+    pub(crate) fn check(&self, place: &Place<'_>) -> Result<(), NamespaceError> {
+        if self.ns_index != place.index {
+            return Err(NamespaceError::Index { given: self.ns_index, expected: place.index });
+        }
+        let commitment =
+            self.ns_commit.hash().filter(|_| self.ns_commit.tag == Dispersal::AvidmGf2.tag());
+        let commitment = commitment.ok_or(WrongEncodingError::NamespaceCommitment)?;
+        place.leads_to_block(commitment, &Path::parse(&self.ns_mt_proof)?)?;
+        let (count, threshold) = (place.committee_size, place.threshold());
+        let shards = self.shards(count, threshold)?;
+        for (position, (shard, path)) in &shards {
+            let value = avidm_gf2::TREE.value(shard);
+            let root = Path::parse(path).and_then(|path| {
+                avidm_gf2::TREE.root_by(&path, value, u64::from(*position), u64::from(count))
+            });
+            match root {
+                Ok(root) if root == commitment => {}
+                Ok(_) => return Err(WrongEncodingError::Shard(*position).into()),
+                Err(error) => {
+                    return Err(WrongEncodingError::Path { position: *position, error }.into());
+                }
+            }
+        }
+        let shards = shards.iter().map(|(position, (shard, _))| (*position, *shard)).collect();
+        let Some(payload) = avidm_gf2::recover(&shards, count as usize) else { return Ok(()) };
+        // Anew from the payload: what the shards say beyond it is part of the encoding.
+        let anew = avidm_gf2::commit(&payload, count as usize, threshold as usize);
+        if anew != Some(commitment) {
+            return Ok(());
+        }
+        let (given, expected) = (payload.len(), place.length());
+        Err(if given == expected as usize {
+            WrongEncodingError::WellEncoded.into()
+        } else {
+            WrongEncodingError::Length { given, expected }.into()
+        })
+    }
+
+    /// The shards by their positions, each with its path: as many as recover a payload.
+    fn shards(
+        &self,
+        count: u32,
+        threshold: u32,
+    ) -> Result<BTreeMap<u32, (&[u8], &str)>, WrongEncodingError> {
+        let mut shards = BTreeMap::new();
+        for Share { range, payload, mt_proofs } in &self.ns_proof.shares {
+            let (given, paths) = (payload.len(), mt_proofs.len());
+            if range.len() != given || given != paths {
+                let range = range.clone();
+                return Err(WrongEncodingError::Range { range, shards: given, paths });
+            }
+            for (position, (shard, path)) in range.clone().zip(payload.iter().zip(mt_proofs)) {
+                if position >= count {
+                    return Err(WrongEncodingError::Position { position, count });
+                }
+                if shards.insert(position, (shard.as_slice(), path.as_str())).is_some() {
+                    return Err(WrongEncodingError::Repeated(position));
+                }
+            }
+        }
+        if shards.len() == threshold as usize {
+            return Ok(shards);
+        }
+        Err(WrongEncodingError::Count { given: shards.len(), expected: threshold })
+    }
+}
