@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::{
     Header, HeaderError, NamespaceBlock, PathError, Reason, UnsupportedVersion,
+    bounded::read_list,
     committee::{CommitteeSizeError, ProvenSize, check_size},
     merkle::Path,
     scheme::{Dispersal, Scheme},
@@ -137,11 +138,7 @@ impl Answer {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn read_range(body: &[u8], count: u64) -> Result<Vec<Self>, String> {
-        let answers: Vec<Self> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        if answers.len() as u64 == count {
-            return Ok(answers);
-        }
-        Err(format!("{} elements for {count} blocks", answers.len()))
+        read_list(body, count).map_err(|error| error.to_string())
     }
 
     /// Reads a proof of wrong encoding from the routes that answer with nothing else.
@@ -149,8 +146,12 @@ impl Answer {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn read_proof(body: &[u8]) -> Result<Self, String> {
-        let proof = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        Ok(Self { proof: Some(proof) })
+        let proof = serde_json::from_slice(body).or_else(|error| {
+            // Without its form, or like one among others.
+            let bare = serde_json::from_slice(body).map(Proof::V2IncorrectEncoding);
+            bare.or_else(|_| Self::read(body).ok().and_then(|answer| answer.proof).ok_or(error))
+        });
+        Ok(Self { proof: Some(proof.map_err(|error| error.to_string())?) })
     }
 
     /// The answer for a block whose table lacks the namespace: its header says it all.
@@ -164,6 +165,12 @@ impl Answer {
     #[must_use]
     pub const fn has_proof(&self) -> bool {
         self.proof.is_some()
+    }
+
+    /// Whether the answer claims that the namespace is wrongly encoded.
+    #[must_use]
+    pub const fn claims_wrong_encoding(&self) -> bool {
+        matches!(self.proof, Some(Proof::V1IncorrectEncoding(_) | Proof::V2IncorrectEncoding(_)))
     }
 
     /// Checks the answer against a header.

@@ -1,6 +1,7 @@
 //! The size of the committee that a payload was dispersed to: its total weight.
 
 use alloy_primitives::B256;
+use serde::Deserialize;
 use thiserror::Error;
 
 /// The largest committee. The bound limits the work of a check.
@@ -67,6 +68,29 @@ impl ProvenSize {
         }
         Err(CommitteeSizeError::NotBorneOut { size, height })
     }
+}
+
+/// Reads the size from a service's answer about what all shares of a block have in common.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn read_committee_size(body: &[u8]) -> Result<u32, String> {
+    #[derive(Deserialize)]
+    struct Wire {
+        common: Common,
+    }
+    #[derive(Deserialize)]
+    enum Common {
+        V1(Parameters),
+        V2 { param: Parameters },
+    }
+    #[derive(Deserialize)]
+    struct Parameters {
+        total_weights: u32,
+    }
+    let Wire { common } = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let (Common::V1(parameters) | Common::V2 { param: parameters }) = common;
+    Ok(parameters.total_weights)
 }
 
 pub(crate) const fn check_size(size: u32) -> Result<(), CommitteeSizeError> {

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::{
     BlockTreeRoot, NamespaceTable, TableError, TaggedBase64, UnsupportedVersion, Version,
+    bounded::read_list,
     commitment::{EncodedTable, HeaderParts},
     scheme::Scheme,
 };
@@ -27,6 +28,14 @@ pub enum HeaderError {
     /// Its version is not known.
     #[error(transparent)]
     Version(#[from] UnsupportedVersion),
+    /// Another header than the one that was asked for.
+    #[error("header {given} in the place of {expected}")]
+    Place {
+        /// Its height.
+        given: u64,
+        /// The height that was asked for.
+        expected: u64,
+    },
     /// A part is missing or wrong that its version has.
     #[error("header {height}: a part is missing or malformed that version {version} has")]
     Parts {
@@ -99,6 +108,23 @@ impl Header {
     /// [`HeaderError`].
     pub fn read(body: &[u8]) -> Result<Self, HeaderError> {
         Self::read_by(Scheme::of, body)
+    }
+
+    /// Reads the headers of the blocks `from..until`, each with its commitment.
+    ///
+    /// # Errors
+    /// [`HeaderError`], also for those that prove nothing.
+    pub fn read_range(body: &[u8], from: u64, until: u64) -> Result<Vec<Self>, HeaderError> {
+        let texts: Vec<&RawValue> = read_list(body, until.saturating_sub(from))
+            .map_err(|error| HeaderError::Json(error.to_string()))?;
+        let read = |(expected, text): (u64, &RawValue)| {
+            let header = Self::read(text.get().as_bytes())?;
+            if header.height != expected {
+                return Err(HeaderError::Place { given: header.height, expected });
+            }
+            header.committed().map(|_| header)
+        };
+        (from..).zip(texts).map(read).collect()
     }
 
     pub(crate) fn read_by(
@@ -284,6 +310,26 @@ mod tests {
         assert_eq!(header.namespaces(), known.namespaces());
         let unsupported = UnsupportedVersion(Version { major: 0, minor: 99 });
         assert_eq!(header.committed(), Err(unsupported.into()));
+    }
+
+    #[test]
+    fn a_range_has_the_headers_that_were_asked_for() {
+        let vectors: Value =
+            serde_json::from_str(include_str!("../testdata/proofs_block_tree.json")).unwrap();
+        let chain = vectors["recorded_0_5_chain"].as_array().unwrap();
+        let headers: Vec<Value> = chain.iter().map(|block| block["header"].clone()).collect();
+        let read = |headers: &[Value], from, until| {
+            Header::read_range(json!(headers).to_string().as_bytes(), from, until)
+        };
+        assert_eq!(read(&headers[2..5], 2, 5).unwrap().len(), 3);
+        assert!(matches!(read(&headers[2..5], 2, 6), Err(HeaderError::Json(_))));
+        assert!(matches!(read(&headers[2..5], 2, 4), Err(HeaderError::Json(_))));
+        let place = HeaderError::Place { given: 2, expected: 1 };
+        assert_eq!(read(&headers[2..5], 1, 4).unwrap_err(), place);
+        let mut unknown = headers[2..5].to_vec();
+        unknown[1]["version"]["Version"]["minor"] = json!(7);
+        let refused = read(&unknown, 2, 5).unwrap_err();
+        assert_eq!(refused.reason().code(), "unsupported_version");
     }
 
     #[test]

@@ -54,9 +54,11 @@ impl HeaderError {
         match self {
             Self::Table(_) => Reason::Table,
             Self::Version(_) => Reason::UnsupportedVersion,
-            Self::Json(_) | Self::Encoding(_) | Self::Parts { .. } | Self::Dispersal { .. } => {
-                Reason::Header
-            }
+            Self::Json(_)
+            | Self::Encoding(_)
+            | Self::Place { .. }
+            | Self::Parts { .. }
+            | Self::Dispersal { .. } => Reason::Header,
         }
     }
 }

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
-    NamespaceError, PathError, TaggedBase64, answer::Place, avidm_gf2, merkle::Path,
-    scheme::Dispersal,
+    NamespaceError, PathError, TaggedBase64, answer::Place, avidm_gf2, bounded::Strings,
+    merkle::Path, scheme::Dispersal,
 };
 
 /// As many shares as recover a payload, under the commitment of the namespace.
@@ -33,8 +33,8 @@ struct Shares {
 struct Share {
     /// Their positions among all shards.
     range: Range<u32>,
-    payload: Vec<Vec<u8>>,
-    mt_proofs: Vec<String>,
+    payload: Strings,
+    mt_proofs: Strings,
 }
 
 /// Why it proves nothing.
@@ -148,11 +148,13 @@ impl WrongEncoding {
                 let range = range.clone();
                 return Err(WrongEncodingError::Range { range, shards: given, paths });
             }
-            for (position, (shard, path)) in range.clone().zip(payload.iter().zip(mt_proofs)) {
+            for (position, (shard, path)) in
+                range.clone().zip(payload.iter().zip(mt_proofs.texts()))
+            {
                 if position >= count {
                     return Err(WrongEncodingError::Position { position, count });
                 }
-                if shards.insert(position, (shard.as_slice(), path.as_str())).is_some() {
+                if shards.insert(position, (shard, path)).is_some() {
                     return Err(WrongEncodingError::Repeated(position));
                 }
             }

@@ -63,6 +63,7 @@ fn sidecar(exported: &mut Exported) {
     for fault in [QueryFault::Error, QueryFault::Outvoted, QueryFault::Late, QueryFault::Behind] {
         metrics.query_fault(0, fault);
     }
+    metrics.bad_answer(0, "commitment");
     metrics.http_request("/v1/head", 200);
     let text = metrics.render();
     let sample = Regex::new(r"^(\w+)(?:\{(.*)\})? \S+$").unwrap();

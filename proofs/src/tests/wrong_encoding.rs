@@ -290,6 +290,10 @@ fn a_proof_alone_is_read_like_one_in_an_answer() {
     let alone = Answer::read_proof(claim["proof"].to_string().as_bytes()).unwrap();
     let evidence = alone.check(&block.header(), ID, 10, &[witness(&block, 10)]);
     assert_eq!(evidence, Ok(Evidence::WronglyEncoded));
+    let bare = claim["proof"]["V2IncorrectEncoding"].to_string();
+    assert!(Answer::read_proof(bare.as_bytes()).unwrap().claims_wrong_encoding());
+    assert!(Answer::read_proof(claim.to_string().as_bytes()).unwrap().claims_wrong_encoding());
+    assert!(Answer::read_proof(br#"{"proof": null}"#).is_err());
 }
 
 proptest! {

@@ -81,7 +81,8 @@ impl Dependencies {
             execution: Execution::new(clients.node, clients.unrouted),
             consensus: Failover::new(clients.consensus),
             l1: L1::new(clients.l1, config.verification_interval),
-            query: QueryServices::new(clients.query, 0, metrics.clone()),
+            query: QueryServices::new(clients.query, 0, metrics.clone())
+                .with_proofs(config.hotshot_proofs),
         }
     }
 

@@ -14,6 +14,8 @@ use crate::config::Problems;
 pub const FAILED: u8 = 1;
 /// `decode`: a check rejects the payload.
 pub const PAYLOAD_REFUSED: u8 = 2;
+/// `prove`: a step failed.
+pub const NOT_PROVEN: u8 = 2;
 /// `rewrite`: the request would be refused.
 pub const REQUEST_REFUSED: u8 = 3;
 /// `check`: something is wrong.

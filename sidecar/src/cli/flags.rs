@@ -32,17 +32,20 @@ impl SettingFlags {
         })
     }
 
-    fn add_to(command: Command, settings: &'static [Setting]) -> Command {
+    fn add_to(
+        command: Command,
+        settings: impl Iterator<Item = &'static Setting> + Clone,
+    ) -> Command {
         let config = Arg::new(CONFIG)
             .long(CONFIG)
             .value_name("FILE")
             .value_parser(value_parser!(PathBuf))
             .help("Configuration file, in TOML or the Go proxy's JSON [env: FINALITY_CONFIG]");
         let is_there = |name: &GoProxyName| {
-            name.setting().is_none_or(|name| settings.iter().any(|setting| setting.name == name))
+            name.setting().is_none_or(|name| settings.clone().any(|setting| setting.name == name))
         };
         let old = old_flags().filter(|name| is_there(name)).map(old_flag);
-        command.arg(config).args(settings.iter().map(flag)).args(old)
+        command.arg(config).args(settings.clone().map(flag)).args(old)
     }
 }
 
@@ -101,7 +104,7 @@ impl FromArgMatches for SettingFlags {
 
 impl Args for SettingFlags {
     fn augment_args(command: Command) -> Command {
-        Self::add_to(command, SETTINGS)
+        Self::add_to(command, SETTINGS.iter())
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -125,8 +128,35 @@ impl FromArgMatches for StoreFlags {
 
 impl Args for StoreFlags {
     fn augment_args(command: Command) -> Command {
-        let store_path = Setting::named("store_path").map(std::slice::from_ref);
-        SettingFlags::add_to(command, store_path.unwrap_or_default())
+        SettingFlags::add_to(command, Setting::named("store_path").into_iter())
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+/// The settings that `prove` uses.
+const PROVING: [&str; 4] =
+    ["query_service_url", "l1_rpc", "light_client_address", "request_timeout"];
+
+/// The flags of `prove`.
+#[derive(Debug, Clone, Default)]
+pub struct ProveFlags(pub SettingFlags);
+
+impl FromArgMatches for ProveFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        SettingFlags::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
+impl Args for ProveFlags {
+    fn augment_args(command: Command) -> Command {
+        SettingFlags::add_to(command, PROVING.iter().filter_map(|name| Setting::named(name)))
     }
 
     fn augment_args_for_update(command: Command) -> Command {

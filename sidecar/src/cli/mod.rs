@@ -7,6 +7,7 @@ pub mod exit;
 pub mod flags;
 mod open_files;
 pub mod print_config;
+pub mod prove;
 pub mod rewrite;
 pub mod run;
 pub mod store;
@@ -23,8 +24,9 @@ use self::{exit::Failure, flags::SettingFlags};
 /// Verifies a rollup's head against Espresso and serves it to the Envoy filter.
 #[derive(Debug, Parser)]
 #[command(name = "finality-sidecar", version = finality_core::build::LINE)]
-#[command(after_help = "Exit codes: 0 success, 1 failure, 2 payload rejected (decode), \
-3 request refused (rewrite), 4 something wrong (check), 64 invalid usage or configuration.")]
+#[command(after_help = "Exit codes: 0 success, 1 failure, 2 payload rejected (decode) \
+or not proven (prove), 3 request refused (rewrite), 4 something wrong (check), \
+64 invalid usage or configuration.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -38,6 +40,9 @@ enum Command {
     Check(Box<check::Arguments>),
     /// Print the effective configuration with the source of each value, and report problems
     PrintConfig(SettingFlags),
+    /// Check what query services say of a namespace in a HotShot block, and print each step or the
+    /// one that failed
+    Prove(prove::Arguments),
     /// Show or lower the stored head
     #[command(subcommand)]
     Store(store::Command),
@@ -64,6 +69,7 @@ pub fn main() -> ExitCode {
             Command::Run(flags) => run::run(&flags),
             Command::Check(arguments) => check::run(&arguments, &mut io::stdout().lock()),
             Command::PrintConfig(flags) => print_config::run(&flags, &mut io::stdout().lock()),
+            Command::Prove(arguments) => prove::run(&arguments, &mut io::stdout().lock()),
             Command::Store(command) => store::run(&command),
             Command::Rewrite(arguments) => {
                 rewrite::run(&arguments, io::stdin().lock(), &mut io::stdout().lock())

@@ -6,11 +6,14 @@ mod gather;
 mod go_proxy;
 mod parse;
 mod problem;
+mod proofs;
 mod reader;
 mod settings;
 mod value;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
+
+use alloy_primitives::Address;
 
 use self::{reader::Reader, settings::ReadValue};
 use crate::{batchers::BatcherSource, redact::SecretUrl, store::Record};
@@ -19,6 +22,7 @@ pub use self::{
     gather::{CONFIG_VARIABLE, Values},
     go_proxy::{NAMES as GO_PROXY_NAMES, Name as GoProxyName, old_flags},
     problem::{Problem, Problems},
+    proofs::HotshotProofs,
     settings::{Config, Form, SETTINGS, Setting},
     value::{Source, Value},
 };
@@ -83,6 +87,40 @@ pub fn store_path(values: &Values) -> Result<PathBuf, Problems> {
     let mut reader = Reader::new(values);
     let path = reader.value("store_path", parse::path);
     reader.finish(path)
+}
+
+/// Where the answers come from that `prove` checks.
+#[derive(Debug)]
+pub struct ProofSources {
+    /// The query services.
+    pub query_services: Vec<SecretUrl>,
+    /// L1 endpoints, for the light client's root.
+    pub l1: Vec<SecretUrl>,
+    /// The light client, for its root.
+    pub light_client: Option<Address>,
+    /// Timeout for a request.
+    pub request_timeout: Duration,
+}
+
+/// The settings that a proof needs, with L1's only for the light client's root.
+///
+/// # Errors
+/// Problems of the sources or of these values.
+pub fn proof_sources(values: &Values, with_root: bool) -> Result<ProofSources, Problems> {
+    let mut reader = Reader::new(values);
+    let query_services = reader.value("query_service_url", parse::voters);
+    let request_timeout = reader.value("request_timeout", parse::pause);
+    let (l1, light_client) = if with_root {
+        let light_client = reader.value("light_client_address", parse::address);
+        (reader.value("l1_rpc", parse::voters), light_client.map(Some))
+    } else {
+        (Some(Vec::new()), Some(None))
+    };
+    let sources = query_services.zip(l1).zip(light_client).zip(request_timeout);
+    let sources = sources.map(|(((query_services, l1), light_client), request_timeout)| {
+        ProofSources { query_services, l1, light_client, request_timeout }
+    });
+    reader.finish(sources)
 }
 
 /// All effective values as TOML, with the source of each, after the notes; what may hold a secret

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use alloy_primitives::Address;
 
+use super::HotshotProofs;
 use crate::{batchers::BatcherTenure, redact::SecretUrl, telemetry::log::Format};
 
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
@@ -189,6 +190,14 @@ pub(super) fn log_level(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!("expected {} or a list of target=level, got {text:?}", LEVELS.join(", ")))
+    }
+}
+
+pub(super) fn hotshot_proofs(text: &str) -> Result<HotshotProofs, String> {
+    match text {
+        "off" => Ok(HotshotProofs::Off),
+        "payload" => Ok(HotshotProofs::Payload),
+        _ => Err(format!("{text:?} is neither off nor payload")),
     }
 }
 

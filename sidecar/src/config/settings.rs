@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use alloy_primitives::Address;
 
-use super::parse;
+use super::{HotshotProofs, parse};
 use crate::{batchers::BatcherTenure, redact::SecretUrl, telemetry::log::Format};
 
 /// One setting. Its name is spelled `listen_addr` in the file, `--listen-addr` as a flag and
@@ -139,6 +139,9 @@ settings! {
         /// URLs of HotShot query services with their version, such as https://host/v1; responses
         /// must agree by majority, and a single service is trusted
         query_service_url: Vec<SecretUrl> = required, URLS, parse::voters;
+        /// What is proven of the answers of query services: off (nothing, a majority is believed)
+        /// or payload (the namespace in each block, under the header that a majority returns)
+        hotshot_proofs: HotshotProofs = "off", plain("MODE"), parse::hotshot_proofs;
         /// Espresso namespace of the rollup, if it is not the L2 chain ID
         namespace: Option<u32> = optional, NUMBER, parse::namespace;
         /// Addresses authorized to sign batches, instead of the contract; ADDRESS@FIRST..END limits

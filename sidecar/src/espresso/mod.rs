@@ -4,6 +4,7 @@
 //! content.
 
 mod majority;
+mod proofs;
 
 use alloy_primitives::bytes::Bytes;
 use espresso_proofs::{Header, NamespaceBlock, listed};
@@ -33,6 +34,12 @@ impl QueryService {
     #[must_use]
     pub const fn new(http: Upstream, namespace: u32) -> Self {
         Self { http, namespace }
+    }
+
+    /// The same service, asked about another namespace.
+    #[must_use]
+    pub fn with_namespace(&self, namespace: u32) -> Self {
+        Self { http: self.http.clone(), namespace }
     }
 
     /// The number of HotShot blocks; the height of the newest one is one less.

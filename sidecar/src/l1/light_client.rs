@@ -1,6 +1,6 @@
 //! Espresso's light client contract.
 
-use alloy_primitives::{Address, B256, b256};
+use alloy_primitives::{Address, B256, U256, b256};
 use thiserror::Error;
 
 use super::{Endpoint, L1, Log, State};
@@ -23,6 +23,8 @@ pub struct FinalizedState {
     /// HotShot height: every batch with an L1 origin at or after the queried block is posted above
     /// it.
     pub block_height: u64,
+    /// The hash of the root over all headers below that height.
+    pub root: U256,
 }
 
 /// Why the light client gave no height.
@@ -50,9 +52,9 @@ impl FinalizedState {
         }
         let (words, rest) = data.as_chunks::<32>();
         match (words, rest) {
-            ([view_number, block_height, _commitment], []) => {
+            ([view_number, block_height, root], []) => {
                 number(view_number)?;
-                Ok(Self { block_height: number(block_height)? })
+                Ok(Self { block_height: number(block_height)?, root: U256::from_be_bytes(*root) })
             }
             _ => Err(LightClientError::Malformed),
         }

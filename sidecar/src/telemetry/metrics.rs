@@ -9,7 +9,10 @@ use prometheus_client::{
 
 use super::{
     gauges::Gauges,
-    labels::{HttpLabels, QueryFaultLabels, ReasonLabel, ResultLabel, TargetLabel, UpstreamLabels},
+    labels::{
+        BadAnswerLabels, HttpLabels, QueryFaultLabels, ReasonLabel, ResultLabel, TargetLabel,
+        UpstreamLabels,
+    },
     process::Process,
 };
 
@@ -49,6 +52,7 @@ struct Events {
     upstream_requests: Family<UpstreamLabels, Counter>,
     upstream_durations: Family<TargetLabel, Histogram>,
     query_faults: Family<QueryFaultLabels, Counter>,
+    bad_answers: Family<BadAnswerLabels, Counter>,
     http_requests: Family<HttpLabels, Counter>,
     long_polls: Gauge,
 }
@@ -66,6 +70,7 @@ impl Events {
             upstream_requests: Family::default(),
             upstream_durations: Family::new_with_constructor(durations),
             query_faults: Family::default(),
+            bad_answers: Family::default(),
             http_requests: Family::default(),
             long_polls: Gauge::default(),
         }
@@ -123,6 +128,11 @@ impl Events {
             "query_service_faults",
             "One for each fault of a query service, by its place in query_service_url",
             self.query_faults.clone(),
+        );
+        registry.register(
+            "query_service_bad_answers",
+            "One for each answer of a query service that its proof does not bear out, by what is wrong",
+            self.bad_answers.clone(),
         );
         registry.register(
             "http_requests",
@@ -280,6 +290,23 @@ impl Metrics {
         let service = index as u64 + 1;
         let fault = fault.as_str();
         self.0.events.query_faults.get_or_create(&QueryFaultLabels { service, fault }).inc();
+    }
+
+    /// A query service gave an answer that its proof does not bear out; `index` is its place in the
+    /// setting, from 0.
+    pub fn bad_answer(&self, index: usize, reason: &'static str) {
+        let service = index as u64 + 1;
+        self.0.events.bad_answers.get_or_create(&BadAnswerLabels { service, reason }).inc();
+    }
+
+    /// The answers of so many query services are proven: their series exist before their first bad
+    /// one.
+    pub fn proven_services(&self, count: usize) {
+        for service in 1..=count as u64 {
+            for reason in espresso_proofs::Reason::all().map(espresso_proofs::Reason::code) {
+                drop(self.0.events.bad_answers.get_or_create(&BadAnswerLabels { service, reason }));
+            }
+        }
     }
 
     /// Ethereum finalized another block than the confirmed one.

@@ -21,6 +21,7 @@ fn what_is_not_known_is_not_exported() {
 fn counters_exist_before_their_first_event() {
     let metrics = Metrics::new();
     metrics.query_services(2);
+    metrics.proven_services(2);
     let text = metrics.render();
     for line in [
         "espresso_verifier_batches_total{result=\"mismatch\"} 0",
@@ -31,6 +32,7 @@ fn counters_exist_before_their_first_event() {
         "espresso_store_refused_regressions_total 0",
         "espresso_upstream_requests_total{target=\"l1\",outcome=\"timeout\"} 0",
         "espresso_query_service_faults_total{service=\"2\",fault=\"outvoted\"} 0",
+        "espresso_query_service_bad_answers_total{service=\"2\",reason=\"commitment\"} 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }

@@ -143,6 +143,14 @@ pub enum UpstreamError {
         /// The block after the last one.
         until: u64,
     },
+    /// What a query service answered is not what its proof, or the block's header, shows.
+    #[error("not proven ({reason}): {problem}")]
+    Disproven {
+        /// One of a closed set of reasons.
+        reason: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
     /// Too few query services agree.
     #[error("{0}")]
     NoMajority(String),
@@ -191,6 +199,7 @@ impl UpstreamError {
             | Self::ThroughFilter { .. }
             | Self::BackingOff(_)
             | Self::Outvoted { .. }
+            | Self::Disproven { .. }
             | Self::NoMajority(_)
             | Self::Distrusted(_) => false,
         }
@@ -220,7 +229,8 @@ impl UpstreamError {
         | Self::WrongPath { answer: text, .. }
         | Self::AccessDenied { answer: text, .. }
         | Self::Status { answer: text, .. }
-        | Self::NotJson { answer: text, .. } = &mut self
+        | Self::NotJson { answer: text, .. }
+        | Self::Disproven { problem: text, .. } = &mut self
         {
             *text = url.mask(text).chars().take(TEXT_LIMIT).collect();
         }
@@ -321,7 +331,10 @@ impl Upstream {
         // The base may have a trailing slash or not.
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}/{path}"));
-        let request = self.inner.client.get(url).header("accept", "application/json");
+        let mut request = self.inner.client.get(url).header("accept", "application/json");
+        if let Some(limit) = question.time_limit {
+            request = request.timeout(limit);
+        }
         self.send(&traces::name_of_path(path), request, question, read).await
     }
 

@@ -3,6 +3,8 @@
 //! Answers are bounded by what they are for, whoever gives them. `verifier::memory` adds up what
 //! all answers in flight may hold at once.
 
+use std::time::Duration;
+
 use alloy_primitives::bytes::BytesMut;
 use memchr::memchr2;
 
@@ -27,15 +29,20 @@ pub struct Question {
     /// Whether a longer answer is no fault, since something smaller can be asked for, or the same
     /// alone.
     pub may_be_longer: bool,
+    /// How long it may take, if not `request_timeout`.
+    pub time_limit: Option<Duration>,
 }
 
 impl Question {
     /// One with a short answer.
-    pub const SMALL: Self = Self { limit: SMALL, may_be_absent: false, may_be_longer: false };
+    pub const SMALL: Self =
+        Self { limit: SMALL, may_be_absent: false, may_be_longer: false, time_limit: None };
     /// One about HotShot blocks, beside others.
-    pub const BLOCKS: Self = Self { limit: MEDIUM, may_be_absent: true, may_be_longer: true };
+    pub const BLOCKS: Self =
+        Self { limit: MEDIUM, may_be_absent: true, may_be_longer: true, time_limit: None };
     /// One about a HotShot block, alone.
-    pub const BLOCK: Self = Self { limit: LARGE, may_be_absent: true, may_be_longer: false };
+    pub const BLOCK: Self =
+        Self { limit: LARGE, may_be_absent: true, may_be_longer: false, time_limit: None };
 
     /// One with a JSON-RPC method.
     pub(super) fn of_method(method: &str) -> Self {

@@ -229,6 +229,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     | UpstreamError::Status { status: 400 | 413, .. }
                     | UpstreamError::TooLarge { .. }
                     | UpstreamError::Timeout(_)
+                    | UpstreamError::Disproven { .. }
                     | UpstreamError::NoMajority(_)),
                 ) => {
                     if matches!(error, UpstreamError::Status { status: 400, .. }) {
@@ -240,6 +241,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                             UpstreamError::Absent(_) => {
                                 feed.look_beyond().await;
                                 Ok(false)
+                            }
+                            UpstreamError::Disproven { .. } => {
+                                Err(Stall::AnswerDisproven(error.to_string()))
                             }
                             error => Err(Stall::FeedUnavailable(error.to_string())),
                         };

@@ -42,6 +42,8 @@ pub enum Stall {
     StartHeightUnknown(String),
     /// HotShot cannot be read.
     FeedUnavailable(String),
+    /// What the query services answer for the next HotShot block is not what its header shows.
+    AnswerDisproven(String),
     /// The services do not have the next HotShot block to read, which is below their newest ones or
     /// above all of them.
     PositionUnavailable { cursor: u64, height: u64 },
@@ -133,6 +135,10 @@ impl fmt::Display for Stall {
                 write!(f, "the HotShot height to start from is not known: {problem}")
             }
             Self::FeedUnavailable(problem) => write!(f, "HotShot cannot be read: {problem}"),
+            Self::AnswerDisproven(problem) => write!(
+                f,
+                "no query service proves its answer for the next HotShot block (query_service_url): {problem}"
+            ),
             Self::PositionUnavailable { cursor, height } => write!(
                 f,
                 "the query services do not have HotShot block {cursor}, the next one to read, but are at {height}: add one that has it (query_service_url); otherwise reading goes on when Ethereum has finalized blocks whose batches are later"
@@ -229,6 +235,7 @@ impl StallKind {
             | Self::NoAnchor
             | Self::FinalityUnproven
             | Self::FeedUnavailable
+            | Self::AnswerDisproven
             | Self::PositionUnavailable
             | Self::AwaitingBatch
             | Self::AwaitingBatcherHistory
@@ -321,6 +328,7 @@ mod tests {
         codes.sort_unstable();
         let documented = [
             "advancing",
+            "answer_disproven",
             "awaiting_batch",
             "awaiting_batcher_history",
             "awaiting_l1_finality",

@@ -19,6 +19,7 @@ mod lifecycle;
 mod memory;
 mod migration;
 mod page;
+mod prove;
 mod scarcity;
 mod secrets;
 mod support;

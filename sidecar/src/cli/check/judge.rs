@@ -148,7 +148,9 @@ pub(super) fn of_state(stall: &Stall, report: &Report) -> (Option<Remark>, Optio
         }
         StallKind::StartHeightUnknown => Some("light_client_address"),
         StallKind::StoreUnwritable => Some("store_path"),
-        StallKind::FeedUnavailable | StallKind::PositionUnavailable => Some("query_service_url"),
+        StallKind::FeedUnavailable
+        | StallKind::AnswerDisproven
+        | StallKind::PositionUnavailable => Some("query_service_url"),
         StallKind::L1Unavailable | StallKind::L1NoMajority => Some("l1_rpc"),
         StallKind::NodeUnavailable | StallKind::NodeBehind => Some("node_execution_rpc"),
         // Without an answer in time, or without a head for no other reason.
@@ -170,6 +172,7 @@ pub(super) fn of_state(stall: &Stall, report: &Report) -> (Option<Remark>, Optio
             | Stall::NoAnchor(_)
             | Stall::Starting
             | Stall::FeedUnavailable(_)
+            | Stall::AnswerDisproven(_)
             | Stall::NodeUnavailable(_)
             | Stall::L1Unavailable { .. }
             | Stall::L1NoMajority { .. }

@@ -3,10 +3,12 @@
 //! No more services are asked than needed, in rotation; one that fails, contradicts or delays the
 //! others is replaced by the next and avoided for a while. A single service is trusted.
 
+mod proving;
+
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -19,8 +21,9 @@ use tokio::time::Instant;
 
 use super::QueryService;
 use crate::{
+    config::HotshotProofs,
     telemetry::{Metrics, metrics::QueryFault},
-    upstream::{DependencyReport, HEDGE_DELAY, Upstream, UpstreamError},
+    upstream::{DependencyReport, HEDGE_DELAY, Question, Upstream, UpstreamError},
 };
 
 /// How long a service that contradicted the majority or was too slow is used only if others fail.
@@ -34,6 +37,11 @@ const BEHIND: u64 = 20;
 pub struct QueryServices {
     services: Arc<[Service]>,
     namespace: u32,
+    proofs: HotshotProofs,
+    /// The size of the committee that the last proof fits; zero before the first.
+    committee_size: Arc<AtomicU32>,
+    /// Held for long answers: one of them at a time is in memory.
+    alone: Arc<tokio::sync::Mutex<()>>,
     turn: Arc<AtomicUsize>,
     /// After this long without any answer the next service is asked as well, and slow services are
     /// no longer waited for.
@@ -68,7 +76,25 @@ impl QueryServices {
         metrics.query_services(services.len());
         let services =
             services.into_iter().map(|http| Service { http, standing: Mutex::default() }).collect();
-        Self { services, namespace, turn: Arc::default(), patience: HEDGE_DELAY, metrics }
+        Self {
+            services,
+            namespace,
+            proofs: HotshotProofs::Off,
+            committee_size: Arc::default(),
+            alone: Arc::default(),
+            turn: Arc::default(),
+            patience: HEDGE_DELAY,
+            metrics,
+        }
+    }
+
+    /// The same services, of whose answers this much is proven.
+    #[must_use]
+    pub fn with_proofs(self, proofs: HotshotProofs) -> Self {
+        if proofs == HotshotProofs::Payload {
+            self.metrics.proven_services(self.services.len());
+        }
+        Self { proofs, ..self }
     }
 
     /// The same services, asked about another namespace.
@@ -81,10 +107,14 @@ impl QueryServices {
     #[must_use]
     pub fn reports(&self) -> Vec<DependencyReport> {
         let count = self.services.len();
+        let about = match self.proofs {
+            HotshotProofs::Off => "",
+            HotshotProofs::Payload => " about headers; payloads are proven",
+        };
         let role = if count == 1 {
-            "trusted: the only query service".to_owned()
+            format!("trusted{about}: the only query service")
         } else {
-            format!("one of {count}, of which {} must agree", self.majority())
+            format!("one of {count}, of which {} must agree{about}", self.majority())
         };
         let report = |service: &Service| {
             let standing = service.standing();
@@ -126,11 +156,24 @@ impl QueryServices {
         self.common(&answers)
     }
 
-    /// The payloads in the namespace, block by block, as a majority returns them.
+    /// The payloads in the namespace, block by block: proven under headers that a majority returns,
+    /// or as a majority returns them.
     ///
     /// # Errors
-    /// [`UpstreamError`]; [`UpstreamError::NoMajority`] when the services contradict each other.
+    /// [`UpstreamError`]; [`UpstreamError::NoMajority`] when the services contradict each other,
+    /// [`UpstreamError::Disproven`] when the proofs of no service hold.
     pub async fn range(&self, from: u64, until: u64) -> Result<Vec<NamespaceBlock>, UpstreamError> {
+        match self.proofs {
+            HotshotProofs::Off => self.listed_range(from, until).await,
+            HotshotProofs::Payload => self.proven_range(from, until, Question::BLOCKS).await,
+        }
+    }
+
+    async fn listed_range(
+        &self,
+        from: u64,
+        until: u64,
+    ) -> Result<Vec<NamespaceBlock>, UpstreamError> {
         let call = |service: QueryService| async move { service.range(from, until).await }.boxed();
         let answers =
             self.ask(self.order(Some(until)), Wanted::Majority, call, largest_group).await;
@@ -159,13 +202,24 @@ impl QueryServices {
         Ok(blocks)
     }
 
-    /// The payloads in the namespace in one block, as a majority returns them, however many there
-    /// are. The services are asked one after the other, and of all answers only the last is held:
-    /// of the others a digest is enough.
+    /// The payloads in the namespace in one block, however many there are.
     ///
     /// # Errors
-    /// [`UpstreamError`].
+    /// [`UpstreamError`], as for a range.
     pub async fn block_alone(&self, height: u64) -> Result<NamespaceBlock, UpstreamError> {
+        match self.proofs {
+            HotshotProofs::Off => self.listed_block_alone(height).await,
+            HotshotProofs::Payload => {
+                let until = height.saturating_add(1);
+                let blocks = self.proven_range(height, until, Question::BLOCK).await?;
+                Ok(blocks.into_iter().next().unwrap_or_default())
+            }
+        }
+    }
+
+    /// The services are asked one after the other, and of all answers only the last is held: of
+    /// the others a digest is enough.
+    async fn listed_block_alone(&self, height: u64) -> Result<NamespaceBlock, UpstreamError> {
         let mut votes: Vec<(B256, Vec<usize>)> = Vec::new();
         let mut errors = Vec::new();
         for index in self.order(Some(height.saturating_add(1))) {
@@ -174,9 +228,7 @@ impl QueryServices {
             let block = match query.block_alone(height).await {
                 Ok(block) => block,
                 Err(error) => {
-                    if is_fault(&error) {
-                        self.metrics.query_fault(index, QueryFault::Error);
-                    }
+                    self.failed(index, &error);
                     errors.push(error);
                     continue;
                 }
@@ -328,8 +380,8 @@ impl QueryServices {
                         overdue.retain(|index| *index != answer.service);
                         patience.as_mut().reset(Instant::now() + self.patience);
                         patient = true;
-                        if answer.result.as_ref().is_err_and(is_fault) {
-                            self.metrics.query_fault(answer.service, QueryFault::Error);
+                        if let Err(error) = &answer.result {
+                            self.failed(answer.service, error);
                         }
                         answers.push(answer);
                     }
@@ -350,6 +402,15 @@ impl QueryServices {
         // Of two that fail, always the same one is told.
         answers.sort_by_key(|answer| answer.service);
         answers
+    }
+
+    /// Counts an error that is the service's fault.
+    fn failed(&self, index: usize, error: &UpstreamError) {
+        if let UpstreamError::Disproven { .. } = error {
+            self.gave_bad_answer(index, error);
+        } else if is_fault(error) {
+            self.metrics.query_fault(index, QueryFault::Error);
+        }
     }
 
     fn in_good_standing(&self) -> usize {

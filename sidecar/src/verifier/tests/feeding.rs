@@ -153,6 +153,22 @@ async fn a_service_whose_headers_fail_is_read_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_block_that_no_service_proves_is_waited_for_and_never_skipped() {
+    let world = World::new(40);
+    world.post_all(MAIN, 1..=5);
+    world.change().disproven = Some(3);
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.run_until_idle().await;
+    assert_eq!(runner.code(), "answer_disproven");
+    // What comes before is read all the same.
+    let stopped = runner.number();
+    assert!((1..5).contains(&stopped), "{stopped}");
+    world.change().disproven = None;
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), 5);
+}
+
+#[tokio::test]
 async fn what_was_dropped_for_room_is_read_again() {
     for count in [1, 2, 3, 7, 10, 11] {
         let world = World::new(60);

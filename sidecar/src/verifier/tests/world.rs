@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use alloy_primitives::{Address, B256, Bytes, keccak256};
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use espresso_proofs::{Header, NamespaceBlock, commitment};
 use finality_core::head::{HeadReport, Status};
 use parking_lot::{Mutex, MutexGuard};
@@ -207,6 +207,8 @@ pub(super) struct State {
     /// A header asked for ends in an outage, after which nothing of the service is asked for a
     /// while.
     pub(super) headers_end_in_an_outage: bool,
+    /// The HotShot block of which no service proves its answer.
+    pub(super) disproven: Option<u64>,
     pub(super) calls: BTreeMap<&'static str, u64>,
     pub(super) ranges: Vec<(u64, u64)>,
     /// Run at the beginning of each call, with its name.
@@ -256,6 +258,7 @@ impl World {
             down: BTreeSet::new(),
             backs_off: false,
             headers_end_in_an_outage: false,
+            disproven: None,
             calls: BTreeMap::new(),
             ranges: Vec::new(),
             probes: Vec::new(),
@@ -607,7 +610,7 @@ impl L1Source for World {
     ) -> Result<FinalizedState, LightClientError> {
         let state = self.called("l1", "light client")?;
         match state.light_client.range(..=block.number).next_back() {
-            Some((_, height)) => Ok(FinalizedState { block_height: *height }),
+            Some((_, height)) => Ok(FinalizedState { block_height: *height, root: U256::ZERO }),
             None => Err(LightClientError::NoContract),
         }
     }
@@ -657,6 +660,10 @@ impl FeedSource for World {
         }
         if !state.has_range(from, until) {
             return Err(UpstreamError::Absent(String::new()));
+        }
+        if state.disproven.is_some_and(|height| (from..until).contains(&height)) {
+            let problem = String::new();
+            return Err(UpstreamError::Disproven { reason: "commitment", problem });
         }
         state.ranges.push((from, until));
         let blocks = &state.hotshot[from as usize..until as usize];
