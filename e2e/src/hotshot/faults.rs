@@ -60,9 +60,9 @@ pub enum Lie {
     Weight,
     /// As many shards as there are would be needed: payloads continue with the shards beyond them.
     Threshold,
-    /// Every namespace is wrongly encoded.
+    /// Our rollup's namespace is wrongly encoded.
     WronglyEncoded,
-    /// Every namespace is wrongly encoded, and the weight of the committee is one more.
+    /// Our rollup's namespace is wrongly encoded, and the weight of the committee is one more.
     WronglyEncodedAtMoreWeight,
     /// The header at that height has another time.
     HeaderAltered(u64),

@@ -4,6 +4,7 @@ use finality_hotshot::{block::Block, chain::Chain, payload, text::base64};
 use serde_json::{Value, json};
 
 use super::faults::Lie;
+use crate::batcher::namespace;
 
 /// Bytes that no batcher signed.
 const ADDED: &[u8] = b"never posted";
@@ -28,7 +29,7 @@ impl<'a> Answers<'a> {
     /// The proof that a namespace is wrongly encoded, if the service says so.
     pub(super) fn wrong_encoding(self, height: u64, id: u32) -> Option<Value> {
         let block = self.block(height);
-        let is_wrong = self.calls_wrong() || block.proof(id).is_none();
+        let is_wrong = self.calls_wrong(id) || block.proof(id).is_none();
         is_wrong.then(|| block.wrong_encoding_proof(id)).flatten()
     }
 
@@ -85,18 +86,22 @@ impl<'a> Answers<'a> {
         &self.chain.blocks()[usize::try_from(height).unwrap()]
     }
 
-    fn calls_wrong(self) -> bool {
-        matches!(self.lie, Some(Lie::WronglyEncoded | Lie::WronglyEncodedAtMoreWeight))
+    fn calls_wrong(self, id: u32) -> bool {
+        id == namespace()
+            && matches!(self.lie, Some(Lie::WronglyEncoded | Lie::WronglyEncodedAtMoreWeight))
     }
 
     /// What a liar says of a namespace that a block has; none where it says the truth.
     fn false_namespace(self, height: u64, block: &Block, id: u32) -> Option<Value> {
         let proof = block.proof(id)?;
         let (variant, proof) = proof.as_object()?.iter().next()?;
-        let namespace = block.namespaces().iter().find(|namespace| namespace.id == id)?;
-        let mut transactions = payload::decode(&namespace.payload);
+        let ours = block.namespaces().iter().find(|other| other.id == id)?;
+        let mut transactions = payload::decode(&ours.payload);
         let altered;
         let absent = json!({"proof": null, "transactions": []});
+        if self.calls_wrong(id) {
+            return Some(absent);
+        }
         match self.lie? {
             Lie::TransactionDropped => drop(transactions.pop()?),
             Lie::TransactionAdded => transactions.push(ADDED),
@@ -107,11 +112,9 @@ impl<'a> Answers<'a> {
                 altered = last;
                 transactions.push(&altered);
             }
-            Lie::NamespaceAbsent | Lie::WronglyEncoded | Lie::WronglyEncodedAtMoreWeight => {
-                return Some(absent);
-            }
+            Lie::NamespaceAbsent => return Some(absent),
             Lie::ProofOfAnotherNamespace => {
-                let other = block.namespaces().iter().find(|namespace| namespace.id != id)?;
+                let other = block.namespaces().iter().find(|other| other.id != id)?;
                 let transactions = listed(id, &other.payload);
                 return Some(json!({"proof": block.proof(other.id), "transactions": transactions}));
             }
@@ -122,7 +125,7 @@ impl<'a> Answers<'a> {
             }
             Lie::ProofOfAnotherVersion => {
                 let other = if variant == "V2" { "V1" } else { "V2" };
-                let transactions = listed(id, &namespace.payload);
+                let transactions = listed(id, &ours.payload);
                 return Some(json!({"proof": {other: proof}, "transactions": transactions}));
             }
             Lie::Threshold => {

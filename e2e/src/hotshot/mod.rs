@@ -51,7 +51,7 @@ struct Next {
     transactions: Vec<Transaction>,
     /// Only in the forged chain.
     forged: Vec<Transaction>,
-    /// The namespaces that the proposer disperses in another way.
+    /// How a proposer disperses namespaces that are to be dispersed in another way.
     encodings: HashMap<u32, Encoding>,
 }
 
@@ -112,7 +112,7 @@ impl State {
     }
 
     fn mine(&mut self, l1_head: L1Block, l1_finalized: L1Block) {
-        let Next { transactions, forged, encodings } = std::mem::take(&mut self.next);
+        let Next { transactions, forged, mut encodings } = std::mem::take(&mut self.next);
         for (number, hash) in transactions.iter().filter_map(|transaction| transaction.confirms) {
             self.confirmed.entry(number).or_default().insert(hash);
         }
@@ -145,6 +145,8 @@ impl State {
             chain.push(circumstances, namespaces(&shown, chain.height()));
         }
         self.chain.push(circumstances, namespaces(&transactions, self.chain.height()));
+        encodings.retain(|id, _| transactions.iter().all(|it| it.namespace != *id));
+        self.next.encodings = encodings;
         self.mined.send_replace(());
     }
 }
@@ -224,7 +226,7 @@ impl Hotshot {
         self.shared.lock().next.forged.push(transaction);
     }
 
-    /// Has a namespace of the next block dispersed in that way.
+    /// Has a namespace dispersed in that way in the next block that it is in.
     pub fn encode_next(&self, namespace: u32, encoding: Encoding) {
         self.shared.lock().next.encodings.insert(namespace, encoding);
     }
