@@ -380,6 +380,25 @@ fn added_rows_are_replaced_in_block_parameters() {
 }
 
 #[test]
+fn calls_that_no_node_knows_stand_for_refused_requests() {
+    let rewriter = rewriter(Rules::default());
+    let unknown = |body: &str| match rewriter.inspect(body.as_bytes()) {
+        Inspection::Tagged(tagged) => {
+            String::from_utf8(tagged.unknown_calls(body.as_bytes(), &NO_HEAD)).unwrap()
+        }
+        other => panic!("{other:?}"),
+    };
+    let call = |id: &str| format!(r#"{{{id}"method":"eth_call","params":[{{}},"espresso"]}}"#);
+    let (one, two) = (call(r#""id":7,"#), call(r#""id":"a","#));
+    let expected =
+        |id| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"finality_refused_no_head"}}"#);
+    assert_eq!(unknown(&one), expected("7"));
+    assert_eq!(unknown(&call("")), "", "a notification gets no answer");
+    let batch = format!("[{one},{},{two}]", call(""));
+    assert_eq!(unknown(&batch), format!("[{},{}]", expected("7"), expected(r#""a""#)));
+}
+
+#[test]
 fn several_tags_become_the_same_number() {
     let tags = ["espresso", "finalized"].map(str::to_owned).to_vec();
     let rewriter = rewriter(Rules { tags, ..Rules::default() });
