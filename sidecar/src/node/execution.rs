@@ -381,6 +381,20 @@ mod tests {
         all.call("eth_blockNumber", json!([])).await.map(|Quantity(number)| number)
     }
 
+    #[test]
+    fn slowness_rises_at_once_and_fades() {
+        let slowness = AtomicU64::new(0);
+        let after = |millis| {
+            note(&slowness, Duration::from_millis(millis));
+            slowness.load(Ordering::Relaxed)
+        };
+        assert_eq!([0, 160, 0, 0, 170].map(after), [0, 160, 150, 140, 170]);
+        for _ in 0..200 {
+            after(0);
+        }
+        assert_eq!(after(0), 0);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn all_answers_of_a_round_come_from_one_endpoint() {
         let (first, second, both) = two();
