@@ -32,6 +32,7 @@ mod kill;
 mod l1_reorg;
 mod malicious_feed;
 mod page;
+mod proofs;
 mod real;
 mod rotation;
 mod sequencer_reorg;
