@@ -17,7 +17,7 @@ use crate::{
     client::{Answer, Client, hex, quantity},
     emulated::{self, Emulated},
     envoy::Envoy,
-    hotshot::Hotshot,
+    hotshot::{Hotshot, MINOR},
     invariants::{DevnetTruth, Watch},
     l1::{self, L1},
     l1_info::L1InfoFormat,
@@ -42,6 +42,7 @@ pub struct Parts<R: Rollup> {
     origins: OriginPolicy,
     age: u64,
     services: usize,
+    minor: u64,
     sidecar: Vec<(&'static str, String)>,
 }
 
@@ -89,6 +90,13 @@ impl<R: Rollup> Builder<Parts<R>> {
         self
     }
 
+    /// HotShot begins with the protocol version 0.x.
+    #[must_use]
+    pub fn hotshot_version(mut self, minor: u64) -> Self {
+        self.parts.minor = minor;
+        self
+    }
+
     /// Tells the sidecar another setting, by the name of its flag.
     #[must_use]
     pub fn sidecar(mut self, flag: &'static str, value: &str) -> Self {
@@ -107,10 +115,10 @@ impl<R: Rollup> Builder<Parts<R>> {
         let l1_genesis = now - self.parts.age;
         let l1 = Arc::new(L1::start(l1_genesis, Signer::batcher().address(), path).await);
         l1.mine(L1_BEFORE).await;
-        let Parts { rollup, origins, services: count, sidecar: more, .. } = self.parts;
+        let Parts { rollup, origins, services: count, minor, sidecar: more, .. } = self.parts;
         let rollup = R::start(rollup, origins, Arc::clone(&l1), path).await;
         let rollup = Arc::new(rollup);
-        let hotshot = Arc::new(Hotshot::start(rollup.genesis_origin()).await);
+        let hotshot = Arc::new(Hotshot::start_at(rollup.genesis_origin(), minor).await);
         let mut services = Vec::new();
         for _ in 1..count {
             services.push(hotshot.another().await);
@@ -202,7 +210,14 @@ impl Devnet<Real> {
 impl<R: Rollup> Devnet<R> {
     fn of_that_rollup() -> Builder<Parts<R>> {
         let (rollup, origins) = (R::Settings::default(), OriginPolicy::default());
-        Builder::new(Parts { rollup, origins, age: R::AGE, services: 1, sidecar: Vec::new() })
+        Builder::new(Parts {
+            rollup,
+            origins,
+            age: R::AGE,
+            services: 1,
+            minor: MINOR,
+            sidecar: Vec::new(),
+        })
     }
 
     /// Starts watching the invariants.

@@ -29,8 +29,8 @@ pub const RANGE_LIMIT: u64 = 100;
 pub const HEADER_RANGE_LIMIT: u64 = 500;
 /// The weight of the committee at first.
 const WEIGHT: usize = 10;
-/// The protocol version is 0.6.
-const MINOR: u64 = 6;
+/// The protocol version is usually 0.6.
+pub const MINOR: u64 = 6;
 /// Other rollups: one before ours in the table of every second block, one behind it in every third.
 const OTHERS: [(u32, u64); 2] = [(7, 2), (u32::MAX, 3)];
 
@@ -161,11 +161,16 @@ pub struct Hotshot {
 impl Hotshot {
     /// Starts the first service, with an empty genesis block.
     pub async fn start(l1_genesis: L1Block) -> Self {
+        Self::start_at(l1_genesis, MINOR).await
+    }
+
+    /// The same with the protocol version 0.x.
+    pub async fn start_at(l1_genesis: L1Block, minor: u64) -> Self {
         let mut state = State {
             chain: Chain::default(),
             forged: None,
             next: Next::default(),
-            minor: MINOR,
+            minor,
             weight: WEIGHT,
             pruned_below: 0,
             confirmed: HashMap::new(),

@@ -298,3 +298,18 @@ async fn s20_another_committee() {
     net.assert_tagged_equals_direct().await;
     watch.finish().await;
 }
+
+/// HotShot goes from one way of dispersal to the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn s20_an_upgrade_to_another_dispersal() {
+    let devnet = Devnet::emulated().hotshot_version(5).sidecar("--hotshot-proofs", "payload");
+    let net = devnet.start().await;
+    let watch = net.watch();
+    net.produce(3).await;
+    net.head_reaches(net.height().await).await;
+    net.hotshot.set_version(6);
+    net.produce(3).await;
+    net.head_reaches(net.height().await).await;
+    net.assert_tagged_equals_direct().await;
+    watch.finish().await;
+}
