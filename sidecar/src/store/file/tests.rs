@@ -396,6 +396,14 @@ fn a_start_on_a_full_disk_goes_on_with_the_stored_head() {
             assert_eq!(read(&path), Some(record(6)));
         }
     }
+    // Without a stored head there is nothing to serve.
+    let folder = tempfile::tempdir().unwrap();
+    let files = FaultyFiles::default();
+    files.0.lock().error = ErrorKind::StorageFull;
+    files.arm(0, Fault::Fails);
+    let path = folder.path().join("store.json");
+    let opened = FileStore::open_with(&path, Box::new(files), Contents::whole);
+    assert!(matches!(opened, Err(StoreError::Full { .. })));
     // Other errors do not end by themselves.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.json");

@@ -51,6 +51,7 @@ async fn the_node_is_asked_about_the_head_while_all_else_is_down() {
         for (fork, latest, pruned, status, code) in [
             (MAIN, 20, 0, Status::Ok, "chain_unknown"),
             (MAIN, 30, 25, Status::Pruned, "chain_unknown"),
+            (MAIN, 20, 25, Status::Pruned, "chain_unknown"),
             (MAIN, 0, 0, Status::NodeBehind, "node_behind"),
             (other, 30, 0, Status::Diverged, "diverged"),
         ] {
@@ -73,6 +74,16 @@ async fn the_node_is_asked_about_the_head_while_all_else_is_down() {
             assert_eq!((told(&runner).1, runner.code()), (Status::Diverged, "diverged"));
         }
     }
+}
+
+#[tokio::test]
+async fn a_node_with_another_genesis_block_is_named() {
+    let world = World::new(5);
+    world.post_all(MAIN, 1..=5);
+    world.change().rollup_genesis = l2_hash(MAIN, 1);
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.run_until_idle().await;
+    assert_eq!((runner.head(), runner.code()), (None, "config_mismatch"));
 }
 
 #[tokio::test]

@@ -128,14 +128,14 @@ async fn nothing_is_confirmed_above_latest() {
 
 #[tokio::test]
 async fn a_node_that_falls_in_the_middle_of_a_round_confirms_only_what_it_kept() {
-    for kept in [0, 3, 8, 200] {
-        let world = World::new(300);
-        world.post_all(MAIN, 1..=300);
+    for (latest, kept) in [(300, 0), (300, 3), (300, 8), (300, 200), (5, 3)] {
+        let world = World::new(latest);
+        world.post_all(MAIN, 1..=latest);
         let mut runner = world.verifier(&MemoryStore::default());
         let falling = world.clone();
         world.change().probes.push(std::sync::Arc::new(move |call| {
             if call == "node block" {
-                falls_to(&falling, kept, 300);
+                falls_to(&falling, kept, latest);
             }
         }));
         runner.round().await;

@@ -155,6 +155,8 @@ impl Rollup for TestRollup {
 /// Everything that the verifier asks, to be changed by a test between rounds.
 pub(super) struct State {
     pub(super) node_fork: Fork,
+    /// The genesis block of op-node's rollup.
+    pub(super) rollup_genesis: B256,
     pub(super) node_latest: u64,
     /// Blocks up to this one are served although they may be above the latest one, as after an
     /// unclean stop.
@@ -226,6 +228,7 @@ impl World {
     pub(super) fn new(latest: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
             node_fork: MAIN,
+            rollup_genesis: l2_hash(MAIN, 0),
             node_latest: latest,
             node_serves_to: 0,
             node_pruned_below: 0,
@@ -532,7 +535,7 @@ impl NodeSource for World {
         Ok(RollupConfig {
             genesis: Genesis {
                 l1: BlockId { number: 0, hash: l1_hash(MAIN, 0) },
-                l2: BlockId { number: 0, hash: l2_hash(MAIN, 0) },
+                l2: BlockId { number: 0, hash: state.rollup_genesis },
                 l2_time: GENESIS_TIME,
             },
             block_time: BLOCK_TIME,
