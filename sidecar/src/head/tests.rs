@@ -39,6 +39,7 @@ async fn the_time_of_a_head_is_that_of_its_number() {
     let (mut keeper, _watcher) = HeadKeeper::new(disk.clone(), Metrics::new());
     keeper.bind(identity()).unwrap();
     keeper.confirm(block(5), 50, 40).await.unwrap();
+    assert_eq!((keeper.identity(), keeper.store_problem()), (Some(identity()), None));
     let since = keeper.updated_at();
     keeper.checkpoint(Some(60)).await.unwrap();
     assert_eq!((keeper.updated_at(), keeper.restart_height()), (since, Some(60)));

@@ -262,6 +262,7 @@ fn the_number_never_falls_except_by_reset() {
     let store = FileStore::open(&path).unwrap();
     assert_eq!(store.record().map(|record| (record.generation, record.number)), Some((2, 4)));
     assert_eq!(store.id(), id);
+    assert!(store.reset_is_followed());
 }
 
 #[test]
@@ -290,6 +291,7 @@ fn a_file_of_the_go_proxy_becomes_ours_with_the_first_save() {
     .unwrap();
     let mut store = FileStore::open(&path).unwrap();
     assert_eq!(store.record().unwrap().restart_height, Some(0));
+    assert!(!store.reset_is_followed(), "nobody knows its id");
     assert!(store.save(record(9)).is_err());
     store.save(record(10)).unwrap();
     assert_eq!(read(&path), Some(record(10)));
@@ -350,6 +352,8 @@ fn a_file_may_be_as_long_as_the_limit_and_no_longer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.json");
     let mut text = format::render(&record(5), None).unwrap();
+    let written = String::from_utf8(text.clone()).unwrap();
+    assert!(!written.contains("generation"), "a first one is left out: {written}");
     text.resize(usize::try_from(format::MAX_BYTES).unwrap(), b' ');
     fs::write(&path, &text).unwrap();
     assert_eq!(read(&path), Some(record(5)));
