@@ -18,11 +18,29 @@ impl SecretUrl {
     /// # Errors
     /// What is wrong with it, without showing the text.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;
-        // The scheme is not shown: what is in its place may be a user or a key.
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err("the scheme must be http or https".into());
+        const FORM: &str = "must be a URL that begins with http:// or https://";
+        // The parser would drop or encode them.
+        if text.contains(|char: char| char.is_whitespace() || char.is_control()) {
+            return Err("has a space or a line break in it; separate several URLs by commas".into());
         }
+        if text.contains('…') {
+            return Err(
+                "is masked (…): give the URL itself, or a reference (env:NAME, file:/path)".into(),
+            );
+        }
+        // The scheme is not shown otherwise: what is in its place may be a user or a key.
+        let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+        if let Some("ws" | "wss") = scheme.as_deref() {
+            return Err("WebSocket is not supported: give the HTTP endpoint of the same node, https:// in place of wss:// (with many providers, another path too)".into());
+        }
+        if text.starts_with(['/', '.']) || text.ends_with(".ipc") {
+            return Err("a socket in the file system (IPC) is not supported: give the node's HTTP endpoint, such as http://127.0.0.1:8545 (geth's --http)".into());
+        }
+        if !matches!(scheme.as_deref(), Some("http" | "https")) {
+            return Err(FORM.into());
+        }
+        let url = Url::parse(text)
+            .map_err(|error| format!("not a URL such as https://host:8545: {error}"))?;
         if url.host_str().is_none_or(str::is_empty) {
             return Err("the URL has no host".into());
         }

@@ -1,7 +1,10 @@
 //! Commands in the documents: those of our own programs are parsed by their command lines.
 
 use clap::FromArgMatches;
-use finality_sidecar::{cli::flags::SettingFlags, config::Config};
+use finality_sidecar::{
+    cli::flags::SettingFlags,
+    config::{Config, Environment},
+};
 
 use crate::page::root;
 
@@ -94,7 +97,7 @@ fn sidecar(arguments: &[&str]) -> Option<String> {
         Err(error) => return refused(&error),
     };
     let ("run" | "print-config", flags) = matches.subcommand()? else { return None };
-    let values = SettingFlags::from_arg_matches(flags).unwrap().gather();
+    let values = SettingFlags::from_arg_matches(flags).unwrap().gather_in(&Environment::default());
     let problems = Config::from_values(&values).err()?;
     // Files and variables of the reader's machine are not available.
     let elsewhere = ["missing", "is not set", "cannot read"];

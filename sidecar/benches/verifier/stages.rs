@@ -113,6 +113,7 @@ fn save() -> f64 {
             l1_origin: None,
             source: Source::Espresso,
             restart_height: Some(number),
+            fallback_height: None,
             batchers: None,
             identity: Some(Identity { chain_id: CHAIN_ID, genesis_hash: hash, namespace: 1 }),
             updated_at: jiff::Timestamp::now(),

@@ -28,8 +28,12 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct OpArguments {
     /// Address authorized to sign batches; may be repeated
-    #[arg(long = "batcher", value_name = "ADDRESS", required = true)]
+    #[arg(long = "batcher", value_name = "ADDRESS", required = true, value_parser = address)]
     batchers: Vec<Address>,
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    text.parse().map_err(|_| "not an address (0x and 40 hexadecimal digits)".into())
 }
 
 /// The output for a batch.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 
-use crate::config::{GoProxyName, SETTINGS, Setting, Values, old_flags};
+use crate::config::{Environment, GoProxyName, SETTINGS, Setting, Values, old_flags};
 
 const CONFIG: &str = "config";
 
@@ -26,10 +26,13 @@ impl SettingFlags {
     /// Values from these flags, the environment, the file and the defaults.
     #[must_use]
     pub fn gather(&self) -> Values {
-        Values::gather(&self.values, self.config.as_deref(), |name| {
-            // A value that is not UTF-8 is reported like any other bad value, not skipped.
-            std::env::var_os(name).map(|text| text.to_string_lossy().into_owned())
-        })
+        self.gather_in(&Environment::of_process())
+    }
+
+    /// Values from these flags, an environment, the file and the defaults.
+    #[must_use]
+    pub fn gather_in(&self, environment: &Environment) -> Values {
+        Values::gather(&self.values, self.config.as_deref(), environment)
     }
 
     fn add_to(

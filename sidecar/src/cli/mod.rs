@@ -5,11 +5,13 @@ pub mod decode;
 mod dependencies;
 pub mod exit;
 pub mod flags;
+mod numbers;
 mod open_files;
 pub mod print_config;
 pub mod prove;
 pub mod rewrite;
 pub mod run;
+mod secrets;
 pub mod store;
 
 use std::{
@@ -39,7 +41,7 @@ enum Command {
     /// Ask every dependency what `run` would ask, say what is wrong, and change nothing
     Check(Box<check::Arguments>),
     /// Print the effective configuration with the source of each value, and report problems
-    PrintConfig(SettingFlags),
+    PrintConfig(print_config::Arguments),
     /// Check what query services say of a namespace in a HotShot block, and print each step or the
     /// one that failed
     Prove(prove::Arguments),
@@ -68,7 +70,9 @@ pub fn main() -> ExitCode {
         Ok(cli) => match cli.command {
             Command::Run(flags) => run::run(&flags),
             Command::Check(arguments) => check::run(&arguments, &mut io::stdout().lock()),
-            Command::PrintConfig(flags) => print_config::run(&flags, &mut io::stdout().lock()),
+            Command::PrintConfig(arguments) => {
+                print_config::run(&arguments, &mut io::stdout().lock())
+            }
             Command::Prove(arguments) => prove::run(&arguments, &mut io::stdout().lock()),
             Command::Store(command) => store::run(&command),
             Command::Rewrite(arguments) => {

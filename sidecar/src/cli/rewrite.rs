@@ -12,7 +12,10 @@ use finality_core::{
     rewrite::{DEFAULT_MAX_BODY_BYTES, Inspection, Rewriter, Rules, Scope},
 };
 
-use super::exit::{self, Failure};
+use super::{
+    exit::{self, Failure},
+    numbers::whole_number,
+};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -20,13 +23,14 @@ pub struct Arguments {
     #[arg(long, value_name = "TAG", required = true)]
     tag: Vec<String>,
     /// Block number that replaces the tags
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = whole_number::<u64>)]
     number: u64,
     /// Where tags are replaced: params or block-parameters
     #[arg(long, value_name = "SCOPE", default_value_t)]
     scope: Scope,
     /// Maximum size of the body
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_BODY_BYTES)]
+    #[arg(allow_negative_numbers = true, value_parser = whole_number::<usize>)]
     max_body_bytes: usize,
 }
 

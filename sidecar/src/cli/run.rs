@@ -16,14 +16,14 @@ use super::{
     dependencies::{Clients, Dependencies},
     exit::Failure,
     flags::SettingFlags,
-    open_files,
+    open_files, secrets,
 };
 use crate::{
     api::{
         self, ApiState, Phase, events::Streams, history::History, hosts::Hosts, server,
         status::StatusReader,
     },
-    config::{Config, Values},
+    config::{Config, SecretFiles, Values},
     head::{HeadKeeper, PublishedHead},
     store::{FileStore, Store},
     telemetry::{
@@ -69,7 +69,7 @@ fn run_logged(
         build::LINE
     );
     for note in values.notes() {
-        tracing::warn!(note, "configuration note");
+        tracing::info!(note, "configuration note");
     }
     // Nothing depends on traces.
     let traces = traces.unwrap_or_else(|error| {
@@ -77,10 +77,11 @@ fn run_logged(
         None
     });
     config.max_connections = open_files::room_for(config.max_connections);
+    let files = SecretFiles::of(values);
     let store = FileStore::open(&config.store_path)?;
     config.check_start_position(store.record())?;
     let limit = config.shutdown_limit;
-    let ended = runtime.block_on(serve(config, store, log.clone()));
+    let ended = runtime.block_on(serve(config, files, store, log.clone()));
     if let Some(traces) = traces {
         traces.shut_down(limit);
     }
@@ -100,7 +101,12 @@ struct Verifier {
     task: JoinHandle<anyhow::Result<()>>,
 }
 
-async fn serve(config: Config, store: FileStore, log: Log) -> anyhow::Result<()> {
+async fn serve(
+    config: Config,
+    files: SecretFiles,
+    store: FileStore,
+    log: Log,
+) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     change_level_on_signal(log.clone())?;
     let listener = TcpListener::bind(config.listen_addr)
@@ -110,7 +116,7 @@ async fn serve(config: Config, store: FileStore, log: Log) -> anyhow::Result<()>
     let metrics = Metrics::new();
     let (phase, phases) = watch::channel(Phase::Serving);
     let (stop, stopped) = watch::channel(false);
-    let mut verifier = start_verifier(&config, store, &metrics, stopped)?;
+    let mut verifier = start_verifier(&config, files, store, &metrics, stopped)?;
     let history = Arc::new(History::default());
     let status = Arc::clone(&verifier.status);
     tokio::spawn(Arc::clone(&history).record(move || status.positions()));
@@ -215,11 +221,13 @@ impl Signals {
 /// Starts the verifier with the store; it ends when `stopped` becomes true.
 fn start_verifier(
     config: &Config,
+    files: SecretFiles,
     store: FileStore,
     metrics: &Metrics,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<Verifier> {
     let clients = Clients::new(config, metrics)?;
+    secrets::follow(files, &clients, config.verification_interval);
     let dependencies = Dependencies::new(clients, config, metrics);
     let (keeper, head) = HeadKeeper::new(store, metrics.clone());
     let board = Arc::new(Board::default());

@@ -9,7 +9,7 @@ use std::{
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{exit::Failure, flags::StoreFlags};
+use super::{exit::Failure, flags::StoreFlags, numbers::whole_number};
 use crate::{
     config,
     store::{self, FileStore, StateFile, Store, StoreError},
@@ -40,11 +40,11 @@ pub struct Reset {
     #[command(flatten)]
     flags: StoreFlags,
     /// New head, an L2 block number
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = whole_number::<u64>)]
     to: u64,
     /// HotShot height to resume reading from, at or below the batch that follows the new head; by
     /// default, the light client contract or initial_hotshot_height provides one
-    #[arg(long, value_name = "HEIGHT")]
+    #[arg(long, value_name = "HEIGHT", allow_negative_numbers = true, value_parser = whole_number::<u64>)]
     restart_height: Option<u64>,
     /// Do not ask for confirmation
     #[arg(long)]
@@ -75,18 +75,21 @@ pub fn run(command: &Command) -> Result<ExitCode, Failure> {
 
 /// Whether the Go proxy can start from the file.
 fn go_proxy(file: &StateFile) -> String {
-    if file.go_proxy_can_read() {
-        let resumes = file.fallback_height.saturating_add(1);
-        return format!("can start from this file, reading HotShot from {resumes}");
+    if let Some(height) = file.record.fallback_height.filter(|_| file.go_proxy_can_read()) {
+        let resumes = height.saturating_add(1);
+        return format!(
+            "can start from this file: it reads HotShot from {resumes}, goes back to the block after op-node's safe one, and goes on above {} once it has passed that",
+            file.record.number
+        );
     }
     let mut zeros = Vec::new();
     if file.record.number == 0 {
         zeros.push("l2_block_number");
     }
-    if file.fallback_height == 0 {
+    if file.record.fallback_height.is_none() {
         zeros.push("fallback_hotshot_height");
     }
-    format!("refuses this file: {} is zero", zeros.join(" and "))
+    format!("refuses this file: {} is zero (docs/migration.md)", zeros.join(" and "))
 }
 
 fn as_text(path: &Path, file: &StateFile) -> String {
@@ -120,7 +123,7 @@ fn as_json(path: &Path, file: &StateFile) -> serde_json::Value {
         "l1_origin": record.l1_origin,
         "source": record.source,
         "restart_hotshot_height": record.restart_height,
-        "fallback_hotshot_height": file.fallback_height,
+        "fallback_hotshot_height": record.fallback_height.unwrap_or(0),
         "chain_id": record.identity.map(|identity| identity.chain_id),
         "genesis_hash": record.identity.map(|identity| identity.genesis_hash),
         "namespace": record.identity.map(|identity| identity.namespace),

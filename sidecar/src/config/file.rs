@@ -43,12 +43,7 @@ fn read_toml(text: &str, path: &Path) -> ImportedSettings {
             None => add(&name, "unknown setting".into()),
             Some(setting) => match as_text(setting, &value) {
                 Some(text) => drop(taken.values.insert(setting.name, (text, source.clone()))),
-                None => {
-                    add(
-                        &name,
-                        format!("must be {}, not a {}", expected(setting), value.type_str()),
-                    );
-                }
+                None => add(&name, format!("must be {}, not {}", expected(setting), kind(&value))),
             },
         }
     }
@@ -56,7 +51,23 @@ fn read_toml(text: &str, path: &Path) -> ImportedSettings {
 }
 
 const fn expected(setting: &Setting) -> &'static str {
-    if setting.form.list { "an array of strings" } else { "a string, a number or a boolean" }
+    if setting.form.list {
+        "a string or an array of strings"
+    } else {
+        "a string, a number or a boolean"
+    }
+}
+
+/// The type of a value, as a person says it.
+fn kind(value: &toml::Value) -> String {
+    match value {
+        toml::Value::Array(elements) => match elements.iter().find(|element| !element.is_str()) {
+            Some(other) => format!("an array with {}", kind(other)),
+            None => "an array".into(),
+        },
+        toml::Value::Integer(_) => "a whole number".into(),
+        other => format!("a {}", other.type_str()),
+    }
 }
 
 fn as_text(setting: &Setting, value: &toml::Value) -> Option<String> {

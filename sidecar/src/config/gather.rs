@@ -4,9 +4,12 @@
 use std::{collections::BTreeMap, path::Path};
 
 use super::{
-    Problem, Problems, file,
+    Problem, Problems,
+    environment::{self, CONFIG_VARIABLE, Environment},
+    file,
     go_proxy::{self, ImportedSettings},
     parse,
+    reference::Part,
     settings::{SETTINGS, Setting},
     value::{Source, Value},
 };
@@ -20,22 +23,18 @@ pub struct Values {
     pub(super) problems: Problems,
 }
 
-/// The environment variable that names the configuration file.
-pub const CONFIG_VARIABLE: &str = "FINALITY_CONFIG";
-
 impl Values {
     /// Gathers all values. `flags` are those that were given, by name: a setting's, or a member's
     /// of the Go proxy. `config` is the file named by flag; else `FINALITY_CONFIG` may name one. An
-    /// environment variable that is empty counts as not set.
+    /// environment variable that begins like ours and is none is a problem.
     #[must_use]
     pub fn gather(
         flags: &BTreeMap<&'static str, String>,
         config: Option<&Path>,
-        environment: impl Fn(&str) -> Option<String>,
+        environment: &Environment,
     ) -> Self {
-        let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
         let config =
-            config.map(Path::to_owned).or_else(|| environment(CONFIG_VARIABLE).map(Into::into));
+            config.map(Path::to_owned).or_else(|| environment.get(CONFIG_VARIABLE).map(Into::into));
         let (file, of_go_proxy) = config.as_deref().map(file::read).unwrap_or_default();
         let old_flags = ImportedSettings::from_flags(flags);
         let of_go_proxy = of_go_proxy || !old_flags.values.is_empty();
@@ -44,6 +43,13 @@ impl Values {
             gathered.notes.extend(taken.notes.iter().cloned());
             taken.problems.iter().for_each(|problem| gathered.problems.add(problem.clone()));
         }
+        for name in environment.unknown() {
+            let text = match environment::nearest(name) {
+                Some(variable) => format!("unknown setting; did you mean {variable}?"),
+                None => "unknown setting".into(),
+            };
+            gathered.problems.add(Problem::of(name, Some(Source::Environment), text));
+        }
         for setting in SETTINGS {
             let old_flag = old_flags.values.get(setting.name);
             let flag = flags.get(setting.name).map(|text| (text.clone(), Source::Flag));
@@ -51,7 +57,8 @@ impl Values {
                 let text = format!("also set by {source}");
                 gathered.problems.add(Problem::of(setting.name, Some(Source::Flag), text));
             }
-            let variable = || Some((environment(&setting.variable())?, Source::Environment));
+            let variable =
+                || Some((environment.get(&setting.variable())?.to_owned(), Source::Environment));
             let default = || match setting.default? {
                 _ if of_go_proxy && setting.name == "store_path" => {
                     Some((go_proxy::STORE_PATH.to_owned(), Source::GoDefault))
@@ -64,9 +71,9 @@ impl Values {
                 .or_else(|| file.values.get(setting.name).cloned())
                 .or_else(default);
             let Some((text, source)) = found else { continue };
-            match resolve(setting, &text, &environment) {
-                Ok((text, references)) => {
-                    gathered.values.insert(setting.name, Value { text, source, references });
+            match resolve(setting, text, environment) {
+                Ok((text, parts)) => {
+                    gathered.values.insert(setting.name, Value { text, source, parts });
                 }
                 Err(text) => gathered.problems.add(Problem::of(setting.name, Some(source), text)),
             }
@@ -110,41 +117,19 @@ impl Values {
     }
 }
 
-/// Replaces references to variables and files by what they name; the second list has the
-/// references.
+/// Replaces references to variables and files by what they name; the second list has the elements.
 fn resolve(
     setting: &Setting,
-    text: &str,
-    environment: &impl Fn(&str) -> Option<String>,
-) -> Result<(String, Vec<String>), String> {
+    text: String,
+    environment: &Environment,
+) -> Result<(String, Vec<Part>), String> {
     if !setting.form.secret {
-        return Ok((text.to_owned(), Vec::new()));
+        return Ok((text, Vec::new()));
     }
-    let elements: Vec<_> = if setting.form.list { parse::list(text).collect() } else { vec![text] };
-    let mut texts = Vec::new();
-    let mut references = Vec::new();
-    for element in elements {
-        let resolved = resolve_one(element, environment)?;
-        if resolved != element {
-            references.push(element.to_owned());
-        }
-        texts.push(resolved);
-    }
-    Ok((texts.join(","), references))
-}
-
-fn resolve_one(
-    text: &str,
-    environment: &impl Fn(&str) -> Option<String>,
-) -> Result<String, String> {
-    if let Some(name) = text.strip_prefix("env:") {
-        return environment(name)
-            .ok_or_else(|| format!("the environment variable {name} is not set"));
-    }
-    if let Some(path) = text.strip_prefix("file:") {
-        return std::fs::read_to_string(path)
-            .map(|text| text.trim().to_owned())
-            .map_err(|error| format!("cannot read the file {path}: {error}"));
-    }
-    Ok(text.to_owned())
+    let elements: Vec<_> =
+        if setting.form.list { parse::list(&text).collect() } else { vec![text.as_str()] };
+    let parts = elements.into_iter().map(|element| Part::of(element, environment));
+    let parts = parts.collect::<Result<Vec<_>, _>>()?;
+    let texts: Vec<_> = parts.iter().map(|part| part.text.as_str()).collect();
+    Ok((texts.join(","), parts))
 }

@@ -25,6 +25,8 @@ enum Meaning {
     Mode,
     /// A switch for a rollup kind that is not known, if it is on.
     Nitro,
+    /// Of that rollup kind: it means nothing while the kind is off, there as here.
+    OfNitro,
 }
 
 /// A name of the Go proxy.
@@ -35,15 +37,26 @@ pub struct Name {
     /// Whether the flag may have no value.
     pub switch: bool,
     meaning: Meaning,
+    /// What else takes the value, beside a setting.
+    also: Option<&'static str>,
 }
 
 impl Name {
     const fn of(member: &'static str, setting: &'static str) -> Self {
-        Self { member, switch: false, meaning: Meaning::Setting(setting) }
+        Self::new(member, Meaning::Setting(setting))
+    }
+
+    const fn new(member: &'static str, meaning: Meaning) -> Self {
+        Self { member, switch: false, meaning, also: None }
+    }
+
+    const fn also(mut self, note: &'static str) -> Self {
+        self.also = Some(note);
+        self
     }
 
     const fn elsewhere(member: &'static str, default: &'static str, note: &'static str) -> Self {
-        Self { member, switch: false, meaning: Meaning::Elsewhere { note, default } }
+        Self::new(member, Meaning::Elsewhere { note, default })
     }
 
     const fn switch(mut self) -> Self {
@@ -75,7 +88,8 @@ impl Name {
 
 /// Every name of the Go proxy's file.
 pub const NAMES: &[Name] = &[
-    Name::of("full_node_execution_rpc", "node_execution_rpc"),
+    Name::of("full_node_execution_rpc", "node_execution_rpc")
+        .also("is also the address of the node's cluster in Envoy, to which clients' requests go"),
     Name::of("op.full_node_consensus_rpc", "node_consensus_rpc"),
     Name::of("l1_rpc", "l1_rpc"),
     Name::of("eth_rpc", "l1_rpc"),
@@ -110,11 +124,15 @@ pub const NAMES: &[Name] = &[
         "espresso",
         "the filter replaces tags; list them under tags in its configuration",
     ),
-    Name::elsewhere("max_batch_size", "1000", "set max_batch_length in the filter's configuration"),
+    Name::elsewhere(
+        "max_batch_size",
+        "1000",
+        "set max_batch_length in the filter's configuration (0 there meant no limit)",
+    ),
     Name::elsewhere(
         "max_request_body_size",
         "5242880",
-        "set max_body_bytes in the filter's configuration",
+        "set max_body_bytes in the filter's configuration (0 there meant no limit)",
     ),
     Name::elsewhere("finality_poll_interval", "", "finality is read in every verification round"),
     Name::elsewhere(
@@ -124,8 +142,15 @@ pub const NAMES: &[Name] = &[
     )
     .switch(),
     Name::elsewhere("op.enable", "true", "the sidecar always verifies").switch(),
-    Name { member: "mode", switch: false, meaning: Meaning::Mode },
-    Name { member: "nitro.enable", switch: true, meaning: Meaning::Nitro },
+    Name::new("mode", Meaning::Mode),
+    Name::new("nitro.enable", Meaning::Nitro).switch(),
+    Name::new("nitro.feed_url", Meaning::OfNitro),
+    Name::new("nitro.bridge_address", Meaning::OfNitro),
+    Name::new("nitro.valid_signing_key_addresses", Meaning::OfNitro),
+    Name::new("nitro.wait_for_eth_finality", Meaning::OfNitro).switch(),
+    Name::new("nitro.eth_log_scan_block_range", Meaning::OfNitro),
+    Name::new("nitro.wait_for_l1_finalization", Meaning::OfNitro).switch(),
+    Name::new("nitro.namespace", Meaning::OfNitro),
 ];
 
 /// The names whose flags the sidecar does not have itself.
@@ -197,6 +222,9 @@ impl ImportedSettings {
                 }
                 continue;
             };
+            if matches!(name.meaning, Meaning::OfNitro) {
+                continue;
+            }
             match name.text(&value) {
                 Ok(None) => {}
                 Ok(Some(text)) => {
@@ -219,6 +247,9 @@ impl ImportedSettings {
                     self.problems.push(refuse(&text));
                     return;
                 }
+                if let Some(note) = name.also {
+                    self.notes.push(format!("{} ({source}) {note}", name.member));
+                }
                 self.values.insert(setting, (text, source));
             }
             Meaning::Elsewhere { default, .. } if text == default => {}
@@ -227,6 +258,7 @@ impl ImportedSettings {
             }
             Meaning::Mode if text == "op" => {}
             Meaning::Nitro if text != "true" => {}
+            Meaning::OfNitro => {}
             Meaning::Mode | Meaning::Nitro => self.problems.push(refuse(
                 "only OP-stack rollups (op) are supported; keep the Go proxy for others",
             )),

@@ -1,6 +1,7 @@
 //! Every setting of the sidecar: what it is ([`SETTINGS`]), where its value comes from ([`Values`])
 //! and what it must look like ([`Config`]).
 
+mod environment;
 mod file;
 mod gather;
 mod go_proxy;
@@ -8,6 +9,8 @@ mod parse;
 mod problem;
 mod proofs;
 mod reader;
+mod reference;
+mod secret_files;
 mod settings;
 mod value;
 
@@ -19,10 +22,13 @@ use self::{reader::Reader, settings::ReadValue};
 use crate::{batchers::BatcherSource, redact::SecretUrl, store::Record};
 
 pub use self::{
-    gather::{CONFIG_VARIABLE, Values},
+    environment::{CONFIG_VARIABLE, Environment},
+    gather::Values,
     go_proxy::{NAMES as GO_PROXY_NAMES, Name as GoProxyName, old_flags},
     problem::{Problem, Problems},
     proofs::HotshotProofs,
+    reference::Part,
+    secret_files::{News, SecretFiles},
     settings::{Config, Form, SETTINGS, Setting},
     value::{Source, Value},
 };
@@ -123,39 +129,81 @@ pub fn proof_sources(values: &Values, with_root: bool) -> Result<ProofSources, P
     reader.finish(sources)
 }
 
-/// All effective values as TOML, with the source of each, after the notes; what may hold a secret
-/// is masked.
+/// How values that may hold a secret are described.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrets {
+    /// By reference where there is one, otherwise masked.
+    Masked,
+    /// As they are.
+    Shown,
+}
+
+/// All effective values as TOML, with the source of each, after the notes. Given as a configuration
+/// file, it yields the same configuration; a masked value is refused there.
 #[must_use]
-pub fn describe(values: &Values) -> String {
-    let mut text: String = values.notes().map(|note| format!("# Note: {note}\n")).collect();
+pub fn describe(values: &Values, secrets: Secrets) -> String {
+    let mut text: String =
+        values.notes().map(|note| format!("# Note: {}\n", plain(note))).collect();
     for setting in SETTINGS {
         let line = match values.get(setting.name) {
             None if setting.required => format!("# {} is missing", setting.name),
             None => format!("# {} is not set", setting.name),
-            Some(value) => {
-                let all_urls = parse::list(&value.text).all(|text| SecretUrl::parse(text).is_ok());
-                let shown = |text: &str| match SecretUrl::parse(text) {
-                    _ if !setting.form.secret => toml_string(text),
-                    // A comma in user info may have turned what precedes it into a host.
-                    Ok(url) if all_urls => toml_string(&url.to_string()),
-                    _ => toml_string("…"),
-                };
-                let shown = if setting.form.list {
-                    let elements: Vec<_> = parse::list(&value.text).map(shown).collect();
-                    format!("[{}]", elements.join(", "))
-                } else {
-                    shown(&value.text)
-                };
-                let source = value.source.describe(setting.name);
-                let by = if value.references.is_empty() { "" } else { ", by " };
-                let references = value.references.join(" and ");
-                format!("{} = {shown} # {source}{by}{references}", setting.name)
-            }
+            Some(value) => describe_one(setting, value, secrets),
         };
         text.push_str(&line);
         text.push('\n');
     }
     text
+}
+
+fn describe_one(setting: &Setting, value: &Value, secrets: Secrets) -> String {
+    let name = setting.name;
+    let source = plain(&value.source.describe(name));
+    if !setting.form.secret || secrets == Secrets::Shown {
+        let shown = if setting.form.list {
+            array(parse::list(&value.text).map(str::to_owned))
+        } else {
+            toml_string(&value.text)
+        };
+        return format!("{name} = {shown} # {source}");
+    }
+    let masked = masked(&value.parts);
+    let is_bare = value.parts.iter().all(|part| part.reference.is_none());
+    let has_secret = masked.iter().any(|text| text.contains('…'));
+    if value.source == Source::Environment && is_bare && has_secret {
+        let shown = array([format!("env:{}", setting.variable())]);
+        return format!("{name} = {shown} # {}, {source}", plain(&masked.join(", ")));
+    }
+    if is_bare {
+        return format!("{name} = {} # {source}", array(masked));
+    }
+    let shown = value.parts.iter().zip(&masked);
+    let shown =
+        shown.map(|(part, masked)| part.reference.clone().unwrap_or_else(|| masked.clone()));
+    format!("{name} = {} # {}, {source}", array(shown), plain(&masked.join(", ")))
+}
+
+/// What may be shown of each part. A comma in user info may have turned what precedes it into a
+/// host: only a list that is URLs throughout is shown.
+fn masked(parts: &[Part]) -> Vec<String> {
+    let urls = |part: &Part| parse::list(&part.text).map(SecretUrl::parse).collect();
+    let parsed: Result<Vec<Vec<_>>, _> = parts.iter().map(urls).collect();
+    let shown =
+        |urls: &Vec<SecretUrl>| urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    match parsed {
+        Ok(parsed) => parsed.iter().map(shown).collect(),
+        Err(_) => vec!["…".into(); parts.len()],
+    }
+}
+
+/// The text on one line, for a comment.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
+fn array(elements: impl IntoIterator<Item = String>) -> String {
+    let elements: Vec<_> = elements.into_iter().map(|element| toml_string(&element)).collect();
+    format!("[{}]", elements.join(", "))
 }
 
 fn toml_string(text: &str) -> String {

@@ -30,11 +30,15 @@ impl Given {
         self.variables.insert(Setting::named(name).unwrap().variable(), text.to_owned());
     }
 
+    fn environment(&self) -> Environment {
+        self.variables.clone().into_iter().collect()
+    }
+
     fn values(&self) -> Values {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(self.file.as_bytes()).unwrap();
         let config = (!self.file.is_empty()).then(|| file.path());
-        Values::gather(&self.flags, config, |name| self.variables.get(name).cloned())
+        Values::gather(&self.flags, config, &self.environment())
     }
 
     fn config(&self) -> Result<Config, Problems> {
@@ -102,7 +106,7 @@ fn all_problems_are_listed_at_once_each_with_its_source() {
         ("listen_addr (flag --listen-addr)", "\"8090\" is not an IP address"),
         ("node_execution_rpc", "missing: set --node-execution-rpc, FINALITY_NODE_EXECUTION_RPC or"),
         ("node_consensus_rpc", "missing"),
-        ("l1_rpc (environment FINALITY_L1_RPC)", "the scheme must be http or https"),
+        ("l1_rpc (environment FINALITY_L1_RPC)", "WebSocket is not supported"),
         ("query_service_url", "missing"),
         ("namespace (file ", "not a whole number from 0 to 4294967295"),
     ];
@@ -151,6 +155,19 @@ fn bad_values_are_refused_by_the_name_of_their_setting() {
         ("l1_rpc", "https://"),
         ("l1_rpc", "env:UNSET"),
         ("l1_rpc", "file:/does/not/exist"),
+        ("l1_rpc", "env:"),
+        ("l1_rpc", "file:"),
+        ("l1_rpc", "file:/dev/null"),
+        ("l1_rpc", "file:/"),
+        ("l1_rpc", "http://a.test/key http://b.test/key"),
+        ("l1_rpc", "http://a.test/key\nhttp://b.test/key"),
+        ("l1_rpc", "http://a.test/k\tey"),
+        ("l1_rpc", "http://a.test/…"),
+        ("l1_rpc", "wss://a.test/key"),
+        ("l1_rpc", "/data/geth.ipc"),
+        ("l1_rpc", "geth.ipc"),
+        ("l1_rpc", "//a.test"),
+        ("l1_rpc", "a.test"),
     ];
     for (name, text) in table {
         let mut given = Given::complete();
@@ -171,7 +188,7 @@ fn a_file_that_is_missing_or_no_toml_is_one_problem() {
     let values = Values::gather(
         &BTreeMap::new(),
         Some(std::path::Path::new("/does/not/exist.toml")),
-        |name| Given::complete().variables.get(name).cloned(),
+        &Given::complete().environment(),
     );
     let problems = Config::from_values(&values).unwrap_err().to_string();
     assert!(problems.starts_with("config (file /does/not/exist.toml): "), "{problems}");
@@ -200,6 +217,31 @@ fn the_file_takes_arrays_and_whole_numbers() {
 }
 
 #[test]
+fn a_reference_names_a_file_or_variable_with_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("l1");
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let problems = |text: &str| {
+        let mut given = Given::complete();
+        given.variable("l1_rpc", text);
+        given.variables.insert("LINES".into(), "http://a.test\nhttp://b.test".into());
+        given.problems()
+    };
+    // It does not wait for a writer.
+    let refused = problems(&format!("file:{}", pipe.display()));
+    assert!(refused[0].contains("not a regular file"), "{refused:?}");
+    for text in ["http://a.test\nhttp://b.test\n", "http://a.test\r\rx", "", " \n"] {
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(problems(&format!("file:{}", path.display())).len(), 1, "{text:?}");
+    }
+    assert_eq!(problems("env:LINES").len(), 1);
+    let unset = problems("env: UNSET");
+    assert!(unset[0].contains("\" UNSET\""), "{unset:?}");
+}
+
+#[test]
 fn secrets_may_be_references_and_are_never_shown() {
     let secret = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(secret.path(), "https://l1.test:444/v3/secret?key=secret\n").unwrap();
@@ -215,17 +257,17 @@ fn secrets_may_be_references_and_are_never_shown() {
     assert_eq!(first.to_string(), "https://l1.test:444/…");
     assert_eq!(second.expose().as_str(), "http://secret@node.test/");
     let values = given.values();
-    let shown = format!("{}{config:?}{values:?}", describe(&values));
+    let shown = format!("{}{config:?}{values:?}", describe(&values, Secrets::Masked));
     assert!(!shown.contains("secret"), "{shown}");
     assert!(
-        shown.contains("node_execution_rpc = [\"http://node.test/…\"] # flag --node-execution-rpc"),
+        shown.contains("node_execution_rpc = [\"env:NODE\"] # http://node.test/…, flag --node"),
         "{shown}"
     );
     assert!(
-        shown.contains("l1_rpc = [\"https://l1.test:444/…\", \"http://node.test/…\"]"),
+        shown.contains(&format!("l1_rpc = [\"file:{}\", \"env:NODE\"]", secret.path().display())),
         "{shown}"
     );
-    let listed = r#"query_service_url = ["http://one.test/…", "http://node.test/…"] # flag"#;
+    let listed = r#"query_service_url = ["http://one.test/…", "env:NODE"] # http://one.test/…, "#;
     assert!(shown.contains(listed), "{shown}");
     assert!(shown.contains("# namespace is not set"));
 }
@@ -234,8 +276,9 @@ fn secrets_may_be_references_and_are_never_shown() {
 fn a_comma_in_a_secret_does_not_make_a_host_of_it() {
     let mut given = Given::complete();
     given.variable("l1_rpc", "https://secret,name:pass@host/");
-    let shown = describe(&given.values());
-    assert!(shown.contains(r#"l1_rpc = ["…", "…"]"#) && !shown.contains("secret,"), "{shown}");
+    let shown = describe(&given.values(), Secrets::Masked);
+    let masked = r#"l1_rpc = ["env:FINALITY_L1_RPC"] # …, …, environment"#;
+    assert!(shown.contains(masked) && !shown.contains("secret,"), "{shown}");
     assert!(!shown.contains("https://secret"), "{shown}");
 }
 
@@ -244,9 +287,97 @@ fn what_is_described_can_be_read_as_a_file() {
     let mut given = Given::complete();
     given.variable("log_level", "info,\"odd\"=debug");
     given.variable("store_path", "C:\\odd \"name\".json");
-    let table: toml::Table = describe(&given.values()).parse().unwrap();
+    let table: toml::Table = describe(&given.values(), Secrets::Masked).parse().unwrap();
     assert_eq!(table["store_path"].as_str(), Some("C:\\odd \"name\".json"));
     assert_eq!(table["batcher_addresses"][0].as_str(), Some(ADDRESS));
+}
+
+/// Values that `run` uses, from all kinds of sources.
+fn given_in_all_ways(secret: &std::path::Path) -> Given {
+    let mut given = Given::complete();
+    // The environment counts above a file, so what flags have replaced there must go.
+    for name in ["NODE_EXECUTION_RPC", "L1_RPC", "QUERY_SERVICE_URL"] {
+        given.variables.remove(&format!("FINALITY_{name}"));
+    }
+    given.variables.insert("NODE".into(), "http://secret@node.test".into());
+    given.variable("node_consensus_rpc", "http://a.test/key,http://b.test");
+    given.variable("allowed_hosts", "a.test, b.test");
+    given.flags.insert("node_execution_rpc", "env:NODE".into());
+    given.flags.insert("l1_rpc", format!("file:{}, https://plain.test", secret.display()));
+    given.flags.insert("query_service_url", "https://query.test".into());
+    given.flags.insert("log_level", "warn+1".into());
+    given.file =
+        "namespace = 0x10\nverification_interval = \"250ms\"\nstore_path = 'odd \"#.json'\n".into();
+    given
+}
+
+#[test]
+fn what_is_described_yields_the_same_configuration() {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "https://l1.test/secret\n").unwrap();
+    let given = given_in_all_ways(secret.path());
+    let shown = |config: &Config| {
+        let urls = [&config.node_execution_rpc, &config.node_consensus_rpc, &config.l1_rpc];
+        let urls: Vec<_> = urls.into_iter().flatten().map(|url| url.expose().clone()).collect();
+        format!("{config:?}{urls:?}")
+    };
+    let before = shown(&given.config().unwrap());
+    for secrets in [Secrets::Masked, Secrets::Shown] {
+        let text = describe(&given.values(), secrets);
+        assert_eq!(text.contains("secret@"), secrets == Secrets::Shown, "{text}");
+        let variables = match secrets {
+            Secrets::Masked => given.variables.clone(),
+            Secrets::Shown => BTreeMap::new(),
+        };
+        let again = Given { file: text, variables, ..Given::default() };
+        assert_eq!(shown(&again.config().unwrap()), before, "{secrets:?}");
+    }
+}
+
+#[test]
+fn a_masked_url_is_refused_in_place_of_the_real_one() {
+    let mut given = Given::complete();
+    given.flags.insert("l1_rpc", "https://l1.test/v3/key".into());
+    let text = describe(&given.values(), Secrets::Masked);
+    assert!(text.contains("l1_rpc = [\"https://l1.test/…\"] # flag"), "{text}");
+    let mut again = Given { file: text, variables: given.variables, ..Given::default() };
+    again.variables.remove("FINALITY_L1_RPC");
+    let problems = again.problems();
+    let [problem] = &*problems else { panic!("{problems:?}") };
+    assert!(problem.starts_with("l1_rpc (file ") && problem.contains("masked"), "{problem}");
+}
+
+#[test]
+fn variables_that_begin_like_ours_and_are_none_are_refused() {
+    let mut given = Given::complete();
+    for name in ["FINALITY_L1_RCP", "FINALITY_NAMESPACES", "FINALITY_NODE_URL", "FINALITY_"] {
+        given.variables.insert(name.into(), "x".into());
+    }
+    let problems = given.problems();
+    let expected = [
+        "FINALITY_ (environment): unknown setting",
+        "FINALITY_L1_RCP (environment): unknown setting; did you mean FINALITY_L1_RPC?",
+        "FINALITY_NAMESPACES (environment): unknown setting; did you mean FINALITY_NAMESPACE?",
+        "FINALITY_NODE_URL (environment): unknown setting",
+    ];
+    assert_eq!(problems, expected);
+    // What Kubernetes sets for a service named finality-sidecar, and what is empty.
+    let mut given = Given::complete();
+    for (name, text) in [
+        ("FINALITY_SIDECAR_SERVICE_HOST", "10.0.0.1"),
+        ("FINALITY_SIDECAR_SERVICE_PORT", "8090"),
+        ("FINALITY_SIDECAR_SERVICE_PORT_HTTP", "8090"),
+        ("FINALITY_SIDECAR_PORT", "tcp://10.0.0.1:8090"),
+        ("FINALITY_SIDECAR_PORT_8090_TCP", "tcp://10.0.0.1:8090"),
+        ("FINALITY_SIDECAR_PORT_8090_TCP_ADDR", "10.0.0.1"),
+        ("FINALITY_SIDECAR_PORT_8090_TCP_PROTO", "tcp"),
+        ("FINALITY_L1_RCP", ""),
+    ] {
+        given.variables.insert(name.into(), text.into());
+    }
+    given.config().unwrap();
+    given.variables.insert("FINALITY_LISTEN_PORT".into(), "8090".into());
+    assert_eq!(given.problems().len(), 1);
 }
 
 #[test]

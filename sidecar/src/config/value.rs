@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use super::settings::Setting;
+use super::{reference::Part, settings::Setting};
 
 /// Where a value was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +30,8 @@ pub struct Value {
     pub text: String,
     /// Where it was found.
     pub source: Source,
-    /// The references that it came from, such as `env:NAME`.
-    pub references: Vec<String>,
+    /// The elements of a value that may hold a secret.
+    pub parts: Vec<Part>,
 }
 
 impl fmt::Debug for Value {

@@ -3,6 +3,8 @@
 //! A head is durable before it is visible: saved first, then published to all watchers. The number
 //! never goes down; the status is independent of it and can change either way.
 
+mod trail;
+
 use std::sync::Arc;
 
 use alloy_primitives::B256;
@@ -19,6 +21,7 @@ use crate::{
     store::{Identity, Record, SafeSample, Store, StoreError, StoreId},
     telemetry::Metrics,
 };
+use trail::Trail;
 
 /// A confirmed L2 block, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +42,7 @@ pub struct HeadKeeper {
     store: Arc<Mutex<dyn Store>>,
     block: Option<(HeadBlock, Source)>,
     restart_height: Option<u64>,
+    trail: Trail,
     batchers: Option<HistoryMark>,
     samples: Vec<SafeSample>,
     samples_saved: bool,
@@ -82,6 +86,7 @@ impl HeadKeeper {
             store: Arc::new(Mutex::new(store)),
             block,
             restart_height: record.as_ref().and_then(|record| record.restart_height),
+            trail: Trail::new(record.as_ref().and_then(|record| record.fallback_height)),
             batchers: record.as_ref().and_then(|record| record.batchers),
             samples: record.as_ref().map(|record| record.samples.clone()).unwrap_or_default(),
             samples_saved: true,
@@ -275,6 +280,11 @@ impl HeadKeeper {
     ) -> Result<(), StoreError> {
         let changed = self.block.is_none_or(|(known, _)| known.number != block.number);
         let updated_at = if changed { Timestamp::now() } else { self.updated_at };
+        if let Some(height) = restart_height {
+            self.trail.add(block.number, height);
+        }
+        // What Ethereum has made the head is final, too.
+        let finalized = self.ethereum.max((source == Source::Ethereum).then_some(block.number));
         let record = Record {
             generation: self.generation,
             number: block.number,
@@ -282,6 +292,7 @@ impl HeadKeeper {
             l1_origin: block.l1_origin,
             source,
             restart_height,
+            fallback_height: self.trail.height_below(finalized),
             batchers: self.batchers,
             identity: self.identity,
             updated_at,

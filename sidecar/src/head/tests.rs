@@ -57,6 +57,7 @@ async fn a_stored_head_is_published_from_the_start_and_refused_for_another_chain
         l1_origin: None,
         source: Source::Ethereum,
         restart_height: Some(3),
+        fallback_height: None,
         batchers: None,
         identity: Some(identity()),
         updated_at: "2026-01-01T00:00:00.123456Z".parse().unwrap(),

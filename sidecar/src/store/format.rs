@@ -3,9 +3,11 @@
 //! The first three members are those of the Go proxy's file, so that either program can start from
 //! the other's file; the rest is ours. A file with those three alone was written by the Go proxy.
 
+use std::collections::BTreeMap;
+
 use alloy_primitives::{B256, keccak256};
 use finality_core::head::Source;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use thiserror::Error;
 
 use super::{Identity, Record, SafeSample, StoreId};
@@ -58,13 +60,19 @@ struct Version {
 }
 
 /// The file of the Go proxy. The Go proxy writes zeros, though it refuses them when it starts.
+/// Members that it does not know are ignored, there as here.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct GoFile {
     l2_block_number: u64,
     fallback_hotshot_height: u64,
     updated_at: String,
+    #[serde(flatten)]
+    others: BTreeMap<String, IgnoredAny>,
 }
+
+/// Members of our file that are always there: one of them shows that a file is ours, and damaged if
+/// it has no version.
+const OURS: [&str; 4] = ["checksum", "source", "restart_hotshot_height", "genesis_hash"];
 
 /// Our file, member by member.
 #[derive(Serialize, Deserialize)]
@@ -105,7 +113,7 @@ impl OurFile {
     fn of(record: &Record, id: Option<StoreId>) -> Self {
         Self {
             l2_block_number: record.number,
-            fallback_hotshot_height: fallback_height(record),
+            fallback_hotshot_height: record.fallback_height.unwrap_or(0),
             updated_at: record.updated_at.to_string(),
             format_version: FORMAT_VERSION,
             hash: record.hash,
@@ -132,12 +140,6 @@ impl OurFile {
     }
 }
 
-/// The `fallback_hotshot_height` for a record: the Go proxy resumes one above it. Zero when there
-/// is none.
-fn fallback_height(record: &Record) -> u64 {
-    record.restart_height.unwrap_or(0).saturating_sub(1)
-}
-
 /// A state file as it was found, ours or the Go proxy's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateFile {
@@ -145,8 +147,6 @@ pub struct StateFile {
     pub record: Record,
     /// What the store is known by; none in the file of an earlier sidecar or of the Go proxy.
     pub id: Option<StoreId>,
-    /// Its `fallback_hotshot_height`: the Go proxy resumes one above it.
-    pub fallback_height: u64,
 }
 
 impl StateFile {
@@ -163,7 +163,7 @@ impl StateFile {
     /// Whether the Go proxy would start from this file: it takes a zero for a missing value.
     #[must_use]
     pub const fn go_proxy_can_read(&self) -> bool {
-        self.record.number > 0 && self.fallback_height > 0
+        self.record.number > 0 && self.record.fallback_height.is_some()
     }
 }
 
@@ -191,7 +191,7 @@ pub(super) fn parse(text: &[u8]) -> Result<StateFile, FormatError> {
         return Err(FormatError::TooLong);
     }
     match serde_json::from_slice::<Version>(text)?.format_version {
-        None => take_over(&serde_json::from_slice(text)?),
+        None => take_over(serde_json::from_slice(text)?),
         Some(FORMAT_VERSION) => read(serde_json::from_slice(text)?),
         Some(other) => Err(FormatError::Version(other)),
     }
@@ -219,7 +219,10 @@ fn numbers_of(text: &[u8], name: &'static [u8]) -> impl Iterator<Item = u64> {
     })
 }
 
-fn take_over(file: &GoFile) -> Result<StateFile, FormatError> {
+fn take_over(file: GoFile) -> Result<StateFile, FormatError> {
+    if OURS.iter().any(|name| file.others.contains_key(*name)) {
+        return Err(FormatError::Inconsistent("format_version is missing"));
+    }
     let record = Record {
         generation: 0,
         number: file.l2_block_number,
@@ -228,12 +231,18 @@ fn take_over(file: &GoFile) -> Result<StateFile, FormatError> {
         source: Source::Espresso,
         // One below where the Go proxy resumes; reading a block twice does no harm.
         restart_height: Some(file.fallback_hotshot_height),
+        fallback_height: nonzero(file.fallback_hotshot_height),
         batchers: None,
         identity: None,
         updated_at: file.updated_at.parse()?,
         samples: Vec::new(),
     };
-    Ok(StateFile { record, id: None, fallback_height: file.fallback_hotshot_height })
+    Ok(StateFile { record, id: None })
+}
+
+/// The Go proxy takes a zero for a missing value.
+fn nonzero(height: u64) -> Option<u64> {
+    Some(height).filter(|height| *height > 0)
 }
 
 fn read(mut file: OurFile) -> Result<StateFile, FormatError> {
@@ -261,18 +270,13 @@ fn read(mut file: OurFile) -> Result<StateFile, FormatError> {
         l1_origin: file.l1_origin,
         source: file.source,
         restart_height: file.restart_hotshot_height,
+        fallback_height: nonzero(file.fallback_hotshot_height),
         batchers: file.batchers,
         identity,
         updated_at: file.updated_at.parse()?,
         samples: file.safe_samples.clone(),
     };
-    if file.fallback_hotshot_height != fallback_height(&record) {
-        return Err(FormatError::Inconsistent(
-            "fallback_hotshot_height is not one below restart_hotshot_height",
-        ));
-    }
-    let fallback_height = file.fallback_hotshot_height;
-    Ok(StateFile { record, id: file.store_id, fallback_height })
+    Ok(StateFile { record, id: file.store_id })
 }
 
 #[cfg(test)]
@@ -333,21 +337,15 @@ mod tests {
 
     #[test]
     fn what_is_written_can_be_read_by_the_go_proxy_when_both_numbers_are_above_zero() {
-        for (number, restart, fallback, readable) in [
-            (5, Some(100), 99, true),
-            (0, Some(100), 99, false),
-            (5, Some(1), 0, false),
-            (5, Some(0), 0, false),
-            (5, None, 0, false),
-        ] {
+        for (number, fallback, readable) in [(5, 99, true), (0, 99, false), (5, 0, false)] {
             let mut record = testing::record(number);
-            record.restart_height = restart;
+            record.fallback_height = nonzero(fallback);
             let text = render(&record, Some(StoreId(7))).unwrap();
             let members: Value = serde_json::from_slice(&text).unwrap();
             assert_eq!(members["l2_block_number"], number);
             assert_eq!(members["fallback_hotshot_height"], fallback);
             assert!(members["updated_at"].as_str().unwrap().parse::<Timestamp>().is_ok());
-            assert_eq!(parse(&text).unwrap().go_proxy_can_read(), readable, "{number} {restart:?}");
+            assert_eq!(parse(&text).unwrap().go_proxy_can_read(), readable, "{number} {fallback}");
         }
     }
 
@@ -363,7 +361,7 @@ mod tests {
             edited("\"format_version\": 1", "\"format_version\": 2")
                 .contains("format_version is 2")
         );
-        assert!(edited("\"format_version\": 1,", "").contains("unknown field"));
+        assert!(edited("\"format_version\": 1,", "").contains("format_version is missing"));
         assert!(edited("\"source\"", "\"sauce\"").contains("unknown field `sauce`"));
         assert!(
             edited("\"l2_block_number\": 5", "\"l2_block_number\": 5,\"l2_block_number\": 5")
@@ -373,10 +371,6 @@ mod tests {
 
     #[test]
     fn members_that_disagree_are_refused_even_under_a_right_checksum() {
-        let mut file = OurFile::of(&testing::record(5), None);
-        file.fallback_hotshot_height += 1;
-        file.checksum = Some(file.sum().unwrap());
-        assert!(read(file).unwrap_err().to_string().contains("fallback_hotshot_height"));
         let mut file = OurFile::of(&testing::record(5), None);
         file.namespace = None;
         file.checksum = Some(file.sum().unwrap());

@@ -147,6 +147,9 @@ pub struct Record {
     pub source: Source,
     /// The HotShot height from which reading resumes, inclusive.
     pub restart_height: Option<u64>,
+    /// A HotShot height above which are all batches above Ethereum's finality, from which the Go
+    /// proxy goes on.
+    pub fallback_height: Option<u64>,
     /// The history of batchers by which batches were dropped as unauthorized.
     pub batchers: Option<HistoryMark>,
     /// The chain; unknown in an imported record.

@@ -19,6 +19,7 @@ pub(super) fn record(number: u64) -> Record {
         l1_origin: Some(BlockId { number: 3, hash: B256::repeat_byte(2) }),
         source: Source::Espresso,
         restart_height: Some(100),
+        fallback_height: Some(60),
         batchers: None,
         identity: Some(IDENTITY),
         updated_at: "2026-03-27T10:11:12.123456789Z".parse().unwrap(),
@@ -73,6 +74,7 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
                     l1_origin,
                     source: if espresso { Source::Espresso } else { Source::Ethereum },
                     restart_height,
+                    fallback_height: restart_height.filter(|height| *height > 0),
                     batchers: batchers
                         .map(|(up_to, fingerprint)| HistoryMark { up_to, fingerprint }),
                     identity,

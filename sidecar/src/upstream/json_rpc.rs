@@ -122,8 +122,9 @@ impl Upstream {
         read: impl FnOnce(&Bytes) -> Result<T, UpstreamError>,
     ) -> Result<T, UpstreamError> {
         let request = Request { jsonrpc: "2.0", id: 1, method, params };
-        let request = self.inner.client.post(self.inner.url.expose().clone()).json(&request);
-        self.send(method, request, question, read).await
+        let url = self.url();
+        let request = self.inner.client.post(url.expose().clone()).json(&request);
+        self.send(method, (request, &url), question, read).await
     }
 
     /// Number and hash of a block by number or tag; none if the endpoint does not have it.

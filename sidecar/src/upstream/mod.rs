@@ -15,7 +15,7 @@ use std::{
 use alloy_primitives::bytes::{Bytes, BytesMut};
 use finality_core::headers;
 use jiff::Timestamp;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use reqwest::{Response, StatusCode, Url, redirect};
 use strum::{IntoStaticStr, VariantNames};
 use thiserror::Error;
@@ -154,6 +154,9 @@ pub enum UpstreamError {
     /// Too few query services agree.
     #[error("{0}")]
     NoMajority(String),
+    /// The file of its URL cannot be used any more; the URL read before is kept.
+    #[error("{0}; the URL read before is kept")]
+    SecretFile(String),
     /// It contradicts what is already known to be final.
     #[error("{0}")]
     Distrusted(String),
@@ -201,6 +204,7 @@ impl UpstreamError {
             | Self::Outvoted { .. }
             | Self::Disproven { .. }
             | Self::NoMajority(_)
+            | Self::SecretFile(_)
             | Self::Distrusted(_) => false,
         }
     }
@@ -267,7 +271,7 @@ pub struct Upstream {
 struct Inner {
     target: Target,
     setting: &'static str,
-    url: SecretUrl,
+    url: RwLock<SecretUrl>,
     client: reqwest::Client,
     options: UpstreamOptions,
     health: Mutex<Health>,
@@ -292,7 +296,7 @@ impl Upstream {
             .timeout(options.request_timeout)
             .build()
             .map_err(|error| UpstreamError::Connection(describe(&error)))?;
-        let (health, calls) = (Mutex::default(), Mutex::default());
+        let (health, calls, url) = (Mutex::default(), Mutex::default(), RwLock::new(url));
         let inner = Inner { target, setting, url, client, options, health, calls };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -306,15 +310,25 @@ impl Upstream {
     /// Its state.
     #[must_use]
     pub fn report(&self) -> DependencyReport {
-        let Inner { target, setting, url, .. } = &*self.inner;
-        self.health().report(target.as_str(), setting, url.to_string())
+        let Inner { target, setting, .. } = &*self.inner;
+        self.health().report(target.as_str(), setting, self.url().to_string())
+    }
+
+    fn url(&self) -> SecretUrl {
+        self.inner.url.read().clone()
+    }
+
+    /// Asks at this URL from now on: the same service, with another key.
+    pub fn set_url(&self, url: SecretUrl) {
+        *self.inner.url.write() = url;
     }
 
     /// Records that an answer turned out to be unusable after it was read.
     pub fn blame(&self, error: &UpstreamError) {
-        let error = error.clone().presentable(&self.inner.url);
+        let url = self.url();
+        let error = error.clone().presentable(&url);
         let line = self.health().failed(&error, None);
-        health::log(line, Some(&error), self.inner.target, &self.inner.url);
+        health::log(line, Some(&error), self.inner.target, &url);
     }
 
     /// `GET` of a path relative to the base URL; `read` parses the body.
@@ -327,15 +341,16 @@ impl Upstream {
         question: Question,
         read: impl FnOnce(&Bytes) -> Result<T, UpstreamError>,
     ) -> Result<T, UpstreamError> {
-        let mut url = self.inner.url.expose().clone();
+        let base = self.url();
+        let mut url = base.expose().clone();
         // The base may have a trailing slash or not.
-        let base = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&format!("{base}/{path}"));
+        let before = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{before}/{path}"));
         let mut request = self.inner.client.get(url).header("accept", "application/json");
         if let Some(limit) = question.time_limit {
             request = request.timeout(limit);
         }
-        self.send(&traces::name_of_path(path), request, question, read).await
+        self.send(&traces::name_of_path(path), (request, &base), question, read).await
     }
 
     /// Sends a request unless it is too soon after an outage, reads the bounded answer, parses it
@@ -343,7 +358,7 @@ impl Upstream {
     async fn send<T>(
         &self,
         name: &str,
-        request: reqwest::RequestBuilder,
+        (request, url): (reqwest::RequestBuilder, &SecretUrl),
         question: Question,
         read: impl FnOnce(&Bytes) -> Result<T, UpstreamError>,
     ) -> Result<T, UpstreamError> {
@@ -367,9 +382,9 @@ impl Upstream {
             Ok(body) => read(&body),
             Err(error) => Err(error),
         };
-        let result = result.map_err(|error| error.presentable(&self.inner.url));
+        let result = result.map_err(|error| error.presentable(url));
         let outcome = result.as_ref().err().map_or(Outcome::Ok, UpstreamError::outcome);
-        let Inner { options, target, url, .. } = &*self.inner;
+        let Inner { options, target, .. } = &*self.inner;
         options.metrics.upstream(*target, outcome, started.elapsed());
         span.record("outcome", outcome.as_str());
         if let Err(error) = &result

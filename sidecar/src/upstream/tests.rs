@@ -290,7 +290,7 @@ async fn redirects_are_followed_within_one_service() {
 
     // Neither to another host, nor to another port or scheme of this one.
     let other = Server::start("/").await;
-    let address = other.upstream.inner.url.expose().socket_addrs(|| None).unwrap()[0];
+    let address = other.upstream.url().expose().socket_addrs(|| None).unwrap()[0];
     for target in
         [format!("http://{address}/"), format!("https://{address}/"), "//elsewhere.test/".into()]
     {

@@ -65,7 +65,8 @@ fn bad_usage_is_one_line_and_64() {
         (&["fly"][..], "unrecognized subcommand 'fly'"),
         (&["run", "--l1-rcp", "x"], "unexpected argument '--l1-rcp'"),
         (&["store", "reset"], "--to <NUMBER>"),
-        (&["store", "reset", "--to", "-1"], "-1"),
+        (&["store", "reset", "--to", "-1"], "invalid value '-1' for '--to <NUMBER>'"),
+        (&["rewrite", "--tag", "a", "--number", "-5"], "invalid value '-5'"),
         (&["store", "reset", "--to", "1.5"], "invalid value '1.5'"),
         (&["rewrite", "--number", "5"], "--tag <TAG>"),
         (&["rewrite", "--tag", "espresso", "--number", "0x5"], "invalid value '0x5'"),
@@ -159,9 +160,9 @@ fn print_config_shows_values_with_their_sources_and_no_secret() {
     assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
     for line in [
         "listen_addr = \"127.0.0.1:8090\" # default",
-        "node_execution_rpc = [\"http://node.test:8545/…\"] # environment FINALITY_NODE_EXECUTION_RPC, by env:NODE_URL",
+        "node_execution_rpc = [\"env:NODE_URL\"] # http://node.test:8545/…, environment FINALITY_NODE_EXECUTION_RPC",
         "node_consensus_rpc = [\"http://127.0.0.1:9545/\"] # flag --node-consensus-rpc",
-        "l1_rpc = [\"https://l1.test/…\"] # environment FINALITY_L1_RPC",
+        "l1_rpc = [\"env:FINALITY_L1_RPC\"] # https://l1.test/…, environment FINALITY_L1_RPC",
         "query_service_url = [\"https://query.test/…\"] # file finality.toml",
         "initial_hotshot_height = \"5\" # file finality.toml",
         "log_level = \"error\" # flag --log-level",
@@ -271,7 +272,7 @@ fn store_show_says_whether_the_go_proxy_can_start_from_the_file() {
     assert_eq!(ended.code, 0);
     assert!(ended.out.contains("head            10\nhash            unknown\n"), "{}", ended.out);
     assert!(
-        ended.out.contains("can start from this file, reading HotShot from 21"),
+        ended.out.contains("can start from this file: it reads HotShot from 21"),
         "{}",
         ended.out
     );

@@ -38,6 +38,7 @@ fn writer() {
             l1_origin: None,
             source: Source::Espresso,
             restart_height: Some(number),
+            fallback_height: None,
             batchers: None,
             identity: None,
             updated_at: "2026-01-01T00:00:00Z".parse().unwrap(),

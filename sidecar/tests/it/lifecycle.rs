@@ -8,7 +8,11 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::support::process::{STORE, Sidecar, all_at, fields};
+use crate::support::{
+    PATIENCE,
+    canned::{Chain, Fakes, Signer},
+    process::{STORE, Sidecar, all_at, fields},
+};
 
 const GO_FILE: &str =
     r#"{"l2_block_number":10,"fallback_hotshot_height":20,"updated_at":"2026-03-27T10:11:12Z"}"#;
@@ -122,4 +126,36 @@ fn signals_raise_the_log_level_and_restore_it() {
     let late = sidecar.log[shown..].iter().filter(|line| is_debug(line)).count();
     assert!(late <= 10, "{:?}", sidecar.log);
     assert_eq!(sidecar.end().0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_a_file_is_read_again_and_a_file_without_one_keeps_it() {
+    let fakes = Fakes::start(Chain::new(1, 0, |number| number), 1, Signer::new(7)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("node");
+    let write = |path: &str| std::fs::write(&file, format!("http://{}/{path}\n", fakes.address));
+    write("rpc/node").unwrap();
+    let mut arguments = fakes.arguments();
+    arguments.retain(|argument| !argument.starts_with("--node-execution-rpc"));
+    arguments.push(format!("--node-execution-rpc=file:{}", file.display()));
+    arguments.push("--verification-interval=1ms".into());
+    let mut sidecar = Sidecar::start(folder.path(), &arguments, &[]);
+    let asked = async |name: &str| {
+        let is_asked = || fakes.calls().keys().any(|call| call.starts_with(name));
+        let asked = async {
+            while !is_asked() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("{name}"));
+    };
+    asked("node ").await;
+    write("rpc/node-second").unwrap();
+    asked("node-second ").await;
+    // What is left of a file that a full disk cut keeps the key.
+    std::fs::write(&file, "").unwrap();
+    let told = tokio::task::block_in_place(|| sidecar.wait_for("dependency failed"));
+    assert_eq!(told["code"], "secret_file", "{told}");
+    let status: serde_json::Value = serde_json::from_str(&sidecar.get("/v1/status").body).unwrap();
+    assert_eq!(status["dependencies"][0]["last_error"]["code"], "secret_file", "{status}");
 }

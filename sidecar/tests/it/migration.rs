@@ -54,7 +54,9 @@ fn the_first_file_is_complete() {
         "verification_interval = \"5s\" # file first.json, op.verification_interval",
         "log_level = \"debug\" # file first.json, log_level",
     ]);
-    assert_eq!(ended.notes(), ["listen_addr"]);
+    let mut notes = ended.notes();
+    notes.sort_unstable();
+    assert_eq!(notes, ["full_node_execution_rpc", "listen_addr"]);
     assert!(!ended.out.contains("secret"));
 }
 
@@ -77,6 +79,7 @@ fn what_moved_elsewhere_is_said() {
         "batcher_addresses",
         "espresso_tag",
         "finality_poll_interval",
+        "full_node_execution_rpc",
         "listen_addr",
         "max_batch_size",
         "track_batch_latency",
@@ -127,7 +130,8 @@ fn flags_of_that_program_count_above_its_file() {
         "verification_interval = \"10ms\" # flag --op.verification-interval",
         "store_path = \"/data/espresso_store.json\" # file first.json, store_file_path",
     ]);
-    assert_eq!(ended.notes(), ["ws_listen_addr", "listen_addr"]);
+    let notes = ended.notes();
+    assert!(notes.contains(&"ws_listen_addr") && notes.contains(&"listen_addr"), "{notes:?}");
     // Without a file, that program's state file is used.
     let ended = print_config(&flags);
     ended.has(&[
@@ -159,6 +163,23 @@ fn a_file_is_read_as_that_program_reads_it() {
     ]);
 }
 
+/// Members and flags of a rollup kind that is off mean nothing, whatever they hold.
+#[test]
+fn what_belongs_to_nitro_means_nothing_in_mode_op() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"{"mode":"op","full_node_execution_rpc":"http://node","eth_rpc":"http://l1",
+        "query_service_url":"http://query","initial_hotshot_height":7,
+        "op":{"full_node_consensus_rpc":"http://op"},"nitro":{"feed_url":"ws://feed",
+        "bridge_address":"0x1","valid_signing_key_addresses":[{"address":"0x1","from":0}],
+        "wait_for_eth_finality":true,"eth_log_scan_block_range":10000}}"#;
+    fs::write(folder.path().join("old.json"), text).unwrap();
+    let flags = ["--nitro.wait-for-eth-finality", "--nitro.eth-log-scan-block-range=5"];
+    let arguments = [&["print-config", "--config", "old.json"], &flags[..]].concat();
+    let ended = run_in(folder.path(), &arguments);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{}", ended.out);
+    assert_eq!(ended.notes(), ["full_node_execution_rpc"]);
+}
+
 #[test]
 fn what_cannot_be_taken_over_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
@@ -187,7 +208,8 @@ fn what_cannot_be_taken_over_is_refused_by_name() {
         (r#"{"op":"secret"}"#, &[], "op (file old.json): "),
         (r#"{"Verification_Interval":-1}"#, &[], "must be a whole number of nanoseconds"),
         (r#"{"verification_interval":"5"}"#, &[], "\"5\""),
-        (r#"{"l1_rpc":"ws://secret"}"#, &[], "l1_rpc (file old.json, l1_rpc): "),
+        (r#"{"l1_rpc":"ws://secret"}"#, &[], "l1_rpc (file old.json, l1_rpc): WebSocket"),
+        (r#"{"eth_rpc":"/secret/geth.ipc"}"#, &[], "l1_rpc (file old.json, eth_rpc): a socket"),
         (r#"{"l1_rpc":"http://secret""#, &[], "config (file old.json): "),
         (
             "{}",
@@ -230,14 +252,16 @@ fn the_state_file_goes_over_and_back() {
     let mut store = FileStore::open(&path).unwrap();
     let mut record = store.record().unwrap().clone();
     record.number = 8500;
-    record.restart_height = Some(40);
+    record.restart_height = Some(400);
+    record.fallback_height = Some(39);
     store.save(record).unwrap();
     drop(store);
-    assert_eq!(as_the_go_proxy_reads(&path), (8500, 39), "it resumes one above");
+    assert_eq!(as_the_go_proxy_reads(&path), (8500, 39));
     assert_eq!(show()["go_proxy_can_read"], true);
 
-    // It continues and writes only the three members; then the sidecar imports them again.
-    let text = text.replace("8430", "8600").replace(":7,", ":50,");
+    // It continues and writes its members alone, perhaps with new ones; then the sidecar imports
+    // them again.
+    let text = text.replace("8430", "8600").replace(":7,", ":50,\"new\":{\"a\":1},");
     fs::write(&path, text).unwrap();
     let shown = show();
     assert_eq!((&shown["number"], &shown["restart_hotshot_height"]), (&8600.into(), &50.into()));

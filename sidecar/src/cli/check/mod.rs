@@ -40,8 +40,12 @@ pub struct Arguments {
     json: bool,
     /// How long to count calls to each endpoint, if nothing else is wrong; 0s does not count
     #[arg(long, value_name = "DURATION", default_value = "30s")]
-    #[arg(value_parser = humantime::parse_duration)]
+    #[arg(allow_negative_numbers = true, value_parser = duration)]
     count: Duration,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "not a duration, such as 30s or 2m".into())
 }
 
 /// Prints what was found; exits with 0 if nothing is wrong, otherwise with 4.

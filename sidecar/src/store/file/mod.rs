@@ -180,6 +180,10 @@ impl FileStore {
             Some(_) => {}
         }
         let stored = self.record.as_ref();
+        // Below the lower of the two, nothing is missed.
+        let fallback = stored.and_then(|stored| stored.fallback_height);
+        let below = restart_height.and_then(|height| height.checked_sub(1));
+        let fallback = [fallback, below].into_iter().flatten().min();
         self.write(Record {
             // What a damaged file has lost with its generation, it has lost with its id.
             generation: stored.map_or(0, |stored| stored.generation.saturating_add(1)),
@@ -188,6 +192,7 @@ impl FileStore {
             l1_origin: None,
             source: stored.map_or(finality_core::head::Source::Espresso, |stored| stored.source),
             restart_height,
+            fallback_height: fallback.filter(|height| *height > 0),
             batchers: None,
             identity: stored.and_then(|stored| stored.identity),
             updated_at: Timestamp::now(),

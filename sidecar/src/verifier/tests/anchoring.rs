@@ -24,6 +24,7 @@ fn record(number: u64) -> Record {
         l1_origin: Some(origin(number)),
         source: Source::Espresso,
         restart_height: Some(0),
+        fallback_height: None,
         batchers: None,
         identity: Some(identity()),
         updated_at: Timestamp::UNIX_EPOCH,

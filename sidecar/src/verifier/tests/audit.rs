@@ -159,6 +159,7 @@ async fn overflow_audit_numbers_at_their_limits_do_not_wrap() {
             l1_origin: None,
             source: Source::Espresso,
             restart_height: Some(restart_height),
+            fallback_height: None,
             batchers: None,
             identity: None,
             updated_at: jiff::Timestamp::UNIX_EPOCH,
