@@ -1,4 +1,4 @@
-//! A headless Chromium with one page, driven over its DevTools protocol.
+//! A headless Chromium with tabs, driven over its DevTools protocol.
 
 use std::path::{Path, PathBuf};
 
@@ -50,11 +50,13 @@ pub enum Key {
     Enter,
 }
 
-/// The browser and its page. It ends when dropped.
+/// The browser and its tabs, one of which is used at a time. It ends when dropped.
 #[derive(Debug)]
 pub struct Browser {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Of the tab in use.
     session: Option<String>,
+    tabs: Vec<String>,
     last_id: u64,
     /// Events that the browser sent.
     events: Vec<Value>,
@@ -81,20 +83,50 @@ impl Browser {
         })
         .await;
         let (socket, _) = tokio_tungstenite::connect_async(address).await.unwrap();
-        let mut browser =
-            Self { socket, session: None, last_id: 0, events: Vec::new(), _process: process };
-        browser.attach().await;
+        let mut browser = Self {
+            socket,
+            session: None,
+            tabs: Vec::new(),
+            last_id: 0,
+            events: Vec::new(),
+            _process: process,
+        };
+        browser.new_tab().await;
         browser
     }
 
-    async fn attach(&mut self) {
+    /// Opens an empty tab, and uses it.
+    ///
+    /// # Panics
+    /// When the browser does not.
+    pub async fn new_tab(&mut self) {
+        self.session = None;
         let target = self.call("Target.createTarget", json!({"url": "about:blank"})).await;
         let target = json!({"targetId": target["targetId"], "flatten": true});
         let session = self.call("Target.attachToTarget", target).await;
-        self.session = Some(session["sessionId"].as_str().unwrap().to_owned());
+        let session = session["sessionId"].as_str().unwrap().to_owned();
+        self.tabs.push(session.clone());
+        self.session = Some(session);
         for domain in ["Page", "Runtime", "Log", "Network", "Accessibility"] {
             self.call(&format!("{domain}.enable"), json!({})).await;
         }
+    }
+
+    /// How many tabs were opened.
+    #[must_use]
+    pub fn tabs(&self) -> usize {
+        self.tabs.len()
+    }
+
+    /// Uses the tab that was opened as that one, from 0.
+    pub fn use_tab(&mut self, index: usize) {
+        self.session = Some(self.tabs[index].clone());
+    }
+
+    /// Runs a script in this tab before each page's own.
+    pub async fn run_first(&mut self, script: &str) {
+        let script = json!({"source": script});
+        self.call("Page.addScriptToEvaluateOnNewDocument", script).await;
     }
 
     /// One command of the protocol; its result.

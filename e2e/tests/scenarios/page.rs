@@ -8,6 +8,7 @@ use finality_e2e::{
     fake_sidecar::Says,
     hotshot::Fault,
     process, tools,
+    wait::{PATIENCE, until},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -55,6 +56,7 @@ async fn s12_page_shows_the_head_as_it_advances() {
         browser.until(&shown(head)).await;
     }
     assert_eq!(browser.text("state").await, "Serving tagged requests");
+    browser.until("document.getElementById('reason-code').textContent === 'up_to_date'").await;
     assert_eq!(browser.text("mode").await, "Espresso");
     browser.until("document.getElementById('lag').textContent === '0 blocks'").await;
     assert_eq!(browser.text("mismatches").await, "0");
@@ -218,6 +220,104 @@ async fn s12_page_is_for_keyboards_screen_readers_and_small_screens() {
     }
     assert_quiet(&browser, &net);
 }
+
+/// More than the connections that a browser opens to a host.
+const TABS: usize = 9;
+const LIVE: &str = "document.getElementById('connection').textContent === 'Live'";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s12_page_in_many_tabs_needs_one_stream() {
+    const STREAMS: &str = "espresso_http_requests_total{path=\"/v1/events\",code=\"200\"}";
+    let net = Devnet::emulated().start().await;
+    let (mut browser, _folder) = page(&net).await;
+    let page = net.sidecar.url("/");
+    while browser.tabs() < TABS {
+        browser.new_tab().await;
+        browser.open(&page).await;
+        browser.until(LIVE).await;
+    }
+    net.produce(1).await;
+    let head = net.head_reaches(net.height().await).await;
+    for tab in 0..TABS {
+        browser.use_tab(tab);
+        browser.until(&shown(head)).await;
+    }
+    assert_eq!(net.sidecar.metric(STREAMS).await, Some(1.0));
+    assert_quiet(&browser, &net);
+
+    // All of them see it go away and come back.
+    net.sidecar.stop().await;
+    for tab in 0..TABS {
+        browser.use_tab(tab);
+        browser.until("document.getElementById('connection').dataset.level === 'bad'").await;
+    }
+    net.sidecar.start().await;
+    for tab in 0..TABS {
+        browser.use_tab(tab);
+        browser.until(LIVE).await;
+    }
+    assert_eq!(net.sidecar.metric(STREAMS).await, Some(1.0));
+
+    // A tab that cannot share has a stream of its own.
+    for broken in ["delete globalThis.SharedWorker", BROKEN_WORKER] {
+        browser.new_tab().await;
+        browser.run_first(broken).await;
+        browser.open(&page).await;
+        browser.until(LIVE).await;
+    }
+    until("their streams", PATIENCE, async || {
+        (net.sidecar.metric(STREAMS).await == Some(3.0)).then_some(())
+    })
+    .await;
+}
+
+/// A shared worker whose script is not there.
+const BROKEN_WORKER: &str = "{
+    const Worker = SharedWorker;
+    const { href } = new URL('page/none.js', location.href);
+    const policy = trustedTypes.createPolicy('worker', { createScriptURL: () => href });
+    globalThis.SharedWorker = function () { return new Worker(policy.createScriptURL(''), { type: 'module' }); };
+    trustedTypes.createPolicy = () => undefined;
+}";
+
+/// Any width from the smallest phone on, with the longest texts that may be in a tile.
+#[tokio::test(flavor = "multi_thread")]
+async fn s12_page_breaks_no_word_at_any_width() {
+    let net = Devnet::emulated().start().await;
+    let (mut browser, _folder) = page(&net).await;
+    browser.until("document.getElementById('reason-code').textContent === 'up_to_date'").await;
+    let since = browser.text("reason-since").await;
+    assert!(since.starts_with("since ") && since.ends_with(" ago"), "{since}");
+    for contents in ["", LONG_CONTENTS] {
+        // The page writes again with the next event.
+        let broken = format!("{contents}; {BROKEN_WORDS}");
+        for width in (320..1300).step_by(20).chain([1920]) {
+            browser.show_as(width, 800, Scheme::Light).await;
+            let found = browser.value(&broken).await;
+            assert_eq!(found, Value::Array(Vec::new()), "at {width}");
+        }
+    }
+}
+
+/// What a rollup may come to.
+const LONG_CONTENTS: &str = r#"
+    for (const value of document.querySelectorAll('.facts dt + dd')) value.textContent = '123,456,789,012';
+    document.getElementById('lag').textContent = '123,456,789 blocks';
+    document.getElementById('source').textContent = 'confirmed by Espresso, 23 h 59 min ago';
+    document.getElementById('height').textContent = 'of 123,456,789,012 blocks; caught up by 99.9 %, 23 h 59 min left'"#;
+
+/// Words of tiles that are on two lines, or stick out.
+const BROKEN_WORDS: &str = r#"[...document.querySelectorAll('.facts dt, .facts dd')].flatMap((element) => {
+    const box = element.closest('.card').getBoundingClientRect();
+    return [...element.childNodes].flatMap((node) => [...node.data.matchAll(/\S+/g)].flatMap((word) => {
+        const range = document.createRange();
+        range.setStart(node, word.index);
+        range.setEnd(node, word.index + word[0].length);
+        const lines = new Set([...range.getClientRects()].map((rect) => Math.round(rect.top)));
+        const { left, right } = range.getBoundingClientRect();
+        return lines.size > 1 || left < box.left || right > box.right ? [word[0]] : [];
+    }));
+})"#;
 
 /// Texts whose contrast to their background is below 4.5.
 const POOR_CONTRAST: &str = r#"(() => {

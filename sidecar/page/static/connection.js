@@ -1,55 +1,67 @@
-// The connection to the sidecar: server-sent events, begun again whenever they end.
+// The connection to the sidecar. Browsers open six connections to a host, so all tabs of one share
+// a stream; a tab that cannot have a part in it has its own.
 
-// The sidecar speaks once a second; silence for so long means that it is not there.
-const SILENCE = 6_000;
-const RETRY = 2_000;
+import { stream } from "./stream.js";
+
+// The worker speaks once a second, or answers that the sidecar is away.
+const SILENCE = 10_000;
+
+const WORKER = new URL("worker.js", import.meta.url).href;
 
 // Calls `onStatus` with each status, and `onAway` once when the sidecar stops answering.
 export function connect(onStatus, onAway) {
-  let events;
+  let worker;
+  try {
+    worker = new SharedWorker(trusted(WORKER), { type: "module" });
+  } catch {
+    stream(onStatus, onAway);
+    return;
+  }
+  const channel = new BroadcastChannel(WORKER);
   let watchdog;
   let away = false;
+  let left = false;
 
-  const heard = (status) => {
-    away = false;
-    onStatus(status);
-  };
-
-  const lost = () => {
-    if (!away) {
+  const hear = ({ data }) => {
+    if (left) return;
+    listen();
+    if (data.status) {
+      away = false;
+      onStatus(data.status);
+    } else if (data.away && !away) {
       away = true;
       onAway();
     }
   };
 
-  const open = () => {
-    events = new EventSource("v1/events");
-    events.addEventListener("status", (event) => {
-      listen();
-      heard(JSON.parse(event.data));
-    });
-    events.addEventListener("error", again);
-    listen();
-  };
-
   const listen = () => {
     clearTimeout(watchdog);
-    watchdog = setTimeout(again, SILENCE);
+    watchdog = setTimeout(ask, SILENCE);
   };
 
-  // Events may be refused because too many pages are open: then the status is asked for.
-  const again = async () => {
+  // A tab that was suspended finds its timer over, and the worker well.
+  const ask = () => {
+    worker.port.postMessage("last");
+    watchdog = setTimeout(leave, SILENCE);
+  };
+
+  const leave = () => {
+    if (left) return;
+    left = true;
     clearTimeout(watchdog);
-    events.close();
-    try {
-      const answer = await fetch("v1/status", { signal: AbortSignal.timeout(SILENCE) });
-      if (!answer.ok) throw new Error(String(answer.status));
-      heard(await answer.json());
-    } catch {
-      lost();
-    }
-    setTimeout(open, RETRY);
+    channel.close();
+    worker.port.close();
+    stream(onStatus, onAway);
   };
 
-  open();
+  channel.onmessage = hear;
+  worker.port.onmessage = hear;
+  worker.onerror = leave;
+  listen();
+}
+
+// The page's policy lets one name make URLs of scripts: this one, of the worker alone.
+function trusted(url) {
+  const policy = globalThis.trustedTypes?.createPolicy("worker", { createScriptURL: () => url });
+  return policy?.createScriptURL("") ?? url;
 }

@@ -74,6 +74,7 @@ export function showStatus(status) {
   set("hash", head ? head.hash ?? "Its hash is not known yet" : "");
   set("reason", sentence(status.reason));
   set("reason-code", status.reason_code ?? "");
+  set("reason-since", status.reason_since ? `since ${clock(seconds(status.reason_since))}, ${ago(status, status.reason_since)}` : "");
   showProblems(problems(status));
 
   set("lag", status.lag ? `${number(status.lag.blocks)} ${status.lag.blocks === 1 ? "block" : "blocks"}` : NONE);

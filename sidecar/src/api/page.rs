@@ -14,10 +14,10 @@ use super::ApiState;
 
 /// `wasm-unsafe-eval` lets WebAssembly be compiled, nothing else. Trusted types: the browser
 /// refuses a script that would turn text into markup, so that no error message of a dependency
-/// can.
+/// can; `worker` names the script that all tabs share, and nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
     img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
-    require-trusted-types-for 'script'; trusted-types 'none'";
+    require-trusted-types-for 'script'; trusted-types worker";
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -44,11 +44,13 @@ macro_rules! built {
 }
 
 /// Path, content type and bytes.
-static FILES: [(&str, &str, &[u8]); 9] = [
+static FILES: [(&str, &str, &[u8]); 11] = [
     (PATH, HTML, include_bytes!("../../page/static/index.html")),
     part!("page.css", CSS),
     part!("page.js", JAVASCRIPT),
     part!("connection.js", JAVASCRIPT),
+    part!("stream.js", JAVASCRIPT),
+    part!("worker.js", JAVASCRIPT),
     part!("view.js", JAVASCRIPT),
     part!("chart.js", JAVASCRIPT),
     part!("icon.svg", SVG),

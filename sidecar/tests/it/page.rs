@@ -13,11 +13,13 @@ use tokio::io::AsyncWriteExt;
 
 use crate::support::api::{HOSTILE, Opened, Options, Served};
 
-const PARTS: [(&str, &str); 9] = [
+const PARTS: [(&str, &str); 11] = [
     ("/", "text/html; charset=utf-8"),
     ("/page/page.css", "text/css; charset=utf-8"),
     ("/page/page.js", "text/javascript; charset=utf-8"),
     ("/page/connection.js", "text/javascript; charset=utf-8"),
+    ("/page/stream.js", "text/javascript; charset=utf-8"),
+    ("/page/worker.js", "text/javascript; charset=utf-8"),
     ("/page/view.js", "text/javascript; charset=utf-8"),
     ("/page/chart.js", "text/javascript; charset=utf-8"),
     ("/page/icon.svg", "image/svg+xml"),
@@ -46,7 +48,7 @@ async fn every_part_bears_its_type_and_the_policy() {
     }
     assert_eq!(sidecar.get("/page/other.js").await.code, 404);
     let metrics = sidecar.get("/metrics").await.body;
-    let counted = "espresso_http_requests_total{path=\"/\",code=\"200\"} 9";
+    let counted = "espresso_http_requests_total{path=\"/\",code=\"200\"} 11";
     assert!(metrics.contains(counted), "{metrics}");
 }
 
