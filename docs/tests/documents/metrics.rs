@@ -24,6 +24,7 @@ static EXPORTED: LazyLock<Exported> = LazyLock::new(|| {
     let mut exported = Exported::new();
     sidecar(&mut exported);
     filter(&mut exported);
+    envoy(&mut exported);
     exported
 });
 
@@ -78,6 +79,16 @@ fn sidecar(exported: &mut Exported) {
         samples += 1;
     }
     assert!(samples > 50, "only {samples} samples in\n{text}");
+}
+
+/// What Envoy itself counts about its clusters, which `edge_limits` finds in a real one.
+fn envoy(exported: &mut Exported) {
+    let shipped = fs::read_to_string(root().join("envoy/envoy.yaml")).unwrap();
+    let shipped: Value = serde_saphyr::from_str(&shipped).unwrap();
+    let clusters = shipped["static_resources"]["clusters"].as_array().unwrap().iter();
+    let names = clusters.map(|cluster| cluster["name"].as_str().unwrap().to_owned());
+    let labels = BTreeMap::from([("envoy_cluster_name".to_owned(), names.collect())]);
+    exported.insert("envoy_cluster_upstream_rq_active_overflow".to_owned(), labels);
 }
 
 /// The filter's metrics with the labels that Envoy extracts by the shipped configuration.

@@ -6,6 +6,7 @@ use std::{
     fs,
 };
 
+use finality_core::head::Status;
 use finality_sidecar::{
     cli::check::Found,
     upstream::UpstreamError,
@@ -170,9 +171,108 @@ fn the_dashboard_shows_every_code() {
     assert_eq!(panel["options"]["textMode"], "name");
 }
 
+/// From each alert, over the code that it names, to what mends it.
 #[test]
-fn the_status_page_shows_the_code() {
-    let view = read("sidecar/page/static/view.js");
-    assert!(view.contains("status.reason_code"));
-    assert!(read("sidecar/page/static/index.html").contains(r#"id="reason-code""#));
+fn the_runbook_leads_from_each_alert_by_code_to_the_mend() {
+    let runbook = read("docs/runbook.md");
+    let linked = links_of_alerts();
+    let rows = table("| alert | where the code is |");
+    assert_eq!(rows.keys().collect::<Vec<_>>(), linked.keys().collect::<Vec<_>>());
+    let queries = alerts();
+    for (alert, section) in &rows {
+        assert!(section.ends_with(&format!("(#{})", linked[alert])), "{alert}: {section}");
+        let row = runbook.lines().find(|line| line.starts_with(&format!("| `{alert}`"))).unwrap();
+        let query = &queries[alert];
+        let (states, excepted) = (selected(query, "=~?"), query.contains("unless"));
+        // One that selects a state or two names them; one that selects more has them as a label.
+        if !excepted && !states.is_empty() && states.len() < 3 && !query.contains("_source") {
+            assert!(states.iter().all(|code| row.contains(&format!("`{code}`"))), "{row}");
+        } else if states.len() > 2 && !alert.ends_with("Gone") {
+            assert!(row.contains("the label `reason`"), "{row}");
+        }
+    }
+    // Each code has what to do, in words or behind a link.
+    for head in ["| code | meaning |", "| error | meaning |", "| reason | what to do |"] {
+        let rows = runbook.lines().skip_while(|line| !line.starts_with(head)).skip(2);
+        let mut count = 0;
+        for row in rows.take_while(|line| line.starts_with('|')) {
+            let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+            let what_to_do = if head.contains("code") { cells[2] } else { cells[cells.len() - 1] };
+            assert!(!what_to_do.is_empty(), "{row}");
+            count += 1;
+        }
+        assert!(count > 5, "{head}");
+    }
+}
+
+/// The section of the runbook that each alert links to.
+fn links_of_alerts() -> BTreeMap<String, String> {
+    let rules: Value =
+        serde_saphyr::from_str(&read("envoy/kubernetes/chart/files/alerts.yaml")).unwrap();
+    let groups = rules["groups"].as_array().unwrap().iter();
+    let rules = groups.flat_map(|group| group["rules"].as_array().unwrap());
+    let link = |rule: &Value| {
+        let url = rule["annotations"]["runbook_url"].as_str()?;
+        Some((rule["alert"].as_str()?.to_owned(), url.split_once('#')?.1.to_owned()))
+    };
+    rules.filter_map(link).collect()
+}
+
+/// The colors of a panel that shows names, by name.
+fn colors(dashboard: &Value, query: &str) -> BTreeMap<String, String> {
+    let panels = dashboard["panels"].as_array().unwrap();
+    let query = format!("{query} == 1");
+    let asks = |panel: &&Value| {
+        let asked = strings(&panel["targets"], "expr");
+        asked.len() == 1 && asked[0].replace(r#"{instance=~"$sidecar"}"#, "") == query
+    };
+    let panel = panels.iter().find(asks).unwrap_or_else(|| panic!("{query}"));
+    // Over a range of time, it would show each name that was ever true in it.
+    assert_eq!(panel["targets"][0]["instant"], true, "{query}");
+    assert_eq!((&panel["type"], &panel["options"]["textMode"]), (&"stat".into(), &"name".into()));
+    let overrides = panel["fieldConfig"]["overrides"].as_array().unwrap().iter();
+    let color = |rule: &Value| {
+        assert_eq!(rule["matcher"]["id"], "byName");
+        let name = rule["matcher"]["options"].as_str().unwrap().to_owned();
+        (name, strings(&rule["properties"], "fixedColor").concat())
+    };
+    overrides.map(color).collect()
+}
+
+#[test]
+fn the_dashboard_shows_states_in_the_color_of_what_they_mean() {
+    let dashboard: Value =
+        serde_json::from_str(&read("envoy/kubernetes/chart/files/dashboard.json")).unwrap();
+    let states = StallKind::ALL.iter().map(|kind| {
+        let color = match kind.person() {
+            Person::Unneeded => "green",
+            Person::IfItLasts => "yellow",
+            Person::Needed => "red",
+        };
+        (kind.code().to_owned(), color.to_owned())
+    });
+    assert_eq!(colors(&dashboard, "espresso_verifier_stalled"), states.collect());
+    let statuses = Status::ALL.iter().map(|status| {
+        let color = match status {
+            // It ends with the node's first answer.
+            Status::NodeUnchecked => "yellow",
+            status if status.is_usable() => "green",
+            _ => "red",
+        };
+        (status.to_string(), color.to_owned())
+    });
+    assert_eq!(colors(&dashboard, "espresso_head_status"), statuses.collect());
+    let sources = [("espresso", "green"), ("ethereum", "yellow")];
+    let sources = sources.map(|(source, color)| (source.to_owned(), color.to_owned()));
+    assert_eq!(colors(&dashboard, "espresso_head_source"), sources.into());
+}
+
+#[test]
+fn the_status_page_shows_the_code_and_since_when() {
+    let (view, page) =
+        (read("sidecar/page/static/view.js"), read("sidecar/page/static/index.html"));
+    for (member, id) in [("reason_code", "reason-code"), ("reason_since", "reason-since")] {
+        assert!(view.contains(&format!("status.{member}")), "{member}");
+        assert!(page.contains(&format!(r#"id="{id}""#)), "{id}");
+    }
 }

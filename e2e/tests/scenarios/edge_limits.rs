@@ -62,6 +62,9 @@ async fn edge_idle_websockets_leave_room_for_requests() {
     assert_eq!(active(&edge).await, AT_ONCE);
     assert_eq!(refusal(&refused_handshake(&edge).await), refused(503, -32005, "overloaded"));
     assert_eq!(edge.envoy.stat("cluster.full_node.upstream_rq_active_overflow").await, 1);
+    // The name in the alert.
+    let series = "envoy_cluster_upstream_rq_active_overflow{envoy_cluster_name=\"full_node\"} 1";
+    assert!(edge.envoy.prometheus().await.lines().any(|line| line == series));
     for client in [http().clone(), http2()] {
         for (body, head) in [(tagged(), Some(100)), (untagged(), None)] {
             let answer = send(post(&client, &edge).body(body)).await.unwrap();

@@ -21,18 +21,21 @@ pub use super::{
     labels::{BatchResult, Outcome, QueryFault, Target},
 };
 
-/// Seconds: from a local store write to a query service under load.
-const DURATION_BUCKETS: [f64; 12] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+/// Seconds of a request: from a node next door to `request_timeout`, 10 s by default. A quantile is
+/// drawn up to the end of its bucket, so each ends at most at twice the one before.
+pub(super) const REQUEST_BUCKETS: [f64; 17] = [
+    0.001, 0.002, 0.004, 0.0075, 0.015, 0.03, 0.06, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0,
+    20.0,
+];
+/// Seconds of a round: from one without work to one that waits for dependencies. A round that works
+/// ends after 2 s.
+pub(super) const ROUND_BUCKETS: [f64; 15] =
+    [0.005, 0.01, 0.02, 0.04, 0.075, 0.15, 0.3, 0.6, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 20.0];
 
 /// Why the reading position goes back.
 const RESETS: [&str; 4] = ["contradiction", "dropped", "keys", "overtaken"];
 /// The checks that refuse a payload, as `Rejected::reason` names them.
 const REJECTED: [&str; 4] = ["signature", "signer", "structure", "consistency"];
-
-fn durations() -> Histogram {
-    Histogram::new(DURATION_BUCKETS)
-}
 
 struct Inner {
     registry: Registry,
@@ -50,7 +53,7 @@ struct Events {
     store_writes: Family<ResultLabel, Counter>,
     refused_regressions: Counter,
     upstream_requests: Family<UpstreamLabels, Counter>,
-    upstream_durations: Family<TargetLabel, Histogram>,
+    upstream_durations: Family<TargetLabel, Histogram, fn() -> Histogram>,
     query_faults: Family<QueryFaultLabels, Counter>,
     bad_answers: Family<BadAnswerLabels, Counter>,
     http_requests: Family<HttpLabels, Counter>,
@@ -62,13 +65,13 @@ impl Events {
         Self {
             batches: Family::default(),
             rejected: Family::default(),
-            ticks: durations(),
+            ticks: Histogram::new(ROUND_BUCKETS),
             resets: Family::default(),
             contradictions: Counter::default(),
             store_writes: Family::default(),
             refused_regressions: Counter::default(),
             upstream_requests: Family::default(),
-            upstream_durations: Family::new_with_constructor(durations),
+            upstream_durations: Family::new_with_constructor(|| Histogram::new(REQUEST_BUCKETS)),
             query_faults: Family::default(),
             bad_answers: Family::default(),
             http_requests: Family::default(),

@@ -4,6 +4,7 @@ use finality_core::head::{Source, Status};
 use jiff::Timestamp;
 
 use super::metrics::*;
+use crate::config::Setting;
 
 #[test]
 fn what_is_not_known_is_not_exported() {
@@ -41,6 +42,20 @@ fn counters_exist_before_their_first_event() {
     for name in kinds.filter(|name| *name != "espresso_http_requests") {
         let has_series = text.lines().any(|line| line.starts_with(&format!("{name}_total")));
         assert!(has_series, "{name} has no series");
+    }
+}
+
+/// A quantile lies anywhere in its bucket: one from 1 s to 5 s draws rounds of 2 s at 5 s.
+#[test]
+fn buckets_fit_what_they_measure() {
+    let timeout = Setting::named("request_timeout").and_then(|setting| setting.default).unwrap();
+    let timeout = humantime::parse_duration(timeout).unwrap().as_secs_f64();
+    for (buckets, known) in [(&REQUEST_BUCKETS[..], timeout), (&ROUND_BUCKETS[..], 2.0)] {
+        assert!(
+            buckets.windows(2).all(|pair| pair[0] < pair[1] && pair[1] <= 2.0 * pair[0] + 1e-9)
+        );
+        assert!(buckets.contains(&known), "{known}");
+        assert!(buckets[0] <= 0.005 && *buckets.last().unwrap() >= 2.0 * timeout);
     }
 }
 
