@@ -21,6 +21,7 @@ use crate::{
     invariants::{DevnetTruth, Watch},
     l1::{self, L1},
     l1_info::L1InfoFormat,
+    link::Links,
     process,
     real::{Real, genesis::Forks},
     rollup::{OriginPolicy, Rollup},
@@ -44,6 +45,7 @@ pub struct Parts<R: Rollup> {
     services: usize,
     minor: u64,
     sidecar: Vec<(&'static str, String)>,
+    links: Option<Arc<Links>>,
 }
 
 /// A running devnet, with an emulated rollup or a real one.
@@ -73,6 +75,13 @@ impl<R: Rollup> Builder<Parts<R>> {
     #[must_use]
     pub fn origins(mut self, origins: OriginPolicy) -> Self {
         self.parts.origins = origins;
+        self
+    }
+
+    /// Lets the sidecar reach its dependencies over these.
+    #[must_use]
+    pub fn links(mut self, links: Arc<Links>) -> Self {
+        self.parts.links = Some(links);
         self
     }
 
@@ -115,7 +124,8 @@ impl<R: Rollup> Builder<Parts<R>> {
         let l1_genesis = now - self.parts.age;
         let l1 = Arc::new(L1::start(l1_genesis, Signer::batcher().address(), path).await);
         l1.mine(L1_BEFORE).await;
-        let Parts { rollup, origins, services: count, minor, sidecar: more, .. } = self.parts;
+        let Parts { rollup, origins, services: count, minor, sidecar: more, links, .. } =
+            self.parts;
         let rollup = R::start(rollup, origins, Arc::clone(&l1), path).await;
         let rollup = Arc::new(rollup);
         let hotshot = Arc::new(Hotshot::start_at(rollup.genesis_origin(), minor).await);
@@ -125,7 +135,7 @@ impl<R: Rollup> Builder<Parts<R>> {
         }
         let urls: Vec<_> = std::iter::once(&*hotshot).chain(&services).map(Hotshot::url).collect();
         let batcher = Batcher::new(Arc::clone(&hotshot));
-        let settings = sidecar::Settings {
+        let mut settings = sidecar::Settings {
             program: Tools::from_env().unwrap_or_else(|error| panic!("{error}")).sidecar,
             node_execution_rpc: local(rollup.execution_port()),
             node_consensus_rpc: local(rollup.consensus_port()),
@@ -136,6 +146,12 @@ impl<R: Rollup> Builder<Parts<R>> {
                 .then(|| l1.batch_authenticator()),
             more,
         };
+        if let Some(links) = links {
+            settings.node_execution_rpc = links.node.to(&settings.node_execution_rpc);
+            settings.node_consensus_rpc = links.op_node.to(&settings.node_consensus_rpc);
+            settings.l1_rpc = links.l1.to(&settings.l1_rpc);
+            settings.query_service_url = links.query_service.to(&settings.query_service_url);
+        }
         let sidecar = Arc::new(Sidecar::new(settings, path));
         let tag = self.envoy.tags.first().cloned().unwrap_or_else(|| "espresso".into());
         let envoy = Envoy::new(self.envoy, rollup.execution_port(), sidecar.port(), path);
@@ -217,6 +233,7 @@ impl<R: Rollup> Devnet<R> {
             services: 1,
             minor: MINOR,
             sidecar: Vec::new(),
+            links: None,
         })
     }
 

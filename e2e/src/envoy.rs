@@ -199,6 +199,16 @@ impl Envoy {
         self.service.log()
     }
 
+    /// Lets Envoy hang until [`Self::resume`].
+    pub fn pause(&self) {
+        self.service.pause();
+    }
+
+    /// Lets a hanging Envoy go on.
+    pub fn resume(&self) {
+        self.service.resume();
+    }
+
     /// Stops Envoy (SIGTERM) and waits for its end.
     ///
     /// # Panics

@@ -210,6 +210,28 @@ impl Service {
         process.unwrap_or_else(|| panic!("{} was not started", self.name)).stop().await
     }
 
+    /// Lets it do nothing until it is resumed (SIGSTOP).
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after a pause.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = self.process.lock().unwrap();
+        let process = process.as_ref().unwrap_or_else(|| panic!("{} was not started", self.name));
+        kill_process(Pid::from_child(&process.child), signal).unwrap();
+    }
+
     /// Its process id.
     ///
     /// # Panics

@@ -130,6 +130,16 @@ impl Sidecar {
         assert!(status.success(), "the sidecar ended: {status}");
     }
 
+    /// Lets the process hang until [`Self::resume`].
+    pub fn pause(&self) {
+        self.service.pause();
+    }
+
+    /// Lets a hanging process go on.
+    pub fn resume(&self) {
+        self.service.resume();
+    }
+
     /// Its state file.
     #[must_use]
     pub fn store(&self) -> PathBuf {

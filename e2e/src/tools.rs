@@ -75,6 +75,14 @@ pub fn chromium() -> Result<PathBuf, String> {
     file("FINALITY_E2E_CHROMIUM")
 }
 
+/// promtool, which judges what was recorded.
+///
+/// # Errors
+/// One line when `FINALITY_E2E_PROMTOOL` is missing or names no file.
+pub fn promtool() -> Result<PathBuf, String> {
+    file("FINALITY_E2E_PROMTOOL")
+}
+
 fn file(variable: &str) -> Result<PathBuf, String> {
     let advice = "run `cargo xtask e2e` or `cargo xtask demo`, with `--real` for a real rollup";
     let path = std::env::var_os(variable)

@@ -130,6 +130,11 @@ fn steps(
         process::step(format_args!("{error:#}"));
         gate.skip("page in Chromium", "Chromium is missing");
     }
+    if let Some(artifacts) = &mut artifacts
+        && let Err(error) = artifacts.find_promtool(cache)
+    {
+        gate.skip("fault drills", format_args!("{error:#}"));
+    }
     match &artifacts {
         Some(artifacts) => {
             gate.step("reproducible module", |_| {

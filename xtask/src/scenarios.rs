@@ -11,7 +11,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     filter, page, process,
-    tools::{anvil::ANVIL, cache::Cache, chromium, envoy::ENVOY, op_stack::OpStack},
+    tools::{
+        anvil::ANVIL, cache::Cache, chromium, envoy::ENVOY, op_stack::OpStack, promtool::PROMTOOL,
+    },
     workspace::{self, Artifact, Workspace},
 };
 
@@ -29,12 +31,16 @@ pub(crate) struct Artifacts {
     scenarios: PathBuf,
     /// Needed by the scenarios of the status page only.
     chromium: Option<PathBuf>,
+    /// Needed by the fault drills only.
+    promtool: Option<PathBuf>,
     /// Needed by the scenarios on op-geth and op-node only.
     op_stack: Option<OpStack>,
 }
 
 /// Prefix of the scenarios that need Chromium.
 const PAGE: &str = "page::";
+/// Prefix of the scenarios that need promtool.
+const DRILLS: &str = "drills::";
 /// The module in the names of the scenarios on op-geth and op-node.
 const REAL: &str = "real::";
 /// How many of them run at once: their chains run by the clock, so they mostly wait.
@@ -64,6 +70,7 @@ impl Artifacts {
             devnet: workspace::executable(&built, "finality-devnet")?,
             scenarios: workspace::executable(&built, "scenarios")?,
             chromium: None,
+            promtool: None,
             op_stack: None,
         })
     }
@@ -74,6 +81,15 @@ impl Artifacts {
     /// Chromium is neither installed nor installable.
     pub(crate) fn find_chromium(&mut self) -> Result<()> {
         self.chromium = Some(chromium::find()?);
+        Ok(())
+    }
+
+    /// Adds promtool, without which the fault drills are skipped.
+    ///
+    /// # Errors
+    /// promtool is neither installed nor to be had.
+    pub(crate) fn find_promtool(&mut self, cache: &Cache) -> Result<()> {
+        self.promtool = Some(PROMTOOL.find(cache)?.path);
         Ok(())
     }
 
@@ -122,6 +138,10 @@ impl Artifacts {
         match &self.chromium {
             Some(chromium) => command.env("FINALITY_E2E_CHROMIUM", chromium),
             None => command.args(["--skip", PAGE]),
+        };
+        match &self.promtool {
+            Some(promtool) => command.env("FINALITY_E2E_PROMTOOL", promtool),
+            None => command.args(["--skip", DRILLS]),
         };
         // A scenario has about ten processes, which mostly wait.
         let cores = thread::available_parallelism().map_or(2, usize::from);
@@ -183,8 +203,11 @@ pub(crate) fn run(
         let chosen: Vec<&String> = known.iter().filter(chosen).collect();
         return process::exec(&mut artifacts.real_scenarios(workspace, &chosen));
     }
-    if needs_chromium(wanted, &known) {
+    if are_wanted(PAGE, wanted, &known) {
         artifacts.find_chromium()?;
+    }
+    if are_wanted(DRILLS, wanted, &known) {
+        artifacts.find_promtool(cache)?;
     }
     process::step("scenarios on a real Envoy");
     process::exec(artifacts.scenarios(workspace).args(wanted))
@@ -266,9 +289,9 @@ fn unknown<'a>(wanted: &'a [String], known: &[String]) -> Option<&'a String> {
     wanted.iter().find(|name| !known.iter().any(|known| known.contains(name.as_str())))
 }
 
-/// Whether a selected scenario is about the page; an empty selection means all.
-fn needs_chromium(wanted: &[String], known: &[String]) -> bool {
-    known.iter().filter(|known| known.starts_with(PAGE)).any(|known| {
+/// Whether a scenario of a module is selected; an empty selection means all.
+fn are_wanted(module: &str, wanted: &[String], known: &[String]) -> bool {
+    known.iter().filter(|known| known.starts_with(module)).any(|known| {
         wanted.is_empty() || wanted.iter().any(|wanted| known.contains(wanted.as_str()))
     })
 }
@@ -288,10 +311,10 @@ mod tests {
     }
 
     #[test]
-    fn chromium_is_needed_for_the_page_only() {
+    fn a_tool_is_needed_for_its_module_only() {
         let known = ["advance::s01_tag", "page::s12_page_box"].map(str::to_owned);
-        assert!(needs_chromium(&[], &known));
-        assert!(needs_chromium(&["box".to_owned()], &known));
-        assert!(!needs_chromium(&["s01".to_owned()], &known));
+        assert!(are_wanted(PAGE, &[], &known));
+        assert!(are_wanted(PAGE, &["box".to_owned()], &known));
+        assert!(!are_wanted(PAGE, &["s01".to_owned()], &known));
     }
 }

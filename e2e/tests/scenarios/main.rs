@@ -12,6 +12,7 @@
 mod advance;
 mod compatibility;
 mod divergence;
+mod drills;
 mod edge_bodies;
 mod edge_configuration;
 mod edge_jsonrpsee;
