@@ -1,6 +1,10 @@
 //! The state of the head: one snapshot at any moment, and the true state.
 
-use std::{fmt, sync::Arc};
+use std::{
+    cell::RefCell,
+    fmt,
+    sync::{Arc, Once},
+};
 
 use parking_lot::Mutex;
 use tracing::{
@@ -9,6 +13,7 @@ use tracing::{
 };
 use tracing_subscriber::{
     Layer, Registry,
+    filter::LevelFilter,
     layer::{Context, SubscriberExt as _},
 };
 
@@ -174,31 +179,43 @@ async fn a_reason_stays_that_of_the_fault_while_nothing_is_asked() {
     assert!(after.since > fault.since);
 }
 
-/// The lines of the log that have a reason: level and code.
-#[derive(Debug, Clone, Default)]
-struct Lines(Arc<Mutex<Vec<(Level, String)>>>);
+thread_local! {
+    /// The lines of this thread's log that have a reason: level and code.
+    static LINES: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
+}
 
-impl<S: tracing::Subscriber> Layer<S> for Lines {
+/// Notes those lines. It is the subscriber of the whole process: that of a thread may miss what
+/// other threads log first.
+struct Note;
+
+impl Note {
+    fn install() {
+        static INSTALLED: Once = Once::new();
+        INSTALLED.call_once(|| {
+            let subscriber = Registry::default().with(Self.with_filter(LevelFilter::INFO));
+            tracing::subscriber::set_global_default(subscriber).unwrap();
+        });
+    }
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Note {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        struct Code<'a>(&'a mut dyn FnMut(&str));
-        impl Visit for Code<'_> {
+        struct Code(Level);
+        impl Visit for Code {
             fn record_str(&mut self, field: &Field, value: &str) {
                 if field.name() == "reason_code" {
-                    (self.0)(value);
+                    LINES.with_borrow_mut(|lines| lines.push((self.0, value.to_owned())));
                 }
             }
             fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
         }
-        let mut note =
-            |code: &str| self.0.lock().push((*event.metadata().level(), code.to_owned()));
-        event.record(&mut Code(&mut note));
+        event.record(&mut Code(*event.metadata().level()));
     }
 }
 
 #[tokio::test]
 async fn the_log_has_one_line_for_each_change_of_state_with_its_code() {
-    let lines = Lines::default();
-    let _log = tracing::subscriber::set_default(Registry::default().with(lines.clone()));
+    Note::install();
     let world = World::new(5);
     world.post_all(MAIN, 1..=4);
     let mut runner = world.verifier(&MemoryStore::default());
@@ -223,7 +240,7 @@ async fn the_log_has_one_line_for_each_change_of_state_with_its_code() {
             assert_eq!(runner.code(), code);
         }
         expected.push((level, code.to_owned()));
-        let mut lines = lines.0.lock().clone();
+        let mut lines = LINES.with_borrow(Clone::clone);
         // The first round has moved the head.
         lines.retain(|(_, code)| code != "advancing");
         assert_eq!(lines, expected);
