@@ -366,6 +366,7 @@ fn an_end_of_output_is_no_panic() {
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let ended = Command::new(env!("CARGO_BIN_EXE_finality-sidecar"))
         .args(["store", "show", "--store-path", "store.json"])
+        .env_clear()
         .current_dir(place.0.path())
         .stdout(full)
         .stderr(Stdio::piped())
