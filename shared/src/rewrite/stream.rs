@@ -115,10 +115,8 @@ pub struct ChunkRewrite {
     before: Vec<u8>,
     /// The tags, by their offsets in `before` and the chunk together.
     tags: Vec<Span>,
-    /// How many bytes of `before` and the chunk together are forwarded. The rest is held.
-    end: usize,
-    /// Whether nothing is held.
-    all: bool,
+    /// How many bytes of `before` and the chunk together are forwarded, if the rest is held.
+    end: Option<usize>,
 }
 
 impl ChunkRewrite {
@@ -151,9 +149,9 @@ impl ChunkRewrite {
             from = tag.end;
         }
         // What follows the last tag need not be written if nothing is held.
-        let to = if self.all { from.max(self.before.len()) } else { self.end };
+        let to = self.end.unwrap_or(from.max(self.before.len()));
         self.copy(from, to, chunk, out);
-        Ok(if self.all { to - self.before.len() } else { chunk.len() })
+        Ok(if self.end.is_some() { chunk.len() } else { to - self.before.len() })
     }
 
     /// Appends a range of `before` and the chunk together.
@@ -211,8 +209,7 @@ impl Stream {
             let before = self.tail.get(held).unwrap_or_default().to_vec();
             self.tail.clear();
             self.held = 0;
-            let end = before.len() + chunk.len();
-            return Ok(ChunkRewrite { before, tags: Vec::new(), end, all: true });
+            return Ok(ChunkRewrite { before, tags: Vec::new(), end: None });
         }
 
         // If a needed token began before the chunk, the tail has all of the chunk.
@@ -238,7 +235,7 @@ impl Stream {
         let place = |place: usize| place - held_start;
         let tags = self.walk.tags.drain(..);
         let tags = tags.map(|tag| Span { start: place(tag.start), end: place(tag.end) }).collect();
-        Ok(ChunkRewrite { before, tags, end: place(held_from), all: self.held == 0 })
+        Ok(ChunkRewrite { before, tags, end: (self.held > 0).then(|| place(held_from)) })
     }
 
     /// Ends the body. Returns the bytes that are still held, which are forwarded after the last
@@ -409,6 +406,7 @@ mod tests {
         super::{Rewriter, Rules},
         *,
     };
+    use crate::methods::ExcludedMethods;
 
     #[test]
     fn a_body_beyond_the_longest_is_forwarded_only_without_a_tag() {
@@ -437,5 +435,56 @@ mod tests {
         let mut tagged = stream();
         assert!(push(&mut tagged, r#"{"method":"m","params":["espresso""#).is_ok());
         assert_eq!(push(&mut tagged, &long), beyond);
+
+        let mut whole = stream();
+        let body = r#"{"method":"m","params":["espresso"   ]}"#;
+        assert_eq!((body.len(), push(&mut whole, body).is_ok()), (39, true));
+        assert!(push(&mut whole, " ").is_ok());
+        assert_eq!(push(&mut whole, " "), beyond);
+    }
+
+    #[test]
+    fn what_is_kept_of_tags_and_ids_counts_as_memory() {
+        let tags = vec![r#""espresso""#; 100].join(",");
+        let mut replaced = Rewriter::new(Rules::default()).unwrap().stream();
+        let body = format!(r#"{{"method":"m","params":[{tags}]}}"#);
+        assert_eq!(replaced.push(body.as_bytes()).map(|rewrite| rewrite.tags()), Ok(100));
+        assert!(replaced.walk.memory() >= 100 * size_of::<Span>());
+
+        let mut held = Rewriter::new(Rules::default()).unwrap().stream();
+        let body = format!(r#"{{"params":[{tags}]"#);
+        assert_eq!(held.push(body.as_bytes()).map(|rewrite| rewrite.tags()), Ok(0));
+        assert!(held.walk.memory() >= 100 * size_of::<Span>());
+        assert!(held.memory() >= held.walk.memory() + held.held());
+
+        let mut batch = Rewriter::new(Rules::default()).unwrap().stream();
+        let body = format!("[{}]", vec![r#"{"id":1,"method":"m"}"#; 100].join(","));
+        assert!(batch.push(body.as_bytes()).is_ok());
+        assert!(batch.walk.memory() >= 100 * size_of::<Id>());
+    }
+
+    #[test]
+    fn the_longest_method_is_read_although_its_chunk_ends_before_its_quote() {
+        let excluded = ExcludedMethods::new(true, ["vault_*".to_owned()]);
+        let rules = Rules { excluded, ..Rules::default() };
+        let mut stream = Rewriter::new(rules).unwrap().stream();
+        let name = format!("vault_{}", "x".repeat(LONGEST_METHOD - "vault_".len()));
+        let tags = |rewrite: ChunkRewrite| rewrite.tags();
+        assert_eq!(stream.push(format!(r#"{{"method":"{name}"#).as_bytes()).map(tags), Ok(0));
+        assert_eq!(stream.push(br#"","params":["espresso"]}"#).map(tags), Ok(0));
+        assert_eq!(stream.held(), 0);
+    }
+
+    #[test]
+    fn what_is_held_at_the_end_of_a_broken_body_is_forwarded() {
+        let mut stream = Rewriter::new(Rules::default()).unwrap().stream();
+        let body = br#"{"method":"m","params":["es"#;
+        let rewrite = stream.push(body).unwrap();
+        let mut out = Vec::new();
+        assert_eq!(rewrite.write(body, || Err(()), &mut out), Ok(body.len()));
+        assert_eq!(stream.held(), 3);
+        assert_eq!(out, br#"{"method":"m","params":["#);
+        assert_eq!(stream.finish().unwrap(), b"\"es");
+        assert!(!stream.is_json());
     }
 }

@@ -78,7 +78,7 @@ impl Iterator for Unescaped<'_> {
 pub(super) fn code_unit(digits: &[u8; 4]) -> Option<u16> {
     digits.iter().try_fold(0, |unit: u16, &digit| {
         let value = char::from(digit).to_digit(16)?;
-        Some(unit << 4 | u16::try_from(value).ok()?)
+        Some((unit << 4) + u16::try_from(value).ok()?)
     })
 }
 
@@ -139,4 +139,55 @@ pub(super) fn names(raw: &[u8], name: &str) -> bool {
         None => false,
     });
     folds && bytes.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unescaped(raw: &str) -> String {
+        String::from_utf8(Unescaped::new(raw.as_bytes()).collect()).unwrap()
+    }
+
+    #[test]
+    fn surrogates_are_one_character_in_pairs_and_none_alone() {
+        // The second sets bits in both halves.
+        for (raw, text) in [
+            (r"\ud800\udc00", "\u{10000}"),
+            (r"\ud83d\ude00!", "\u{1f600}!"),
+            (r"\uDBFF\uDFFF", "\u{10ffff}"),
+            (r"\ud83d!", "\u{fffd}!"),
+            (r"\ude00\ud83d", "\u{fffd}\u{fffd}"),
+            (r"\ud83d\u0041", "\u{fffd}A"),
+        ] {
+            assert_eq!(unescaped(raw), text, "{raw}");
+        }
+    }
+
+    #[test]
+    fn names_are_known_in_both_cases_up_to_their_longest() {
+        assert_eq!(snake_case(b"blockHash").as_deref(), Some("block_hash"));
+        assert_eq!(snake_case(b"block_hash").as_deref(), Some("block_hash"));
+        assert_eq!(snake_case(b"block-hash"), None);
+        assert_eq!(snake_case("x".repeat(32).as_bytes()), Some("x".repeat(32)));
+        assert_eq!(snake_case("x".repeat(33).as_bytes()), None);
+        // The last capital takes two.
+        assert_eq!(snake_case(format!("{}Xyz", "x".repeat(31)).as_bytes()), None);
+    }
+
+    #[test]
+    fn members_have_the_names_that_go_takes() {
+        let escaped: String = "params".bytes().map(|byte| format!(r"\u00{byte:02x}")).collect();
+        for raw in ["params", "PaRaMs", "param\u{17f}", r"param\u017f", escaped.as_str()] {
+            assert!(names(raw.as_bytes(), "params"), "{raw}");
+        }
+        assert!(names("\u{212a}ey".as_bytes(), "key"));
+        // Other characters with some of the same bytes, and the right ones in the wrong place.
+        for raw in ["param\u{17e}", "par\u{17f}ms", "para\u{212a}s", "param", "paramss"] {
+            assert!(!names(raw.as_bytes(), "params"), "{raw}");
+        }
+        for raw in ["\u{212b}ey", "\u{216a}ey", "\u{217a}ey", "\u{17f}ey"] {
+            assert!(!names(raw.as_bytes(), "key"), "{raw}");
+        }
+    }
 }
