@@ -175,31 +175,43 @@ impl QueryServices {
         until: u64,
     ) -> Result<Vec<NamespaceBlock>, UpstreamError> {
         let call = |service: QueryService| async move { service.range(from, until).await }.boxed();
+        let (blocks, outvoted) = self.agreed(from, until, call).await?;
+        for service in outvoted {
+            self.outvoted(service, from, until);
+        }
+        Ok(blocks)
+    }
+
+    /// What a majority answers about the blocks `from..until`, and the services that answer
+    /// otherwise.
+    async fn agreed<T: PartialEq>(
+        &self,
+        from: u64,
+        until: u64,
+        call: impl Fn(QueryService) -> BoxFuture<'static, Result<T, UpstreamError>>,
+    ) -> Result<(T, Vec<usize>), UpstreamError> {
         let answers =
             self.ask(self.order(Some(until)), Wanted::Majority, call, largest_group).await;
-        let mut groups: Vec<(Vec<NamespaceBlock>, Vec<usize>)> = Vec::new();
+        let mut groups: Vec<(T, Vec<usize>)> = Vec::new();
         let mut errors = Vec::new();
         for Answer { service, result } in answers {
             match result {
-                Ok(blocks) => match groups.iter_mut().find(|(known, _)| *known == blocks) {
+                Ok(answer) => match groups.iter_mut().find(|(known, _)| *known == answer) {
                     Some((_, voters)) => voters.push(service),
-                    None => groups.push((blocks, vec![service])),
+                    None => groups.push((answer, vec![service])),
                 },
                 Err(error) => errors.push(error),
             }
         }
-        let Some(winner) = groups.iter().position(|(_, voters)| voters.len() >= self.majority())
-        else {
+        let majority = |(_, voters): &(T, Vec<usize>)| voters.len() >= self.majority();
+        let Some(winner) = groups.iter().position(majority) else {
             return Err(match groups.len() {
                 0 | 1 => most_telling(errors),
                 _ => self.contradiction(from, until, &groups),
             });
         };
-        let (blocks, _) = groups.swap_remove(winner);
-        for outvoted in groups.into_iter().flat_map(|(_, voters)| voters) {
-            self.outvoted(outvoted, from, until);
-        }
-        Ok(blocks)
+        let (answer, _) = groups.swap_remove(winner);
+        Ok((answer, groups.into_iter().flat_map(|(_, voters)| voters).collect()))
     }
 
     /// The payloads in the namespace in one block, however many there are.
@@ -223,9 +235,8 @@ impl QueryServices {
         let mut votes: Vec<(B256, Vec<usize>)> = Vec::new();
         let mut errors = Vec::new();
         for index in self.order(Some(height.saturating_add(1))) {
-            let Some(service) = self.services.get(index) else { continue };
-            let query = QueryService::new(service.http.clone(), self.namespace);
-            let block = match query.block_alone(height).await {
+            let Some(service) = self.service(index) else { continue };
+            let block = match service.block_alone(height).await {
                 Ok(block) => block,
                 Err(error) => {
                     self.failed(index, &error);
@@ -292,6 +303,11 @@ impl QueryServices {
         Err(most_telling(errors))
     }
 
+    fn service(&self, index: usize) -> Option<QueryService> {
+        let service = self.services.get(index)?;
+        Some(QueryService::new(service.http.clone(), self.namespace))
+    }
+
     fn majority(&self) -> usize {
         self.services.len() / 2 + 1
     }
@@ -350,9 +366,7 @@ impl QueryServices {
         let (mut under_way, mut overdue) = (Vec::new(), Vec::new());
         let mut answers: Vec<Answer<T>> = Vec::new();
         let start = |index: usize| {
-            let service = self.services.get(index)?;
-            let query = QueryService::new(service.http.clone(), self.namespace);
-            Some(call(query).map(move |result| Answer { service: index, result }))
+            Some(call(self.service(index)?).map(move |result| Answer { service: index, result }))
         };
         for index in order.by_ref().take(first_wave) {
             pending.extend(start(index));

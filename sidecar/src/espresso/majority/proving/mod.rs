@@ -12,7 +12,7 @@ use espresso_proofs::{
 use futures::FutureExt;
 use tokio::{task::spawn_blocking, time::Instant};
 
-use super::{Answer as Given, QueryServices, Wanted, largest_group, most_telling};
+use super::{QueryServices, most_telling};
 use crate::{
     espresso::{QueryService, proofs::disproven},
     upstream::{Question, UpstreamError},
@@ -58,30 +58,10 @@ impl QueryServices {
         let call = |service: QueryService| {
             async move { service.headers(from, until).await.map(Headers) }.boxed()
         };
-        let order = self.order(Some(until));
-        let answers = self.ask(order, Wanted::Majority, call, largest_group).await;
-        let mut groups: Vec<(Headers, Vec<usize>)> = Vec::new();
-        let mut errors = Vec::new();
-        for Given { service, result } in answers {
-            match result {
-                Ok(headers) => match groups.iter_mut().find(|(known, _)| *known == headers) {
-                    Some((_, voters)) => voters.push(service),
-                    None => groups.push((headers, vec![service])),
-                },
-                Err(error) => errors.push(error),
-            }
-        }
-        let majority = |(_, voters): &(Headers, Vec<usize>)| voters.len() >= self.majority();
-        let Some(winner) = groups.iter().position(majority) else {
-            return Err(match groups.len() {
-                0 | 1 => most_telling(errors),
-                _ => self.contradiction(from, until, &groups),
-            });
-        };
-        let (Headers(headers), _) = groups.swap_remove(winner);
+        let (Headers(headers), outvoted) = self.agreed(from, until, call).await?;
         let others = format!("headers {from}..{until} are not those of the majority");
-        for outvoted in groups.into_iter().flat_map(|(_, voters)| voters) {
-            self.gave_bad_answer(outvoted, &disproven(Reason::Header, &others));
+        for service in outvoted {
+            self.gave_bad_answer(service, &disproven(Reason::Header, &others));
         }
         Ok(headers)
     }
@@ -310,11 +290,6 @@ impl QueryServices {
     #[must_use]
     pub fn first(&self) -> Option<QueryService> {
         self.service(0)
-    }
-
-    fn service(&self, index: usize) -> Option<QueryService> {
-        let service = self.services.get(index)?;
-        Some(QueryService::new(service.http.clone(), self.namespace))
     }
 
     /// Counts an answer that its proof does not bear out, and asks the service last for a while.
