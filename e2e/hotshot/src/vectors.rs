@@ -8,19 +8,19 @@ fn parse(text: &str) -> Value {
 }
 
 pub(crate) fn namespace_range() -> Value {
-    parse(include_str!("../../proofs/testdata/namespace_range.json"))
+    parse(include_str!("../../../proofs/testdata/namespace_range.json"))
 }
 
 pub(crate) fn headers() -> Value {
-    parse(include_str!("../../proofs/testdata/espresso_headers.json"))
+    parse(include_str!("../../../proofs/testdata/espresso_headers.json"))
 }
 
 pub(crate) fn namespace() -> Value {
-    parse(include_str!("../../proofs/testdata/proofs_namespace.json"))
+    parse(include_str!("../../../proofs/testdata/proofs_namespace.json"))
 }
 
 pub(crate) fn block_tree() -> Value {
-    parse(include_str!("../../proofs/testdata/proofs_block_tree.json"))
+    parse(include_str!("../../../proofs/testdata/proofs_block_tree.json"))
 }
 
 /// The bytes of a base64 text.

@@ -31,7 +31,8 @@ struct Constants {
 
 static CONSTANTS: LazyLock<Constants> = LazyLock::new(|| {
     let vectors: Value =
-        serde_json::from_str(include_str!("../../proofs/testdata/proofs_block_tree.json")).unwrap();
+        serde_json::from_str(include_str!("../../../proofs/testdata/proofs_block_tree.json"))
+            .unwrap();
     let constants = &vectors["rescue_bn254_scalar"];
     let state = |value: &Value| -> State { std::array::from_fn(|at| number(&value[at])) };
     let matrix = |name: &str| -> Matrix { std::array::from_fn(|at| state(&constants[name][at])) };

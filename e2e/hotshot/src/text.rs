@@ -58,7 +58,8 @@ mod tests {
     #[test]
     fn tagged_base64_agrees_with_the_vectors() {
         let vectors: Value =
-            serde_json::from_str(include_str!("../../proofs/testdata/tagged_base64.json")).unwrap();
+            serde_json::from_str(include_str!("../../../proofs/testdata/tagged_base64.json"))
+                .unwrap();
         for case in vectors["valid"].as_array().unwrap() {
             let value: Bytes = case["value"].as_str().unwrap().parse().unwrap();
             let text = tagged_base64(case["tag"].as_str().unwrap(), &value);
