@@ -67,6 +67,11 @@ pub(super) async fn answer(
     if let Some(answer) = own_answer(&call, tags) {
         return axum::Json(answer).into_response();
     }
+    if let Some(calls) = call.as_array()
+        && calls.iter().any(|call| own_answer(call, tags).is_some())
+    {
+        return batch(&context, calls, tags).await;
+    }
     let body = if replace_tags(&mut call, tags) { call.to_string().into() } else { body.to_vec() };
     match context.node.rpc().post(body).await {
         Ok(answer) => {
@@ -77,6 +82,29 @@ pub(super) async fn answer(
         }
         Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
     }
+}
+
+/// The answers to a batch, of which Anvil would answer some members otherwise.
+async fn batch(context: &Context, calls: &[Value], tags: Tags) -> Response {
+    let mut answers = Vec::new();
+    for call in calls {
+        let mut call = call.clone();
+        let answer = match own_answer(&call, tags) {
+            Some(answer) => answer,
+            None => {
+                replace_tags(&mut call, tags);
+                let answer = context.node.rpc().post(call.to_string()).await;
+                match answer.map(|answer| serde_json::from_slice(&answer.body)) {
+                    Ok(Ok(answer)) => answer,
+                    other => {
+                        return (StatusCode::BAD_GATEWAY, format!("{other:?}")).into_response();
+                    }
+                }
+            }
+        };
+        answers.push(answer);
+    }
+    axum::Json(answers).into_response()
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {

@@ -1,5 +1,18 @@
 //! What can be wrong with a query service.
 
+/// What can be wrong with the stream of headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamFault {
+    /// It tells of blocks that are not there, one after the other.
+    Lies,
+    /// It does so as fast as it can.
+    Floods,
+    /// It says nothing any more.
+    Stalls,
+    /// It ends, whenever it is opened.
+    Dies,
+}
+
 /// A fault, in force until it is cleared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {

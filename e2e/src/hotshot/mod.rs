@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::{l1::L1Block, ports::Server};
 use lies::Answers;
 
-pub use faults::{Fault, Lie, Proven};
+pub use faults::{Fault, Lie, Proven, StreamFault};
 pub use finality_hotshot::dispersal::Encoding;
 
 /// How many blocks one range request may ask for; the real service's default.
@@ -75,6 +75,7 @@ struct State {
     pruned_below: u64,
     confirmed: HashMap<u64, HashSet<B256>>,
     services: Vec<Service>,
+    stream_fault: Option<StreamFault>,
     /// Told of each new block.
     mined: watch::Sender<()>,
 }
@@ -167,6 +168,7 @@ impl Hotshot {
     /// The same with the protocol version 0.x.
     pub async fn start_at(l1_genesis: L1Block, minor: u64) -> Self {
         let mut state = State {
+            stream_fault: None,
             chain: Chain::default(),
             forged: None,
             next: Next::default(),
@@ -278,8 +280,15 @@ impl Hotshot {
         self.shared.lock().services[self.shared.service].proven = proven;
     }
 
+    /// Sets or clears a fault of the streams of headers, of all services.
+    pub fn set_stream_fault(&self, fault: Option<StreamFault>) {
+        let mut state = self.shared.lock();
+        state.stream_fault = fault;
+        state.mined.send_replace(());
+    }
+
     /// How many requests came to this service for `height`, `limits`, `namespace`, `header`,
-    /// `vid`, `path`, `wrong-encoding` or `other`.
+    /// `stream`, `vid`, `path`, `wrong-encoding` or `other`.
     #[must_use]
     pub fn requests(&self, route: &str) -> u64 {
         let state = self.shared.lock();

@@ -45,6 +45,7 @@ async fn fault(State(state): State<Shared>, request: Request, next: Next) -> Res
         ("/block-state/", "path"),
         ("/namespace/", "namespace"),
         ("/header/", "header"),
+        ("/stream/", "stream"),
     ]
     .into_iter()
     .find_map(|(part, name)| path.contains(part).then_some(name))

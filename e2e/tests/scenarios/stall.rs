@@ -4,7 +4,7 @@ use finality_core::head::{Mode, Source, Status};
 use finality_e2e::{
     devnet::Devnet,
     emulated::op_node,
-    hotshot::Fault,
+    hotshot::{Fault, StreamFault},
     l1::FINALITY_DEPTH,
     rollup::Rollup,
     wait::{PATIENCE, until},
@@ -220,4 +220,26 @@ mod real {
         net.report("source espresso", |report| report.source == Source::Espresso).await;
         watch.finish().await;
     }
+}
+
+/// What streams say is only a reason to look: whatever they do, the head is right and goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn s07_streams_that_lie_flood_stall_or_die_cost_freshness_alone() {
+    let net = Devnet::emulated().start().await;
+    let watch = net.watch();
+    net.produce(2).await;
+    net.head_reaches(net.height().await).await;
+    until("a stream", PATIENCE, async || (net.hotshot.requests("stream") > 0).then_some(())).await;
+    for fault in [StreamFault::Lies, StreamFault::Floods, StreamFault::Stalls, StreamFault::Dies] {
+        net.hotshot.set_stream_fault(Some(fault));
+        for _ in 0..3 {
+            net.produce(1).await;
+            net.head_reaches(net.height().await).await;
+        }
+        net.assert_tagged_equals_direct().await;
+    }
+    net.hotshot.set_stream_fault(None);
+    net.produce(2).await;
+    net.head_reaches(net.height().await).await;
+    watch.finish().await;
 }

@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use super::canned::{Chain, Fakes, Signer};
@@ -16,6 +17,8 @@ pub(crate) struct Content {
     pub(crate) empty: u64,
     /// Blocks that are there from the start; `POST /advance` shows the next one.
     pub(crate) visible: u64,
+    /// What L1 takes for each answer, in milliseconds.
+    pub(crate) l1_delay: u64,
 }
 
 /// The services' process. It ends with this, or with the process that started it.
@@ -26,9 +29,9 @@ pub(crate) struct Services {
 
 impl Services {
     pub(crate) fn start(content: Content) -> Self {
-        let Content { blocks, transactions, empty, visible } = content;
-        let numbers =
-            [blocks, transactions as u64, empty, visible].map(|number| number.to_string());
+        let Content { blocks, transactions, empty, visible, l1_delay } = content;
+        let numbers = [blocks, transactions as u64, empty, visible, l1_delay];
+        let numbers = numbers.map(|number| number.to_string());
         let mut child = Command::new(std::env::current_exe().unwrap())
             .arg("serve")
             .args(numbers)
@@ -56,9 +59,10 @@ pub(crate) fn batcher() -> Signer {
 
 /// Serves until standard input ends.
 pub(crate) async fn serve(content: Content) {
-    let Content { blocks, transactions, empty, visible } = content;
+    let Content { blocks, transactions, empty, visible, l1_delay } = content;
     let chain = Chain::new(blocks, transactions, |_| 1);
-    let fakes = Fakes::start(chain, visible, batcher()).await;
+    let l1_delay = Duration::from_millis(l1_delay);
+    let fakes = Fakes::start_with(chain, visible, batcher(), l1_delay).await;
     (0..empty).for_each(|_| fakes.post(Vec::new()));
     (1..=visible).for_each(|number| fakes.post(vec![fakes.signed(number)]));
     println!("http://{}", fakes.address);

@@ -4,11 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{Query, State, rejection::QueryRejection},
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use finality_core::head::{HeadReport, NoHeadReport, Status};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{ApiState, Phase, error, query::HeadQuery, status::Reason};
@@ -37,12 +39,37 @@ pub(super) async fn head(
             let head = HeadReport { confirmed: Some(true), ..HeadReport::clone(&head) };
             Json(head).into_response()
         }
-        Some(head) => Json(&*head).into_response(),
+        Some(head) => match state.encoded.of(&head) {
+            Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+            Err(problem) => error(StatusCode::INTERNAL_SERVER_ERROR, "internal", &problem),
+        },
         None => {
             let Reason { code, text } = state.status.reason();
             let report = NoHeadReport::new(code, text);
             (StatusCode::SERVICE_UNAVAILABLE, Json(report)).into_response()
         }
+    }
+}
+
+/// The head's JSON, written once for all that wait for it.
+#[derive(Debug, Clone, Default)]
+pub struct Encoded(Arc<Mutex<Option<Written>>>);
+
+#[derive(Debug)]
+struct Written {
+    head: Arc<HeadReport>,
+    bytes: Bytes,
+}
+
+impl Encoded {
+    fn of(&self, head: &Arc<HeadReport>) -> Result<Bytes, String> {
+        let mut last = self.0.lock();
+        if let Some(written) = last.as_ref().filter(|written| Arc::ptr_eq(&written.head, head)) {
+            return Ok(written.bytes.clone());
+        }
+        let bytes: Bytes = serde_json::to_vec(&**head).map_err(|error| error.to_string())?.into();
+        *last = Some(Written { head: Arc::clone(head), bytes: bytes.clone() });
+        Ok(bytes)
     }
 }
 

@@ -50,6 +50,8 @@ use history::History;
 use hosts::Hosts;
 use status::StatusSource;
 
+pub use head::Encoded;
+
 /// The phase of a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
@@ -65,6 +67,8 @@ pub enum Phase {
 #[derive(Clone)]
 pub struct ApiState {
     pub head: watch::Receiver<Option<Arc<HeadReport>>>,
+    /// Its JSON.
+    pub encoded: Encoded,
     /// Everything else that the API shows.
     pub status: Arc<dyn StatusSource>,
     /// Positions over the last hour.

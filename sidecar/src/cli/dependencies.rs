@@ -15,7 +15,7 @@ use crate::{
     redact::SecretUrl,
     rollup::op::Op,
     telemetry::{Metrics, metrics::Target},
-    upstream::{DependencyReport, Failover, Upstream, UpstreamOptions},
+    upstream::{DependencyReport, Failover, News, Upstream, UpstreamOptions},
     verifier::{self, Board},
 };
 
@@ -29,6 +29,9 @@ pub(super) struct Clients {
     pub(super) consensus: Vec<Upstream>,
     pub(super) query: Vec<Upstream>,
     pub(super) l1: Vec<Upstream>,
+    /// Those that only tell of new blocks, if the others do not.
+    pub(super) node_sockets: Option<Vec<Upstream>>,
+    pub(super) l1_sockets: Option<Vec<Upstream>>,
 }
 
 impl Clients {
@@ -46,6 +49,9 @@ impl Clients {
             let clients = urls.iter().map(|url| client(target, setting, url));
             clients.collect::<anyhow::Result<Vec<_>>>()
         };
+        let sockets = |target, setting, urls: &Option<Vec<SecretUrl>>| {
+            urls.as_deref().map(|urls| clients(target, setting, urls)).transpose()
+        };
         let unrouted = config.node_unrouted_rpc.as_deref().unwrap_or_default();
         Ok(Self {
             node: clients(Target::Node, "node_execution_rpc", &config.node_execution_rpc)?,
@@ -57,6 +63,8 @@ impl Clients {
             )?,
             query: clients(Target::Query, "query_service_url", &config.query_service_url)?,
             l1: clients(Target::L1, "l1_rpc", &config.l1_rpc)?,
+            node_sockets: sockets(Target::Node, "node_execution_ws", &config.node_execution_ws)?,
+            l1_sockets: sockets(Target::L1, "l1_ws", &config.l1_ws)?,
         })
     }
 
@@ -73,17 +81,27 @@ pub(super) struct Dependencies {
     consensus: Failover,
     l1: L1,
     query: QueryServices,
+    news: News,
 }
 
 impl Dependencies {
     pub(super) fn new(clients: Clients, config: &Config, metrics: &Metrics) -> Self {
-        Self {
-            execution: Execution::new(clients.node, clients.unrouted),
-            consensus: Failover::new(clients.consensus),
-            l1: L1::new(clients.l1, config.verification_interval),
-            query: QueryServices::new(clients.query, 0, metrics.clone())
-                .with_proofs(config.hotshot_proofs),
+        let execution = Execution::new(clients.node, clients.unrouted);
+        let l1 = L1::new(clients.l1, config.verification_interval);
+        let query = QueryServices::new(clients.query, 0, metrics.clone())
+            .with_proofs(config.hotshot_proofs);
+        let news = News::default();
+        query.listen(&news);
+        match clients.node_sockets {
+            Some(sockets) => Execution::new(sockets, Vec::new()).listen(&news, metrics),
+            None => execution.listen(&news, metrics),
         }
+        match clients.l1_sockets {
+            Some(sockets) => L1::new(sockets, config.verification_interval).listen(&news, metrics),
+            None => l1.listen(&news, metrics),
+        }
+        let consensus = Failover::new(clients.consensus);
+        Self { execution, consensus, l1, query, news }
     }
 
     /// How each of them is.
@@ -123,13 +141,14 @@ impl Dependencies {
         board: Arc<Board>,
         metrics: Metrics,
     ) -> Verifier {
-        let Self { execution, consensus, l1, query } = self;
+        let Self { execution, consensus, l1, query, news } = self;
         let parts = verifier::Parts {
             rollup: Op::default(),
             node: Node::new(execution, consensus),
             l1,
             open_feed: Box::new(move |namespace| query.with_namespace(namespace)),
             keeper,
+            news,
             board,
             metrics,
         };

@@ -122,6 +122,7 @@ async fn serve(
     tokio::spawn(Arc::clone(&history).record(move || status.positions()));
     let state = ApiState {
         head: verifier.head.clone(),
+        encoded: Default::default(),
         status: verifier.status.clone(),
         history,
         hosts: Hosts::new(config.listen_addr.ip(), config.allowed_hosts.as_deref()),

@@ -79,6 +79,17 @@ pub(super) fn urls(text: &str) -> Result<Vec<SecretUrl>, String> {
     if urls.is_empty() { Err("expected at least one URL".into()) } else { Ok(urls) }
 }
 
+/// At least one URL of a WebSocket, as that of the HTTP request that opens it.
+pub(super) fn sockets(text: &str) -> Result<Vec<SecretUrl>, String> {
+    let as_http = |url: &str| match url.split_once("://") {
+        Some(("ws", rest)) => Ok(format!("http://{rest}")),
+        Some(("wss", rest)) => Ok(format!("https://{rest}")),
+        _ => Err("the scheme must be ws or wss".to_owned()),
+    };
+    let as_http: Vec<_> = list(text).map(as_http).collect::<Result<_, _>>()?;
+    urls(&as_http.join(","))
+}
+
 /// At least one URL, each of another service, since each is a vote.
 pub(super) fn voters(text: &str) -> Result<Vec<SecretUrl>, String> {
     let urls = urls(text)?;

@@ -128,6 +128,9 @@ settings! {
         /// URLs of further execution RPCs to which Envoy sends no requests: they may have another
         /// block at the head, and are then not read
         node_unrouted_rpc: Option<Vec<SecretUrl>> = optional, URLS, parse::urls;
+        /// WebSocket URLs of the full node (ws:// or wss://), which tell of new blocks, if the URLs
+        /// of node_execution_rpc take no WebSocket
+        node_execution_ws: Option<Vec<SecretUrl>> = optional, URLS, parse::sockets;
         /// URLs of the full node's consensus RPC (op-node), tried in order; later URLs are
         /// fallbacks
         node_consensus_rpc: Vec<SecretUrl> = required, URLS, parse::urls;
@@ -156,6 +159,9 @@ settings! {
         /// URLs of L1 execution RPCs; a majority must agree, so two must both answer, and of three
         /// one may fail or lie
         l1_rpc: Vec<SecretUrl> = required, URLS, parse::voters;
+        /// WebSocket URLs of L1 (ws:// or wss://), which tell of new blocks, if the URLs of l1_rpc
+        /// take no WebSocket
+        l1_ws: Option<Vec<SecretUrl>> = optional, URLS, parse::sockets;
         /// Address of the light client contract, used to find the starting HotShot height
         light_client_address: Option<Address> = optional, ADDRESS, parse::address;
         /// Address of the BatchAuthenticator contract, which lists the authorized batchers, if it
@@ -179,7 +185,8 @@ settings! {
     "Lifecycle" {
         /// State file; its directory must exist and be writable
         store_path: PathBuf = "finality-store.json", plain("FILE"), parse::path;
-        /// Pause between verification rounds when nothing is left to do
+        /// Longest pause between verification rounds; the node is asked about the head at least
+        /// this often, whatever streams say
         verification_interval: Duration = "1s", DURATION, parse::pause;
         /// Timeout for a request to a dependency
         request_timeout: Duration = "10s", DURATION, parse::pause;

@@ -17,13 +17,16 @@ const BATCHER: &str = "0x88da3bb7";
 
 /// A longer history is rejected: there is one entry per change of the batcher.
 const MAX_ENTRIES: u64 = 1000;
+/// Entries that are read in one request.
+const ENTRIES_AT_ONCE: usize = 16;
 
 /// The contract's state at an L1 block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BatcherHistory {
     /// The authorized batchers, in L1 order; times without one are left out.
     pub tenures: Vec<BatcherTenure>,
-    /// Whether the Espresso batcher is active; none if the contract does not say.
+    /// Whether the Espresso batcher is active; none if the contract does not say, or was read at
+    /// the latest block.
     pub active_is_espresso: Option<bool>,
 }
 
@@ -46,9 +49,43 @@ pub enum BatchAuthenticatorError {
     Malformed(&'static str),
 }
 
+/// Entries of the history, each with the L1 block since which it is in force.
+type Entry = (Address, u64);
+
+/// What is kept of the history. It only grows, so that an entry of a final block is never another
+/// one at a later final block.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    contract: Address,
+    /// Read alike at two final blocks.
+    kept: Vec<Entry>,
+    /// Read at one final block, after those.
+    once: Vec<Entry>,
+}
+
+impl Entries {
+    /// What need not be read again, at a final block or at the latest one.
+    fn of(&self, contract: Address, is_final: bool) -> Vec<Entry> {
+        match (self.contract == contract, is_final) {
+            (false, _) => Vec::new(),
+            (true, true) => self.kept.clone(),
+            (true, false) => self.kept.iter().chain(&self.once).copied().collect(),
+        }
+    }
+
+    /// Takes in the history at a final block.
+    fn learn(&mut self, contract: Address, entries: &[Entry]) {
+        let before = self.of(contract, false);
+        let twice = entries.iter().zip(before).take_while(|(now, before)| *now == before).count();
+        let (kept, once) = entries.split_at(twice.min(entries.len()));
+        *self = Self { contract, kept: kept.to_vec(), once: once.to_vec() };
+    }
+}
+
 impl<E: Endpoint> L1<E> {
-    /// Reads the full history of the BatchAuthenticator at `contract`. Nothing is kept from an
-    /// earlier reading, so that a wrong answer lasts for one reading at most.
+    /// Reads the full history of the BatchAuthenticator at `contract`, at the final block of this
+    /// reading or at L1's latest one. Entries that it had at two earlier final blocks are not read
+    /// again, unless it is shorter now or the last of them has changed.
     ///
     /// # Errors
     /// [`BatchAuthenticatorError`].
@@ -72,17 +109,61 @@ impl<E: Endpoint> L1<E> {
         if length > MAX_ENTRIES {
             return Err(BatchAuthenticatorError::Malformed("its history is too long"));
         }
-        let mut entries = Vec::new();
-        for index in 0..length {
-            let data = format!("{BATCHER_AT}{index:064x}");
-            let [batcher, from] = words::<2>(&self.view(contract, &data, state).await?)?;
-            entries.push((Address::from_word(batcher.into()), number(&from)?));
+        let is_final = matches!(state, State::Of(_));
+        let entries = self.entries(contract, state, length).await?;
+        let tenures = tenures(&entries)?;
+        let mut active_is_espresso = None;
+        if is_final {
+            self.memory.lock().entries.learn(contract, &entries);
+            // Whatever comes of it, the batchers are known.
+            let answer = self.view(contract, ACTIVE_IS_ESPRESSO, state).await.ok();
+            let active = answer.and_then(|data| number(&words::<1>(&data).ok()?[0]).ok());
+            active_is_espresso = active.map(|active| active != 0);
         }
-        // Only shown to the operator: whatever comes of it, the batchers are known.
-        let answer = self.view(contract, ACTIVE_IS_ESPRESSO, state).await.ok();
-        let active = answer.and_then(|data| number(&words::<1>(&data).ok()?[0]).ok());
-        let active_is_espresso = active.map(|active| active != 0);
-        Ok(BatcherHistory { tenures: tenures(&entries)?, active_is_espresso })
+        Ok(BatcherHistory { tenures, active_is_espresso })
+    }
+
+    /// The entries of the history, which has that many.
+    async fn entries(
+        &self,
+        contract: Address,
+        state: State,
+        length: u64,
+    ) -> Result<Vec<Entry>, BatchAuthenticatorError> {
+        let is_final = matches!(state, State::Of(_));
+        let mut entries = self.memory.lock().entries.of(contract, is_final);
+        if entries.len() as u64 > length {
+            entries.clear();
+        }
+        // By the latest block nobody is authorized: its history need not be the same.
+        let last = if is_final { entries.pop() } else { None };
+        let place = entries.len();
+        self.read_entries(contract, state, length, &mut entries).await?;
+        if last.is_some() && entries.get(place) != last.as_ref() {
+            entries.clear();
+            self.read_entries(contract, state, length, &mut entries).await?;
+        }
+        Ok(entries)
+    }
+
+    /// Reads the entries after those that are there.
+    async fn read_entries(
+        &self,
+        contract: Address,
+        state: State,
+        length: u64,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), BatchAuthenticatorError> {
+        let first = entries.len() as u64;
+        for from in (first..length).step_by(ENTRIES_AT_ONCE) {
+            let until = length.min(from.saturating_add(ENTRIES_AT_ONCE as u64));
+            let data = (from..until).map(|index| format!("{BATCHER_AT}{index:064x}")).collect();
+            for data in self.views(contract, data, state).await? {
+                let [batcher, from] = words::<2>(&data)?;
+                entries.push((Address::from_word(batcher.into()), number(&from)?));
+            }
+        }
+        Ok(())
     }
 }
 

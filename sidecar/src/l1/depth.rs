@@ -32,5 +32,5 @@ pub async fn state_depth(
 
 /// Calls an address that is no contract: only the block's state is needed.
 async fn call_at(endpoint: &impl Endpoint, block: BlockId) -> Result<(), UpstreamError> {
-    endpoint.view(Address::ZERO, "0x", State::Of(block)).await.map(drop)
+    endpoint.views(Address::ZERO, &["0x".to_owned()], State::Of(block)).await.map(drop)
 }

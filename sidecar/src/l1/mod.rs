@@ -17,14 +17,15 @@ use parking_lot::Mutex;
 
 use crate::{
     eth::BlockId,
-    upstream::{DependencyReport, Upstream, UpstreamError},
+    telemetry::{Metrics, metrics::Target},
+    upstream::{DependencyReport, News, Upstream, UpstreamError, new_heads},
 };
 use panel::Panel;
 use reading::Memory;
 
 pub use batch_authenticator::{BatchAuthenticatorError, BatcherHistory};
 pub use depth::state_depth;
-pub use endpoint::{Endpoint, Log};
+pub use endpoint::{Endpoint, Log, Look};
 pub use light_client::{FinalizedState, LightClientError};
 pub use reading::Reading;
 
@@ -96,17 +97,35 @@ impl<E: Endpoint> L1<E> {
         data: &str,
         state: State,
     ) -> Result<Bytes, UpstreamError> {
+        let data = self.views(contract, [data.to_owned()].into(), state).await?;
+        data.into_iter().next().ok_or_else(|| UpstreamError::Malformed("no return data".into()))
+    }
+
+    /// The return data of a contract's view function, by call data, in one request.
+    async fn views(
+        &self,
+        contract: Address,
+        data: Arc<[String]>,
+        state: State,
+    ) -> Result<Vec<Bytes>, UpstreamError> {
         let voters = self.memory.lock().voters.clone();
-        let data: Arc<str> = data.into();
         let ask = |endpoint: E| {
             let data = Arc::clone(&data);
-            async move { endpoint.view(contract, &data, state).await }
+            async move { endpoint.views(contract, &data, state).await }
         };
         self.panel.agree(&voters, "a contract's answer", ask).await
     }
 }
 
 impl L1 {
+    /// Listens to what the endpoints tell of new blocks.
+    pub fn listen(&self, news: &News, metrics: &Metrics) {
+        for endpoint in self.panel.endpoints() {
+            let listener = news.listener(Target::L1, self.panel.majority(), metrics.clone());
+            endpoint.listen(new_heads(), listener);
+        }
+    }
+
     /// How each endpoint is.
     pub fn reports(&self) -> impl Iterator<Item = DependencyReport> {
         self.panel.endpoints().iter().map(Upstream::report)

@@ -4,7 +4,11 @@
 
 use tokio::time::Instant;
 
-use super::{L1, endpoint::Endpoint};
+use super::{
+    L1,
+    batch_authenticator::Entries,
+    endpoint::{Endpoint, Look},
+};
 use crate::{eth::BlockId, upstream::UpstreamError};
 
 /// What L1 says in one reading.
@@ -15,6 +19,8 @@ pub struct Reading {
     /// Rises when the pinned block turns out to be wrong. What was concluded under an earlier epoch
     /// does not hold any more.
     pub epoch: u64,
+    /// Whether a single endpoint has said something new, which counts once it says it again.
+    pub unconfirmed: bool,
 }
 
 /// What is kept from one reading to the next.
@@ -27,6 +33,8 @@ pub(super) struct Memory {
     pending: Option<Pending>,
     /// The endpoints that have the final block of this reading.
     pub(super) voters: Vec<usize>,
+    /// What the BatchAuthenticator said at earlier final blocks.
+    pub(super) entries: Entries,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +69,7 @@ impl<E: Endpoint> L1<E> {
             memory.voters.clear();
             (memory.pin, memory.pending)
         };
-        let heard = self.hear(chain_id, pin, pending).await?;
+        let heard = self.hear_all(chain_id, pin, pending).await?;
         let voters = self.voters(heard, pin)?;
         if self.panel.len() == 1 {
             self.weigh_single(&voters)?;
@@ -69,41 +77,23 @@ impl<E: Endpoint> L1<E> {
             self.weigh_majority(&voters).await?;
         }
         let memory = self.memory.lock();
-        Ok(Reading { finalized: memory.pin, epoch: memory.epoch })
+        let pending = memory.pending.map(|pending| pending.block);
+        let unconfirmed =
+            pending.is_some_and(|pending| memory.pin.is_none_or(|pin| pin.number < pending.number));
+        Ok(Reading { finalized: memory.pin, epoch: memory.epoch, unconfirmed })
     }
 
     /// Asks every endpoint what it has.
-    async fn hear(
+    async fn hear_all(
         &self,
         chain_id: u64,
         pin: Option<BlockId>,
         pending: Option<Pending>,
     ) -> Result<Vec<Heard>, UpstreamError> {
         let everybody = 0..self.panel.len();
-        let single = self.panel.len() == 1;
+        let pending = pending.map(|pending| pending.block);
         let answers = self.panel.ask_all(everybody, self.panel.majority(), |endpoint| async move {
-            let block_at = async |block: Option<BlockId>| match block {
-                Some(block) => endpoint.block_at(block.number).await,
-                None => Ok(None),
-            };
-            let latest = async || if single { endpoint.latest().await } else { Ok(u64::MAX) };
-            let (id, finalized, at_pin, at_pending, latest) = tokio::try_join!(
-                endpoint.chain_id(),
-                endpoint.finalized(),
-                block_at(pin),
-                block_at(pending.map(|pending| pending.block)),
-                latest(),
-            )?;
-            let problem = if id != chain_id {
-                format!("it is of chain {id}, the rollup's L1 is chain {chain_id} (l1_rpc)")
-            } else if finalized.is_some_and(|block| block.number > latest) {
-                format!("its finalized block is above its latest block {latest} (l1_rpc)")
-            } else {
-                return Ok(Heard { index: 0, finalized, at_pin, at_pending });
-            };
-            let error = UpstreamError::Distrusted(problem);
-            endpoint.reject(&error);
-            Err(error)
+            hear(&endpoint, chain_id, pin, pending).await
         });
         let mut answers = answers.await;
         // Of two that fail, always the same one is told.
@@ -136,6 +126,7 @@ impl<E: Endpoint> L1<E> {
                 tracing::error!(block = %pinned, "L1 contradicts the final block read before, which is dropped");
                 let mut memory = self.memory.lock();
                 (memory.pin, memory.pending) = (None, None);
+                memory.entries = Entries::default();
                 memory.epoch += 1;
             } else {
                 heard.retain(|heard| {
@@ -237,6 +228,39 @@ impl<E: Endpoint> L1<E> {
         }
         Err(self.panel.no_majority("the final block", finals.len()))
     }
+}
+
+/// Asks an endpoint for its final block, and for more if that is a new one: whoever has a block by
+/// its hash has all blocks before it.
+async fn hear<E: Endpoint>(
+    endpoint: &E,
+    chain_id: u64,
+    pin: Option<BlockId>,
+    pending: Option<BlockId>,
+) -> Result<Heard, UpstreamError> {
+    let finalized = endpoint.finalized().await?;
+    if pin.is_some() && (finalized == pin || finalized == pending) {
+        let at_pending = pending.filter(|pending| Some(*pending) == finalized);
+        return Ok(Heard { index: 0, finalized, at_pin: pin, at_pending });
+    }
+    let mut heights: Vec<_> = pin.iter().chain(&pending).map(|block| block.number).collect();
+    heights.dedup();
+    let Look { chain_id: id, latest, blocks } = endpoint.look(heights).await?;
+    let at = |block: Option<BlockId>| {
+        let blocks = blocks.iter().flatten();
+        block.and_then(|block| blocks.copied().find(|found| found.number == block.number))
+    };
+    let (at_pin, at_pending) = (at(pin), at(pending));
+    let problem = if id != chain_id {
+        format!("it is of chain {id}, the rollup's L1 is chain {chain_id} (l1_rpc)")
+    } else if finalized.is_some_and(|block| block.number > latest) {
+        format!("its finalized block is above its latest block {latest} (l1_rpc)")
+    } else {
+        return Ok(Heard { index: 0, finalized, at_pin, at_pending });
+    };
+    let error = UpstreamError::Distrusted(problem);
+    endpoint.reject(&error);
+    Err(error)
 }
 
 impl Memory {

@@ -19,9 +19,10 @@ use super::choice::{Choice, Seen};
 use crate::{
     eth::{Header, Quantity},
     head::HeadBlock,
+    telemetry::{Metrics, metrics::Target},
     upstream::{
-        Absent, DependencyReport, HEDGE_DELAY, InFlight, Indexed, JsonRpc, Upstream, UpstreamError,
-        expect_number, gather,
+        Absent, Call, DependencyReport, HEDGE_DELAY, InFlight, Indexed, JsonRpc, News, Upstream,
+        UpstreamError, expect_number, gather, new_heads,
     },
 };
 
@@ -109,15 +110,25 @@ impl Execution {
     }
 }
 
+impl Execution {
+    /// Listens to what the endpoints tell of new blocks.
+    pub fn listen(&self, news: &News, metrics: &Metrics) {
+        for member in self.members.iter() {
+            let listener = news.listener(Target::Node, 1, metrics.clone());
+            member.endpoint.listen(new_heads(), listener);
+        }
+    }
+}
+
 impl<E: JsonRpc> Execution<E> {
-    /// Asks every endpoint which chain it is, for its latest block and for the block at the head,
-    /// and chooses the one that answers everything until the next survey.
+    /// Asks every endpoint for its latest block and for the block at the head, and for its chain
+    /// unless it has that block, and chooses the one that answers everything until the next survey.
     ///
     /// # Errors
     /// [`UpstreamError`] when no endpoint can be used. That all of them are of another chain is an
     /// answer.
     pub async fn survey(&self, chain_id: Option<u64>, head: Option<HeadBlock>) -> Answer<Survey> {
-        let mut answers = self.ask_all(head.map(|head| head.number)).await;
+        let mut answers = self.ask_all(chain_id, head).await;
         answers.sort_by_key(|(index, _)| *index);
         let heard = |answer: &Answer<Heard>| answer.as_ref().ok().copied();
         let first = answers.iter().find_map(|(_, answer)| heard(answer));
@@ -196,13 +207,13 @@ impl<E: JsonRpc> Execution<E> {
     /// The answers of all endpoints that come in time. Once one is good, the others have
     /// [`HEDGE_DELAY`] left. One that still owes an earlier answer is asked only if no other has
     /// a good one.
-    async fn ask_all(&self, head: Option<u64>) -> Vec<Indexed<Heard>> {
+    async fn ask_all(&self, chain_id: Option<u64>, head: Option<HeadBlock>) -> Vec<Indexed<Heard>> {
         let members = self.members.iter().enumerate();
         let (busy, free): (Vec<_>, Vec<_>) =
             members.partition(|(_, member)| member.in_flight.is_busy());
         let send = |(index, member): (usize, &Member<E>)| {
             let endpoint = member.endpoint.clone();
-            let request = async move { (index, hear(&endpoint, head).await) };
+            let request = async move { (index, hear(&endpoint, chain_id, head).await) };
             member.in_flight.send(request)
         };
         let asked: Vec<_> = free.into_iter().map(send).collect();
@@ -233,6 +244,15 @@ impl<E: JsonRpc> Execution<E> {
         let send =
             |endpoint: E| async move { endpoint.call_optional(method, params, absent).await };
         self.ask(method, send).await
+    }
+
+    /// As [`Self::call`], for several methods in one request ([`Upstream::batch`]).
+    pub(super) async fn batch<T: DeserializeOwned + Send + 'static>(
+        &self,
+        calls: Vec<Call>,
+    ) -> Answer<T> {
+        let what = calls.first().map_or("a batch", |call| call.method);
+        self.ask(what, |endpoint: E| async move { endpoint.batch(calls).await }).await
     }
 
     /// As [`Self::call`], for a long block that is read alone.
@@ -304,19 +324,42 @@ fn note(slowness: &AtomicU64, took: Duration) {
     let _ = slowness.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fade);
 }
 
-async fn hear<E: JsonRpc>(endpoint: &E, head: Option<u64>) -> Answer<Heard> {
-    let block = async |number: Option<u64>| -> Answer<Option<Header>> {
-        let Some(number) = number else { return Ok(None) };
-        let params = json!([format!("{number:#x}"), false]);
-        let block: Option<Header> = call(endpoint, "eth_getBlockByNumber", params).await?;
+async fn hear<E: JsonRpc>(
+    endpoint: &E,
+    expected: Option<u64>,
+    head: Option<HeadBlock>,
+) -> Answer<Heard> {
+    let latest = Call::new("eth_blockNumber", json!([]));
+    let look = async |head: Option<HeadBlock>| -> Answer<(u64, Option<Header>)> {
+        let Some(HeadBlock { number, .. }) = head else {
+            let Quantity(latest) = call(endpoint, latest.method, json!([])).await?;
+            return Ok((latest, None));
+        };
+        let at_head = Call::new("eth_getBlockByNumber", json!([format!("{number:#x}"), false]));
+        let calls = vec![latest.clone(), at_head];
+        let (Quantity(latest), block): (_, Option<Header>) = endpoint.batch(calls).await?;
         expect_number(number, block.map(|block| block.number))?;
-        Ok(block)
+        Ok((latest, block))
     };
+    let ask_chain = async || -> Answer<u64> {
+        let Quantity(id) = call(endpoint, "eth_chainId", json!([])).await?;
+        Ok(id)
+    };
+    let heard = |chain_id, (latest, block): (u64, Option<Header>)| Heard {
+        chain_id,
+        latest,
+        at_head: block.map(|block| block.hash),
+    };
+    // Who has the head's block is of its chain.
+    if let (Some(expected), Some(HeadBlock { hash: Some(hash), .. })) = (expected, head) {
+        let (latest, block) = look(head).await?;
+        let has_head = block.is_some_and(|block| block.hash == hash);
+        let chain_id = if has_head { expected } else { ask_chain().await? };
+        return Ok(heard(chain_id, (latest, block)));
+    }
     // First what tells a wrong URL: the others would only add to its errors.
-    let Quantity(chain_id) = call(endpoint, "eth_chainId", json!([])).await?;
-    let latest = call(endpoint, "eth_blockNumber", json!([]));
-    let (Quantity(latest), block) = tokio::try_join!(latest, block(head))?;
-    Ok(Heard { chain_id, latest, at_head: block.map(|block| block.hash) })
+    let chain_id = ask_chain().await?;
+    Ok(heard(chain_id, look(head).await?))
 }
 
 async fn call<E: JsonRpc, T: DeserializeOwned + Send + 'static>(
@@ -443,7 +486,7 @@ mod tests {
         second.asked();
         survey(&both).await;
         assert_eq!(latest(&both).await, Ok(100));
-        assert_eq!((start.elapsed(), second.asked()), (HEDGE_DELAY, 4));
+        assert_eq!((start.elapsed(), second.asked()), (HEDGE_DELAY, 2));
     }
 
     #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::{
     eth::{BlockId, Header, Quantity, quantity},
     head::HeadBlock,
-    upstream::{Failover, UpstreamError, expect_number},
+    upstream::{Call, Failover, UpstreamError, expect_number},
 };
 
 pub use consensus::{Genesis, L2Ref, RollupConfig, SafeHead, SyncStatus};
@@ -177,6 +177,23 @@ impl Node {
     pub async fn short_block(&self, number: u64) -> Result<Option<Block>, UpstreamError> {
         let params = json!([format!("{number:#x}"), true]);
         of_number(number, self.execution.call("eth_getBlockByNumber", params).await?)
+    }
+
+    /// The block with a number, if it is short enough to be read beside others, and the number of
+    /// the latest block, read after it, in one request.
+    ///
+    /// # Errors
+    /// As [`Self::short_block`].
+    pub async fn block_and_latest(
+        &self,
+        number: u64,
+    ) -> Result<(Option<Block>, u64), UpstreamError> {
+        let calls = vec![
+            Call::new("eth_getBlockByNumber", json!([format!("{number:#x}"), true])),
+            Call::new("eth_blockNumber", json!([])),
+        ];
+        let (block, Quantity(latest)) = self.execution.batch(calls).await?;
+        Ok((of_number(number, block)?, latest))
     }
 
     /// The block that the node calls `finalized`; none when it says that it has none, by null or by

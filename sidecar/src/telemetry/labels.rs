@@ -112,6 +112,84 @@ impl QueryFault {
     }
 }
 
+/// What a call to a dependency is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Purpose {
+    /// Which chain it is.
+    ChainId,
+    /// The latest block.
+    Latest,
+    /// The finalized block.
+    Finalized,
+    /// Hash or time of a block.
+    Hash,
+    /// A block with its transactions.
+    Block,
+    /// A contract's answer.
+    Contract,
+    /// A contract's events.
+    Logs,
+    /// The rollup's configuration.
+    Config,
+    /// What op-node has derived.
+    SyncStatus,
+    /// op-node's safe-head database.
+    SafeHead,
+    /// HotShot's height.
+    Height,
+    /// The namespace in HotShot blocks.
+    Namespace,
+    /// Headers of HotShot blocks.
+    Header,
+    /// How many blocks may be requested at once.
+    Limits,
+    /// Anything else.
+    Other,
+}
+
+impl Purpose {
+    /// What a dependency is asked for.
+    pub(super) const fn of(target: Target) -> &'static [Self] {
+        match target {
+            Target::Node => {
+                &[Self::ChainId, Self::Latest, Self::Finalized, Self::Hash, Self::Block]
+            }
+            Target::Consensus => &[Self::Config, Self::SyncStatus, Self::SafeHead],
+            Target::Query => &[Self::Height, Self::Namespace, Self::Header, Self::Limits],
+            Target::L1 => &[
+                Self::ChainId,
+                Self::Latest,
+                Self::Finalized,
+                Self::Hash,
+                Self::Contract,
+                Self::Logs,
+            ],
+        }
+    }
+
+    /// The name in metrics, and in what `check` counts.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ChainId => "chain_id",
+            Self::Latest => "latest",
+            Self::Finalized => "finalized",
+            Self::Hash => "hash",
+            Self::Block => "block",
+            Self::Contract => "contract",
+            Self::Logs => "logs",
+            Self::Config => "config",
+            Self::SyncStatus => "sync_status",
+            Self::SafeHead => "safe_head",
+            Self::Height => "height",
+            Self::Namespace => "namespace",
+            Self::Header => "header",
+            Self::Limits => "limits",
+            Self::Other => "other",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct QueryFaultLabels {
     pub(super) service: u64,
@@ -149,4 +227,16 @@ pub(super) struct UpstreamLabels {
 pub(super) struct HttpLabels {
     pub(super) path: &'static str,
     pub(super) code: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CallLabels {
+    pub(super) target: &'static str,
+    pub(super) purpose: &'static str,
+}
+
+impl CallLabels {
+    pub(super) const fn of(target: Target, purpose: Purpose) -> Self {
+        Self { target: target.as_str(), purpose: purpose.as_str() }
+    }
 }

@@ -10,15 +10,15 @@ use prometheus_client::{
 use super::{
     gauges::Gauges,
     labels::{
-        BadAnswerLabels, HttpLabels, QueryFaultLabels, ReasonLabel, ResultLabel, TargetLabel,
-        UpstreamLabels,
+        BadAnswerLabels, CallLabels, HttpLabels, QueryFaultLabels, ReasonLabel, ResultLabel,
+        TargetLabel, UpstreamLabels,
     },
     process::Process,
 };
 
 pub use super::{
     gauges::{HeadFacts, Standing},
-    labels::{BatchResult, Outcome, QueryFault, Target},
+    labels::{BatchResult, Outcome, Purpose, QueryFault, Target},
 };
 
 /// Seconds of a request: from a node next door to `request_timeout`, 10 s by default. A quantile is
@@ -54,6 +54,8 @@ struct Events {
     refused_regressions: Counter,
     upstream_requests: Family<UpstreamLabels, Counter>,
     upstream_durations: Family<TargetLabel, Histogram, fn() -> Histogram>,
+    upstream_calls: Family<CallLabels, Counter>,
+    wakeups: Family<TargetLabel, Counter>,
     query_faults: Family<QueryFaultLabels, Counter>,
     bad_answers: Family<BadAnswerLabels, Counter>,
     http_requests: Family<HttpLabels, Counter>,
@@ -72,6 +74,8 @@ impl Events {
             refused_regressions: Counter::default(),
             upstream_requests: Family::default(),
             upstream_durations: Family::new_with_constructor(|| Histogram::new(REQUEST_BUCKETS)),
+            upstream_calls: Family::default(),
+            wakeups: Family::default(),
             query_faults: Family::default(),
             bad_answers: Family::default(),
             http_requests: Family::default(),
@@ -128,6 +132,16 @@ impl Events {
             self.upstream_durations.clone(),
         );
         registry.register(
+            "upstream_calls",
+            "One for each call to a dependency, each member of a batch included, by what it is for",
+            self.upstream_calls.clone(),
+        );
+        registry.register(
+            "verifier_wakeups",
+            "One for each time that the streams of a dependency said that there is something new",
+            self.wakeups.clone(),
+        );
+        registry.register(
             "query_service_faults",
             "One for each fault of a query service, by its place in query_service_url",
             self.query_faults.clone(),
@@ -164,7 +178,12 @@ impl Events {
         for result in ["ok", "error"] {
             drop(self.store_writes.get_or_create(&ResultLabel { result }));
         }
-        for target in Target::ALL.map(Target::as_str) {
+        for target in Target::ALL {
+            for purpose in Purpose::of(target) {
+                drop(self.upstream_calls.get_or_create(&CallLabels::of(target, *purpose)));
+            }
+            let target = target.as_str();
+            drop(self.wakeups.get_or_create(&TargetLabel { target }));
             drop(self.upstream_durations.get_or_create(&TargetLabel { target }));
             for outcome in Outcome::ALL.map(Outcome::as_str) {
                 drop(self.upstream_requests.get_or_create(&UpstreamLabels { target, outcome }));
@@ -285,6 +304,16 @@ impl Metrics {
             .upstream_durations
             .get_or_create(&TargetLabel { target })
             .observe(duration.as_secs_f64());
+    }
+
+    /// A call to a dependency is sent, alone or in a batch.
+    pub fn upstream_call(&self, target: Target, purpose: Purpose) {
+        self.0.events.upstream_calls.get_or_create(&CallLabels::of(target, purpose)).inc();
+    }
+
+    /// The streams of a dependency said that there is something new.
+    pub fn woken(&self, target: Target) {
+        self.0.events.wakeups.get_or_create(&TargetLabel { target: target.as_str() }).inc();
     }
 
     /// A query service failed, was outvoted, late or behind; `index` is its place in the setting,

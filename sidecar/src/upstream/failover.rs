@@ -5,7 +5,7 @@ use std::{any::Any, collections::HashMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use parking_lot::Mutex;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -76,7 +76,7 @@ impl<E: JsonRpc> Failover<E> {
     pub async fn call<T: DeserializeOwned + Send + 'static>(
         &self,
         method: &'static str,
-        params: impl Serialize,
+        params: Value,
     ) -> Result<T, UpstreamError> {
         let answer = self.call_optional(method, params, |_, _| false).await?;
         answer.ok_or_else(nobody)
@@ -90,11 +90,9 @@ impl<E: JsonRpc> Failover<E> {
     pub async fn call_optional<T: DeserializeOwned + Send + 'static>(
         &self,
         method: &'static str,
-        params: impl Serialize,
+        params: Value,
         absent: Absent,
     ) -> Answer<T> {
-        let params = serde_json::to_value(params)
-            .map_err(|error| UpstreamError::Malformed(format!("{method}: {error}")))?;
         let question = format!("{method} {params}");
         let (mut task, since, patience) = match self.late(&question) {
             Some((task, since)) => (task, since, Duration::ZERO),
@@ -185,7 +183,7 @@ mod tests {
     }
 
     async fn ask(all: &Failover<Fake>) -> Result<Option<u64>, UpstreamError> {
-        all.call("m", ()).await
+        all.call("m", json!([])).await
     }
 
     #[tokio::test]

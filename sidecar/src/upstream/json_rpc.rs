@@ -5,21 +5,88 @@ use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json, value::RawValue};
 
 use super::{LONGEST_BLOCK, Question, Upstream, UpstreamError};
-use crate::eth::{BlockId, Header};
+use crate::{
+    eth::{BlockId, Header},
+    telemetry::metrics::Purpose,
+};
+
+/// A call of a method.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The method.
+    pub method: &'static str,
+    /// Its parameters.
+    pub params: Value,
+}
+
+impl Call {
+    /// A call.
+    #[must_use]
+    pub const fn new(method: &'static str, params: Value) -> Self {
+        Self { method, params }
+    }
+
+    /// What it is for.
+    pub(super) fn purpose(&self) -> Purpose {
+        purpose(self.method, &self.params)
+    }
+}
+
+fn purpose(method: &str, params: &Value) -> Purpose {
+    match method {
+        "eth_chainId" => Purpose::ChainId,
+        "eth_blockNumber" => Purpose::Latest,
+        "eth_getBlockByNumber" if params.get(0) == Some(&json!("finalized")) => Purpose::Finalized,
+        "eth_getBlockByNumber" if params.get(1) == Some(&json!(true)) => Purpose::Block,
+        "eth_getBlockByNumber" | "eth_getBlockByHash" => Purpose::Hash,
+        "eth_call" => Purpose::Contract,
+        "eth_getLogs" => Purpose::Logs,
+        "optimism_rollupConfig" => Purpose::Config,
+        "optimism_syncStatus" => Purpose::SyncStatus,
+        "optimism_safeHeadAtL1Block" => Purpose::SafeHead,
+        _ => Purpose::Other,
+    }
+}
 
 #[derive(Serialize)]
-struct Request<'a, P> {
+pub(super) struct Request<'a> {
     jsonrpc: &'a str,
     id: u64,
     method: &'a str,
-    params: P,
+    params: &'a Value,
+}
+
+impl<'a> Request<'a> {
+    pub(super) const fn new(id: u64, method: &'a str, params: &'a Value) -> Self {
+        Self { jsonrpc: "2.0", id, method, params }
+    }
 }
 
 #[derive(Deserialize)]
-struct Answer<'a> {
+pub(super) struct Answer<'a> {
+    /// Ours are numbers.
+    #[serde(default, deserialize_with = "number")]
+    pub(super) id: Option<u64>,
     #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
     error: Option<RpcError>,
+}
+
+impl<'a> Answer<'a> {
+    /// The result, or the error object.
+    pub(super) fn result(self) -> Result<&'a RawValue, UpstreamError> {
+        match (self.error, self.result) {
+            (Some(RpcError { code, message }), _) => Err(UpstreamError::Rpc { code, message }),
+            (None, Some(result)) => Ok(result),
+            (None, None) => Err(UpstreamError::Malformed("neither result nor error".into())),
+        }
+    }
+}
+
+/// A number; none for anything else.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = <&RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(text.get()).ok())
 }
 
 #[derive(Deserialize)]
@@ -53,6 +120,11 @@ pub trait JsonRpc: Clone + Send + Sync + 'static {
         method: &'static str,
         params: Value,
     ) -> impl Future<Output = Result<T, UpstreamError>> + Send;
+    /// See [`Upstream::batch`].
+    fn batch<T: DeserializeOwned + Send>(
+        &self,
+        calls: Vec<Call>,
+    ) -> impl Future<Output = Result<T, UpstreamError>> + Send;
     /// Shows in the status that the endpoint's answers are not used, and why.
     fn reject(&self, error: &UpstreamError);
 }
@@ -76,6 +148,13 @@ impl JsonRpc for Upstream {
         self.ask(method, params, question, |body| read_answer(method, body)).await
     }
 
+    async fn batch<T: DeserializeOwned + Send>(
+        &self,
+        calls: Vec<Call>,
+    ) -> Result<T, UpstreamError> {
+        Self::batch(self, &calls).await
+    }
+
     fn reject(&self, error: &UpstreamError) {
         self.blame(error);
     }
@@ -89,7 +168,7 @@ impl Upstream {
     pub async fn call<T: DeserializeOwned>(
         &self,
         method: &str,
-        params: impl Serialize,
+        params: Value,
     ) -> Result<T, UpstreamError> {
         let question = Question::of_method(method);
         self.ask(method, params, question, |body| read_answer(method, body)).await
@@ -103,7 +182,7 @@ impl Upstream {
     pub async fn call_optional<T: DeserializeOwned>(
         &self,
         method: &str,
-        params: impl Serialize,
+        params: Value,
         absent: Absent,
     ) -> Result<Option<T>, UpstreamError> {
         let question = Question::of_method(method);
@@ -117,14 +196,15 @@ impl Upstream {
     async fn ask<T>(
         &self,
         method: &str,
-        params: impl Serialize,
+        params: Value,
         question: Question,
         read: impl FnOnce(&Bytes) -> Result<T, UpstreamError>,
     ) -> Result<T, UpstreamError> {
-        let request = Request { jsonrpc: "2.0", id: 1, method, params };
+        let body = Request::new(1, method, &params);
         let url = self.url();
-        let request = self.inner.client.post(url.expose().clone()).json(&request);
-        self.send(method, (request, &url), question, read).await
+        let request = self.inner.client.post(url.expose().clone()).json(&body);
+        let purpose = purpose(method, &params);
+        self.send((method, &[purpose]), (request, &url), question, read).await
     }
 
     /// Number and hash of a block by number or tag; none if the endpoint does not have it.
@@ -152,13 +232,7 @@ fn read_answer<T: DeserializeOwned>(method: &str, body: &[u8]) -> Result<T, Upst
     let malformed =
         |error: serde_json::Error| UpstreamError::Malformed(format!("{method}: {error}"));
     let answer: Answer<'_> = serde_json::from_slice(body).map_err(malformed)?;
-    match (answer.error, answer.result) {
-        (Some(RpcError { code, message }), _) => Err(UpstreamError::Rpc { code, message }),
-        (None, Some(result)) => serde_json::from_str(result.get()).map_err(malformed),
-        (None, None) => {
-            Err(UpstreamError::Malformed(format!("{method}: neither result nor error")))
-        }
-    }
+    serde_json::from_str(answer.result()?.get()).map_err(malformed)
 }
 
 /// Checks that the answer to a question about one block is that block.

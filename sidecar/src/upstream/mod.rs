@@ -1,10 +1,14 @@
 //! A dependency of the sidecar over HTTP: bounded answers, a time limit, back-off, and its health.
 
+mod batch;
 mod failover;
+mod heads;
 mod health;
 mod hedge;
 mod json_rpc;
+mod news;
 mod question;
+mod socket;
 
 use std::{
     collections::BTreeMap,
@@ -24,18 +28,21 @@ use tracing::{Instrument, Span, field};
 use crate::{
     redact::{SecretUrl, describe},
     telemetry::{
-        metrics::{Metrics, Outcome, Target},
+        metrics::{Metrics, Outcome, Purpose, Target},
         traces,
     },
 };
 use health::{Health, Pause};
 
 pub use failover::Failover;
+pub(crate) use heads::new_heads;
 pub use health::{DependencyReport, LastError};
 pub(crate) use hedge::{HEDGE_DELAY, InFlight, Indexed, gather};
 pub(crate) use json_rpc::expect_number;
-pub use json_rpc::{Absent, JsonRpc};
+pub use json_rpc::{Absent, Call, JsonRpc};
+pub use news::{Listener, News};
 pub use question::{LARGE, LONGEST_BLOCK, MEDIUM, Question, SMALL};
+pub use socket::{Channel, Heard, LONGEST_NEWS};
 
 /// Longer texts from a dependency are truncated for log and status, in characters.
 const TEXT_LIMIT: usize = 300;
@@ -275,7 +282,9 @@ struct Inner {
     client: reqwest::Client,
     options: UpstreamOptions,
     health: Mutex<Health>,
-    calls: Mutex<BTreeMap<String, u64>>,
+    calls: Mutex<BTreeMap<Purpose, u64>>,
+    /// When the endpoint refused a batch of calls.
+    batches_refused: Mutex<Option<Instant>>,
 }
 
 impl Upstream {
@@ -296,14 +305,15 @@ impl Upstream {
             .timeout(options.request_timeout)
             .build()
             .map_err(|error| UpstreamError::Connection(describe(&error)))?;
-        let (health, calls, url) = (Mutex::default(), Mutex::default(), RwLock::new(url));
-        let inner = Inner { target, setting, url, client, options, health, calls };
+        let (health, calls, batches_refused) = Default::default();
+        let url = RwLock::new(url);
+        let inner = Inner { target, setting, url, client, options, health, calls, batches_refused };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// How often each thing was asked: a JSON-RPC method, or the first two segments of a path.
+    /// How many calls there were for each purpose.
     #[must_use]
-    pub fn calls(&self) -> BTreeMap<String, u64> {
+    pub fn calls(&self) -> BTreeMap<Purpose, u64> {
         self.inner.calls.lock().clone()
     }
 
@@ -350,14 +360,16 @@ impl Upstream {
         if let Some(limit) = question.time_limit {
             request = request.timeout(limit);
         }
-        self.send(&traces::name_of_path(path), (request, &base), question, read).await
+        let name = traces::name_of_path(path);
+        self.send((&name, &[question::purpose(path)]), (request, &base), question, read).await
     }
 
     /// Sends a request unless it is too soon after an outage, reads the bounded answer, parses it
-    /// with `read`, and records the outcome; `name` is what a trace and the count of calls show.
+    /// with `read`, and records the outcome; `name` is what a trace shows, `purposes` are those of
+    /// the calls in the request.
     async fn send<T>(
         &self,
-        name: &str,
+        (name, purposes): (&str, &[Purpose]),
         (request, url): (reqwest::RequestBuilder, &SecretUrl),
         question: Question,
         read: impl FnOnce(&Bytes) -> Result<T, UpstreamError>,
@@ -365,7 +377,10 @@ impl Upstream {
         if let Some(fault) = self.health().too_soon(Instant::now()) {
             return Err(UpstreamError::BackingOff(Box::new(fault)));
         }
-        *self.inner.calls.lock().entry(name.to_owned()).or_default() += 1;
+        for purpose in purposes {
+            *self.inner.calls.lock().entry(*purpose).or_default() += 1;
+            self.inner.options.metrics.upstream_call(self.inner.target, *purpose);
+        }
         let started = Instant::now();
         let span = tracing::debug_span!(
             "dependency",

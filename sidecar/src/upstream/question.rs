@@ -8,6 +8,8 @@ use std::time::Duration;
 use alloy_primitives::bytes::BytesMut;
 use memchr::memchr2;
 
+use crate::telemetry::metrics::Purpose;
+
 /// A number, a configuration, a contract's answer, a HotShot header: a few KB.
 pub const SMALL: usize = 64 * 1024;
 /// A block of Ethereum's, or the namespace in some HotShot blocks, of which several are read at
@@ -53,6 +55,18 @@ impl Question {
             _ => Self::SMALL,
         }
     }
+}
+
+/// What a path of a query service is asked for.
+pub(super) fn purpose(path: &str) -> Purpose {
+    let purposes = [
+        ("block-height", Purpose::Height),
+        ("/namespace/", Purpose::Namespace),
+        ("/header/", Purpose::Header),
+        ("/limits", Purpose::Limits),
+    ];
+    let known = purposes.into_iter().find(|(part, _)| path.contains(part));
+    known.map_or(Purpose::Other, |(_, purpose)| purpose)
 }
 
 /// The members with long texts that we read.

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::{Absent, JsonRpc, UpstreamError};
+use super::{Absent, Call, JsonRpc, UpstreamError};
 
 type Answer = Result<Value, UpstreamError>;
 
@@ -72,26 +72,14 @@ impl JsonRpc for Fake {
         params: Value,
         absent: Absent,
     ) -> Result<Option<T>, UpstreamError> {
-        let (answer, hanging, takes) = {
-            let mut state = self.0.lock();
-            state.asked += 1;
-            (state.answer.clone(), state.hanging.take(), state.takes)
-        };
-        if !takes.is_zero() {
-            tokio::time::sleep(takes).await;
-        }
-        let answer = match (answer, hanging) {
-            (Some(answer), _) => answer(method, &params),
-            (None, Some(hanging)) => match hanging.await {
-                Ok(answer) => answer,
-                Err(_) => std::future::pending().await,
-            },
-            (None, None) => std::future::pending().await,
-        };
-        match answer {
+        match self.ask(&[Call::new(method, params)]).await {
             Err(UpstreamError::Rpc { code, message }) if absent(code, &message) => Ok(None),
-            answer => answer.map(|value| Some(serde_json::from_value(value).unwrap())),
+            answer => answer.map(|mut values| Some(read(values.remove(0)))),
         }
+    }
+
+    async fn batch<T: DeserializeOwned>(&self, calls: Vec<Call>) -> Result<T, UpstreamError> {
+        Ok(read(Value::Array(self.ask(&calls).await?)))
     }
 
     async fn call_alone<T: DeserializeOwned + Send>(
@@ -105,5 +93,37 @@ impl JsonRpc for Fake {
 
     fn reject(&self, error: &UpstreamError) {
         self.0.lock().rejected = Some(error.clone());
+    }
+}
+
+fn read<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+impl Fake {
+    /// The answers to the calls of one request.
+    async fn ask(&self, calls: &[Call]) -> Result<Vec<Value>, UpstreamError> {
+        let (answer, hanging, takes) = {
+            let mut state = self.0.lock();
+            state.asked += 1;
+            (state.answer.clone(), state.hanging.take(), state.takes)
+        };
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
+        let first = match (&answer, hanging) {
+            (Some(_), _) => None,
+            (None, Some(hanging)) => match hanging.await {
+                Ok(answer) => Some(answer?),
+                Err(_) => std::future::pending().await,
+            },
+            (None, None) => std::future::pending().await,
+        };
+        let answer = |Call { method, params }: &Call| match (&first, &answer) {
+            (Some(value), _) => Ok(value.clone()),
+            (None, Some(answer)) => answer(method, params),
+            (None, None) => unreachable!("it hangs"),
+        };
+        calls.iter().map(answer).collect()
     }
 }

@@ -319,3 +319,87 @@ async fn no_error_shows_the_secrets_of_a_url() {
     }
     assert!(matches!(error, UpstreamError::Connection(_)), "{error:?}");
 }
+
+/// Two calls in one request.
+async fn two(server: &Server) -> Result<(u64, Option<String>), UpstreamError> {
+    let calls = [Call::new("first", json!([])), Call::new("second", json!([1]))];
+    server.upstream.batch(&calls).await
+}
+
+#[tokio::test]
+async fn the_answers_of_a_batch_are_matched_by_id() {
+    let server = Server::start("/").await;
+    let first = json!({"jsonrpc": "2.0", "id": 1, "result": 5});
+    let second = json!({"id": 2, "result": "x"});
+    for answers in [json!([first, second]), json!([second, first])] {
+        server.answers_json(&answers);
+        assert_eq!(two(&server).await, Ok((5, Some("x".into()))));
+    }
+    server.answers_json(&json!([{"id": 2, "result": null}, first]));
+    assert_eq!(two(&server).await, Ok((5, None)));
+    let error = json!({"id": 2, "error": {"code": -32000, "message": "no"}});
+    server.answers_json(&json!([error, first]));
+    let no = UpstreamError::Rpc { code: -32000, message: "no".into() };
+    assert_eq!(two(&server).await, Err(no));
+    assert_eq!(server.asked(), 4);
+    assert!(server.metrics.render().contains(r#"calls_total{target="node",purpose="other"} 8"#));
+}
+
+#[tokio::test]
+async fn a_batch_with_missing_double_or_foreign_ids_is_malformed() {
+    let server = Server::start("/").await;
+    let answer = |id: Value| json!({"id": id, "result": 5});
+    for ids in [
+        vec![json!(1)],
+        vec![json!(1), json!(1)],
+        vec![json!(1), json!(2), json!(2)],
+        vec![json!(1), json!(2), json!(3)],
+        vec![json!(0), json!(1)],
+        vec![json!("1"), json!("2")],
+        vec![json!(1), json!(null)],
+        vec![],
+        vec![json!(3); 1000],
+    ] {
+        server.answers_json(&ids.iter().cloned().map(answer).collect());
+        let answer = two(&server).await;
+        assert!(matches!(answer, Err(UpstreamError::Malformed(_))), "{ids:?}: {answer:?}");
+    }
+    server.answers_json(&json!([{"result": 5}, answer(json!(2))]));
+    assert!(matches!(two(&server).await, Err(UpstreamError::Malformed(_))));
+    assert_eq!(server.asked(), 10, "nothing is asked again");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_batches_is_asked_singly() {
+    let refused = json!({"id": null, "error": {"code": -32005, "message": "no batches"}});
+    let refusals = [
+        Response::new(Body::from(refused.to_string())),
+        status(400),
+        status(413),
+        Response::new(Body::from("no batches")),
+    ];
+    for refusal in refusals {
+        let server = Server::start("/").await;
+        server.answers(refusal);
+        for _ in 0..4 {
+            server.answers_json(&json!({"id": 1, "result": 5}));
+        }
+        let calls = [Call::new("first", json!([])), Call::new("second", json!([1]))];
+        assert_eq!(server.upstream.batch::<(u64, u64)>(&calls).await, Ok((5, 5)));
+        assert_eq!(server.asked(), 3);
+        assert_eq!(server.upstream.batch::<(u64, u64)>(&calls).await, Ok((5, 5)));
+        assert_eq!(server.asked(), 5, "it is remembered");
+    }
+    // An outage is no refusal.
+    let server = Server::start("/").await;
+    server.answers(status(503));
+    assert!(two(&server).await.is_err());
+    assert_eq!(server.asked(), 1);
+    // Nor is an error that the endpoint has for single calls, too.
+    let server = Server::start("/").await;
+    for _ in 0..3 {
+        server.answers_json(&refused);
+    }
+    assert!(matches!(two(&server).await, Err(UpstreamError::Rpc { .. })));
+    assert!(server.upstream.inner.batches_refused.lock().is_none());
+}

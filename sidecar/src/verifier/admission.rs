@@ -104,8 +104,8 @@ pub(super) async fn admit<R: Rollup>(
         block.filter(|block| block.hash == finalized.hash).ok_or(Refused::Vanished(finalized))?;
     let origin = rollup.l1_origin(&block)?;
     let number = finalized.number;
-    if let OriginVerdict::Ask(height) = view.judge(origin) {
-        view.learn(height, Ok(l1.hash_at(height).await?));
+    if let OriginVerdict::Ask(origin) = view.judge(origin) {
+        view.learn(origin, Ok(l1.hash_at(origin.number).await?));
     }
     match view.judge(origin) {
         OriginVerdict::Valid => {

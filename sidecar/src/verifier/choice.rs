@@ -1,6 +1,7 @@
 //! Chooses the candidate for the next block, if any. Pure: L1's answers are inputs.
 //!
-//! Verdicts are recomputed each time, never stored: a wrong or late answer of L1 does no lasting
+//! Verdicts are recomputed each time, never stored. Of L1's answers only hashes that made an origin
+//! valid are kept, for as long as L1's final block stands: a wrong or late answer does no lasting
 //! harm.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -20,14 +21,19 @@ use crate::{
     upstream::UpstreamError,
 };
 
-/// L1's answers in this round.
+/// Hashes that are kept.
+const KEPT: usize = 256;
+
+/// L1's answers: the final block by the last reading, and hashes.
 #[derive(Debug, Clone, Default)]
 pub struct L1View {
     finalized: Option<BlockId>,
     /// Why the newest final block could not be read, if it could not.
     problem: Option<UpstreamError>,
-    /// Hashes by number, or why there was no answer.
-    hashes: BTreeMap<u64, Result<B256, UpstreamError>>,
+    /// Hashes that made an origin valid, by number.
+    valid: BTreeMap<u64, B256>,
+    /// Other hashes by number, or why there was no answer, in this round.
+    others: BTreeMap<u64, Result<B256, UpstreamError>>,
     /// The authorized batchers.
     authority: Arc<Authority>,
 }
@@ -47,8 +53,8 @@ pub enum OriginVerdict {
     NotFinal,
     /// L1 gave no answer.
     Unanswered,
-    /// The hash at this L1 height must be requested.
-    Ask(u64),
+    /// The hash at the height of this L1 block must be requested.
+    Ask(BlockId),
 }
 
 impl L1View {
@@ -59,8 +65,30 @@ impl L1View {
             Ok(finalized) => (finalized, None),
             Err(error) => (None, Some(error)),
         };
-        let hashes = finalized.iter().map(|block| (block.number, Ok(block.hash))).collect();
-        Self { finalized, problem, hashes, authority: Arc::default() }
+        Self { finalized, problem, ..Self::default() }
+    }
+
+    /// Goes on with the next reading of L1.
+    pub fn renew(&mut self, answer: Result<Option<BlockId>, UpstreamError>) {
+        let valid = std::mem::take(&mut self.valid);
+        let authority = std::mem::take(&mut self.authority);
+        *self = Self { valid, authority, ..Self::new(answer) };
+    }
+
+    /// A round begins: what did not make an origin valid is asked again.
+    pub fn begin_round(&mut self) {
+        self.others.clear();
+    }
+
+    /// L1's final block turned out to be wrong, and with it everything that is kept.
+    pub fn forget(&mut self) {
+        self.valid.clear();
+    }
+
+    /// Whether L1 owes an answer.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        self.problem.is_some() || self.others.values().any(Result::is_err)
     }
 
     /// The newest final block.
@@ -69,11 +97,20 @@ impl L1View {
         self.finalized
     }
 
-    /// Records the hash at a height for this round.
-    pub fn learn(&mut self, number: u64, answer: Result<Option<B256>, UpstreamError>) {
+    /// Records the hash at the height of an origin: until L1's final block turns out to be wrong if
+    /// it is the origin's, otherwise for this round.
+    pub fn learn(&mut self, origin: BlockId, answer: Result<Option<B256>, UpstreamError>) {
+        let BlockId { number, hash } = origin;
         let missing = || UpstreamError::Distrusted(format!("it does not have its block {number}"));
-        let hash = answer.and_then(|hash| hash.ok_or_else(missing));
-        self.hashes.insert(number, hash);
+        match answer.and_then(|hash| hash.ok_or_else(missing)) {
+            Ok(answer) if answer == hash => {
+                self.valid.insert(number, hash);
+                if self.valid.len() > KEPT {
+                    self.valid.pop_first();
+                }
+            }
+            other => _ = self.others.insert(number, other),
+        }
     }
 
     /// Sets the authorized batchers.
@@ -101,10 +138,18 @@ impl L1View {
         if let Some(verdict) = self.undecided(origin) {
             return verdict;
         }
-        match self.hashes.get(&origin.number) {
-            None => OriginVerdict::Ask(origin.number),
+        let BlockId { number, hash } = origin;
+        if let Some(finalized) = self.finalized.filter(|block| block.number == number) {
+            let is_final = finalized.hash == hash;
+            return if is_final { OriginVerdict::Valid } else { OriginVerdict::Invalid };
+        }
+        if self.valid.get(&number) == Some(&hash) {
+            return OriginVerdict::Valid;
+        }
+        match self.others.get(&number) {
+            None => OriginVerdict::Ask(origin),
             Some(Err(_)) => OriginVerdict::Unanswered,
-            Some(Ok(hash)) if *hash == origin.hash => OriginVerdict::Valid,
+            Some(Ok(other)) if *other == hash => OriginVerdict::Valid,
             Some(Ok(_)) => OriginVerdict::Invalid,
         }
     }
@@ -120,7 +165,7 @@ impl L1View {
 
     /// What is waited for when there was no answer about the L1 origin of a block.
     fn stall(&self, number: u64, origin: BlockId) -> Stall {
-        let hash = self.hashes.get(&origin.number).and_then(|hash| hash.as_ref().err());
+        let hash = self.others.get(&origin.number).and_then(|hash| hash.as_ref().err());
         let problem = self.problem.as_ref().or(hash);
         let text = problem.map(ToString::to_string).unwrap_or_default();
         match problem {
@@ -137,8 +182,8 @@ impl L1View {
 pub enum Choice<'a, C> {
     /// Compare this one with the node's block.
     Chosen(Position, &'a Batch<C>),
-    /// The hash at this L1 height must be requested first.
-    Ask(u64),
+    /// The hash at the height of this L1 block must be requested first.
+    Ask(BlockId),
     /// Candidates were dropped because the budget was full: read again from this height first.
     Reread(u64),
     /// Nothing to decide on yet.
@@ -173,7 +218,7 @@ pub fn choose<'a, R: Rollup>(
             OriginVerdict::Unknown => {
                 return Choice::Stalled(Stall::AwaitingBatcherHistory { number, origin });
             }
-            OriginVerdict::Ask(number) => return Choice::Ask(number),
+            OriginVerdict::Ask(origin) => return Choice::Ask(origin),
             OriginVerdict::NotFinal => {
                 let finalized = l1.finalized();
                 return Choice::Stalled(Stall::AwaitingL1Finality { number, origin, finalized });

@@ -44,6 +44,15 @@ enum Halt {
     RunEnded,
 }
 
+/// How a run of confirmations went.
+#[derive(Debug)]
+struct Walk {
+    confirmed: Option<Confirmed>,
+    halt: Halt,
+    /// The node's latest block, if it was read after its other blocks.
+    latest: Option<u64>,
+}
+
 /// The last confirmed block of a run.
 #[derive(Debug, Clone, Copy)]
 struct Confirmed {
@@ -60,12 +69,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         chain: &ChainFacts,
         l1: &mut L1View,
     ) -> Result<Option<Stall>, Stop> {
-        let mut feed = self.refresh_feed().await;
-        if feed.is_ok()
-            && let Some(stall) = self.skip_ahead().await
-        {
-            feed = Err(stall);
-        }
+        let feed = self.refresh_feed().await;
         let started = Instant::now();
         while started.elapsed() < ROUND_LENGTH {
             self.take_in(started).await;
@@ -160,9 +164,18 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let Some(tip) = self.current() else {
             return Ok(ControlFlow::Break(Stall::Starting));
         };
-        let (confirmed, halt) = self.find_confirmed(tip, chain, l1).await;
+        let next = tip.number.saturating_add(1);
+        if self.pace.is_missed(next, self.node_latest) {
+            return Ok(ControlFlow::Break(Stall::NodeMissingBlock { number: next }));
+        }
+        let Walk { confirmed, halt, latest } = self.find_confirmed(tip, chain, l1).await;
+        self.node_latest = latest.or(self.node_latest);
+        match &halt {
+            Halt::Stalled(Stall::NodeMissingBlock { number }) => self.pace.missed(*number),
+            _ => self.pace.node_woken(),
+        }
         if let Some(confirmed) = confirmed {
-            if !self.covers(confirmed.tip.number).await? {
+            if !self.covers_after(confirmed.tip.number, latest).await? {
                 // As far as the node has come, the run is tried again.
                 return Ok(self.up_to_latest(tip.number));
             }
@@ -180,7 +193,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 ControlFlow::Break(Stall::AwaitingBatch { number: self.next_number() })
             }
             Halt::Stalled(stall) => ControlFlow::Break(stall),
-            Halt::Mismatch(mismatch) if !self.covers(mismatch.number).await? => {
+            Halt::Mismatch(mismatch) if !self.covers_after(mismatch.number, latest).await? => {
                 self.up_to_latest(self.confirmed_number())
             }
             Halt::Mismatch(mismatch) => ControlFlow::Break(self.note_mismatch(*mismatch)),
@@ -188,21 +201,23 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     }
 
     /// What follows when blocks above `confirmed` turned out to be above the node's latest one.
-    fn up_to_latest(&self, confirmed: u64) -> ControlFlow<Stall> {
+    fn up_to_latest(&mut self, confirmed: u64) -> ControlFlow<Stall> {
         if self.node_latest.is_some_and(|latest| latest > confirmed) {
             return ControlFlow::Continue(());
         }
-        ControlFlow::Break(Stall::NodeMissingBlock { number: confirmed.saturating_add(1) })
+        let number = confirmed.saturating_add(1);
+        self.pace.missed(number);
+        ControlFlow::Break(Stall::NodeMissingBlock { number })
     }
 
-    /// Walks from `tip` over the candidates and the node's blocks. Returns the last block that both
-    /// agree on, and why the walk ended there.
+    /// Walks from `tip` over the candidates and the node's blocks, up to the last block that both
+    /// agree on. A single block is read together with the node's latest one.
     async fn find_confirmed(
         &mut self,
         tip: HeadBlock,
         chain: &ChainFacts,
         l1: &mut L1View,
-    ) -> (Option<Confirmed>, Halt) {
+    ) -> Walk {
         let first = tip.number.saturating_add(1);
         let behind = self.node_latest.unwrap_or(first).saturating_sub(tip.number);
         let run = self.candidates.run_length(first, BLOCKS_PER_SAVE).min(behind.max(1));
@@ -211,7 +226,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             .map(|number| node.short_block(number))
             .buffered(BLOCKS_IN_FLIGHT);
         let mut blocks = std::pin::pin!(blocks);
-        let mut confirmed: Option<Confirmed> = None;
+        let (mut confirmed, mut latest): (Option<Confirmed>, _) = (None, None);
         let mut tip = tip;
         let started = Instant::now();
         for _ in 0..run.max(1) {
@@ -222,20 +237,33 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             let (position, batch) = loop {
                 match choose(&self.candidates, &tip, timestamp, l1) {
                     Choice::Chosen(position, batch) => break (position, batch),
-                    Choice::Ask(height) => l1.learn(height, self.l1.hash_at(height).await),
-                    Choice::Reread(height) => return (confirmed, Halt::Reread(height)),
-                    Choice::Stalled(stall) => return (confirmed, Halt::Stalled(stall)),
+                    Choice::Ask(origin) => {
+                        l1.learn(origin, self.l1.hash_at(origin.number).await);
+                    }
+                    Choice::Reread(height) => {
+                        return Walk { confirmed, halt: Halt::Reread(height), latest };
+                    }
+                    Choice::Stalled(stall) => {
+                        return Walk { confirmed, halt: Halt::Stalled(stall), latest };
+                    }
                 }
             };
             let number = batch.facts.number;
-            let answer = match blocks.next().await {
+            let answer = if run == 1 {
+                let answer = node.block_and_latest(number).await;
+                latest = answer.as_ref().ok().map(|(_, latest)| *latest);
+                Some(answer.map(|(block, _)| block))
+            } else {
+                blocks.next().await
+            };
+            let answer = match answer {
                 Some(Err(UpstreamError::TooLarge { .. })) => {
                     self.feed.iter_mut().for_each(Feed::pause);
                     node.block(number).await
                 }
                 Some(answer) => answer,
                 // Only if a candidate appeared beyond the run: the next run takes it.
-                None => return (confirmed, Halt::RunEnded),
+                None => return Walk { confirmed, halt: Halt::RunEnded, latest },
             };
             match self.compare(position, batch, answer) {
                 Ok(()) => {
@@ -244,10 +272,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     let count = confirmed.map_or(0, |confirmed| confirmed.count) + 1;
                     confirmed = Some(Confirmed { tip, hotshot_height: position.height, count });
                 }
-                Err(halt) => return (confirmed, halt),
+                Err(halt) => return Walk { confirmed, halt, latest },
             }
         }
-        (confirmed, Halt::RunEnded)
+        Walk { confirmed, halt: Halt::RunEnded, latest }
     }
 
     /// Compares the chosen batch with the node's answer for its number.

@@ -9,7 +9,7 @@ use super::{
     progress::Progress,
     read_ahead::{Range, ReadAhead},
 };
-use crate::{rollup::Rollup, upstream::UpstreamError};
+use crate::{rollup::Rollup, telemetry::metrics::Target, upstream::UpstreamError};
 
 /// The feed, and how far it has been read.
 #[derive(Debug)]
@@ -19,17 +19,17 @@ pub(super) struct Feed<F> {
     cursor: u64,
     /// The number of HotShot blocks, as of this round.
     height: Option<u64>,
-    /// The height whose newest block was shown.
-    shown: Option<u64>,
     /// The most blocks that the service returns at once.
     range_limit: Option<u64>,
     ahead: ReadAhead,
     progress: Progress,
     /// Whether the services do not have the next block while they serve newer ones.
     is_gone: bool,
-    /// Rounds in a row in which the height was below the cursor: the services were reset, unless
+    /// Answers in a row by which the height was below the cursor: the services were reset, unless
     /// one answer came from a service that lags.
     rounds_below: u32,
+    /// What was wrong when the height was last asked for.
+    problem: Option<Stall>,
 }
 
 /// Payloads of blocks this far below HotShot's height are not late any more.
@@ -41,13 +41,21 @@ impl<F: FeedSource> Feed<F> {
             source: Arc::new(source),
             cursor,
             height: None,
-            shown: None,
             range_limit: None,
             ahead: ReadAhead::default(),
             progress: Progress::default(),
             is_gone: false,
             rounds_below: 0,
+            problem: None,
         }
+    }
+
+    async fn ask_height(&mut self) -> Result<u64, UpstreamError> {
+        let height = self.source.height().await?;
+        if self.range_limit.is_none() {
+            self.range_limit = Some(self.source.range_limit().await?);
+        }
+        Ok(height)
     }
 
     /// The services say that they do not have the block at the cursor. Finds out whether they have
@@ -141,29 +149,48 @@ impl<F> Feed<F> {
 }
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
-    /// Requests HotShot's height.
+    /// Requests HotShot's height. Returns the last problem while that is not due.
     pub(super) async fn refresh_feed(&mut self) -> Result<(), Stall> {
         let Some(feed) = &mut self.feed else { return Ok(()) };
         feed.ahead.begin_round();
-        let broken = |error: UpstreamError| Stall::FeedUnavailable(error.to_string());
-        let height = feed.source.height().await.map_err(broken)?;
-        if feed.range_limit.is_none() {
-            feed.range_limit = Some(feed.source.range_limit().await.map_err(broken)?);
+        if !self.pace.height_is_due() {
+            return feed.problem.clone().map_or(Ok(()), Err);
         }
-        self.metrics.hotshot_heights(feed.cursor, height);
-        feed.reached(height);
-        self.findings.hotshot.height = Some(height);
-        self.report_progress();
-        Ok(())
+        let before = feed.height;
+        match feed.ask_height().await {
+            Ok(height) => {
+                feed.problem = None;
+                self.pace.height.looked(before.map_or(0, |before| height.saturating_sub(before)));
+                if before != Some(height) {
+                    self.pace.payload_came();
+                }
+                self.news.is_at(Target::Query, height, self.pace.height.cadence());
+                self.metrics.hotshot_heights(feed.cursor, height);
+                feed.reached(height);
+                self.findings.hotshot.height = Some(height);
+                self.report_progress();
+                if let Some(stall) = self.skip_ahead().await {
+                    if let Some(feed) = &mut self.feed {
+                        feed.problem = Some(stall.clone());
+                    }
+                    return Err(stall);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.pace.height.failed();
+                let stall = Stall::FeedUnavailable(error.to_string());
+                feed.problem = Some(stall.clone());
+                Err(stall)
+            }
+        }
     }
 
-    /// Shows HotShot's newest block. For the operator only, and therefore last in a round: a
-    /// service with failing headers must not stop its batches from being read.
-    pub(super) async fn refresh_newest_header(&mut self) {
-        let Some(feed) = &mut self.feed else { return };
-        let Some(height) = feed.height.filter(|height| feed.shown != Some(*height)) else { return };
-        feed.shown = Some(height);
-        if let Ok(header) = feed.source.header(height.saturating_sub(1)).await {
+    /// Shows HotShot's newest block as a stream shows it: no request is sent for that.
+    pub(super) fn show_newest_block(&mut self) {
+        let Some(feed) = &self.feed else { return };
+        let header = feed.source.newest_header();
+        if let Some(header) = header.filter(|header| Some(header.height()) < feed.height) {
             self.findings.hotshot.newest_block = Some(NewestBlock {
                 height: header.height(),
                 timestamp: header.timestamp(),
@@ -191,6 +218,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let config = self.chain.as_ref().map(|chain| &chain.config);
         let timestamp = config.and_then(|config| config.timestamp(tip.number.checked_add(1)?));
         let Some(feed) = &mut self.feed else { return Ok(false) };
+        if !self.pace.payload_is_due() {
+            return Ok(false);
+        }
         loop {
             feed.fetch_ahead();
             let Some(range) = feed.ahead.pop() else { return Ok(false) };
@@ -216,6 +246,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                             self.candidates.insert(position, batch, &tip, timestamp);
                         }
                     }
+                    self.pace.payload_came();
                     (feed.cursor, feed.is_gone) = (until, false);
                     // Fetch the next range while this one is processed.
                     feed.fetch_ahead();
@@ -239,6 +270,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     if until - from == 1 {
                         return match error {
                             UpstreamError::Absent(_) => {
+                                self.pace.payload_is_late();
                                 feed.look_beyond().await;
                                 Ok(false)
                             }

@@ -25,34 +25,63 @@ pub(super) struct FinalityReading {
 }
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
-    /// L1's view of finality in this round. What was concluded from a final block that turned
-    /// out to be wrong is dropped with it.
-    pub(super) async fn refresh_l1(&mut self, chain: &ChainFacts) -> L1View {
+    /// Reads L1 if that is due. What was concluded from a final block that turned out to be wrong
+    /// is dropped with it.
+    pub(super) async fn refresh_l1(&mut self, chain: &ChainFacts, view: &mut L1View) {
+        if view.is_unanswered() {
+            self.pace.l1_unanswered();
+        }
+        view.begin_round();
+        if !self.pace.l1_is_due() {
+            return;
+        }
+        let before = view.finalized();
         let reading = self.l1.read(chain.config.l1_chain_id).await;
+        let is_certain = reading.as_ref().is_ok_and(|reading| !reading.unconfirmed);
+        self.pace.l1_read(!is_certain);
         if let Ok(Reading { epoch, .. }) = reading
             && self.l1_epoch != epoch
         {
             self.l1_epoch = epoch;
+            view.forget();
             self.finality = None;
             self.proving.forget_proof();
             self.forget_imported_anchor();
             self.batchers.forget_reading();
         }
-        let view = L1View::new(reading.map(|reading| reading.finalized));
+        view.renew(reading.map(|reading| reading.finalized));
+        if view.finalized() != before {
+            self.pace.finality_at_once();
+        }
         if let Some(block) = view.finalized() {
             self.metrics.l1_finalized(block.number);
             self.findings.l1_finalized = Some(block);
         }
-        view
     }
 
-    /// Reads the node's `finalized`, and moves the head there if it is admitted and at or above the
-    /// head. Returns whether the head is another block now.
+    /// Reads the node's `finalized` if that is due, and moves the head there if it is admitted and
+    /// at or above the head. Returns whether the head is another block now.
     pub(super) async fn apply_finality(
         &mut self,
         chain: &ChainFacts,
         l1: &mut L1View,
     ) -> Result<bool, Stop> {
+        if !self.pace.finality_is_due() {
+            return Ok(false);
+        }
+        let moved = self.read_finality(chain, l1).await;
+        let refused = self.finality.as_ref().and_then(|reading| reading.refused.as_ref());
+        let hurry = self.current().is_none()
+            || self.keeper.block().is_some_and(|head| head.hash.is_none())
+            || self.problem.is_some()
+            || self.proving.status().is_err()
+            || self.findings.node.finalized_refused.is_some()
+                && !matches!(refused, Some(Refused::Unproven { .. }));
+        self.pace.finality_read(hurry);
+        moved
+    }
+
+    async fn read_finality(&mut self, chain: &ChainFacts, l1: &mut L1View) -> Result<bool, Stop> {
         let genesis = chain.config.genesis.l2.number;
         let answer = self.node.finalized().await;
         let known = self.finality.as_ref().and_then(|reading| reading.block);
@@ -201,7 +230,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             _ => tracing::info!(number, "the head is the node's finalized block"),
         }
         // The old head's problem no longer applies.
-        self.problem = None;
+        (self.problem, self.checked) = (None, Ok(()));
+        self.pace.survey_at_once();
         self.show_head();
         Ok(true)
     }

@@ -6,10 +6,14 @@ use super::{FeedSource, L1Source, NodeSource, Stall, Stop, Verifier};
 use crate::{head::HeadBlock, node::Survey, rollup::Rollup, upstream::UpstreamError};
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
-    /// Asks the execution node which chain it is, and about the head, in every round. Neither
+    /// Asks the execution node which chain it is, and about the head, whenever that is due. Neither
     /// op-node nor L1 is needed: a head that the node has left is not served while they are down.
     /// Returns what is wrong with the head, which blocks confirmations.
     pub(super) async fn ask_node(&mut self) -> Result<Result<(), Stall>, Stop> {
+        if !self.pace.survey_is_due() {
+            return Ok(self.checked.clone());
+        }
+        self.problem = None;
         let chain_id = self.keeper.identity().map(|identity| identity.chain_id);
         let survey = self.node.survey(chain_id, self.keeper.block()).await;
         if self.chain.is_none() {
@@ -18,10 +22,12 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             self.keeper.bind_chain_id(survey.chain_id).map_err(Stop::Fatal)?;
             self.show_head();
         }
-        Ok(match survey {
+        self.pace.surveyed();
+        self.checked = match survey {
             Ok(survey) => self.check_head(survey).await,
             Err(error) => Err(unavailable(error)),
-        })
+        };
+        Ok(self.checked.clone())
     }
 
     /// Sets the head's status by what the node has there.
@@ -73,6 +79,18 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let latest = self.node.latest().await.map_err(unavailable)?;
         self.node_latest = Some(latest);
         Ok(latest)
+    }
+
+    /// As [`Self::covers`], by a latest block that was read with the block if there is one.
+    pub(super) async fn covers_after(
+        &mut self,
+        number: u64,
+        latest: Option<u64>,
+    ) -> Result<bool, Stall> {
+        match latest {
+            Some(latest) => Ok(latest >= number),
+            None => self.covers(number).await,
+        }
     }
 }
 

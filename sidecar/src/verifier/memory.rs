@@ -4,7 +4,7 @@
 //! while nothing else of its kind is in flight (`feed`, `confirmation`).
 
 use super::{candidates::BUDGET, confirmation::BLOCKS_IN_FLIGHT, read_ahead::MAX_UNDER_WAY};
-use crate::upstream::{LARGE, LONGEST_BLOCK, MEDIUM, SMALL};
+use crate::upstream::{LARGE, LONGEST_BLOCK, LONGEST_NEWS, MEDIUM, SMALL};
 
 const MIB: usize = 1024 * 1024;
 
@@ -29,6 +29,9 @@ const NODE_BLOCKS: usize = BLOCKS_IN_FLIGHT * (MEDIUM + MEDIUM * 3 / 2);
 /// Two blocks from each L1 endpoint, and short answers.
 const L1_BLOCKS: usize = SERVICES * (2 * MEDIUM + 4 * SMALL);
 
+/// Messages of the streams of services, L1 and two endpoints of the node, and what is read of them.
+const STREAMS: usize = (2 * SERVICES + 2) * 2 * LONGEST_NEWS;
+
 /// A HotShot block that is read alone: the answer, and its payloads, once by themselves and once in
 /// the proof. Where base64 is written with escapes, a text is held twice besides.
 const HOTSHOT_BLOCK: usize = LARGE + LARGE * 3 / 8 + LARGE;
@@ -37,7 +40,7 @@ const HOTSHOT_BLOCK: usize = LARGE + LARGE * 3 / 8 + LARGE;
 /// hexadecimal digits.
 const NODE_BLOCK: usize = LONGEST_BLOCK + LONGEST_BLOCK / 2 + 6 * MIB;
 
-const ALWAYS: usize = PROGRAM + CANDIDATES + L1_BLOCKS;
+const ALWAYS: usize = PROGRAM + CANDIDATES + L1_BLOCKS + STREAMS;
 
 const _: () = {
     assert!(ALWAYS + RANGES + NODE_BLOCKS <= RESIDENT);

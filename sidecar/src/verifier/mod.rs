@@ -1,8 +1,9 @@
 //! The verifier: reads what HotShot confirmed, chooses the next batch, compares it with the node's
 //! block, and moves the head. It knows no rollup kind.
 //!
-//! A round ([`Verifier::round`]) checks everything once and then does all available work; the loop
-//! ([`Verifier::run`]) pauses only after a round without work.
+//! A round ([`Verifier::round`]) checks what is due and then does all available work; the loop
+//! ([`Verifier::run`]) pauses only after a round without work, until something is due or streams
+//! tell of something new (`pace`).
 
 mod admission;
 mod anchor;
@@ -19,6 +20,7 @@ pub mod findings;
 mod head_check;
 mod intake;
 mod memory;
+mod pace;
 mod progress;
 mod proving;
 mod read_ahead;
@@ -41,13 +43,15 @@ use crate::{
     store::StoreError,
     telemetry::{
         Metrics,
-        metrics::{BatchResult, HeadFacts, Standing},
+        metrics::{BatchResult, HeadFacts, Standing, Target},
     },
+    upstream::News,
 };
 use batchers::Batchers;
 use feed::Feed;
 use finality::FinalityReading;
 use findings::Lag;
+use pace::Pace;
 use proving::Proving;
 use skip::Skip;
 use stall::{ChangeLog, Since};
@@ -64,7 +68,8 @@ pub use stall::{Person, Stall, StallKind};
 /// Settings of the verifier.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Pause after a round without work.
+    /// The longest pause after a round without work, and the longest time for which the node is
+    /// not asked about the head. Zero makes everything due in every round.
     pub interval: Duration,
     /// The Espresso namespace, if it is not the chain id.
     pub namespace: Option<u32>,
@@ -108,6 +113,8 @@ pub struct Parts<R, N, L, F> {
     pub open_feed: Box<dyn Fn(u32) -> F + Send + Sync>,
     /// Holds the head, which only the verifier moves.
     pub keeper: HeadKeeper,
+    /// What streams say may have changed.
+    pub news: News,
     /// Where findings are written.
     pub board: Arc<Board>,
     /// The metrics.
@@ -140,8 +147,14 @@ pub struct Verifier<R: Rollup, N, L, F> {
     candidates: Candidates<R>,
     finality: Option<FinalityReading>,
     proving: Proving,
-    /// Of the last reading of L1.
+    /// The last reading of L1.
+    l1_view: L1View,
+    /// Of that reading.
     l1_epoch: u64,
+    /// What the last survey of the node found wrong with the head.
+    checked: Result<(), Stall>,
+    pace: Pace,
+    news: News,
     node_latest: Option<u64>,
     /// Whether the head was above the node's latest block when it was last checked.
     head_above_latest: bool,
@@ -172,7 +185,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// A verifier of these parts.
     #[must_use]
     pub fn new(parts: Parts<R, N, L, F>, options: Options) -> Self {
-        let Parts { rollup, node, l1, open_feed, keeper, board, metrics } = parts;
+        let Parts { rollup, node, l1, open_feed, keeper, news, board, metrics } = parts;
+        let pace = Pace::new(options.interval);
         let candidates = Candidates::new(options.budget);
         if let Some(origin) = keeper.block().and_then(|head| head.l1_origin) {
             l1.pin(origin);
@@ -203,7 +217,11 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             candidates,
             finality: None,
             proving,
+            l1_view: L1View::default(),
             l1_epoch: 0,
+            checked: Ok(()),
+            pace,
+            news,
             node_latest: None,
             head_above_latest: false,
             diverged_elsewhere: false,
@@ -251,19 +269,47 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 tokio::select! {
                     biased;
                     () = &mut stopped => return Ok(()),
-                    () = tokio::time::sleep(self.options.interval) => {}
+                    () = tokio::time::sleep_until(self.pace.next_round()) => {}
+                    () = self.news.wait(self.awaited()) => {}
                 }
             }
         }
     }
 
-    /// Checks everything once and does the available work, up to a bound.
+    /// Whose news begin a round.
+    const fn awaited(&self) -> &'static [Target] {
+        match (self.pace.waits_for_blocks(), self.pace.waits_for_node()) {
+            (false, _) => &[],
+            (true, false) => &[Target::Query, Target::L1],
+            (true, true) => &[Target::Query, Target::L1, Target::Node],
+        }
+    }
+
+    /// What streams have told makes parts of the round due.
+    fn hear(&mut self) {
+        if self.news.take(Target::Query) {
+            self.pace.height.wake();
+        }
+        if self.news.take(Target::L1) {
+            self.pace.l1_woken();
+        }
+        if self.news.take(Target::Node) {
+            self.pace.node_woken();
+        }
+    }
+
+    /// Does what is due and the available work, up to a bound.
     ///
     /// # Errors
     /// As [`Self::run`].
     pub async fn round(&mut self) -> Result<Round, StoreError> {
-        (self.problem, self.has_advanced) = (None, false);
-        let (round, stall) = match self.work().await {
+        self.has_advanced = false;
+        self.pace.begin_round();
+        self.hear();
+        let mut l1 = std::mem::take(&mut self.l1_view);
+        let worked = self.work(&mut l1).await;
+        self.l1_view = l1;
+        let (round, stall) = match worked {
             Ok(None) => (Round::Worked, self.at_work()),
             Ok(Some(stall)) | Err(Stop::Stalled(stall)) => (Round::Idle, stall),
             Err(Stop::Fatal(error)) => {
@@ -283,7 +329,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     }
 
     /// Returns why the head does not advance, or none when there may be more to do at once.
-    async fn work(&mut self) -> Result<Option<Stall>, Stop> {
+    async fn work(&mut self, l1: &mut L1View) -> Result<Option<Stall>, Stop> {
         let checked = self.ask_node().await?;
         let chain = match (self.chain().await, &checked) {
             // What is wrong with the head matters more than who does not answer.
@@ -294,8 +340,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             }
             (chain, _) => chain?,
         };
-        let mut l1 = self.refresh_l1(&chain).await;
-        let replaced = self.apply_finality(&chain, &mut l1).await?;
+        self.pace.learn(&chain, self.keeper.block());
+        self.pace.tell(&self.news);
+        self.refresh_l1(&chain, l1).await;
+        let replaced = self.apply_finality(&chain, l1).await?;
         let tip = match self.tip(&chain) {
             Ok(tip) => tip,
             Err(stop) => {
@@ -309,13 +357,12 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             // The new head is checked first.
             return Ok(None);
         }
-        self.refresh_batchers(&chain, &mut l1).await?;
+        self.refresh_batchers(&chain, l1).await?;
         self.open(&chain, &tip).await?;
         self.rewind_to_what_was_skipped(&tip).await?;
-        let stall = self.advance(&chain, &mut l1).await?;
-        if stall.is_some() {
-            self.refresh_newest_header().await;
-        }
+        self.pace.reading();
+        let stall = self.advance(&chain, l1).await?;
+        self.show_newest_block();
         Ok(stall)
     }
 

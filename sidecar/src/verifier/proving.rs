@@ -26,9 +26,8 @@ pub(super) struct Proving {
     samples: Samples,
     /// The highest block that L1 was seen to have decided.
     proven: Option<BlockId>,
-    /// What op-node said last, and when it was asked.
+    /// What op-node said last.
     status: Option<Result<SyncStatus, UpstreamError>>,
-    asked: Option<Instant>,
     /// The entry of its safe-head database at L1's final block.
     safe_head: Option<SafeHead>,
     /// When the samples were last seen saved.
@@ -62,15 +61,8 @@ impl Proving {
 }
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
-    /// Asks op-node what is safe, once per interval and for each new `finalized`, and keeps what
-    /// may prove something later.
+    /// Asks op-node what is safe, and keeps what may prove something later.
     pub(super) async fn ask_op_node(&mut self, finalized: Option<BlockId>, l1: &L1View) {
-        let is_new = self.finality.as_ref().is_none_or(|known| known.block != finalized);
-        let is_due = self.proving.asked.is_none_or(|at| at.elapsed() >= self.options.interval);
-        if !is_new && !is_due {
-            return;
-        }
-        self.proving.asked = Some(Instant::now());
         let status = self.node.sync_status().await;
         self.proving.safe_head = match l1.finalized() {
             // The database is not needed for what is proven already.
@@ -162,8 +154,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             }
             let mut is_on_l1 = true;
             for block in [current_l1, head_l1] {
-                if let OriginVerdict::Ask(height) = l1.judge(block) {
-                    l1.learn(height, self.l1.hash_at(height).await);
+                if let OriginVerdict::Ask(block) = l1.judge(block) {
+                    l1.learn(block, self.l1.hash_at(block.number).await);
                 }
                 match l1.judge(block) {
                     OriginVerdict::Valid => {}

@@ -2,6 +2,8 @@
 //!
 //! The methods are those of the clients, which document them.
 
+use std::sync::Arc;
+
 use alloy_primitives::{Address, B256};
 use espresso_proofs::{Header, NamespaceBlock};
 
@@ -38,6 +40,10 @@ pub trait NodeSource: Send + Sync + 'static {
         &self,
         number: u64,
     ) -> impl Future<Output = Result<Option<Block>, UpstreamError>> + Send;
+    fn block_and_latest(
+        &self,
+        number: u64,
+    ) -> impl Future<Output = Result<(Option<Block>, u64), UpstreamError>> + Send;
     fn finalized(&self) -> impl Future<Output = Result<Option<BlockId>, UpstreamError>> + Send;
     fn rollup_config(&self) -> impl Future<Output = Result<RollupConfig, UpstreamError>> + Send;
     fn sync_status(&self) -> impl Future<Output = Result<SyncStatus, UpstreamError>> + Send;
@@ -84,6 +90,7 @@ pub trait FeedSource: Send + Sync + 'static {
     ) -> impl Future<Output = Result<NamespaceBlock, UpstreamError>> + Send;
     fn is_gone(&self, height: u64, newer: u64) -> impl Future<Output = bool> + Send;
     fn header(&self, height: u64) -> impl Future<Output = Result<Header, UpstreamError>> + Send;
+    fn newest_header(&self) -> Option<Arc<Header>>;
 }
 
 impl NodeSource for Node {
@@ -113,6 +120,10 @@ impl NodeSource for Node {
 
     async fn short_block(&self, number: u64) -> Result<Option<Block>, UpstreamError> {
         Self::short_block(self, number).await
+    }
+
+    async fn block_and_latest(&self, number: u64) -> Result<(Option<Block>, u64), UpstreamError> {
+        Self::block_and_latest(self, number).await
     }
 
     async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
@@ -193,5 +204,9 @@ impl FeedSource for QueryServices {
 
     async fn header(&self, height: u64) -> Result<Header, UpstreamError> {
         Self::header(self, height).await
+    }
+
+    fn newest_header(&self) -> Option<Arc<Header>> {
+        Self::newest_header(self)
     }
 }

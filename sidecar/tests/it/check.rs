@@ -81,16 +81,17 @@ async fn what_is_right_ends_with_zero_and_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_are_counted_for_each_endpoint_and_kind() {
+async fn calls_are_counted_for_each_endpoint_and_purpose() {
     let (folder, fakes) = (TempDir::new().unwrap(), services().await);
     let ended = check(folder.path(), &fakes, &[], &["--json", "--count=200ms"]);
     assert_eq!(ended.code, 0, "{ended:?}");
     let report = json(&ended);
     assert!(report["counted_ms"].as_u64() >= Some(200));
-    let calls =
-        |index: usize, kind: &str| report["endpoints"][index]["calls_per_hour"][kind].as_u64();
-    assert!(calls(0, "eth_blockNumber") > Some(0), "{report}");
-    assert!(calls(4, "GET status/block-height") > Some(0), "{report}");
+    let calls = |index: usize, purpose: &str| {
+        report["endpoints"][index]["calls_per_hour"][purpose].as_u64()
+    };
+    assert!(calls(0, "latest") > Some(0), "{report}");
+    assert!(calls(4, "height") > Some(0), "{report}");
 }
 
 /// Each fault is told by its code, with the setting to change.

@@ -22,5 +22,6 @@ mod page;
 mod prove;
 mod scarcity;
 mod secrets;
+mod streams;
 mod support;
 mod traces;

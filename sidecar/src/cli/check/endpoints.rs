@@ -37,9 +37,9 @@ pub(super) struct Endpoint {
     pub(super) state_depth: Option<u64>,
     /// What it did not answer.
     pub(super) missing: Vec<Missing>,
-    /// What it will be asked, by kind.
+    /// What it will be asked, by purpose.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) calls_per_hour: Option<BTreeMap<String, u64>>,
+    pub(super) calls_per_hour: Option<BTreeMap<&'static str, u64>>,
     #[serde(skip)]
     pub(super) finalized: Option<BlockId>,
     #[serde(skip)]

@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     head::HeadKeeper,
     store::{DryStore, StoreError},
-    telemetry::Metrics,
+    telemetry::{Metrics, metrics::Purpose},
     upstream::Upstream,
     verifier::{Board, Findings, StallKind},
 };
@@ -37,7 +37,7 @@ pub(super) struct Rehearsal {
 /// What each client was asked in a time.
 pub(super) struct Counted {
     pub(super) time: Duration,
-    calls: Vec<BTreeMap<String, u64>>,
+    calls: Vec<BTreeMap<Purpose, u64>>,
 }
 
 impl Rehearsal {
@@ -91,9 +91,9 @@ impl Rehearsal {
         let calls = self.clients.iter().zip(before);
         let calls = calls.map(|(client, before)| {
             let calls = client.calls().into_iter();
-            let new = calls.map(|(kind, count)| {
-                let count = count - before.get(&kind).copied().unwrap_or(0);
-                (kind, count)
+            let new = calls.map(|(purpose, count)| {
+                let count = count - before.get(&purpose).copied().unwrap_or(0);
+                (purpose, count)
             });
             new.filter(|(_, count)| *count > 0).collect()
         });
@@ -109,14 +109,15 @@ impl Rehearsal {
 
 impl Counted {
     /// The same per hour, client by client.
-    pub(super) fn per_hour(&self) -> impl Iterator<Item = BTreeMap<String, u64>> {
+    pub(super) fn per_hour(&self) -> impl Iterator<Item = BTreeMap<&'static str, u64>> {
         let milliseconds = self.time.as_millis().max(1);
         let per_hour = move |count: u64| {
             let count = u128::from(count) * 3_600_000;
             u64::try_from(count.div_ceil(milliseconds)).unwrap_or(u64::MAX)
         };
         self.calls.iter().map(move |calls| {
-            calls.iter().map(|(kind, count)| (kind.clone(), per_hour(*count))).collect()
+            let hourly = |(purpose, count): (&Purpose, &u64)| (purpose.as_str(), per_hour(*count));
+            calls.iter().map(hourly).collect()
         })
     }
 }

@@ -166,9 +166,9 @@ impl fmt::Display for Endpoint {
         }
         if let Some(calls) = &self.calls_per_hour {
             let all: u64 = calls.values().sum();
-            let kinds: Vec<_> =
-                calls.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-            writeln!(f, "{:<19} {all} calls per hour: {}", "", kinds.join(", "))?;
+            let each: Vec<_> =
+                calls.iter().map(|(purpose, count)| format!("{purpose} {count}")).collect();
+            writeln!(f, "{:<19} {all} calls per hour: {}", "", each.join(", "))?;
         }
         Ok(())
     }

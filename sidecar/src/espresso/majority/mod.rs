@@ -17,13 +17,19 @@ use alloy_primitives::B256;
 use espresso_proofs::{Header, NamespaceBlock};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use parking_lot::{Mutex, MutexGuard};
+use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::QueryService;
 use crate::{
     config::HotshotProofs,
-    telemetry::{Metrics, metrics::QueryFault},
-    upstream::{DependencyReport, HEDGE_DELAY, Question, Upstream, UpstreamError},
+    telemetry::{
+        Metrics,
+        metrics::{QueryFault, Target},
+    },
+    upstream::{
+        Channel, DependencyReport, HEDGE_DELAY, Heard, News, Question, Upstream, UpstreamError,
+    },
 };
 
 /// How long a service that contradicted the majority or was too slow is used only if others fail.
@@ -46,6 +52,8 @@ pub struct QueryServices {
     /// After this long without any answer the next service is asked as well, and slow services are
     /// no longer waited for.
     patience: Duration,
+    /// HotShot's newest block as a stream shows it.
+    newest: Arc<Mutex<Option<Arc<Header>>>>,
     metrics: Metrics,
 }
 
@@ -84,6 +92,7 @@ impl QueryServices {
             alone: Arc::default(),
             turn: Arc::default(),
             patience: HEDGE_DELAY,
+            newest: Arc::default(),
             metrics,
         }
     }
@@ -308,6 +317,35 @@ impl QueryServices {
         Some(QueryService::new(service.http.clone(), self.namespace))
     }
 
+    /// Listens to the header streams of the services.
+    pub fn listen(&self, news: &News) {
+        for service in self.services.iter() {
+            let newest = Arc::clone(&self.newest);
+            let read = move |message: &[u8]| match Header::read(message) {
+                Ok(header) => {
+                    let height = header.height();
+                    *newest.lock() = Some(Arc::new(header));
+                    Heard::Height(height)
+                }
+                Err(_) => told(message).map_or(Heard::Nothing, Heard::Height),
+            };
+            let channel = Channel {
+                path: |from| (from > 0).then(|| format!("availability/stream/headers/{from}")),
+                hello: None,
+                read: Box::new(read),
+            };
+            let metrics = self.metrics.clone();
+            let listener = news.listener(Target::Query, self.majority(), metrics);
+            service.http.listen(channel, listener);
+        }
+    }
+
+    /// HotShot's newest block as a stream shows it, which nobody has checked.
+    #[must_use]
+    pub fn newest_header(&self) -> Option<Arc<Header>> {
+        self.newest.lock().clone()
+    }
+
     fn majority(&self) -> usize {
         self.services.len() / 2 + 1
     }
@@ -526,6 +564,21 @@ fn most_telling(errors: Vec<UpstreamError>) -> UpstreamError {
     };
     let first = errors.into_iter().min_by_key(rank);
     first.unwrap_or_else(|| UpstreamError::NoMajority("no query service was asked".into()))
+}
+
+/// The height in a header of any version.
+fn told(message: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Told {
+        height: Option<u64>,
+        fields: Option<Fields>,
+    }
+    #[derive(Deserialize)]
+    struct Fields {
+        height: u64,
+    }
+    let told: Told = serde_json::from_slice(message).ok()?;
+    told.fields.map(|fields| fields.height).or(told.height)
 }
 
 #[cfg(test)]

@@ -125,7 +125,17 @@ impl World {
                     let mut chain = served.lock();
                     match chain.down {
                         true => Err(StatusCode::BAD_REQUEST),
-                        false => Ok(Json(chain.answer(&request))),
+                        false => Ok(Json(match request.as_array() {
+                            None => chain.answer(&request),
+                            Some(calls) => calls
+                                .iter()
+                                .map(|call| {
+                                    let mut answer = chain.answer(call);
+                                    answer["id"] = call["id"].clone();
+                                    answer
+                                })
+                                .collect(),
+                        })),
                     }
                 }),
             );

@@ -90,6 +90,17 @@ impl Endpoint for Fake {
         self.ask(|chain| chain.latest).await
     }
 
+    async fn look(&self, numbers: Vec<u64>) -> Result<Look, UpstreamError> {
+        let block =
+            |chain: &Chain, number: u64| (number <= chain.latest).then(|| chain.block(number));
+        self.ask(|chain| Look {
+            chain_id: chain.id,
+            latest: chain.latest,
+            blocks: numbers.iter().map(|number| block(chain, *number)).collect(),
+        })
+        .await
+    }
+
     async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
         self.ask(|chain| chain.finalized.map(|number| chain.block(number))).await
     }
@@ -98,10 +109,16 @@ impl Endpoint for Fake {
         self.ask(|chain| (number <= chain.latest).then(|| chain.block(number))).await
     }
 
-    async fn view(&self, _: Address, _: &str, _: State) -> Result<Bytes, UpstreamError> {
+    async fn views(
+        &self,
+        _: Address,
+        calls: &[String],
+        _: State,
+    ) -> Result<Vec<Bytes>, UpstreamError> {
         let data = self.ask(|chain| chain.data).await?;
         let revert = || UpstreamError::Rpc { code: 3, message: "execution reverted".into() };
-        data.map(|data| data.parse().unwrap()).ok_or_else(revert)
+        let data: Bytes = data.ok_or_else(revert)?.parse().unwrap();
+        Ok(vec![data; calls.len()])
     }
 
     async fn timestamp(&self, _: B256) -> Result<u64, UpstreamError> {

@@ -4,6 +4,7 @@
 mod anchoring;
 mod audit;
 mod batchers;
+mod budget;
 mod choosing;
 mod feeding;
 mod finality;

@@ -2,7 +2,7 @@
 //!
 //! `PROPTEST_CASES` sets the number of schedules; a failing one is shrunk.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use alloy_primitives::{Address, B256, keccak256};
 use proptest::{prelude::*, sample::Index};
@@ -12,6 +12,7 @@ use crate::{
     batchers::BatcherSource,
     eth::BlockId,
     store::memory::{MemoryStore, Writes},
+    telemetry::metrics::Target,
 };
 
 /// The branches of L2. Each leaves the main one, so that a block's hash names its whole past.
@@ -127,6 +128,12 @@ enum Event {
     Up,
     /// What becomes of writes from now on.
     Saves(Writes),
+    /// L1 contradicts its final block: it is read anew, with the same blocks.
+    L1Anew,
+    /// Time passes.
+    Pass { millis: u64 },
+    /// What streams say, true or not.
+    News { which: Index },
     /// The verifier works.
     Rounds { count: usize },
     /// The process is killed and started again.
@@ -168,6 +175,9 @@ fn event() -> impl Strategy<Value = Event> {
         2 => prop_oneof![
             2 => Just(Writes::Work), 1 => Just(Writes::Fail), 1 => Just(Writes::FailAfterWriting)
         ].prop_map(Event::Saves),
+        1 => Just(Event::L1Anew),
+        4 => (0..9_000_u64).prop_map(|millis| Event::Pass { millis }),
+        2 => fork().prop_map(|which| Event::News { which }),
         12 => (1..4_usize).prop_map(|count| Event::Rounds { count }),
         3 => Just(Event::Restart),
     ]
@@ -193,6 +203,10 @@ struct Schedule {
     store: MemoryStore,
     runner: Runner,
     budget: usize,
+    /// The longest pause of the verifier; zero if everything is due in every round.
+    interval: Duration,
+    /// Whether so much time passes before each round that everything is due.
+    is_patient: bool,
     /// The batcher's batches in HotShot order.
     posted: Vec<Posted>,
     /// The next number of each branch.
@@ -214,27 +228,30 @@ struct Schedule {
     asked: bool,
 }
 
-fn start(world: &World, store: &MemoryStore, budget: usize) -> Runner {
+fn start(world: &World, store: &MemoryStore, (budget, interval): (usize, Duration)) -> Runner {
     world.verifier_with(store, |options| {
         options.budget = budget;
+        options.interval = interval;
         options.batchers = BatcherSource::Contract(Some(Address::ZERO));
         options.light_client = Some(Address::ZERO);
     })
 }
 
 impl Schedule {
-    fn new(room: usize) -> Self {
+    fn new(room: usize, interval: Duration) -> Self {
         let world = World::new(0);
         world.change().l1_finalized = Some(0);
         world.change().batchers = History::True.entries();
         let store = MemoryStore::default();
         let budget = room;
-        let runner = start(&world, &store, budget);
+        let runner = start(&world, &store, (budget, interval));
         Self {
             world,
             store,
             runner,
             budget,
+            interval,
+            is_patient: false,
             posted: Vec::new(),
             next: FORKS.map(|fork| fork.at + 1),
             l1_finalized: 0,
@@ -354,6 +371,13 @@ impl Schedule {
             }
             Event::Up => self.world.change().down.clear(),
             Event::Saves(writes) => self.store.set_writes(writes),
+            Event::L1Anew => self.world.change().l1_epoch += 1,
+            Event::Pass { millis } => {
+                tokio::time::advance(Duration::from_millis(millis)).await;
+            }
+            Event::News { which } => {
+                self.world.1.ring(*which.get(&[Target::Query, Target::L1, Target::Node]));
+            }
             Event::Rounds { count } => {
                 for _ in 0..count {
                     self.round().await;
@@ -434,13 +458,18 @@ impl Schedule {
 
     fn restart(&mut self) {
         (self.above, self.asked) = (0, false);
-        self.runner = start(&self.world, &self.store, self.budget);
+        self.runner = start(&self.world, &self.store, (self.budget, self.interval));
     }
 
     /// One round, after which everything that was promised must hold.
     async fn round(&mut self) -> Round {
         let before = self.runner.head().map(|head| head.number);
+        if self.is_patient {
+            tokio::time::advance(Duration::from_secs(60)).await;
+        }
+        let surveys = self.world.calls("survey");
         let round = self.runner.round().await;
+        let was_surveyed = self.world.calls("survey") > surveys;
         assert!(self.runner.verifier.candidates.len() <= self.budget, "too much is kept");
         let Some(head) = self.runner.head() else {
             assert!(!self.seen, "a head vanished");
@@ -479,7 +508,10 @@ impl Schedule {
             let latest = self.world.change().node_latest;
             assert!(head.number <= latest, "above the node's latest block");
         }
-        self.check_status(head.status);
+        // Between two surveys the last one counts.
+        if was_surveyed {
+            self.check_status(head.status);
+        }
         round
     }
 
@@ -540,6 +572,7 @@ impl Schedule {
 
     /// Everything is in order again: the head must reach the end of what HotShot has.
     async fn heal(&mut self) {
+        self.is_patient = true;
         self.l1_finalized = 1_000_000;
         self.let_op_node_derive();
         let from = self.finalized().filter(|tip| tip.number > self.stored().number);
@@ -626,8 +659,8 @@ impl Schedule {
     }
 }
 
-async fn run(room: usize, events: Vec<Event>) {
-    let mut schedule = Schedule::new(room);
+async fn run(room: usize, interval: Duration, events: Vec<Event>) {
+    let mut schedule = Schedule::new(room, interval);
     for event in events {
         schedule.apply(event).await;
     }
@@ -653,9 +686,11 @@ proptest! {
     #[test]
     fn no_schedule_breaks_a_guarantee_or_stalls(
         room in prop::sample::select(vec![8, 10, 20, 16_384]),
+        interval in prop::sample::select(vec![0, 300, 1000]).prop_map(Duration::from_millis),
         events in prop::collection::vec(event(), 1..60),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(run(room, events));
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(run(room, interval, events));
     }
 }

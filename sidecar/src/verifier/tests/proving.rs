@@ -142,14 +142,15 @@ async fn the_highest_proven_block_below_finalized_is_admitted() {
     }
 }
 
-#[tokio::test]
-async fn op_node_is_asked_once_per_interval_and_for_each_new_finalized() {
+#[tokio::test(start_paused = true)]
+async fn op_node_is_asked_once_per_interval_where_the_cadence_of_l1_is_not_longer() {
     let world = World::new(50);
     let mut runner = world.verifier_with(&MemoryStore::default(), |options| {
         options.interval = Duration::from_secs(3600);
     });
-    for (number, asked) in [(10, 1), (10, 1), (12, 2), (12, 2)] {
+    for (number, hours, asked) in [(10, 0, 1), (10, 0, 1), (12, 0, 1), (12, 1, 2), (12, 0, 2)] {
         world.finalize(number);
+        tokio::time::advance(Duration::from_secs(3600 * hours)).await;
         runner.round().await;
         assert_eq!(world.calls("sync status"), asked);
     }

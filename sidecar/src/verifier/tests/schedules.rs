@@ -116,9 +116,10 @@ async fn an_l1_reorg_above_the_origins_changes_nothing_and_below_them_only_waits
     world.change().l1_fork = Fork { name: 6, at: 6 };
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 12);
-    // Below: Ethereum would have to give up what was final. The head stays.
+    // Below: Ethereum would have to give up what was final. The head stays: the hash of its origin
+    // was kept, but not longer than the final block.
     world.post_all(MAIN, 13..=16);
-    world.change().l1_fork = Fork { name: 6, at: 3 };
+    world.change().l1_fork = Fork { name: 7, at: 3 };
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 12);
     world.change().l1_fork = MAIN;

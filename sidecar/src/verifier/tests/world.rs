@@ -25,7 +25,7 @@ use crate::{
     rollup::{Batch, Difference, Facts, Rejected, Rollup},
     store::memory::MemoryStore,
     telemetry::Metrics,
-    upstream::UpstreamError,
+    upstream::{News, UpstreamError},
     verifier::{
         BUDGET, Board, FeedSource, L1Source, NodeSource, Options, Parts, Round, Stall, Verifier,
     },
@@ -180,6 +180,8 @@ pub(super) struct State {
     /// The tip at the end of execution-layer sync, which node and op-node call finalized, and
     /// op-node safe.
     pub(super) el_synced: Option<u64>,
+    /// The final block that was read last, and how often L1 has contradicted it.
+    pub(super) l1_pin: Option<BlockId>,
     pub(super) l1_epoch: u64,
     pub(super) l1_fork: Fork,
     pub(super) l1_finalized: Option<u64>,
@@ -206,9 +208,6 @@ pub(super) struct State {
     pub(super) down: BTreeSet<&'static str>,
     /// What is down is not asked again yet.
     pub(super) backs_off: bool,
-    /// A header asked for ends in an outage, after which nothing of the service is asked for a
-    /// while.
-    pub(super) headers_end_in_an_outage: bool,
     /// The HotShot block of which no service proves its answer.
     pub(super) disproven: Option<u64>,
     pub(super) calls: BTreeMap<&'static str, u64>,
@@ -221,51 +220,54 @@ pub(super) type Probe = Arc<dyn Fn(&'static str) + Send + Sync>;
 
 /// A handle to the state.
 #[derive(Clone)]
-pub(super) struct World(Arc<Mutex<State>>);
+pub(super) struct World(Arc<Mutex<State>>, pub(super) News);
 
 impl World {
     /// A node at block `latest`, nothing finalized on L2, all of L1 up to there final.
     pub(super) fn new(latest: u64) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            node_fork: MAIN,
-            rollup_genesis: l2_hash(MAIN, 0),
-            node_latest: latest,
-            node_serves_to: 0,
-            node_pruned_below: 0,
-            other_endpoint: None,
-            node_finalized: None,
-            finalized_error: None,
-            node_chain_id: CHAIN_ID,
-            consensus_finalized: Some(0),
-            consensus_safe: None,
-            consensus_l1: (0, 0),
-            derived: BTreeMap::new(),
-            safe_head_database: true,
-            el_synced: None,
-            l1_epoch: 0,
-            l1_fork: MAIN,
-            l1_finalized: Some(1_000_000),
-            light_client: BTreeMap::new(),
-            batchers: BTreeMap::from([(0, BATCHER)]),
-            authenticator: Some(0),
-            named_authenticator: None,
-            active_is_espresso: true,
-            l1_latest: 1_000_000,
-            hotshot: Vec::new(),
-            hotshot_missing: BTreeSet::new(),
-            long_hotshot_blocks: BTreeSet::new(),
-            long_node_blocks: BTreeSet::new(),
-            hotshot_height: None,
-            hotshot_pruned_below: 0,
-            hotshot_times: BTreeMap::new(),
-            down: BTreeSet::new(),
-            backs_off: false,
-            headers_end_in_an_outage: false,
-            disproven: None,
-            calls: BTreeMap::new(),
-            ranges: Vec::new(),
-            probes: Vec::new(),
-        })))
+        Self(
+            Arc::new(Mutex::new(State {
+                node_fork: MAIN,
+                rollup_genesis: l2_hash(MAIN, 0),
+                node_latest: latest,
+                node_serves_to: 0,
+                node_pruned_below: 0,
+                other_endpoint: None,
+                node_finalized: None,
+                finalized_error: None,
+                node_chain_id: CHAIN_ID,
+                consensus_finalized: Some(0),
+                consensus_safe: None,
+                consensus_l1: (0, 0),
+                derived: BTreeMap::new(),
+                safe_head_database: true,
+                el_synced: None,
+                l1_epoch: 0,
+                l1_fork: MAIN,
+                l1_finalized: Some(1_000_000),
+                light_client: BTreeMap::new(),
+                batchers: BTreeMap::from([(0, BATCHER)]),
+                authenticator: Some(0),
+                named_authenticator: None,
+                active_is_espresso: true,
+                l1_latest: 1_000_000,
+                hotshot: Vec::new(),
+                hotshot_missing: BTreeSet::new(),
+                long_hotshot_blocks: BTreeSet::new(),
+                long_node_blocks: BTreeSet::new(),
+                hotshot_height: None,
+                hotshot_pruned_below: 0,
+                hotshot_times: BTreeMap::new(),
+                down: BTreeSet::new(),
+                backs_off: false,
+                disproven: None,
+                l1_pin: None,
+                calls: BTreeMap::new(),
+                ranges: Vec::new(),
+                probes: Vec::new(),
+            })),
+            News::default(),
+        )
     }
 
     pub(super) fn change(&self) -> MutexGuard<'_, State> {
@@ -343,6 +345,7 @@ impl World {
             l1: self.clone(),
             open_feed: Box::new(move |_| world.clone()),
             keeper,
+            news: self.1.clone(),
             board: Arc::clone(&board),
             metrics: metrics.clone(),
         };
@@ -483,6 +486,7 @@ impl NodeSource for World {
         _: Option<u64>,
         head: Option<HeadBlock>,
     ) -> Result<Survey, UpstreamError> {
+        drop(self.called("node", "survey")?);
         let chain_id = NodeSource::chain_id(self).await?;
         let latest = self.latest().await?;
         let Some(HeadBlock { number, hash, .. }) = head else {
@@ -519,6 +523,12 @@ impl NodeSource for World {
             return Err(UpstreamError::TooLarge { limit: 1 });
         }
         Ok(state.block(number))
+    }
+
+    async fn block_and_latest(&self, number: u64) -> Result<(Option<Block>, u64), UpstreamError> {
+        drop(self.called("node", "block and latest")?);
+        let block = self.short_block(number).await?;
+        Ok((block, self.latest().await?))
     }
 
     async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
@@ -590,10 +600,15 @@ impl L1Source for World {
     fn pin(&self, _: BlockId) {}
 
     async fn read(&self, _: u64) -> Result<Reading, UpstreamError> {
-        let state = self.called("l1", "l1 finalized")?;
-        let hash = |number| l1_hash(state.l1_fork, number);
-        let finalized = state.l1_finalized.map(|number| BlockId { number, hash: hash(number) });
-        Ok(Reading { finalized, epoch: state.l1_epoch })
+        let mut state = self.called("l1", "l1 finalized")?;
+        let fork = state.l1_fork;
+        if state.l1_pin.is_some_and(|pin| l1_hash(fork, pin.number) != pin.hash) {
+            state.l1_epoch += 1;
+        }
+        let finalized =
+            state.l1_finalized.map(|number| BlockId { number, hash: l1_hash(fork, number) });
+        state.l1_pin = finalized;
+        Ok(Reading { finalized, epoch: state.l1_epoch, unconfirmed: false })
     }
 
     async fn hash_at(&self, number: u64) -> Result<Option<B256>, UpstreamError> {
@@ -687,11 +702,7 @@ impl FeedSource for World {
     }
 
     async fn header(&self, height: u64) -> Result<Header, UpstreamError> {
-        let mut state = self.called("feed", "feed header")?;
-        if state.headers_end_in_an_outage {
-            state.down.insert("feed");
-            return Err(UpstreamError::Absent(String::new()));
-        }
+        let state = self.called("feed", "feed header")?;
         if !state.has_range(height, height + 1) {
             return Err(UpstreamError::Absent(String::new()));
         }
@@ -703,5 +714,9 @@ impl FeedSource for World {
             "payload_commitment": commitment::transaction(0, &[]).to_string(),
         });
         Ok(Header::read(header.to_string().as_bytes()).unwrap())
+    }
+
+    fn newest_header(&self) -> Option<Arc<Header>> {
+        None
     }
 }

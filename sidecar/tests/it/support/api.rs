@@ -150,6 +150,7 @@ impl Served {
         let (history, metrics) = (Arc::new(History::default()), Metrics::new());
         let state = ApiState {
             head: heads,
+            encoded: Default::default(),
             status: facts.clone(),
             history: Arc::clone(&history),
             hosts: Hosts::new(IpAddr::V4(Ipv4Addr::LOCALHOST), None),

@@ -1,6 +1,9 @@
 //! Node, op-node, L1 and query service over HTTP, with counters of every call.
 
-use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, ops::Range, sync::Arc};
+use std::{
+    collections::BTreeMap, convert::Infallible, net::SocketAddr, ops::Range, sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
@@ -15,10 +18,15 @@ use finality_hotshot::{
     block::{Block, Circumstances, Namespace},
     chain::Chain as HotShot,
 };
-use futures::stream;
+use futures::{SinkExt, StreamExt, stream};
+use hyper_util::rt::TokioIo;
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, handshake::derive_accept_key, protocol::Role},
+};
 
 use super::chain::{CHAIN_ID, Chain, L1_CHAIN_ID, Signer, l1_hash};
 
@@ -59,6 +67,10 @@ pub(crate) struct Flood {
 }
 
 struct Shared {
+    /// How many blocks HotShot and the node have.
+    grown: watch::Sender<()>,
+    /// What L1 takes for each answer.
+    l1_delay: Duration,
     flood: Mutex<Option<Flood>>,
     chain: Chain,
     batcher: Signer,
@@ -76,12 +88,30 @@ pub(crate) struct Fakes {
 impl Fakes {
     /// Serves a node with the blocks up to `latest`, and a HotShot without anything.
     pub(crate) async fn start(chain: Chain, latest: u64, batcher: Signer) -> Self {
+        Self::start_with(chain, latest, batcher, Duration::ZERO).await
+    }
+
+    /// The same, with an L1 that takes that long for each answer.
+    pub(crate) async fn start_with(
+        chain: Chain,
+        latest: u64,
+        batcher: Signer,
+        l1_delay: Duration,
+    ) -> Self {
         let content = RwLock::new(Content { latest, hotshot: HotShot::default() });
         let none = Mutex::new(None);
-        let shared =
-            Arc::new(Shared { flood: none, chain, batcher, content, calls: Mutex::default() });
+        let shared = Arc::new(Shared {
+            grown: watch::Sender::default(),
+            l1_delay,
+            flood: none,
+            chain,
+            batcher,
+            content,
+            calls: Mutex::default(),
+        });
         let router = Router::new()
-            .route("/rpc/{name}", post(rpc))
+            .route("/rpc/{name}", post(rpc).get(heads))
+            .route("/v1/availability/stream/headers/{from}", get(header_stream))
             .route("/v1/status/block-height", get(height))
             .route("/v1/availability/limits", get(limits))
             .route("/v1/availability/block/{from}/{until}/namespace/{namespace}", get(range))
@@ -104,6 +134,13 @@ impl Fakes {
     /// A HotShot block with these payloads.
     pub(crate) fn post(&self, payloads: Vec<Vec<u8>>) {
         self.shared.content.write().post(&payloads);
+        self.shared.grown.send_replace(());
+    }
+
+    /// The node has the blocks up to that one.
+    pub(crate) fn reach(&self, number: u64) {
+        self.shared.content.write().latest = number;
+        self.shared.grown.send_replace(());
     }
 
     /// Answers with this from now on.
@@ -210,11 +247,25 @@ async fn flood(State(shared): Fake, request: Request, next: Next) -> Response {
 }
 
 async fn rpc(State(shared): Fake, Path(name): Path<String>, Json(call): Json<Value>) -> Response {
-    let method = call["method"].as_str().unwrap();
-    shared.called(format!("{name} {method}"));
-    if let Some(answer) = shared.flood(&format!("{name} {method}")) {
-        return answer;
+    if name.starts_with("l1") {
+        tokio::time::sleep(shared.l1_delay).await;
     }
+    let calls = call.as_array().map_or(std::slice::from_ref(&call), Vec::as_slice);
+    let mut answers = Vec::new();
+    for call in calls {
+        let method = call["method"].as_str().unwrap();
+        shared.called(format!("{name} {method}"));
+        if let Some(answer) = shared.flood(&format!("{name} {method}")) {
+            return answer;
+        }
+        answers.push(answer(&shared, &name, call));
+    }
+    let answers = answers.join(",");
+    json_text(if call.is_array() { format!("[{answers}]") } else { answers })
+}
+
+fn answer(shared: &Shared, name: &str, call: &Value) -> String {
+    let method = call["method"].as_str().unwrap();
     let (block, whole) = (call["params"][0].as_str(), call["params"][1] == true);
     let number = block
         .and_then(|block| block.strip_prefix("0x"))
@@ -242,7 +293,66 @@ async fn rpc(State(shared): Fake, Path(name): Path<String>, Json(call): Json<Val
         ("consensus", "optimism_syncStatus") => "{}".into(),
         _ => "null".into(),
     };
-    json_text(format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, call["id"]))
+    format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, call["id"])
+}
+
+/// HotShot's headers from a height on, as far as anybody needs them.
+async fn header_stream(State(shared): Fake, Path(from): Path<usize>, request: Request) -> Response {
+    shared.called("stream".into());
+    let height = |shared: &Shared| shared.content.read().hotshot.height() as usize;
+    tell(shared, request, from, height, |height| format!(r#"{{"fields":{{"height":{height}}}}}"#))
+}
+
+/// The node's new blocks; L1 stands still.
+async fn heads(State(shared): Fake, Path(name): Path<String>, request: Request) -> Response {
+    if name != "node" {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    shared.called("heads".into());
+    let next = |shared: &Shared| shared.content.read().latest as usize + 1;
+    let from = next(&shared);
+    tell(shared, request, from, next, |number| {
+        format!(r#"{{"params":{{"subscription":"0x1","result":{{"number":"{number:#x}"}}}}}}"#)
+    })
+}
+
+/// Sends a message for each block over a WebSocket.
+fn tell(
+    shared: Arc<Shared>,
+    mut request: Request,
+    mut next: usize,
+    until: impl Fn(&Shared) -> usize + Send + 'static,
+    message: impl Fn(usize) -> String + Send + 'static,
+) -> Response {
+    let Some(key) = request.headers().get("sec-websocket-key") else {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    };
+    let accept = derive_accept_key(key.as_bytes());
+    let mut grown = shared.grown.subscribe();
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let stream = TokioIo::new(upgrade.await.unwrap());
+        let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+        loop {
+            while next < until(&shared) {
+                if socket.send(Message::text(message(next))).await.is_err() {
+                    return;
+                }
+                next += 1;
+            }
+            tokio::select! {
+                changed = grown.changed() => if changed.is_err() { return },
+                message = socket.next() => if !matches!(message, Some(Ok(_))) { return },
+            }
+        }
+    });
+    Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-accept", accept)
+        .body(Body::empty())
+        .unwrap()
 }
 
 async fn height(State(shared): Fake) -> Json<Value> {
@@ -299,4 +409,6 @@ async fn advance(State(shared): Fake) {
     let mut content = shared.content.write();
     content.latest = next;
     content.post(&[payload]);
+    drop(content);
+    shared.grown.send_replace(());
 }

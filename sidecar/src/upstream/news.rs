@@ -1,0 +1,298 @@
+//! What streams say may have changed. It carries no trust: whoever is woken looks it up as always,
+//! and looks without being woken, too.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::Instant};
+
+use crate::telemetry::{Metrics, metrics::Target};
+
+/// How long the other streams have to tell the same.
+pub(crate) const OTHERS: Duration = Duration::from_millis(100);
+
+/// News of each dependency; clones share state.
+#[derive(Debug, Clone, Default)]
+pub struct News(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    bell: Notify,
+    node: Topic,
+    l1: Topic,
+    query: Topic,
+}
+
+#[derive(Debug, Default)]
+struct Topic {
+    is_new: AtomicBool,
+    /// Milliseconds between two changes, by what was looked up; zero while that is not known.
+    cadence: AtomicU64,
+    /// What a stream should begin with.
+    from: AtomicU64,
+    /// What each stream said last, and the highest that enough of them have reached.
+    told: Mutex<Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    by_stream: Vec<u64>,
+    agreed: u64,
+}
+
+impl News {
+    fn topic(&self, target: Target) -> Option<&Topic> {
+        match target {
+            Target::Node => Some(&self.0.node),
+            Target::L1 => Some(&self.0.l1),
+            Target::Query => Some(&self.0.query),
+            Target::Consensus => None,
+        }
+    }
+
+    /// Whether something is said to be new, once.
+    #[must_use]
+    pub fn take(&self, target: Target) -> bool {
+        self.topic(target).is_some_and(|topic| topic.is_new.swap(false, Ordering::AcqRel))
+    }
+
+    /// Returns when something of these is said to be new, which it then still is.
+    pub async fn wait(&self, targets: &[Target]) {
+        loop {
+            let bell = self.0.bell.notified();
+            let topics = targets.iter().filter_map(|target| self.topic(*target));
+            if topics.into_iter().any(|topic| topic.is_new.load(Ordering::Acquire)) {
+                return;
+            }
+            bell.await;
+        }
+    }
+
+    /// Says that something is new.
+    pub fn ring(&self, target: Target) {
+        let Some(topic) = self.topic(target) else { return };
+        topic.is_new.store(true, Ordering::Release);
+        self.0.bell.notify_one();
+    }
+
+    /// Tells streams how often something changes, and where it is now.
+    pub fn is_at(&self, target: Target, height: u64, cadence: Option<Duration>) {
+        let Some(topic) = self.topic(target) else { return };
+        topic.from.store(height, Ordering::Relaxed);
+        let millis = cadence.map_or(0, |cadence| cadence.as_millis());
+        topic.cadence.store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Where a stream should begin.
+    pub(crate) fn from(&self, target: Target) -> u64 {
+        self.topic(target).map_or(0, |topic| topic.from.load(Ordering::Relaxed))
+    }
+
+    /// How often something changes.
+    pub(crate) fn cadence(&self, target: Target) -> Duration {
+        let millis = self.topic(target).map_or(0, |topic| topic.cadence.load(Ordering::Relaxed));
+        Duration::from_millis(if millis == 0 { 1000 } else { millis })
+    }
+
+    /// What a stream says from now on; `needed` streams must say the same for it to count at once.
+    #[must_use]
+    pub fn listener(&self, target: Target, needed: usize, metrics: Metrics) -> Listener {
+        let stream = self.topic(target).map_or(0, |topic| {
+            let told = &mut topic.told.lock().by_stream;
+            told.push(0);
+            told.len() - 1
+        });
+        let bucket = Bucket { tokens: BURST, filled: Instant::now() };
+        Listener { news: self.clone(), target, stream, needed, pending: None, bucket, metrics }
+    }
+}
+
+/// How many news of one stream may come at once.
+const BURST: u32 = 3;
+
+/// Lets as many news pass as there are changes, and a few at once.
+#[derive(Debug)]
+struct Bucket {
+    tokens: u32,
+    filled: Instant,
+}
+
+impl Bucket {
+    /// Takes a token, or says when there is one.
+    fn take(&mut self, cadence: Duration) -> Result<(), Instant> {
+        let now = Instant::now();
+        let cadence = cadence.max(Duration::from_millis(1));
+        let fresh = now.duration_since(self.filled).as_millis() / cadence.as_millis();
+        if fresh > 0 {
+            let fresh = u32::try_from(fresh).unwrap_or(BURST).min(BURST);
+            (self.tokens, self.filled) = ((self.tokens + fresh).min(BURST), now);
+        }
+        self.tokens = self.tokens.checked_sub(1).ok_or(self.filled + cadence)?;
+        Ok(())
+    }
+}
+
+/// One stream's part in the news.
+#[derive(Debug)]
+pub struct Listener {
+    news: News,
+    target: Target,
+    stream: usize,
+    needed: usize,
+    /// What only this stream has told so far, and until when the others may; the highest number if
+    /// it must be told then in any case.
+    pending: Option<(u64, Instant)>,
+    bucket: Bucket,
+    metrics: Metrics,
+}
+
+impl Listener {
+    /// The stream tells a height. It counts at once if enough streams have told as much.
+    pub(crate) fn told(&mut self, height: u64) {
+        let Some(topic) = self.news.topic(self.target) else { return };
+        let mut told = topic.told.lock();
+        let Some(own) = told.by_stream.get_mut(self.stream) else { return };
+        if std::mem::replace(own, height) == height {
+            return;
+        }
+        let mut heights = told.by_stream.clone();
+        heights.sort_unstable_by(|one, other| other.cmp(one));
+        let agreed = heights.get(self.needed.saturating_sub(1)).copied().unwrap_or(0);
+        // Lower numbers may be new blocks, too.
+        let is_agreed = agreed != told.agreed && height <= agreed;
+        told.agreed = agreed;
+        drop(told);
+        if is_agreed {
+            self.ring();
+        } else if self.pending.is_none() {
+            self.pending = Some((height, Instant::now() + OTHERS));
+        }
+    }
+
+    /// Returns when the others have had their time, if something waits for them.
+    pub(crate) async fn alone(&mut self) {
+        match self.pending {
+            Some((_, until)) => tokio::time::sleep_until(until).await,
+            None => std::future::pending().await,
+        }
+        let pending = self.pending.take();
+        let agreed = self.news.topic(self.target).map_or(0, |topic| topic.told.lock().agreed);
+        if pending.is_some_and(|(height, _)| height > agreed) {
+            self.ring();
+        }
+    }
+
+    /// Rings, or will as soon as this stream may again.
+    fn ring(&mut self) {
+        match self.bucket.take(self.cadence()) {
+            Ok(()) => {
+                self.pending = None;
+                self.metrics.woken(self.target);
+                self.news.ring(self.target);
+            }
+            Err(until) => self.pending = Some((u64::MAX, until)),
+        }
+    }
+
+    /// How often something changes, by what was looked up.
+    pub(crate) fn cadence(&self) -> Duration {
+        self.news.cadence(self.target)
+    }
+
+    /// Where the stream should begin.
+    pub(crate) fn from(&self) -> u64 {
+        self.news.from(self.target)
+    }
+
+    /// The stream has ended: what it told counts for nothing any more.
+    pub(crate) fn ended(&mut self) {
+        self.pending = None;
+        if let Some(topic) = self.news.topic(self.target)
+            && let Some(own) = topic.told.lock().by_stream.get_mut(self.stream)
+        {
+            *own = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    const CADENCE: Duration = Duration::from_secs(2);
+
+    fn listeners<const N: usize>(needed: usize) -> (News, [Listener; N]) {
+        let news = News::default();
+        news.is_at(Target::Query, 10, Some(CADENCE));
+        let listener = |_| news.listener(Target::Query, needed, Metrics::new());
+        (news.clone(), std::array::from_fn(listener))
+    }
+
+    fn rang(news: &News) -> bool {
+        news.take(Target::Query)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn news_count_at_once_when_enough_streams_tell_them() {
+        let (news, [mut first, mut second, mut third]) = listeners(2);
+        first.told(11);
+        assert!(!rang(&news));
+        second.told(11);
+        assert!(rang(&news) && !rang(&news));
+        third.told(11);
+        assert!(!rang(&news), "nothing new");
+        second.told(12);
+        second.alone().await;
+        assert!(rang(&news), "the others had their time");
+        // One that claims anything hides nothing: the next honest one is enough.
+        third.told(u64::MAX);
+        assert!(!rang(&news));
+        first.told(13);
+        assert!(rang(&news));
+        // What ended says nothing any more.
+        third.ended();
+        first.told(14);
+        assert!(!rang(&news));
+        second.told(14);
+        assert!(rang(&news));
+        first.alone().now_or_never();
+        assert!(!rang(&news), "the others have told it meanwhile");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_floods_is_heard_a_few_times_and_then_once_per_change() {
+        let (news, [mut only]) = listeners(1);
+        let mut heard = 0;
+        for height in 0..10_000_u64 {
+            tokio::time::advance(Duration::from_millis(2)).await;
+            only.told(height);
+            only.alone().now_or_never();
+            heard += u32::from(rang(&news));
+        }
+        assert!((10..=10 + BURST).contains(&heard), "{heard} in ten changes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn news_are_waited_for_by_what_they_are_of() {
+        let news = News::default();
+        news.ring(Target::Node);
+        assert!(news.wait(&[Target::Query, Target::L1]).now_or_never().is_none());
+        assert!(news.wait(&[Target::Node]).now_or_never().is_some());
+        let waits = tokio::spawn({
+            let news = news.clone();
+            async move { news.wait(&[Target::L1]).await }
+        });
+        tokio::task::yield_now().await;
+        news.ring(Target::L1);
+        waits.await.unwrap();
+        assert!(news.take(Target::L1) && !news.take(Target::L1));
+    }
+}
