@@ -8,7 +8,7 @@ mod proving;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -35,6 +35,11 @@ use crate::{
 /// How long a service that contradicted the majority or was too slow is used only if others fail.
 const AVOIDED_FOR: Duration = Duration::from_secs(30);
 
+/// What a turn adds, the golden ratio of its range: the places of every second or third question
+/// are as evenly spread as those of all. By adding one, a service could get all payloads, and the
+/// next all heights.
+const TURN: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// A service more HotShot blocks than this behind the majority is reported to the operator.
 const BEHIND: u64 = 20;
 
@@ -48,7 +53,7 @@ pub struct QueryServices {
     committee_size: Arc<AtomicU32>,
     /// Held for long answers: one of them at a time is in memory.
     alone: Arc<tokio::sync::Mutex<()>>,
-    turn: Arc<AtomicUsize>,
+    turn: Arc<AtomicU64>,
     /// After this long without any answer the next service is asked as well, and slow services are
     /// no longer waited for.
     patience: Duration,
@@ -367,7 +372,7 @@ impl QueryServices {
     /// block before `until`; rotated, so that every service is polled regularly.
     fn order(&self, until: Option<u64>) -> Vec<usize> {
         let count = self.services.len();
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let turn = place(self.turn.fetch_add(TURN, Ordering::Relaxed), count);
         let now = Instant::now();
         let mut order: Vec<_> = self
             .services
@@ -535,6 +540,12 @@ enum Wanted {
     Majority,
     /// All in good standing; those slower than a majority are waited for, but not long.
     Everybody,
+}
+
+/// A turn's place among so many.
+fn place(turn: u64, count: usize) -> usize {
+    let place = (u128::from(turn) * count as u128) >> 64;
+    usize::try_from(place).unwrap_or(0)
 }
 
 /// The number of answers.

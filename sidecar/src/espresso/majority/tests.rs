@@ -1,6 +1,6 @@
 //! Against real sockets: what a minority may do.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::atomic::AtomicUsize};
 
 use axum::{
     Router,
@@ -213,10 +213,10 @@ async fn a_block_that_is_read_alone_needs_a_majority_too() {
 #[tokio::test]
 async fn every_word_is_heard_in_its_turn() {
     let world = World::of(&[HONEST; 3]).await;
-    world.reads_honestly(9).await;
-    for index in 0..3 {
-        assert_eq!(world.asked(index), 6, "two of three are asked for each range");
-    }
+    world.reads_honestly(30).await;
+    let asked = [0, 1, 2].map(|index| world.asked(index));
+    assert_eq!(asked.iter().sum::<usize>(), 60, "two of three are asked for each range");
+    assert!(asked.iter().all(|asked| (18..=22).contains(asked)), "{asked:?}");
 }
 
 #[tokio::test]
@@ -308,4 +308,17 @@ async fn not_there_yet_is_said_when_a_majority_lacks_a_block() {
     assert!(matches!(world.services.range(4, 7).await, Err(UpstreamError::Absent(_))));
     assert!((0..3).all(|index| world.faults(index).is_empty()), "which is no service's fault");
     assert!(world.services.range(4, 5).await.is_ok());
+}
+
+#[test]
+fn no_pattern_of_questions_leaves_a_service_out() {
+    for (count, every) in (2..=5).flat_map(|count| (1..=8).map(move |every| (count, every))) {
+        let mut asked = vec![0_u32; count];
+        let mut turn = 0_u64;
+        for _ in 0..100 * count {
+            asked[place(turn, count)] += 1;
+            turn = turn.wrapping_add(TURN.wrapping_mul(every));
+        }
+        assert!(asked.iter().all(|asked| (80..=120).contains(asked)), "{every}: {asked:?}");
+    }
 }
