@@ -14,7 +14,10 @@ use finality_sidecar::{
     config::{Config, Environment, Secrets, Values},
     l1::FinalizedState,
     node::{Block, RollupConfig, SyncStatus},
-    rollup::op::{Deposit, OpBatch, decode_l1_origin, recover_signer},
+    rollup::{
+        nitro::{FeedMessage, Message, Parsed, Payload, parse},
+        op::{Deposit, OpBatch, decode_l1_origin, recover_signer},
+    },
     store::StateFile,
 };
 
@@ -22,10 +25,12 @@ use finality_sidecar::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the corpus has a folder for each.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 14] = [
     ("op_payload", op_payload),
     ("op_batch", op_batch),
     ("info_deposit", info_deposit),
+    ("nitro_payload", nitro_payload),
+    ("nitro_message", nitro_message),
     ("namespace_range", namespace_range),
     ("namespace_answer", namespace_answer),
     ("namespace_payload", namespace_payload),
@@ -65,6 +70,45 @@ pub fn info_deposit(data: &[u8]) {
     }
     drop(decode_l1_origin(data));
     drop(FinalizedState::decode(data));
+}
+
+/// A payload of a Nitro chain: what of it is signed, and each of its messages.
+pub fn nitro_payload(data: &[u8]) {
+    match Payload::read(data) {
+        Ok(Payload::V0(entries)) => {
+            for message in entries.messages().into_iter().flatten().flatten() {
+                parsed(&message);
+            }
+        }
+        Ok(Payload::V1(parts)) => {
+            for feed in parts.messages().into_iter().flatten().flatten() {
+                parsed(&feed.message);
+                assert_ne!(feed.signed_digest(1), feed.signed_digest_v2(1));
+            }
+        }
+        Err(_) => {}
+    }
+}
+
+/// A message of a Nitro chain in RLP, or in JSON. There is one RLP of a message: what is signed is
+/// what was read.
+pub fn nitro_message(data: &[u8]) {
+    if let Ok(feed) = FeedMessage::read(data) {
+        parsed(&feed.message);
+    }
+    if let Ok(message) = Message::decode(7, data) {
+        parsed(&message);
+        let mut encoded = Vec::new();
+        message.encode_incoming(&mut encoded);
+        assert!(data.windows(encoded.len()).any(|part| part == encoded));
+    }
+}
+
+fn parsed(message: &Message<'_>) {
+    drop(message.origin());
+    if let Ok(Parsed::Transactions(hashes)) = parse(message, 412_346) {
+        assert!(hashes.len() <= message.content.len().max(2));
+    }
 }
 
 /// The answer of a query service for a range; the first byte is the number of blocks.

@@ -3,12 +3,16 @@
 //! The verifier knows no rollup kind; it works on the [`Facts`] of a batch and asks a [`Rollup`]
 //! for the rest.
 
+pub mod nitro;
 pub mod op;
+mod signature;
 
 use alloy_primitives::{Address, B256};
 use thiserror::Error;
 
 use crate::{batchers::KnownBatchers, eth::BlockId, node::Block};
+
+pub use signature::{SIGNATURE_LENGTH, recover};
 
 /// What every batch says about its block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

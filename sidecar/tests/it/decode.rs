@@ -7,8 +7,15 @@ use serde_json::Value;
 use crate::support::command::{self, Ended};
 
 fn decode(arguments: &[&str], input: &str) -> Ended {
-    let arguments = [&["decode", "op"], arguments].concat();
-    command::run(Path::new("."), &arguments, input.as_bytes(), &[])
+    run(&[&["decode", "op"], arguments].concat(), input)
+}
+
+fn decode_nitro(arguments: &[&str], input: &str) -> Ended {
+    run(&[&["decode", "nitro"], arguments].concat(), input)
+}
+
+fn run(arguments: &[&str], input: &str) -> Ended {
+    command::run(Path::new("."), arguments, input.as_bytes(), &[])
 }
 
 fn vectors(name: &str) -> Value {
@@ -77,5 +84,66 @@ fn bad_arguments_are_usage_errors() {
         let output = decode(arguments, "0x");
         assert_eq!(output.code, 64, "{arguments:?}");
         assert_eq!(output.err.lines().count(), 1);
+    }
+}
+
+#[test]
+fn every_message_of_a_nitro_payload_is_printed_as_one_object() {
+    let vectors = vectors("nitro.json");
+    let both = &vectors["v1"][0];
+    let signer = both["signer"].as_str().unwrap();
+    let arguments = ["--chain-id", "412346", "--batcher", signer];
+    let output = decode_nitro(&arguments, both["payload"].as_str().unwrap());
+    assert_eq!((output.code, output.err.as_str()), (0, ""));
+    let printed: Vec<Value> =
+        output.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [first, second] = printed.as_slice() else { panic!("{printed:?}") };
+    assert_eq!((&first["position"], &second["position"]), (&7.into(), &8.into()));
+    assert_eq!(first["signatures"][0]["scheme"], "signature");
+    assert_eq!(second["signatures"][0]["scheme"], "signatureV2");
+    assert_eq!(second["signatures"][0]["signer"], signer);
+    assert_eq!(first["block_hash"], Value::Null);
+    assert_eq!(second["block_hash"], both["messages"][1]["blockHash"]);
+    assert_eq!(second["transactions"].as_array().unwrap().len(), 1);
+
+    let v0 = &vectors["v0"];
+    let signer = v0["recovered_signer"].as_str().unwrap();
+    let arguments = ["--chain-id", "1", "--batcher", signer];
+    let output = decode_nitro(&arguments, v0["payload"].as_str().unwrap());
+    assert_eq!(output.code, 0);
+    let printed: Value = serde_json::from_str(&output.out).unwrap();
+    let expected = &v0["messages"][0];
+    assert_eq!(printed["position"], expected["position"]);
+    assert_eq!(printed["kind"], 3);
+    assert_eq!(printed["origin"], "sequencer");
+    assert_eq!(printed["delayed_messages_read"], expected["delayed_messages_read"]);
+    assert_eq!(printed["transactions"][0], expected["parsed"][0]["tx_hash"]);
+    assert_eq!(printed["signatures"][0]["digest"], v0["signed_hash"]);
+
+    // The others are printed beside one that is refused.
+    let pruned = &vectors["v1"][1];
+    let arguments = ["--chain-id", "412346", "--batcher", both["signer"].as_str().unwrap()];
+    let output = decode_nitro(&arguments, pruned["payload"].as_str().unwrap());
+    assert_eq!(output.code, 0);
+    let refused = |line: &&str| line.contains("\"refused\"");
+    assert_eq!((output.out.lines().count(), output.out.lines().filter(refused).count()), (3, 1));
+}
+
+#[test]
+fn a_nitro_payload_that_is_refused_gets_one_line_and_exit_code_2() {
+    let vectors = vectors("nitro.json");
+    let batcher = vectors["v1"][0]["signer"].as_str().unwrap();
+    let arguments = ["--chain-id", "412346", "--batcher", batcher];
+    for case in vectors["adversarial"].as_array().unwrap() {
+        let output = decode_nitro(&arguments, case["payload"].as_str().unwrap());
+        assert_eq!(output.code, 2, "{}", case["name"]);
+        assert_eq!(output.out.lines().count(), 1, "{}", case["name"]);
+    }
+    let strange = ["--chain-id", "1", "--batcher", batcher];
+    let output = decode_nitro(&strange, vectors["v1"][0]["payload"].as_str().unwrap());
+    assert_eq!(output.code, 2);
+    for arguments in [&[][..], &["--batcher", batcher], &["--chain-id", "x", "--batcher", batcher]]
+    {
+        assert_eq!(decode_nitro(arguments, "0x").code, 64);
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 pub use batch::{OpBatch, Transactions};
 pub use deposit::{DEPOSIT_TYPE, Deposit};
 pub use l1_info::{L1InfoError, decode_l1_origin};
-pub use signature::{SIGNATURE_LENGTH, recover_signer};
+pub use signature::recover_signer;
 
 /// The OP Stack, with the addresses whose signatures are read.
 #[derive(Debug, Clone, Default)]

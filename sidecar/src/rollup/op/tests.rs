@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::*;
-use crate::{batchers::Authority, node::Block};
+use crate::{batchers::Authority, node::Block, rollup::SIGNATURE_LENGTH};
 
 #[derive(Deserialize)]
 struct Batches {

@@ -1,0 +1,178 @@
+//! A message as Nitro's feed publishes it, in JSON, and what its signatures cover.
+
+use std::borrow::Cow;
+
+use alloy_primitives::{Address, B256, Keccak256, U256, keccak256};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::{Deserialize, Deserializer, de::Error};
+use serde_json::value::RawValue;
+
+use super::message::{BatchData, Message, MessageHeader, MessageKind};
+use crate::rollup::{Rejected, SIGNATURE_LENGTH};
+
+/// What every signature of the feed covers first.
+const DOMAIN: &[u8] = b"Arbitrum Nitro Feed:";
+
+/// A message of the feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedMessage {
+    /// The message.
+    pub message: Message<'static>,
+    /// Hash of its block, as the sequencer made it.
+    pub block_hash: Option<B256>,
+    /// Which transactions of the block were timeboosted.
+    pub block_metadata: Vec<u8>,
+    /// Over [`Self::signed_digest`].
+    pub signature: Vec<u8>,
+    /// Over [`Self::signed_digest_v2`].
+    pub signature_v2: Vec<u8>,
+}
+
+impl FeedMessage {
+    /// Reads the JSON. Members that are not known are skipped; one that is there twice is refused.
+    ///
+    /// # Errors
+    /// [`Rejected::Structure`].
+    pub fn read(json: &[u8]) -> Result<Self, Rejected> {
+        let feed: Feed = serde_json::from_slice(json)
+            .map_err(|error| Rejected::Structure(format!("feed message: {error}")))?;
+        let Metadata { message: incoming, delayed_messages_read } = feed.message;
+        let header = incoming.header;
+        let message = Message {
+            position: feed.sequence_number,
+            delayed_messages_read,
+            header: MessageHeader {
+                kind: MessageKind(header.kind),
+                poster: header.sender,
+                block_number: header.block_number,
+                timestamp: header.timestamp,
+                request_id: header.request_id,
+                l1_base_fee: header.base_fee_l1,
+            },
+            content: Cow::Owned(incoming.l2_msg),
+            batch_gas: incoming.batch_gas_cost,
+            batch_data: incoming
+                .batch_data_tokens
+                .map(|Tokens { length, nonzeros }| BatchData { length, nonzeros }),
+        };
+        Ok(Self {
+            message,
+            block_hash: feed.block_hash,
+            block_metadata: feed.block_metadata,
+            signature: feed.signature,
+            signature_v2: feed.signature_v2,
+        })
+    }
+
+    /// What `signature` is over, as Nitro signs up to 3.9. It covers neither the hash of the block
+    /// nor the metadata.
+    #[must_use]
+    pub fn signed_digest(&self, chain_id: u64) -> B256 {
+        let Message { position, delayed_messages_read, .. } = self.message;
+        let mut preimage = DOMAIN.to_vec();
+        for number in [position, chain_id, delayed_messages_read] {
+            preimage.extend(number.to_be_bytes());
+        }
+        self.message.encode_incoming(&mut preimage);
+        keccak256(preimage)
+    }
+
+    /// What `signatureV2` is over, as Nitro signs since 3.10. Parts of different lengths stand
+    /// beside each other without their lengths, so several messages have the same digest.
+    #[must_use]
+    pub fn signed_digest_v2(&self, chain_id: u64) -> B256 {
+        let Message { position, delayed_messages_read, header, content, .. } = &self.message;
+        let mut hasher = Keccak256::new();
+        hasher.update(DOMAIN);
+        hasher.update(chain_id.to_be_bytes());
+        hasher.update(position.to_be_bytes());
+        if let Some(hash) = self.block_hash {
+            hasher.update(hash);
+        }
+        hasher.update(&self.block_metadata);
+        hasher.update(delayed_messages_read.to_be_bytes());
+        hasher.update([header.kind.0]);
+        hasher.update(header.poster);
+        hasher.update(header.block_number.to_be_bytes());
+        hasher.update(header.timestamp.to_be_bytes());
+        if let Some(id) = header.request_id {
+            hasher.update(id);
+        }
+        hasher.update(header.l1_base_fee.to_be_bytes_trimmed_vec());
+        hasher.update(content);
+        hasher.finalize()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Feed {
+    sequence_number: u64,
+    message: Metadata,
+    #[serde(default, deserialize_with = "signature")]
+    signature: Vec<u8>,
+    #[serde(default, deserialize_with = "signature")]
+    signature_v2: Vec<u8>,
+    #[serde(default, deserialize_with = "bytes")]
+    block_metadata: Vec<u8>,
+    block_hash: Option<B256>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    message: Incoming,
+    delayed_messages_read: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Incoming {
+    header: IncomingHeader,
+    #[serde(deserialize_with = "bytes")]
+    l2_msg: Vec<u8>,
+    batch_gas_cost: Option<u64>,
+    batch_data_tokens: Option<Tokens>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct IncomingHeader {
+    kind: u8,
+    sender: Address,
+    block_number: u64,
+    timestamp: u64,
+    request_id: Option<B256>,
+    #[serde(default, deserialize_with = "base_fee", rename = "baseFeeL1")]
+    base_fee_l1: U256,
+}
+
+#[derive(Deserialize)]
+struct Tokens {
+    length: u64,
+    nonzeros: u64,
+}
+
+/// An integer in decimal digits, or null for none. JSON readers for numbers end at 64 bits.
+fn base_fee<'de, D: Deserializer<'de>>(reader: D) -> Result<U256, D::Error> {
+    let digits = <&RawValue>::deserialize(reader)?.get();
+    if digits == "null" {
+        return Ok(U256::ZERO);
+    }
+    if !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(D::Error::custom("the base fee is not an integer"));
+    }
+    U256::from_str_radix(digits, 10).map_err(|_| D::Error::custom("the base fee is above 256 bits"))
+}
+
+/// Standard base64 with its padding, or null for nothing.
+fn bytes<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<u8>, D::Error> {
+    let text = Option::<Cow<'de, str>>::deserialize(reader)?;
+    BASE64_STANDARD.decode(text.unwrap_or_default().as_bytes()).map_err(D::Error::custom)
+}
+
+/// The bytes of a signature; nothing if they have another length.
+fn signature<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<u8>, D::Error> {
+    let bytes = bytes(reader)?;
+    Ok(if bytes.len() == SIGNATURE_LENGTH { bytes } else { Vec::new() })
+}

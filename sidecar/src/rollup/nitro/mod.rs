@@ -1,0 +1,193 @@
+//! Arbitrum Nitro: the messages that a batch poster or Espresso's posting service puts into the
+//! namespace.
+
+mod feed;
+mod message;
+mod parse;
+mod payload;
+mod signed;
+mod transaction;
+
+use alloy_primitives::{Address, B256};
+
+use super::{KnownBatchers, Rejected, recover};
+
+pub use feed::FeedMessage;
+pub use message::{BatchData, Message, MessageHeader, MessageKind, Origin, SEQUENCER};
+pub use parse::{Parsed, Report, Unparsable, parse};
+pub use payload::{Entries, MAX_MESSAGES, MAX_PAYLOAD, MAX_RLP, Parts, Payload};
+pub use signed::Undecodable;
+
+/// How many signatures of a V1 payload are tried until one is a known signer's.
+const STRANGERS: usize = 16;
+
+/// A Nitro chain, with the addresses whose signatures are read.
+#[derive(Debug, Clone)]
+pub struct Nitro {
+    chain_id: u64,
+    signers: KnownBatchers,
+}
+
+/// What a signature covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// All messages of a V0 payload.
+    V0,
+    /// The feed's `signature`: all of the message, but not the hash of its block.
+    Signature,
+    /// The feed's `signatureV2`: the hash of the block, too, where there is one.
+    SignatureV2,
+}
+
+/// A signature by a known signer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signed {
+    /// What it covers.
+    pub scheme: Scheme,
+    /// The signer.
+    pub signer: Address,
+    /// The digest that it is over.
+    pub digest: B256,
+}
+
+/// A message with its signatures by known signers, of which there is one at least.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posted<'a> {
+    /// The message.
+    pub message: Message<'a>,
+    /// Where it comes from, as its form says.
+    pub origin: Origin,
+    /// Hash of its block, as the sequencer made it; signed by [`Scheme::SignatureV2`] alone.
+    pub block_hash: Option<B256>,
+    /// Its signatures.
+    pub signatures: Vec<Signed>,
+}
+
+/// A message of a payload that is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its position, if it could be read.
+    pub position: Option<u64>,
+    /// Why.
+    pub rejected: Rejected,
+}
+
+impl Nitro {
+    /// A chain whose messages are signed by one of `signers`.
+    pub fn new(chain_id: u64, signers: impl IntoIterator<Item = Address>) -> Self {
+        Self { chain_id, signers: signers.into_iter().collect() }
+    }
+
+    /// Reads the messages of a payload, each with its signatures by known signers; one that is
+    /// refused does no harm to the others. Anybody may post in the namespace: the payload of a
+    /// stranger costs one recovery under V0, and at most 16 under V1.
+    ///
+    /// # Errors
+    /// The bytes are no payload, or no message of it is by a known signer.
+    pub fn admit<'a>(
+        &self,
+        payload: &'a [u8],
+    ) -> Result<Vec<Result<Posted<'a>, Refused>>, Rejected> {
+        match Payload::read(payload)? {
+            Payload::V0(entries) => {
+                let signed =
+                    self.signed(Scheme::V0, entries.signature, || entries.signed_digest())?;
+                let messages = entries.messages()?.into_iter();
+                Ok(messages.map(|message| Posted::of_entry(message, signed)).collect())
+            }
+            Payload::V1(parts) => self.admit_feed(parts.messages()?),
+        }
+    }
+
+    fn admit_feed<'a>(
+        &self,
+        messages: impl Iterator<Item = Result<FeedMessage, Rejected>>,
+    ) -> Result<Vec<Result<Posted<'a>, Refused>>, Rejected> {
+        let mut posted = Vec::new();
+        let (mut known, mut strangers) = (false, 0);
+        for message in messages {
+            let feed = match message {
+                Ok(feed) => feed,
+                Err(rejected) => {
+                    posted.push(Err(Refused { position: None, rejected }));
+                    continue;
+                }
+            };
+            let (signatures, refused) = self.signatures(&feed);
+            strangers += refused.len();
+            known |= !signatures.is_empty();
+            let position = Some(feed.message.position);
+            posted.push(match refused.into_iter().next() {
+                Some(rejected) if signatures.is_empty() => Err(Refused { position, rejected }),
+                _ => Posted::new(feed.message, feed.block_hash, signatures),
+            });
+            if !known && strangers >= STRANGERS {
+                break;
+            }
+        }
+        let first = posted.iter().find_map(|message| message.as_ref().err());
+        match first {
+            Some(refused) if !known => Err(refused.rejected.clone()),
+            _ => Ok(posted),
+        }
+    }
+
+    /// The signatures of a message of the feed: by known signers, and why others do not count.
+    fn signatures(&self, feed: &FeedMessage) -> (Vec<Signed>, Vec<Rejected>) {
+        let first =
+            self.signed(Scheme::Signature, &feed.signature, || feed.signed_digest(self.chain_id));
+        let second = self.signed(Scheme::SignatureV2, &feed.signature_v2, || {
+            feed.signed_digest_v2(self.chain_id)
+        });
+        let mut signatures = Vec::new();
+        let mut refused = Vec::new();
+        for signed in [first, second] {
+            match signed {
+                Ok(signed) => signatures.push(signed),
+                Err(rejected) => refused.push(rejected),
+            }
+        }
+        (signatures, refused)
+    }
+
+    fn signed(
+        &self,
+        scheme: Scheme,
+        signature: &[u8],
+        digest: impl FnOnce() -> B256,
+    ) -> Result<Signed, Rejected> {
+        if signature.is_empty() {
+            return Err(Rejected::TooShort { length: 0 });
+        }
+        let digest = digest();
+        let signer = recover(signature, digest)?;
+        if self.signers.contains(&signer) {
+            Ok(Signed { scheme, signer, digest })
+        } else {
+            Err(Rejected::UnauthorizedSigner(signer))
+        }
+    }
+}
+
+impl<'a> Posted<'a> {
+    fn new(
+        message: Message<'a>,
+        block_hash: Option<B256>,
+        signatures: Vec<Signed>,
+    ) -> Result<Self, Refused> {
+        match message.origin() {
+            Ok(origin) => Ok(Self { message, origin, block_hash, signatures }),
+            Err(rejected) => Err(Refused { position: Some(message.position), rejected }),
+        }
+    }
+
+    fn of_entry(message: Result<Message<'a>, Rejected>, signed: Signed) -> Result<Self, Refused> {
+        match message {
+            Ok(message) => Self::new(message, None, vec![signed]),
+            Err(rejected) => Err(Refused { position: None, rejected }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
