@@ -1,6 +1,7 @@
 //! The checkout, and calls of cargo in it.
 
 use std::{
+    collections::BTreeSet,
     env,
     ffi::{OsStr, OsString},
     fs,
@@ -53,14 +54,14 @@ impl Workspace {
         git
     }
 
-    /// Puts the files that are under version control, or could be, in place of a folder.
+    /// Puts the files that are under version control, or could be, in place of a folder. Those
+    /// that are there already stay as they are, so that cargo does not compile them again.
     ///
     /// # Errors
     /// A file cannot be read or written.
     pub(crate) fn copy_sources(&self, to: &Path) -> Result<()> {
-        if to.exists() {
-            fs::remove_dir_all(to)?;
-        }
+        let mut left = BTreeSet::new();
+        files(to, &mut left)?;
         let list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
         let names = process::output(self.git().args(list))?;
         for name in names.split('\0').filter(|name| !name.is_empty()) {
@@ -70,9 +71,13 @@ impl Workspace {
                 continue;
             }
             let target = to.join(name);
-            fs::create_dir_all(target.parent().context("a file has a folder")?)?;
-            fs::copy(&source, &target).with_context(|| source.display().to_string())?;
+            let is_there = left.remove(&target) && fs::read(&source)? == fs::read(&target)?;
+            if !is_there {
+                fs::create_dir_all(target.parent().context("a file has a folder")?)?;
+                fs::copy(&source, &target).with_context(|| source.display().to_string())?;
+            }
         }
+        left.iter().try_for_each(fs::remove_file)?;
         Ok(())
     }
 
@@ -82,6 +87,22 @@ impl Workspace {
         cargo.current_dir(&self.root);
         cargo
     }
+}
+
+/// The files in a folder, or none if it does not exist.
+fn files(folder: &Path, found: &mut BTreeSet<PathBuf>) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            files(&entry.path(), found)?;
+        } else {
+            found.insert(entry.path());
+        }
+    }
+    Ok(())
 }
 
 /// Runs a build and returns its artifacts.

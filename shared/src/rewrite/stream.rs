@@ -245,7 +245,8 @@ impl Stream {
     /// Why the body is refused.
     pub fn finish(&mut self) -> Result<&[u8], Refusal> {
         if self.fault.is_none() {
-            let window = Window { bytes: &self.tail, start: self.read - self.tail.len() };
+            // What can end here is a number, whose text nobody reads.
+            let window = Window { bytes: &[], start: self.read };
             let prepared = &*self.prepared;
             let mut reading = Reading { walk: &mut self.walk, prepared, window };
             let scanned = self.scanner.finish(&mut reading);

@@ -1,21 +1,25 @@
 //! Mutation testing of the files that hold rules: a change of the code that no test notices is
 //! either in `survivors.toml`, with its reason, or a test is missing.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+mod embed;
+mod program;
+mod tool;
+mod trial;
+
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use serde_json::Value;
 
+use self::{
+    program::Program,
+    tool::{Mutant, Tool},
+    trial::{Outcome, Trial},
+};
 use crate::{
     process,
     tools::{cache::Cache, crates::CARGO_MUTANTS},
-    workspace::{Workspace, forget_outer_cargo},
+    workspace::Workspace,
 };
 
 /// Relative to the root of the checkout.
@@ -76,6 +80,9 @@ fn one() -> usize {
 /// The number of mutants of each file and description.
 type Mutants = BTreeMap<(String, String), usize>;
 
+/// A mutant and the number by which its program knows it.
+type Numbered<'a> = (usize, &'a Mutant);
+
 /// Mutates the listed files whose paths contain one of `wanted`, or all if it is empty, and
 /// compares the survivors with the list.
 ///
@@ -85,16 +92,16 @@ pub(crate) fn run(workspace: &Workspace, cache: &Cache, wanted: &[String]) -> Re
     let list = List::parse(&fs::read_to_string(workspace.root.join(LIST)).context(LIST)?)?;
     let files = chosen(workspace, &list.files, wanted)?;
     let mutator = Mutator::prepare(workspace, cache)?;
+    let expected = expected(&list.survivor, &files);
     let mut survived = Mutants::new();
     for package in &list.package {
         let folder = format!("{}/", package.folder);
         let files: Vec<&str> =
             files.iter().map(String::as_str).filter(|file| file.starts_with(&folder)).collect();
         if !files.is_empty() {
-            survived.extend(counted(&mutator.survivors(package, &files)?)?);
+            survived.extend(counted(&mutator.survivors(package, &files, &expected)?)?);
         }
     }
-    let expected = expected(&list.survivor, &files);
     let problems = differences(&survived, &expected);
     if !problems.is_empty() {
         bail!("the survivors differ from {LIST}:\n{}", problems.join("\n"));
@@ -103,66 +110,111 @@ pub(crate) fn run(workspace: &Workspace, cache: &Cache, wanted: &[String]) -> Re
     Ok(())
 }
 
-/// Runs cargo-mutants in a copy of the sources that has the same path each time, so that cargo
-/// compiles no more than what a mutant changes.
-struct Mutator {
-    program: PathBuf,
-    folder: PathBuf,
+/// Works in a copy of the sources that has the same path each time, so that cargo compiles no more
+/// than what has changed.
+struct Mutator<'a> {
+    workspace: &'a Workspace,
+    tool: Tool,
 }
 
-impl Mutator {
-    fn prepare(workspace: &Workspace, cache: &Cache) -> Result<Self> {
-        let program = CARGO_MUTANTS.find(cache)?;
+impl<'a> Mutator<'a> {
+    fn prepare(workspace: &'a Workspace, cache: &Cache) -> Result<Self> {
         let folder = workspace.target.join("mutants");
-        workspace.copy_sources(&folder.join("sources"))?;
-        Ok(Self { program, folder })
+        let (sources, build) = (folder.join("sources"), folder.join("build"));
+        let program = CARGO_MUTANTS.find(cache)?;
+        Ok(Self { workspace, tool: Tool { program, folder, sources, build } })
     }
 
-    /// The names of the mutants of `files` that neither the quick tests of the package notice nor,
-    /// of those that are left, all of them.
-    fn survivors(&self, package: &Package, files: &[&str]) -> Result<Vec<String>> {
-        process::step(format_args!("the quick tests on mutants of {}", files.join(", ")));
-        let out = self.folder.join(format!("{}-quick", package.folder));
-        let mut quick = self.command(files, &out);
-        quick.args(["--timeout", "40"]).env("PROPTEST_CASES", QUICK_CASES);
-        quick.args(package.quick.iter().map(|argument| format!("--cargo-arg={argument}")));
-        quick.args(["--", "--"]).args(package.slow.iter().flat_map(|test| ["--skip", test]));
-        let left = unnoticed(quick, &out)?;
-        if left.is_empty() {
-            return Ok(left);
+    /// The names of the mutants of `files` that no test of the package notices. For those that are
+    /// expected, the quick tests suffice.
+    fn survivors(
+        &self,
+        package: &Package,
+        files: &[&str],
+        expected: &Mutants,
+    ) -> Result<Vec<String>> {
+        self.workspace.copy_sources(&self.tool.sources)?;
+        let mutants = self.tool.mutants(files)?;
+        if mutants.is_empty() {
+            return Ok(Vec::new());
         }
-        process::step(format_args!("all tests on the {} mutants that are left", left.len()));
-        let out = self.folder.join(format!("{}-all", package.folder));
-        let mut all = self.command(files, &out);
-        all.args(["--timeout", "600"]);
-        all.args(left.iter().map(|name| format!("--re=^{}$", regex::escape(name))));
-        unnoticed(all, &out)
-    }
-
-    fn command(&self, files: &[&str], out: &Path) -> Command {
-        let mut mutants = Command::new(&self.program);
-        forget_outer_cargo(&mut mutants);
-        mutants.current_dir(self.folder.join("sources")).args(["mutants", "--in-place"]);
-        mutants.args(["--no-shuffle", "--colors", "never", "--annotations", "none", "--output"]);
-        mutants.arg(out).args(files.iter().flat_map(|file| ["--file", file]));
-        mutants.env("CARGO_TARGET_DIR", self.folder.join("build"));
-        // Without it, linking takes longer than compiling.
-        mutants.env("CARGO_PROFILE_DEV_DEBUG", "0");
-        mutants
+        process::step(format_args!("{} mutants of {}", mutants.len(), files.join(", ")));
+        let program = Program::build(&self.tool, package, &mutants)?;
+        let left = unnoticed_quickly(&program, &mutants)?;
+        let (left, mut survivors) = unexpected(left, expected)?;
+        if !left.is_empty() {
+            process::step(format_args!("all tests on {} mutants that are left", left.len()));
+            let all = program.all()?;
+            for mutant in left {
+                if !notices(&all, mutant)? {
+                    println!("survives: {}", mutant.1.name);
+                    survivors.push(mutant.1.name.clone());
+                }
+            }
+        }
+        let is_other = |(number, _): &(usize, _)| {
+            !program.numbers.contains(number) && !program.impossible.contains(number)
+        };
+        let others = mutants.iter().enumerate().filter(is_other);
+        let others: Vec<_> = others.map(|(_, mutant)| mutant.name.as_str()).collect();
+        if !others.is_empty() {
+            process::step(format_args!("a build for each of {} mutants", others.len()));
+            program.restore()?;
+            survivors.extend(self.tool.survivors(package, files, &others)?);
+        }
+        Ok(survivors)
     }
 }
 
-/// Runs cargo-mutants and returns the names of the mutants that no test noticed. A mutant that
-/// hangs is noticed.
-fn unnoticed(mut mutants: Command, out: &Path) -> Result<Vec<String>> {
-    fs::create_dir_all(out)?;
-    let status = mutants.status().context("cannot start `cargo-mutants`")?;
-    // 2 and 3: some mutants survived or timed out.
-    if !matches!(status.code(), Some(0 | 2 | 3)) {
-        bail!("cargo-mutants failed ({status})");
+/// The mutants that no quick test notices. The tests of the same module run first.
+fn unnoticed_quickly<'a>(program: &Program, mutants: &'a [Mutant]) -> Result<Vec<Numbered<'a>>> {
+    process::step(format_args!("the quick tests on {} mutants", program.numbers.len()));
+    let quick = program.quick(None)?;
+    let mut near = BTreeMap::new();
+    let mut left = Vec::new();
+    for mutant in mutants.iter().enumerate() {
+        if !program.numbers.contains(&mutant.0) {
+            continue;
+        }
+        let module = mutant.1.module();
+        if !near.contains_key(&module) {
+            near.insert(module.clone(), program.quick(Some(&module))?);
+        }
+        let near = near.get(&module).context("no tests")?;
+        if !notices(near, mutant)? && !notices(&quick, mutant)? {
+            println!("left: {}", mutant.1.name);
+            left.push(mutant);
+        }
     }
-    let outcomes = fs::read_to_string(out.join("mutants.out/outcomes.json"))?;
-    missed(&serde_json::from_str(&outcomes)?)
+    Ok(left)
+}
+
+/// Separates mutants of which there are more than expected from the names of the others.
+fn unexpected<'a>(
+    left: Vec<Numbered<'a>>,
+    expected: &Mutants,
+) -> Result<(Vec<Numbered<'a>>, Vec<String>)> {
+    let names: Vec<_> = left.iter().map(|(_, mutant)| mutant.name.clone()).collect();
+    let found = counted(&names)?;
+    let (mut more, mut others) = (Vec::new(), Vec::new());
+    for (number, mutant) in left {
+        let key = key(&mutant.name)?;
+        if found.get(&key) > expected.get(&key) {
+            more.push((number, mutant));
+        } else {
+            others.push(mutant.name.clone());
+        }
+    }
+    Ok((more, others))
+}
+
+/// Whether a test fails or hangs.
+fn notices(trial: &Trial, (number, mutant): Numbered<'_>) -> Result<bool> {
+    let outcome = trial.run(Some(number))?;
+    if outcome == Outcome::Hung {
+        println!("hangs: {}", mutant.name);
+    }
+    Ok(outcome != Outcome::Passed)
 }
 
 /// The Rust files among `listed`, and in the folders among them, that `wanted` selects.
@@ -198,29 +250,21 @@ fn sources(root: &Path, folder: &str, files: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// The names of the mutants that no test noticed, in the output of cargo-mutants.
-fn missed(outcomes: &Value) -> Result<Vec<String>> {
-    let outcomes = outcomes.get("outcomes").and_then(Value::as_array).context("no outcomes")?;
-    let missed = outcomes
-        .iter()
-        .filter(|outcome| outcome.get("summary").and_then(Value::as_str) == Some("MissedMutant"));
-    let name = |outcome: &Value| {
-        let name = outcome.pointer("/scenario/Mutant/name").and_then(Value::as_str);
-        Ok(name.context("a mutant has a name")?.to_owned())
-    };
-    missed.map(name).collect()
-}
-
-/// The mutants of such names, which are `FILE:LINE:COLUMN: DESCRIPTION`.
+/// The mutants of such names.
 fn counted(names: &[String]) -> Result<Mutants> {
     let mut mutants = Mutants::new();
     for name in names {
-        let mut parts = name.splitn(4, ':');
-        let (file, description) = (parts.next(), parts.nth(2));
-        let (file, description) = file.zip(description).context("a name has a place")?;
-        *mutants.entry((file.to_owned(), description.trim().to_owned())).or_default() += 1;
+        *mutants.entry(key(name)?).or_default() += 1;
     }
     Ok(mutants)
+}
+
+/// File and description of a name, which is `FILE:LINE:COLUMN: DESCRIPTION`.
+fn key(name: &str) -> Result<(String, String)> {
+    let mut parts = name.splitn(4, ':');
+    let (file, description) = (parts.next(), parts.nth(2));
+    let (file, description) = file.zip(description).context("a name has a place")?;
+    Ok((file.to_owned(), description.trim().to_owned()))
 }
 
 fn expected(list: &[Survivor], files: &[String]) -> Mutants {
@@ -251,9 +295,9 @@ fn differences(survived: &Mutants, expected: &Mutants) -> Vec<String> {
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use super::{tool::missed, *};
 
-    fn outcome(summary: &str, name: &str) -> Value {
+    fn outcome(summary: &str, name: &str) -> serde_json::Value {
         json!({"summary": summary, "scenario": {"Mutant": {"name": name}}})
     }
 

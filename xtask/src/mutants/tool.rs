@@ -1,0 +1,145 @@
+//! cargo-mutants: it knows what can be changed, and changes what needs a build of its own.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Package, QUICK_CASES};
+use crate::{process, workspace::forget_outer_cargo};
+
+/// A change that cargo-mutants proposes.
+#[derive(Debug, Deserialize)]
+pub(super) struct Mutant {
+    /// `FILE:LINE:COLUMN: DESCRIPTION`
+    pub(super) name: String,
+    pub(super) file: String,
+    pub(super) package: String,
+    /// The kind of change.
+    pub(super) genre: String,
+    /// The new text.
+    pub(super) replacement: String,
+    pub(super) span: Span,
+}
+
+/// The text that is replaced.
+#[derive(Debug, Deserialize)]
+pub(super) struct Span {
+    pub(super) start: Place,
+}
+
+/// Counted from one.
+#[derive(Debug, Deserialize)]
+pub(super) struct Place {
+    pub(super) line: usize,
+    pub(super) column: usize,
+}
+
+impl Mutant {
+    /// What begins the names of the unit tests that are near.
+    pub(super) fn module(&self) -> String {
+        let path = self.file.split_once("/src/").map_or("", |(_, path)| path);
+        let module = path.split('/').next().unwrap_or_default();
+        format!("{}::", module.trim_end_matches(".rs"))
+    }
+}
+
+/// The program, and the folders in which it works.
+#[derive(Debug)]
+pub(super) struct Tool {
+    pub(super) program: PathBuf,
+    pub(super) folder: PathBuf,
+    pub(super) sources: PathBuf,
+    pub(super) build: PathBuf,
+}
+
+impl Tool {
+    /// The mutants of the files.
+    ///
+    /// # Errors
+    /// The program fails.
+    pub(super) fn mutants(&self, files: &[&str]) -> Result<Vec<Mutant>> {
+        let mut list = self.command();
+        list.args(["--list", "--json"]).args(files.iter().flat_map(|file| ["--file", file]));
+        serde_json::from_str(&process::output(&mut list)?).context("the list of mutants")
+    }
+
+    /// Those of the named mutants that neither the quick tests of the package notice nor, of those
+    /// that are left, all of them. Each is compiled by itself.
+    ///
+    /// # Errors
+    /// The program fails.
+    pub(super) fn survivors(
+        &self,
+        package: &Package,
+        files: &[&str],
+        names: &[&str],
+    ) -> Result<Vec<String>> {
+        let out = self.folder.join(format!("{}-quick", package.folder));
+        let mut quick = self.trial(files, names, &out);
+        quick.args(["--timeout", "120"]).env("PROPTEST_CASES", QUICK_CASES);
+        quick.args(package.quick.iter().map(|argument| format!("--cargo-arg={argument}")));
+        quick.args(["--", "--"]).args(package.slow.iter().flat_map(|test| ["--skip", test]));
+        let left = unnoticed(quick, &out)?;
+        if left.is_empty() {
+            return Ok(left);
+        }
+        process::step(format_args!("all tests on {} mutants that are left", left.len()));
+        let out = self.folder.join(format!("{}-all", package.folder));
+        let left: Vec<_> = left.iter().map(String::as_str).collect();
+        let mut all = self.trial(files, &left, &out);
+        all.args(["--timeout", "1200"]);
+        unnoticed(all, &out)
+    }
+
+    /// The tests have passed without a mutant already.
+    fn trial(&self, files: &[&str], names: &[&str], out: &Path) -> Command {
+        let mut mutants = self.command();
+        mutants.arg("--baseline=skip").args(files.iter().flat_map(|file| ["--file", file]));
+        mutants.args(["--in-place", "--no-shuffle", "--colors", "never", "--annotations", "none"]);
+        mutants.args(names.iter().map(|name| format!("--re=^{}$", regex::escape(name))));
+        mutants.arg("--output").arg(out);
+        mutants
+    }
+
+    fn command(&self) -> Command {
+        let mut mutants = Command::new(&self.program);
+        forget_outer_cargo(&mut mutants);
+        mutants.current_dir(&self.sources).arg("mutants");
+        mutants.env("CARGO_TARGET_DIR", &self.build);
+        // Without it, linking takes longer than compiling.
+        mutants.env("CARGO_PROFILE_DEV_DEBUG", "0");
+        mutants
+    }
+}
+
+/// Runs cargo-mutants and returns the names of the mutants that no test noticed. A mutant that
+/// hangs is noticed.
+fn unnoticed(mut mutants: Command, out: &Path) -> Result<Vec<String>> {
+    fs::create_dir_all(out)?;
+    let status = mutants.status().context("cannot start `cargo-mutants`")?;
+    // 2 and 3: some mutants survived or timed out.
+    if !matches!(status.code(), Some(0 | 2 | 3)) {
+        bail!("cargo-mutants failed ({status})");
+    }
+    let outcomes = fs::read_to_string(out.join("mutants.out/outcomes.json"))?;
+    missed(&serde_json::from_str(&outcomes)?)
+}
+
+/// The names of the mutants that no test noticed, in the output of cargo-mutants.
+pub(super) fn missed(outcomes: &Value) -> Result<Vec<String>> {
+    let outcomes = outcomes.get("outcomes").and_then(Value::as_array).context("no outcomes")?;
+    let missed = outcomes
+        .iter()
+        .filter(|outcome| outcome.get("summary").and_then(Value::as_str) == Some("MissedMutant"));
+    let name = |outcome: &Value| {
+        let name = outcome.pointer("/scenario/Mutant/name").and_then(Value::as_str);
+        Ok(name.context("a mutant has a name")?.to_owned())
+    };
+    missed.map(name).collect()
+}
