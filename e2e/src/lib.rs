@@ -38,6 +38,7 @@ pub mod echo;
 pub mod edge;
 pub mod emulated;
 pub mod envoy;
+pub mod etcd;
 mod excess;
 pub mod fake_sidecar;
 pub mod hotshot;

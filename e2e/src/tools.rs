@@ -67,6 +67,14 @@ pub fn anvil() -> Result<PathBuf, String> {
     file("FINALITY_E2E_ANVIL")
 }
 
+/// etcd, in which several sidecars publish one head.
+///
+/// # Errors
+/// One line when `FINALITY_E2E_ETCD` is missing or names no file.
+pub fn etcd() -> Result<PathBuf, String> {
+    file("FINALITY_E2E_ETCD")
+}
+
 /// Chromium, which looks at the status page.
 ///
 /// # Errors

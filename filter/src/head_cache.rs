@@ -356,6 +356,7 @@ mod tests {
             (Some(Status::Diverged), Err(NoHead::Status(Status::Diverged))),
             (Some(Status::NodeBehind), Err(NoHead::Status(Status::NodeBehind))),
             (Some(Status::NodeUnchecked), Err(NoHead::Status(Status::NodeUnchecked))),
+            (Some(Status::CutOff), Err(NoHead::Status(Status::CutOff))),
             (None, Err(NoHead::UnknownStatus)),
         ] {
             assert_eq!(Head { status, ..HEAD }.usable(1_000_000, age), usable);

@@ -57,12 +57,20 @@ pub enum Status {
     /// The head is a stored one, and the node has not been asked about it since the sidecar
     /// started.
     NodeUnchecked,
+    /// The sidecar cannot learn what other replicas publish.
+    CutOff,
 }
 
 impl Status {
     /// Every status. Modules of several versions share their places here: a new one comes last.
-    pub const ALL: [Self; 5] =
-        [Self::Ok, Self::Diverged, Self::NodeBehind, Self::Pruned, Self::NodeUnchecked];
+    pub const ALL: [Self; 6] = [
+        Self::Ok,
+        Self::Diverged,
+        Self::NodeBehind,
+        Self::Pruned,
+        Self::NodeUnchecked,
+        Self::CutOff,
+    ];
 
     /// The spelling on the wire.
     #[must_use]
@@ -73,6 +81,7 @@ impl Status {
             Self::NodeBehind => "node_behind",
             Self::Pruned => "pruned",
             Self::NodeUnchecked => "node_unchecked",
+            Self::CutOff => "cut_off",
         }
     }
 
@@ -84,7 +93,7 @@ impl Status {
     /// // A node that has pruned the block is still on the same chain.
     /// assert!(Status::Ok.is_usable() && Status::Pruned.is_usable());
     /// assert!(!Status::Diverged.is_usable() && !Status::NodeBehind.is_usable());
-    /// assert!(!Status::NodeUnchecked.is_usable());
+    /// assert!(!Status::NodeUnchecked.is_usable() && !Status::CutOff.is_usable());
     /// ```
     #[must_use]
     pub const fn is_usable(self) -> bool {

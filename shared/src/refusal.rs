@@ -102,7 +102,7 @@ impl Refusal {
     }
 
     /// Every value of [`Refusal::reason`].
-    pub const REASONS: [&str; 16] = [
+    pub const REASONS: [&str; 17] = [
         "unparsable",
         "body_too_large",
         "batch_too_long",
@@ -117,6 +117,7 @@ impl Refusal {
         "diverged",
         "node_behind",
         "node_unchecked",
+        "cut_off",
         "unknown_status",
         "host_failure",
     ];
@@ -223,6 +224,7 @@ mod tests {
             (Refusal::NoHead(NoHead::Status(Status::Diverged)), -32055, 503, "diverged"),
             (Refusal::NoHead(NoHead::Status(Status::NodeBehind)), -32055, 503, "node_behind"),
             (Refusal::NoHead(NoHead::Status(Status::NodeUnchecked)), -32055, 503, "node_unchecked"),
+            (Refusal::NoHead(NoHead::Status(Status::CutOff)), -32055, 503, "cut_off"),
             (Refusal::NoHead(NoHead::UnknownStatus), -32055, 503, "unknown_status"),
             (Refusal::HostFailure, -32603, 500, "host_failure"),
         ];

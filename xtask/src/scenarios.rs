@@ -12,7 +12,8 @@ use anyhow::{Context, Result, bail};
 use crate::{
     filter, page, process,
     tools::{
-        anvil::ANVIL, cache::Cache, chromium, envoy::ENVOY, op_stack::OpStack, promtool::PROMTOOL,
+        anvil::ANVIL, cache::Cache, chromium, envoy::ENVOY, etcd::ETCD, op_stack::OpStack,
+        promtool::PROMTOOL,
     },
     workspace::{self, Artifact, Workspace},
 };
@@ -25,6 +26,7 @@ pub(crate) struct Artifacts {
     pub(crate) filter: PathBuf,
     pub(crate) envoy: PathBuf,
     anvil: PathBuf,
+    etcd: PathBuf,
     envoy_yaml: PathBuf,
     devnet: PathBuf,
     /// The test program with the scenarios.
@@ -58,6 +60,7 @@ impl Artifacts {
     ) -> Result<Self> {
         let envoy = ENVOY.find(cache)?.path;
         let anvil = ANVIL.find(cache)?.path;
+        let etcd = ETCD.find(cache)?.path;
         let filter = filter::build(workspace, force_fallback)?;
         page::build(workspace, force_fallback)?;
         let built = build(workspace)?;
@@ -66,6 +69,7 @@ impl Artifacts {
             filter,
             envoy,
             anvil,
+            etcd,
             envoy_yaml: workspace.root.join("envoy/envoy.yaml"),
             devnet: workspace::executable(&built, "finality-devnet")?,
             scenarios: workspace::executable(&built, "scenarios")?,
@@ -105,6 +109,7 @@ impl Artifacts {
             .env("FINALITY_E2E_FILTER", &self.filter)
             .env("FINALITY_E2E_ENVOY", &self.envoy)
             .env("FINALITY_E2E_ANVIL", &self.anvil)
+            .env("FINALITY_E2E_ETCD", &self.etcd)
             .env("FINALITY_E2E_ENVOY_YAML", &self.envoy_yaml);
         if let Some(stack) = &self.op_stack {
             command

@@ -35,6 +35,7 @@ mod malicious_feed;
 mod page;
 mod proofs;
 mod real;
+mod replicas;
 mod rotation;
 mod sequencer_reorg;
 mod stall;

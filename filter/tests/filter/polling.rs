@@ -289,6 +289,7 @@ fn the_number_never_falls_while_the_status_follows() {
         ("node_behind", "node_behind"),
         ("pruned", "100"),
         ("node_unchecked", "node_unchecked"),
+        ("cut_off", "cut_off"),
         ("diverged", "diverged"),
         ("ok", "100"),
     ] {

@@ -96,6 +96,7 @@ fn no_answer_means_a_refusal_even_with_a_head_that_is_fresh() {
         (report_of(100, "diverged", 22_266_222), "diverged"),
         (report_of(100, "node_behind", 22_266_222), "node_behind"),
         (report_of(100, "node_unchecked", 22_266_222), "node_unchecked"),
+        (report_of(100, "cut_off", 22_266_222), "cut_off"),
         (report_of(100, "a_word_of_a_later_version", 22_266_222), "unknown_status"),
     ] {
         assert_eq!(resolve(&answer), reason, "{answer:?}");

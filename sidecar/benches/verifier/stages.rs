@@ -108,6 +108,7 @@ fn save() -> f64 {
         let hash = alloy_primitives::keccak256(number.to_le_bytes());
         let record = Record {
             generation: 0,
+            moment: None,
             number,
             hash: Some(hash),
             l1_origin: None,

@@ -54,6 +54,7 @@ function state(head) {
     case "pruned": return ["ok", "Serving; the node has pruned the head's block"];
     case "diverged": return ["bad", "The node has another block there: tagged requests are refused"];
     case "node_behind": return ["bad", "The node is behind the head: tagged requests are refused"];
+    case "cut_off": return ["bad", "The published head is not known: tagged requests are refused"];
     case "node_unchecked": return ["wait", "The node was not asked yet: tagged requests are refused"];
     default: return ["wait", head.status];
   }

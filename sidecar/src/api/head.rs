@@ -34,10 +34,14 @@ pub(super) async fn head(
         }
     };
     match news(&state, &query).await {
-        // No other replica publishes the head of a file.
         Some(head) if query.confirm => {
-            let head = HeadReport { confirmed: Some(true), ..HeadReport::clone(&head) };
-            Json(head).into_response()
+            let (head, is_confirmed) = match &state.confirmations {
+                // No other replica publishes the head of a file.
+                None => (head, true),
+                Some(others) => others.confirm().await.map_or((head, false), |head| (head, true)),
+            };
+            let confirmed = Some(is_confirmed);
+            Json(HeadReport { confirmed, ..HeadReport::clone(&head) }).into_response()
         }
         Some(head) => match state.encoded.of(&head) {
             Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),

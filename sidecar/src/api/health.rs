@@ -72,6 +72,11 @@ fn checks(state: &ApiState) -> Vec<Check> {
         Check::new("node", head.as_ref().is_none_or(|head| !unchecked(head)), || {
             "the node has not been asked about the stored head yet".into()
         }),
+        Check::new(
+            "cluster",
+            head.as_ref().is_none_or(|head| head.status != Status::CutOff),
+            || "what other replicas publish is not known".into(),
+        ),
         Check::new("store", state.status.store_writable(), || {
             "the last write to the state file failed".into()
         }),

@@ -44,7 +44,10 @@ use serde_json::json;
 use tokio::sync::watch;
 use tracing::{Instrument, field};
 
-use crate::telemetry::{Metrics, traces};
+use crate::{
+    head::Confirmations,
+    telemetry::{Metrics, traces},
+};
 use events::Streams;
 use history::History;
 use hosts::Hosts;
@@ -69,6 +72,8 @@ pub struct ApiState {
     pub head: watch::Receiver<Option<Arc<HeadReport>>>,
     /// Its JSON.
     pub encoded: Encoded,
+    /// Confirms that no other replica has published a higher head; none if there are no others.
+    pub confirmations: Option<Confirmations>,
     /// Everything else that the API shows.
     pub status: Arc<dyn StatusSource>,
     /// Positions over the last hour.

@@ -104,6 +104,11 @@ impl Dependencies {
         Self { execution, consensus, l1, query, news }
     }
 
+    /// The node.
+    pub(super) fn node(&self) -> Node {
+        Node::new(self.execution.clone(), self.consensus.clone())
+    }
+
     /// How each of them is.
     pub(super) fn reports(&self) -> Vec<DependencyReport> {
         let node = self.execution.reports().chain(self.consensus.reports());

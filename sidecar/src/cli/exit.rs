@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::config::Problems;
+use crate::{config::Problems, head::Reset};
 
 /// A failure that a retry may fix.
 pub const FAILED: u8 = 1;
@@ -20,6 +20,8 @@ pub const NOT_PROVEN: u8 = 2;
 pub const REQUEST_REFUSED: u8 = 3;
 /// `check`: something is wrong.
 pub const CHECK_FAILED: u8 = 4;
+/// `run`: the published head was lowered on purpose; the next start takes it over.
+pub const LOWERED: u8 = 5;
 /// Invalid usage or configuration, as in `sysexits.h`: a restart does not help.
 pub const USAGE: u8 = 64;
 
@@ -37,6 +39,10 @@ impl Failure {
 
     pub fn usage(error: impl Display) -> Self {
         Self { code: USAGE, text: error.to_string() }
+    }
+
+    pub fn lowered(reset: Reset) -> Self {
+        Self { code: LOWERED, text: reset.to_string() }
     }
 
     /// Prints the text, for a second at most if nothing reads it.

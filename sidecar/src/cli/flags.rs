@@ -115,7 +115,7 @@ impl Args for SettingFlags {
     }
 }
 
-/// The flags of commands that use only the state file.
+/// The flags of commands that use only the stored head.
 #[derive(Debug, Clone, Default)]
 pub struct StoreFlags(pub SettingFlags);
 
@@ -131,7 +131,8 @@ impl FromArgMatches for StoreFlags {
 
 impl Args for StoreFlags {
     fn augment_args(command: Command) -> Command {
-        SettingFlags::add_to(command, Setting::named("store_path").into_iter())
+        let of_store = |setting: &&Setting| setting.name.starts_with("store");
+        SettingFlags::add_to(command, SETTINGS.iter().filter(of_store))
     }
 
     fn augment_args_for_update(command: Command) -> Command {

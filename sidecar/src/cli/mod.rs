@@ -9,9 +9,11 @@ mod numbers;
 mod open_files;
 pub mod print_config;
 pub mod prove;
+mod replicas;
 pub mod rewrite;
 pub mod run;
 mod secrets;
+mod shared;
 pub mod store;
 
 use std::{
@@ -28,6 +30,7 @@ use self::{exit::Failure, flags::SettingFlags};
 #[command(name = "finality-sidecar", version = finality_core::build::LINE)]
 #[command(after_help = "Exit codes: 0 success, 1 failure, 2 payload rejected (decode) \
 or not proven (prove), 3 request refused (rewrite), 4 something wrong (check), \
+5 head lowered on purpose (run), \
 64 invalid usage or configuration.")]
 struct Cli {
     #[command(subcommand)]

@@ -16,7 +16,9 @@ use super::{
     dependencies::{Clients, Dependencies},
     exit::Failure,
     flags::SettingFlags,
-    open_files, secrets,
+    open_files,
+    replicas::Joining,
+    secrets,
 };
 use crate::{
     api::{
@@ -24,7 +26,7 @@ use crate::{
         status::StatusReader,
     },
     config::{Config, SecretFiles, Values},
-    head::{HeadKeeper, PublishedHead},
+    head::{Confirmations, HeadKeeper, PublishedHead, Reset},
     store::{FileStore, Store},
     telemetry::{
         Metrics, Traces,
@@ -78,10 +80,11 @@ fn run_logged(
     });
     config.max_connections = open_files::room_for(config.max_connections);
     let files = SecretFiles::of(values);
-    let store = FileStore::open(&config.store_path)?;
+    let mut store = FileStore::open(&config.store_path)?;
     config.check_start_position(store.record())?;
+    let replica = runtime.block_on(Joining::prepare(&config, &mut store))?;
     let limit = config.shutdown_limit;
-    let ended = runtime.block_on(serve(config, files, store, log.clone()));
+    let ended = runtime.block_on(serve(config, files, store, replica, log.clone()));
     if let Some(traces) = traces {
         traces.shut_down(limit);
     }
@@ -89,13 +92,17 @@ fn run_logged(
     runtime.shutdown_background();
     match ended {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(Failure::failed(format_args!("{error:#}"))),
+        Err(error) => Err(match error.downcast_ref::<Reset>() {
+            Some(reset) => Failure::lowered(*reset),
+            None => Failure::failed(format_args!("{error:#}")),
+        }),
     }
 }
 
 /// The running verifier, and what it publishes.
 struct Verifier {
     head: PublishedHead,
+    confirmations: Option<Confirmations>,
     status: Arc<StatusReader>,
     /// Ends after the stop signal, or earlier with an error that trying again does not mend.
     task: JoinHandle<anyhow::Result<()>>,
@@ -105,6 +112,7 @@ async fn serve(
     config: Config,
     files: SecretFiles,
     store: FileStore,
+    replica: Option<Joining>,
     log: Log,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
@@ -116,13 +124,14 @@ async fn serve(
     let metrics = Metrics::new();
     let (phase, phases) = watch::channel(Phase::Serving);
     let (stop, stopped) = watch::channel(false);
-    let mut verifier = start_verifier(&config, files, store, &metrics, stopped)?;
+    let mut verifier = start_verifier(&config, files, store, replica, &metrics, stopped)?;
     let history = Arc::new(History::default());
     let status = Arc::clone(&verifier.status);
     tokio::spawn(Arc::clone(&history).record(move || status.positions()));
     let state = ApiState {
         head: verifier.head.clone(),
         encoded: Default::default(),
+        confirmations: verifier.confirmations.clone(),
         status: verifier.status.clone(),
         history,
         hosts: Hosts::new(config.listen_addr.ip(), config.allowed_hosts.as_deref()),
@@ -224,17 +233,26 @@ fn start_verifier(
     config: &Config,
     files: SecretFiles,
     store: FileStore,
+    replica: Option<Joining>,
     metrics: &Metrics,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<Verifier> {
     let clients = Clients::new(config, metrics)?;
     secrets::follow(files, &clients, config.verification_interval);
     let dependencies = Dependencies::new(clients, config, metrics);
-    let (keeper, head) = HeadKeeper::new(store, metrics.clone());
+    let (mut keeper, head) = HeadKeeper::new(store, metrics.clone());
+    let joined = replica.map(|replica| replica.join(&mut keeper, dependencies.node()));
+    let (replica, confirmations) = joined.unzip();
     let board = Arc::new(Board::default());
     let shown = dependencies.clone();
     let status = StatusReader::new(Arc::clone(&board), metrics.clone(), move || shown.reports());
     let verifier = dependencies.verifier(config, keeper, board, metrics.clone());
-    let task = tokio::spawn(async move { Ok(verifier.run(stopped).await?) });
-    Ok(Verifier { head, status: Arc::new(status), task })
+    let task = tokio::spawn(async move {
+        let Some(replica) = replica else { return Ok(verifier.run(stopped).await?) };
+        tokio::select! {
+            ended = verifier.run(stopped) => Ok(ended?),
+            ended = replica.run() => Ok(ended?),
+        }
+    });
+    Ok(Verifier { head, confirmations, status: Arc::new(status), task })
 }

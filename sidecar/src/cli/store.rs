@@ -9,9 +9,9 @@ use std::{
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{exit::Failure, flags::StoreFlags, numbers::whole_number};
+use super::{exit::Failure, flags::StoreFlags, numbers::whole_number, shared};
 use crate::{
-    config,
+    config::Stores,
     store::{self, FileStore, StateFile, Store, StoreError},
 };
 
@@ -60,12 +60,24 @@ pub fn run(command: &Command) -> Result<ExitCode, Failure> {
     let out = &mut io::stdout().lock();
     match command {
         Command::Show(show) => {
-            let path = config::store_path(&show.flags.0.gather())?;
-            let file = store::read(&path)?.ok_or(StoreError::Absent { path: path.clone() })?;
+            let stores = Stores::read(&show.flags.0.gather())?;
+            let path = &stores.path;
+            let file = store::read(path)?.ok_or(StoreError::Absent { path: path.clone() })?;
+            let shared = shared::find(&stores, file.record.identity)?;
+            let published = shared.as_ref().map(shared::Shared::published).transpose()?.flatten();
             if show.json {
-                writeln!(out, "{}", as_json(&path, &file))?;
+                let mut shown = as_json(path, &file);
+                if let (Some(_), Some(members)) = (&shared, shown.as_object_mut()) {
+                    members.insert("published".into(), json!(published.map(|found| found.head)));
+                }
+                writeln!(out, "{shown}")?;
             } else {
-                out.write_all(as_text(&path, &file).as_bytes())?;
+                out.write_all(as_text(path, &file).as_bytes())?;
+                if shared.is_some() {
+                    let text = published.map(|found| shared::describe(&found));
+                    let text = text.unwrap_or_else(|| "nothing".into());
+                    writeln!(out, "{:<15} {text}", "published")?;
+                }
             }
         }
         Command::Reset(reset) => reset_head(reset, out)?,
@@ -145,7 +157,14 @@ const NOT_FOLLOWED: &[u8] =
     filter's configuration, or restart every Envoy. Then start the sidecar.\n";
 
 fn reset_head(reset: &Reset, out: &mut impl Write) -> Result<(), Failure> {
-    let path: PathBuf = config::store_path(&reset.flags.0.gather())?;
+    let stores = Stores::read(&reset.flags.0.gather())?;
+    if stores.shared.is_some() {
+        let file = store::read(&stores.path)?;
+        let identity = file.and_then(|file| file.record.identity);
+        let shared = shared::find(&stores, identity)?;
+        return shared.map_or(Ok(()), |shared| reset_published(reset, &shared, out));
+    }
+    let path: PathBuf = stores.path;
     // The lock comes first: with a sidecar running there is nothing to ask.
     let mut store = FileStore::open_for_reset(&path)?;
     let stored = store.ceiling().unwrap_or_default();
@@ -164,6 +183,34 @@ fn reset_head(reset: &Reset, out: &mut impl Write) -> Result<(), Failure> {
     store.reset(reset.to, reset.restart_height)?;
     writeln!(out, "The stored head is {}.", reset.to)?;
     out.write_all(if is_followed { FOLLOWED } else { NOT_FOLLOWED })?;
+    Ok(())
+}
+
+/// Lowers the head that all replicas publish.
+fn reset_published(
+    reset: &Reset,
+    shared: &shared::Shared,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    if reset.restart_height.is_some() {
+        return Err(Failure::usage("--restart-height belongs to a state file, not to store"));
+    }
+    let published = shared.published()?.ok_or_else(|| Failure::failed("nothing is published"))?;
+    let stored = published.head.number;
+    if stored < reset.to {
+        return Err(Failure::usage(StoreError::Raise { stored, given: reset.to }));
+    }
+    if !reset.yes {
+        confirm(&format!("Lower the published head from {stored} to {}?", reset.to))?;
+    }
+    shared.lower(&published, reset.to)?;
+    writeln!(
+        out,
+        "The published head is {}.\nReplicas that run end with code {}, and take it over when they start again.",
+        reset.to,
+        super::exit::LOWERED
+    )?;
+    out.write_all(FOLLOWED)?;
     Ok(())
 }
 

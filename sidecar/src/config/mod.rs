@@ -19,7 +19,14 @@ use std::{path::PathBuf, time::Duration};
 use alloy_primitives::Address;
 
 use self::{reader::Reader, settings::ReadValue};
-use crate::{batchers::BatcherSource, redact::SecretUrl, store::Record};
+use crate::{
+    batchers::BatcherSource,
+    redact::SecretUrl,
+    store::{
+        Record,
+        etcd::{EtcdClient, EtcdLocation, TlsError, TlsFiles},
+    },
+};
 
 pub use self::{
     environment::{CONFIG_VARIABLE, Environment},
@@ -49,7 +56,24 @@ impl Config {
                 "set either this or batch_authenticator_address, not both",
             );
         }
+        let is_plain = |store: &Value| store.text.starts_with("etcd://");
+        for name in ["store_ca_file", "store_identity_file"] {
+            if values.get(name).is_some() && values.get("store").is_none_or(is_plain) {
+                reader.refuse(name, "is only of use where store begins with etcds://");
+            }
+        }
         reader.finish(config)
+    }
+
+    /// Where the head is stored.
+    #[must_use]
+    pub fn stores(&self) -> Stores {
+        Stores {
+            path: self.store_path.clone(),
+            shared: self.store.clone(),
+            ca_file: self.store_ca_file.clone(),
+            identity_file: self.store_identity_file.clone(),
+        }
     }
 
     /// Where the authorized batchers are listed.
@@ -85,14 +109,43 @@ impl Config {
     }
 }
 
-/// The state file alone, for commands that need nothing else.
-///
-/// # Errors
-/// Problems of the sources or of that value.
-pub fn store_path(values: &Values) -> Result<PathBuf, Problems> {
-    let mut reader = Reader::new(values);
-    let path = reader.value("store_path", parse::path);
-    reader.finish(path)
+/// Where the head is stored.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    /// The state file.
+    pub path: PathBuf,
+    /// What all replicas share.
+    pub shared: Option<EtcdLocation>,
+    /// The authorities that may sign its certificates.
+    pub ca_file: Option<PathBuf>,
+    /// The certificate by which it knows us.
+    pub identity_file: Option<PathBuf>,
+}
+
+impl Stores {
+    /// Those settings alone, for commands that need nothing else.
+    ///
+    /// # Errors
+    /// Problems of the sources or of those values.
+    pub fn read(values: &Values) -> Result<Self, Problems> {
+        let mut reader = Reader::new(values);
+        let path = reader.value("store_path", parse::path);
+        let shared = reader.optional("store", EtcdLocation::parse);
+        let ca_file = reader.optional("store_ca_file", parse::path);
+        let identity_file = reader.optional("store_identity_file", parse::path);
+        let stores = path.map(|path| Self { path, shared, ca_file, identity_file });
+        reader.finish(stores)
+    }
+
+    /// A client of what all replicas share, if there is one.
+    ///
+    /// # Errors
+    /// A file for TLS cannot be used.
+    pub fn client(&self) -> Result<Option<EtcdClient>, TlsError> {
+        let (authorities, identity) = (self.ca_file.as_deref(), self.identity_file.as_deref());
+        let files = TlsFiles { authorities, identity };
+        self.shared.clone().map(|location| EtcdClient::new(location, files)).transpose()
+    }
 }
 
 /// Where the answers come from that `prove` checks.

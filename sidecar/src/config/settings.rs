@@ -5,7 +5,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use alloy_primitives::Address;
 
 use super::{HotshotProofs, parse};
-use crate::{batchers::BatcherTenure, redact::SecretUrl, telemetry::log::Format};
+use crate::{
+    batchers::BatcherTenure, redact::SecretUrl, store::etcd::EtcdLocation, telemetry::log::Format,
+};
 
 /// One setting. Its name is spelled `listen_addr` in the file, `--listen-addr` as a flag and
 /// `FINALITY_LISTEN_ADDR` in the environment.
@@ -38,6 +40,7 @@ pub struct Form {
 }
 
 const URLS: Form = Form { name: "URL,URL", list: true, secret: true };
+const ETCD: Form = Form { name: "ETCD", list: false, secret: true };
 const ADDRESSES: Form = Form { name: "ADDRESS,ADDRESS", list: true, secret: false };
 const HOSTS: Form = Form { name: "HOST,HOST", list: true, secret: false };
 const ADDRESS: Form = plain("ADDRESS");
@@ -185,6 +188,19 @@ settings! {
     "Lifecycle" {
         /// State file; its directory must exist and be writable
         store_path: PathBuf = "finality-store.json", plain("FILE"), parse::path;
+        /// The etcd in which several replicas publish one head, as
+        /// etcd://USER:PASSWORD@HOST:2379,HOST:2379/PREFIX, or etcds:// for TLS; without it, the
+        /// state file is the only store
+        store: Option<EtcdLocation> = optional, ETCD, EtcdLocation::parse;
+        /// Certificates (PEM) of the authorities that may sign those of etcd, instead of the
+        /// system's
+        store_ca_file: Option<PathBuf> = optional, plain("FILE"), parse::path;
+        /// Certificate and key (PEM, one file) by which etcd knows this sidecar
+        store_identity_file: Option<PathBuf> = optional, plain("FILE"), parse::path;
+        /// Time without an answer of etcd after which status calls it silent
+        cluster_timeout: Duration = "5s", DURATION, parse::pause;
+        /// Time without an answer of etcd after which the head is not used any more
+        cluster_max_age: Duration = "1m", DURATION, parse::pause;
         /// Longest pause between verification rounds; the node is asked about the head at least
         /// this often, whatever streams say
         verification_interval: Duration = "1s", DURATION, parse::pause;

@@ -51,6 +51,22 @@ impl Given {
 }
 
 #[test]
+fn certificates_are_refused_where_etcd_is_not_asked_over_tls() {
+    let problems = |store: &str| {
+        let mut given = Given::complete();
+        given.variable("store_ca_file", "/ca.pem");
+        if !store.is_empty() {
+            given.variable("store", store);
+        }
+        given.config().map_or_else(|problems| problems.iter().count(), |_| 0)
+    };
+    assert_eq!(problems("etcds://user:password@host"), 0);
+    for store in ["", "etcd://host", "redis://host", "etcds://user@host", "etcds://host/../x"] {
+        assert_eq!(problems(store), 1, "{store}");
+    }
+}
+
+#[test]
 fn every_default_is_acceptable() {
     let config = Given::complete().config().unwrap();
     assert_eq!(config.listen_addr.to_string(), "127.0.0.1:8090");

@@ -3,14 +3,15 @@
 //! A head is durable before it is visible: saved first, then published to all watchers. The number
 //! never goes down; the status is independent of it and can change either way.
 
+mod replica;
 mod trail;
+mod verified;
+mod view;
 
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use finality_core::head::{
-    EspressoPosition, EthereumPosition, HeadReport, Mode, Source, Status, hex_number,
-};
+use finality_core::head::{EspressoPosition, HeadReport, Mode, Source, Status};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -18,10 +19,17 @@ use tokio::sync::watch;
 use crate::{
     batchers::HistoryMark,
     eth::BlockId,
-    store::{Identity, Record, SafeSample, Store, StoreError, StoreId},
+    store::{Identity, Record, SafeSample, Store, StoreError},
     telemetry::Metrics,
 };
 use trail::Trail;
+use verified::{Path, Verified};
+use view::{Shown, View};
+
+pub use replica::{
+    Blocks, ClusterReport, ClusterState, Confirmations, Connect, Limits, Replica, Reset,
+};
+pub use view::PublishedHead;
 
 /// A confirmed L2 block, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +42,7 @@ pub struct HeadBlock {
     pub l1_origin: Option<BlockId>,
 }
 
-/// The head as watchers see it; none until there is one.
-pub type PublishedHead = watch::Receiver<Option<Arc<HeadReport>>>;
-
-/// Holds the head, saves it and publishes it.
+/// Holds the verified block, saves it, and makes it the head or proposes it to the other replicas.
 pub struct HeadKeeper {
     store: Arc<Mutex<dyn Store>>,
     block: Option<(HeadBlock, Source)>,
@@ -47,24 +52,20 @@ pub struct HeadKeeper {
     samples: Vec<SafeSample>,
     samples_saved: bool,
     identity: Option<Identity>,
-    mode: Mode,
-    status: Status,
-    espresso: Option<EspressoPosition>,
-    ethereum: Option<u64>,
-    updated_at: Timestamp,
-    chain_id: Option<u64>,
     generation: u64,
-    store_id: StoreId,
-    published: watch::Sender<Option<Arc<HeadReport>>>,
+    saved_at: Timestamp,
+    path: Path,
+    view: Arc<View>,
+    /// To the task that publishes with the other replicas; without one, what is verified is the
+    /// head.
+    proposals: Option<watch::Sender<Verified>>,
+    cluster: Option<Arc<replica::Shared>>,
     metrics: Metrics,
 }
 
 impl std::fmt::Debug for HeadKeeper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HeadKeeper")
-            .field("block", &self.block)
-            .field("status", &self.status)
-            .finish_non_exhaustive()
+        f.debug_struct("HeadKeeper").field("block", &self.block).finish_non_exhaustive()
     }
 }
 
@@ -73,59 +74,90 @@ impl HeadKeeper {
     /// asked about it. One that was imported without its chain is published when that is known.
     #[must_use]
     pub fn new(store: impl Store + 'static, metrics: Metrics) -> (Self, PublishedHead) {
-        let (published, watcher) = watch::channel(None);
         let record = store.record().cloned();
         let block = record.as_ref().map(|record| {
             let Record { number, hash, l1_origin, source, .. } = *record;
             (HeadBlock { number, hash, l1_origin }, source)
         });
         let identity = record.as_ref().and_then(|record| record.identity);
+        let generation = record.as_ref().map_or(0, |record| record.generation);
+        let saved_at = record.as_ref().map_or_else(Timestamp::now, |record| record.updated_at);
+        let (view, watcher) = View::new(Shown {
+            block,
+            generation,
+            store: Some(store.id().to_string()),
+            mode: Mode::Ethereum,
+            status: if block.is_some() { Status::NodeUnchecked } else { Status::Ok },
+            cut_off: false,
+            espresso: None,
+            ethereum: None,
+            updated_at: saved_at,
+            chain_id: identity.map(|identity| identity.chain_id),
+        });
+        let path = Path::default();
+        if let Some((block, _)) = block {
+            path.arrive(block);
+        }
         let keeper = Self {
-            generation: record.as_ref().map_or(0, |record| record.generation),
-            store_id: store.id(),
             store: Arc::new(Mutex::new(store)),
             block,
             restart_height: record.as_ref().and_then(|record| record.restart_height),
             trail: Trail::new(record.as_ref().and_then(|record| record.fallback_height)),
             batchers: record.as_ref().and_then(|record| record.batchers),
-            samples: record.as_ref().map(|record| record.samples.clone()).unwrap_or_default(),
+            samples: record.map(|record| record.samples).unwrap_or_default(),
             samples_saved: true,
             identity,
-            mode: Mode::Ethereum,
-            status: if block.is_some() { Status::NodeUnchecked } else { Status::Ok },
-            espresso: None,
-            ethereum: None,
-            updated_at: record.map_or_else(Timestamp::now, |record| record.updated_at),
-            chain_id: identity.map(|identity| identity.chain_id),
-            published,
+            generation,
+            saved_at,
+            path,
+            view,
+            proposals: None,
+            cluster: None,
             metrics,
         };
-        keeper.publish();
         (keeper, watcher)
     }
 
-    /// The head's block, once there is one.
+    /// The newest verified block, once there is one.
     #[must_use]
     pub fn block(&self) -> Option<HeadBlock> {
         self.block.map(|(block, _)| block)
     }
 
+    /// The head's block, once there is one: what all replicas publish, or what is verified.
+    #[must_use]
+    pub fn head(&self) -> Option<HeadBlock> {
+        self.view.shown().block.map(|(block, _)| block)
+    }
+
+    /// Whether the head is what this replica has verified, as it always is without others.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        self.head() == self.block()
+    }
+
+    /// What has confirmed the newest verified block.
+    #[must_use]
+    pub fn source(&self) -> Option<Source> {
+        self.block.map(|(_, source)| source)
+    }
+
     /// Whether the node still has the head's block.
     #[must_use]
-    pub const fn status(&self) -> Status {
-        self.status
+    pub fn status(&self) -> Status {
+        self.view.shown().status
     }
 
     /// The published head.
     #[must_use]
     pub fn report(&self) -> Option<Arc<HeadReport>> {
-        self.published.borrow().clone()
+        self.view.report()
     }
 
     /// When number or status of the head last changed.
     #[must_use]
-    pub const fn updated_at(&self) -> Timestamp {
-        self.updated_at
+    pub fn updated_at(&self) -> Timestamp {
+        self.view.shown().updated_at
     }
 
     /// Why saving will fail, if that is known from the start.
@@ -180,8 +212,8 @@ impl HeadKeeper {
 
     /// The chain, as stored or as the node has reported it.
     #[must_use]
-    pub const fn chain_id(&self) -> Option<u64> {
-        self.chain_id
+    pub fn chain_id(&self) -> Option<u64> {
+        self.view.shown().chain_id
     }
 
     /// The node has reported its chain.
@@ -192,8 +224,7 @@ impl HeadKeeper {
         if let Some(stored) = self.identity {
             stored.check(Identity { chain_id, ..stored })?;
         }
-        self.chain_id = Some(chain_id);
-        self.publish();
+        self.view.change(|shown| shown.chain_id = Some(chain_id));
         Ok(())
     }
 
@@ -206,6 +237,7 @@ impl HeadKeeper {
             stored.check(identity)?;
         }
         self.identity = Some(identity);
+        self.propose(|verified| verified.identity = Some(identity));
         self.bind_chain_id(identity.chain_id)
     }
 
@@ -221,11 +253,17 @@ impl HeadKeeper {
         restart_height: u64,
     ) -> Result<(), StoreError> {
         self.save(block, Source::Espresso, Some(restart_height)).await?;
-        self.mode = Mode::Espresso;
-        self.espresso = Some(EspressoPosition { number: block.number, hotshot_height });
-        self.status = Status::Ok;
-        self.publish();
+        let position = EspressoPosition { number: block.number, hotshot_height };
+        self.publish(block, Source::Espresso, Status::Ok, |shown| {
+            shown.mode = Mode::Espresso;
+            shown.espresso = Some(position);
+        });
         Ok(())
+    }
+
+    /// The node's block at this number equals the batch that follows the block before it.
+    pub fn walked(&self, number: u64, hash: B256) {
+        self.path.step(number, hash);
     }
 
     /// Ethereum finalized a block at or above the head: the head becomes that block, with a status.
@@ -239,8 +277,7 @@ impl HeadKeeper {
         status: Status,
     ) -> Result<(), StoreError> {
         self.save(block, Source::Ethereum, restart_height).await?;
-        self.status = status;
-        self.publish();
+        self.publish(block, Source::Ethereum, status, |_| {});
         Ok(())
     }
 
@@ -255,21 +292,45 @@ impl HeadKeeper {
         }
     }
 
-    /// Whether the node still has the head's block.
-    pub fn observe_status(&mut self, status: Status) {
-        if self.status != status {
-            self.status = status;
-            self.updated_at = Timestamp::now();
-            self.publish();
-        }
+    /// Whether the node still has that block, if it is the head.
+    pub fn observe_status(&mut self, head: Option<HeadBlock>, status: Status) {
+        self.view.observe_status(head, status);
     }
 
     /// The node's admitted `finalized`. Readings that go down are ignored.
-    pub fn observe_finalized(&mut self, number: u64) {
-        if self.ethereum.is_none_or(|known| known < number) {
-            self.ethereum = Some(number);
-            self.publish();
+    pub fn observe_finalized(&mut self, block: HeadBlock) {
+        let is_news = self.view.shown().ethereum.is_none_or(|known| known < block.number);
+        if is_news {
+            self.view.change(|shown| shown.ethereum = Some(block.number));
+            self.propose(|verified| verified.finalized = Some(block));
         }
+    }
+
+    fn propose(&self, change: impl FnOnce(&mut Verified)) {
+        if let Some(proposals) = &self.proposals {
+            proposals.send_modify(change);
+        }
+    }
+
+    /// Makes a saved block the head, or proposes it.
+    fn publish(
+        &self,
+        block: HeadBlock,
+        source: Source,
+        status: Status,
+        more: impl FnOnce(&mut Shown),
+    ) {
+        self.path.arrive(block);
+        self.view.change(|shown| {
+            more(shown);
+            if self.proposals.is_none() {
+                if shown.block.is_none_or(|(known, _)| known.number != block.number) {
+                    shown.updated_at = self.saved_at;
+                }
+                (shown.block, shown.status) = (Some((block, source)), status);
+            }
+        });
+        self.propose(|verified| verified.block = Some((block, source)));
     }
 
     async fn save(
@@ -279,14 +340,16 @@ impl HeadKeeper {
         restart_height: Option<u64>,
     ) -> Result<(), StoreError> {
         let changed = self.block.is_none_or(|(known, _)| known.number != block.number);
-        let updated_at = if changed { Timestamp::now() } else { self.updated_at };
+        let updated_at = if changed { Timestamp::now() } else { self.saved_at };
         if let Some(height) = restart_height {
             self.trail.add(block.number, height);
         }
         // What Ethereum has made the head is final, too.
-        let finalized = self.ethereum.max((source == Source::Ethereum).then_some(block.number));
+        let ethereum = self.view.shown().ethereum;
+        let finalized = ethereum.max((source == Source::Ethereum).then_some(block.number));
         let record = Record {
             generation: self.generation,
+            moment: None,
             number: block.number,
             hash: block.hash,
             l1_origin: block.l1_origin,
@@ -313,28 +376,8 @@ impl HeadKeeper {
         self.block = Some((block, source));
         self.restart_height = restart_height;
         self.samples_saved = true;
-        self.updated_at = updated_at;
+        self.saved_at = updated_at;
         Ok(())
-    }
-
-    fn publish(&self) {
-        let (Some((block, source)), Some(chain_id)) = (self.block, self.chain_id) else { return };
-        let report = HeadReport {
-            number: block.number,
-            hex: hex_number(block.number),
-            hash: block.hash.map(|hash| hash.to_string()),
-            source,
-            mode: self.mode,
-            status: self.status,
-            espresso: self.espresso,
-            ethereum: self.ethereum.map(|number| EthereumPosition { number }),
-            chain_id,
-            updated_at: format!("{:.3}", self.updated_at),
-            generation: self.generation,
-            store: Some(self.store_id.to_string()),
-            confirmed: None,
-        };
-        self.published.send_replace(Some(Arc::new(report)));
     }
 }
 

@@ -52,6 +52,7 @@ async fn the_time_of_a_head_is_that_of_its_number() {
 async fn a_stored_head_is_published_from_the_start_and_refused_for_another_chain() {
     let record = Record {
         generation: 0,
+        moment: None,
         number: 12,
         hash: None,
         l1_origin: None,
@@ -94,17 +95,20 @@ async fn status_and_finality_are_published_without_touching_the_number() {
     keeper.bind(identity()).unwrap();
     keeper.finalize(block(5), None, Status::Ok).await.unwrap();
     watcher.mark_unchanged();
-    keeper.observe_status(Status::Ok);
+    let head = keeper.head();
+    keeper.observe_status(head, Status::Ok);
     assert!(!watcher.has_changed().unwrap(), "nothing changed");
-    keeper.observe_status(Status::Diverged);
+    keeper.observe_status(Some(block(4)), Status::Diverged);
+    assert!(!watcher.has_changed().unwrap(), "of another block");
+    keeper.observe_status(head, Status::Diverged);
     assert!(watcher.has_changed().unwrap());
     let report = watcher.borrow_and_update().clone().unwrap();
     assert_eq!((report.number, report.status), (5, Status::Diverged));
-    keeper.observe_finalized(5);
-    keeper.observe_finalized(4);
+    keeper.observe_finalized(block(5));
+    keeper.observe_finalized(block(4));
     assert_eq!(watcher.borrow_and_update().as_ref().unwrap().ethereum.unwrap().number, 5);
-    keeper.observe_finalized(5);
+    keeper.observe_finalized(block(5));
     assert!(!watcher.has_changed().unwrap(), "nothing changed");
-    keeper.observe_finalized(6);
+    keeper.observe_finalized(block(6));
     assert_eq!(watcher.borrow().as_ref().unwrap().ethereum.unwrap().number, 6);
 }

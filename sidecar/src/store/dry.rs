@@ -39,7 +39,7 @@ impl Store for DryStore {
     }
 
     fn save(&mut self, record: Record) -> Result<(), StoreError> {
-        let floor = self.record.as_ref().map(|stored| stored.number);
+        let floor = self.record.as_ref().map(Record::order);
         self.record = Some(following(record, self.record.as_ref(), floor)?);
         Ok(())
     }

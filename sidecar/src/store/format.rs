@@ -10,7 +10,7 @@ use finality_core::head::Source;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use thiserror::Error;
 
-use super::{Identity, Record, SafeSample, StoreId};
+use super::{Identity, Record, SafeSample, StoreId, engine::Moment};
 use crate::{batchers::HistoryMark, eth::BlockId};
 
 /// The format that this version writes.
@@ -98,6 +98,8 @@ struct OurFile {
     generation: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     store_id: Option<StoreId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moment: Option<Moment>,
     /// Keccak-256 of the other members, against flipped bits and manual edits: a number that is too
     /// high would stay forever.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,6 +129,7 @@ impl OurFile {
             safe_samples: record.samples.clone(),
             generation: record.generation,
             store_id: id,
+            moment: record.moment,
             checksum: None,
         }
     }
@@ -225,6 +228,7 @@ fn take_over(file: GoFile) -> Result<StateFile, FormatError> {
     }
     let record = Record {
         generation: 0,
+        moment: None,
         number: file.l2_block_number,
         hash: None,
         l1_origin: None,
@@ -265,6 +269,7 @@ fn read(mut file: OurFile) -> Result<StateFile, FormatError> {
     };
     let record = Record {
         generation: file.generation,
+        moment: file.moment,
         number: file.l2_block_number,
         hash: file.hash,
         l1_origin: file.l1_origin,

@@ -73,7 +73,8 @@ impl Store for MemoryStore {
         if disk.writes == Writes::Fail {
             return Err(failed());
         }
-        if let Some(stored) = disk.record.as_ref().filter(|stored| stored.number > record.number) {
+        if let Some(stored) = disk.record.as_ref().filter(|stored| stored.order() > record.order())
+        {
             return Err(StoreError::Regression { stored: stored.number, given: record.number });
         }
         disk.saves.push(record.number);

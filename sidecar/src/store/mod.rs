@@ -4,6 +4,8 @@
 //! its file. Wrong layer? `head` decides what becomes the head; the store only refuses to go down.
 
 mod dry;
+pub mod engine;
+pub mod etcd;
 mod file;
 mod files;
 mod format;
@@ -26,6 +28,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use self::engine::Moment;
 use crate::{batchers::HistoryMark, eth::BlockId};
 
 pub use self::{
@@ -137,6 +140,8 @@ impl std::fmt::Display for StoreId {
 pub struct Record {
     /// How often the head was lowered on purpose. Heads are ordered by generation, then number.
     pub generation: u64,
+    /// When the engine that all replicas share had this head; none of a head that was verified.
+    pub moment: Option<Moment>,
     /// L2 block number of the head.
     pub number: u64,
     /// Hash of that block; unknown in a record that was imported or reset.
@@ -158,6 +163,14 @@ pub struct Record {
     pub updated_at: Timestamp,
     /// What may prove later that blocks are final.
     pub samples: Vec<SafeSample>,
+}
+
+impl Record {
+    /// What heads are ordered by.
+    #[must_use]
+    pub const fn order(&self) -> (u64, u64) {
+        (self.generation, self.number)
+    }
 }
 
 /// Keeps one record, whose number never goes down within its generation.
@@ -187,17 +200,16 @@ pub trait Store: Send {
 fn following(
     mut record: Record,
     stored: Option<&Record>,
-    floor: Option<u64>,
+    floor: Option<(u64, u64)>,
 ) -> Result<Record, StoreError> {
-    if let Some(floor) = floor.filter(|floor| record.number < *floor) {
-        return Err(StoreError::Regression { stored: floor, given: record.number });
+    if let Some((_, stored)) = floor.filter(|floor| record.order() < *floor) {
+        return Err(StoreError::Regression { stored, given: record.number });
     }
     if let Some(stored) = stored {
         if let (Some(stored), Some(given)) = (stored.identity, record.identity) {
             stored.check(given)?;
         }
         record.identity = record.identity.or(stored.identity);
-        record.generation = stored.generation;
     }
     Ok(record)
 }
@@ -210,7 +222,9 @@ pub enum StoreError {
     #[error("the write was interrupted: {0}")]
     Interrupted(String),
     /// A number below the stored one.
-    #[error("refused to lower the stored head from {stored} to {given}")]
+    #[error(
+        "refused to lower the stored head from {stored} to {given}, or to an earlier generation"
+    )]
     Regression {
         /// The stored number, or a higher one that a failed write may have left on disk.
         stored: u64,

@@ -5,7 +5,7 @@ use finality_core::head::Source;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::{Identity, Record, SafeSample};
+use super::{Identity, Record, SafeSample, engine::Moment};
 use crate::{batchers::HistoryMark, eth::BlockId};
 
 pub(super) const IDENTITY: Identity =
@@ -14,6 +14,7 @@ pub(super) const IDENTITY: Identity =
 pub(super) fn record(number: u64) -> Record {
     Record {
         generation: 0,
+        moment: None,
         number,
         hash: Some(B256::repeat_byte(1)),
         l1_origin: Some(BlockId { number: 3, hash: B256::repeat_byte(2) }),
@@ -69,6 +70,8 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
             )| {
                 Record {
                     generation,
+                    moment: (generation != 0)
+                        .then_some(Moment { engine: u64::MAX, revision: number }),
                     number,
                     hash,
                     l1_origin,

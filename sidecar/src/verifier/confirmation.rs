@@ -268,6 +268,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             match self.compare(position, batch, answer) {
                 Ok(()) => {
                     let Facts { hash, l1_origin, .. } = batch.facts;
+                    self.keeper.walked(number, hash);
                     tip = HeadBlock { number, hash: Some(hash), l1_origin: Some(l1_origin) };
                     let count = confirmed.map_or(0, |confirmed| confirmed.count) + 1;
                     confirmed = Some(Confirmed { tip, hotshot_height: position.height, count });

@@ -163,7 +163,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// Makes the node's finalized block the head, if it is new. Returns whether it did.
     async fn adopt(&mut self, finalized: HeadBlock) -> Result<bool, Stop> {
-        self.keeper.observe_finalized(finalized.number);
+        self.keeper.observe_finalized(finalized);
         let head = self.keeper.block();
         if let Some(head) = head.filter(|head| head.hash.is_none())
             && finalized.number < head.number
@@ -173,7 +173,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
         let status = self.keeper.status();
         // Ethereum decides nothing against a head that the endpoint in use has.
-        let diverged = status == Status::Diverged && !self.diverged_elsewhere;
+        let diverged =
+            status == Status::Diverged && !self.diverged_elsewhere && self.keeper.is_verified();
         let news = match head {
             None => true,
             Some(head) if finalized.number > head.number => true,

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{CatchUp, Stall};
-use crate::{batchers::BatcherTenure, eth::BlockId};
+use crate::{batchers::BatcherTenure, eth::BlockId, head::ClusterReport};
 
 /// Positions and findings of the verifier, as of one moment: the end of a round, or the publication
 /// of a head in the middle of one.
@@ -47,6 +47,8 @@ pub struct Findings {
     pub last_mismatch: Option<Mismatch>,
     /// The last time that Ethereum finalized another block than the confirmed one.
     pub last_contradiction: Option<Contradiction>,
+    /// The engine that all replicas publish in; null for one that publishes alone.
+    pub cluster: Option<ClusterReport>,
     /// The last failure to save the head.
     pub last_store_error: Option<String>,
     /// When the verifier ended its last round.

@@ -15,7 +15,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
         self.problem = None;
         let chain_id = self.keeper.identity().map(|identity| identity.chain_id);
-        let survey = self.node.survey(chain_id, self.keeper.block()).await;
+        let head = self.keeper.head();
+        let survey = self.node.survey(chain_id, head).await;
         if self.chain.is_none() {
             let unknown = |error: &UpstreamError| Stall::ChainUnknown(error.to_string());
             let survey = survey.as_ref().map_err(unknown)?;
@@ -24,17 +25,17 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
         self.pace.surveyed();
         self.checked = match survey {
-            Ok(survey) => self.check_head(survey).await,
+            Ok(survey) => self.check_head(head, survey).await,
             Err(error) => Err(unavailable(error)),
         };
         Ok(self.checked.clone())
     }
 
     /// Sets the head's status by what the node has there.
-    async fn check_head(&mut self, survey: Survey) -> Result<(), Stall> {
+    async fn check_head(&mut self, head: Option<HeadBlock>, survey: Survey) -> Result<(), Stall> {
         let Survey { chain_id, latest, at_head: found, contradiction } = survey;
         self.node_latest = Some(latest);
-        let Some(HeadBlock { number, hash, .. }) = self.keeper.block() else { return Ok(()) };
+        let Some(HeadBlock { number, hash, .. }) = head else { return Ok(()) };
         let latest = if latest < number { self.read_latest().await? } else { latest };
         let was_above = std::mem::replace(&mut self.head_above_latest, latest < number);
         self.diverged_elsewhere =
@@ -62,10 +63,18 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             // The round ends with the reason, which has a line of its own.
             tracing::info!(%status, number, "head status");
         }
-        self.keeper.observe_status(status);
+        self.keeper.observe_status(head, status);
         self.problem.clone_from(&problem);
         self.show_head();
-        problem.map_or(Ok(()), Err)
+        match problem {
+            // Of a head that others have published: verification goes on towards it.
+            Some(Stall::NodeBehind { .. } | Stall::Diverged { .. })
+                if !self.keeper.is_verified() =>
+            {
+                Ok(())
+            }
+            problem => problem.map_or(Ok(()), Err),
+        }
     }
 
     /// Whether a block that the node has shown is at or below its latest one, which is read again,

@@ -37,7 +37,7 @@ use tracing::Instrument as _;
 
 use crate::{
     batchers::BatcherSource,
-    head::{HeadBlock, HeadKeeper},
+    head::{ClusterState, HeadBlock, HeadKeeper},
     node::RollupConfig,
     rollup::Rollup,
     store::StoreError,
@@ -379,8 +379,19 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
     }
 
+    /// What keeps the head back, whatever this replica verifies.
+    fn cluster_stall(&self) -> Option<Stall> {
+        let cluster = self.keeper.cluster()?;
+        match cluster.state {
+            ClusterState::CutOff => Some(Stall::CutOff(cluster.error.unwrap_or_default())),
+            ClusterState::Regressed => Some(Stall::ClusterRegressed),
+            _ => self.problem.clone(),
+        }
+    }
+
     /// Publishes the findings of a round.
     fn end_round(&mut self, stall: Stall) {
+        let stall = self.cluster_stall().unwrap_or(stall);
         self.report_progress();
         if self.changes.is_news(&stall, Instant::now()) {
             stall.log();
@@ -445,6 +456,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         findings.hotshot.restart_height = self.keeper.restart_height();
         findings.node.latest = self.node_latest;
         findings.lag = lag;
+        findings.cluster = self.keeper.cluster();
         self.board.show(findings.clone());
     }
 

@@ -44,7 +44,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 }
             }
         }
-        let by_ethereum = self.keeper.report().is_some_and(|head| head.source == Source::Ethereum);
+        let by_ethereum = self.keeper.source() == Some(Source::Ethereum);
         let unavailable = self.feed.as_ref().is_some_and(super::Feed::is_unavailable);
         let (_, problem) = self.skip.untold.as_ref().filter(|_| unavailable && by_ethereum)?;
         Some(Stall::StartHeightUnknown(problem.clone()))

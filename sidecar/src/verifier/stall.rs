@@ -85,6 +85,10 @@ pub enum Stall {
     HeadHashUnknown { number: u64 },
     /// The head could not be saved.
     StoreUnwritable(String),
+    /// The engine that all replicas publish in is silent, so the head is not used any more.
+    CutOff(String),
+    /// That engine has lost a head that it had acknowledged.
+    ClusterRegressed,
 }
 
 impl Stall {
@@ -195,6 +199,13 @@ impl fmt::Display for Stall {
                 "the hash of the imported head {number} is not known yet: it comes with the batches from the newest finalized block up to it, or with finality at or above it"
             ),
             Self::StoreUnwritable(problem) => write!(f, "the head cannot be saved: {problem}"),
+            Self::CutOff(problem) => write!(
+                f,
+                "the published head has not been seen for cluster_max_age, so tags are refused (store): {problem}"
+            ),
+            Self::ClusterRegressed => f.write_str(
+                "the store has lost a head that it had acknowledged: this replica serves its own highest, and writes it back once its node has it",
+            ),
         }
     }
 }
@@ -243,14 +254,16 @@ impl StallKind {
             | Self::L1NoMajority
             | Self::NodeMissingBlock
             | Self::NodeUnavailable
-            | Self::NodeBehind => Person::IfItLasts,
+            | Self::NodeBehind
+            | Self::CutOff => Person::IfItLasts,
             Self::ConfigMismatch
             | Self::BatchersUnknown
             | Self::StartHeightUnknown
             | Self::CompetingFork
             | Self::Mismatch
             | Self::Diverged
-            | Self::StoreUnwritable => Person::Needed,
+            | Self::StoreUnwritable
+            | Self::ClusterRegressed => Person::Needed,
         }
     }
 }
@@ -335,8 +348,10 @@ mod tests {
             "batchers_unknown",
             "catching_up",
             "chain_unknown",
+            "cluster_regressed",
             "competing_fork",
             "config_mismatch",
+            "cut_off",
             "diverged",
             "fallback_batcher_active",
             "feed_unavailable",

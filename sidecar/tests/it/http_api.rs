@@ -201,7 +201,7 @@ async fn readiness_lists_its_checks() {
     assert_eq!(sidecar.get("/readyz").await.json(), serde_json::json!({ "ready": true }));
     let checks = sidecar.get("/healthz?verbose").await.json()["checks"].clone();
     let names: Vec<_> = checks.as_array().unwrap().iter().map(|check| &check["name"]).collect();
-    assert_eq!(names, ["head", "node", "store", "serving"]);
+    assert_eq!(names, ["head", "node", "cluster", "store", "serving"]);
     sidecar.facts.writable.store(false, Ordering::Relaxed);
     let answer = sidecar.get("/readyz").await;
     assert_eq!((answer.code, &answer.json()["checks"][0]["name"]), (503, &"store".into()));

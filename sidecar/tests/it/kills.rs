@@ -33,6 +33,7 @@ fn writer() {
     for number in first + 1.. {
         let record = Record {
             generation: 0,
+            moment: None,
             number,
             hash: None,
             l1_origin: None,

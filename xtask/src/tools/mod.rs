@@ -10,6 +10,7 @@ pub(crate) mod cache;
 pub(crate) mod chromium;
 pub(crate) mod crates;
 pub(crate) mod envoy;
+pub(crate) mod etcd;
 pub(crate) mod go;
 pub(crate) mod linters;
 pub(crate) mod op_stack;
@@ -180,7 +181,7 @@ pub(crate) fn with<T>(
 /// # Errors
 /// A tool can be neither found nor fetched.
 pub(crate) fn report(workspace: &Workspace, cache: &Cache, force_fallback: bool) -> Result<()> {
-    for tool in [&envoy::ENVOY, &anvil::ANVIL, &linters::TYPOS] {
+    for tool in [&envoy::ENVOY, &anvil::ANVIL, &etcd::ETCD, &linters::TYPOS] {
         let Found { path, version, source } = tool.find(cache)?;
         println!("{:<6} {version} ({source}) {}", tool.name, path.display());
     }

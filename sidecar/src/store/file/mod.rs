@@ -31,8 +31,8 @@ pub struct FileStore {
     id_is_known: bool,
     /// The number that a reset may not exceed.
     ceiling: Option<u64>,
-    /// A number that a failed write may have left on disk: nothing below it may follow.
-    perhaps_on_disk: Option<u64>,
+    /// Generation and number that a failed write may have left on disk: nothing below follows.
+    perhaps_on_disk: Option<(u64, u64)>,
     /// Why nothing could be written at the start.
     problem: Option<StoreError>,
     /// The file as this store left it.
@@ -187,6 +187,7 @@ impl FileStore {
         self.write(Record {
             // What a damaged file has lost with its generation, it has lost with its id.
             generation: stored.map_or(0, |stored| stored.generation.saturating_add(1)),
+            moment: None,
             number,
             hash: None,
             l1_origin: None,
@@ -197,6 +198,26 @@ impl FileStore {
             identity: stored.and_then(|stored| stored.identity),
             updated_at: Timestamp::now(),
             samples: stored.map(|stored| stored.samples.clone()).unwrap_or_default(),
+        })
+    }
+
+    /// Takes over a reset of the head that all replicas publish: nothing above it is trusted any
+    /// more. The chain is kept.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn take_over(&mut self, generation: u64, number: u64) -> Result<(), StoreError> {
+        let Some(stored) = self.record.clone() else { return Ok(()) };
+        let kept = stored.number <= number;
+        self.write(Record {
+            generation,
+            number: stored.number.min(number),
+            hash: stored.hash.filter(|_| kept),
+            l1_origin: stored.l1_origin.filter(|_| kept),
+            restart_height: stored.restart_height.filter(|_| kept),
+            fallback_height: stored.fallback_height.filter(|_| kept),
+            updated_at: Timestamp::now(),
+            ..stored
         })
     }
 
@@ -260,7 +281,7 @@ impl FileStore {
                 return Err(error);
             }
         }
-        self.perhaps_on_disk = self.perhaps_on_disk.max(Some(record.number));
+        self.perhaps_on_disk = self.perhaps_on_disk.max(Some(record.order()));
         self.files
             .sync_folder(&self.place.folder)
             .map_err(|error| self.failed("syncing the directory", error))?;
@@ -300,7 +321,7 @@ impl Store for FileStore {
 
     fn save(&mut self, record: Record) -> Result<(), StoreError> {
         let stored = self.record.as_ref();
-        let floor = stored.map(|stored| stored.number).max(self.perhaps_on_disk);
+        let floor = stored.map(Record::order).max(self.perhaps_on_disk);
         self.write(following(record, stored, floor)?)
     }
 }

@@ -257,10 +257,12 @@ fn the_number_never_falls_except_by_reset() {
     assert_eq!((reset.number, reset.hash, reset.restart_height), (3, None, Some(40)));
     assert_eq!(reset.identity, Some(testing::IDENTITY), "the chain is still known");
     // A reset is told from a loss by the generation, in the same store.
-    store.save(record(4)).unwrap();
+    let error = store.save(record(10)).unwrap_err();
+    assert!(matches!(error, StoreError::Regression { .. }), "of the earlier generation: {error}");
+    store.save(Record { generation: 2, ..record(4) }).unwrap();
     drop(store);
     let store = FileStore::open(&path).unwrap();
-    assert_eq!(store.record().map(|record| (record.generation, record.number)), Some((2, 4)));
+    assert_eq!(store.record().map(Record::order), Some((2, 4)));
     assert_eq!(store.id(), id);
     assert!(store.reset_is_followed());
 }

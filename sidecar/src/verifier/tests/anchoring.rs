@@ -19,6 +19,7 @@ fn identity() -> Identity {
 fn record(number: u64) -> Record {
     Record {
         generation: 0,
+        moment: None,
         number,
         hash: Some(l2_hash(MAIN, number)),
         l1_origin: Some(origin(number)),

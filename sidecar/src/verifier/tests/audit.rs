@@ -154,6 +154,7 @@ async fn overflow_audit_numbers_at_their_limits_do_not_wrap() {
     for restart_height in [0, u64::MAX] {
         let record = Record {
             generation: 0,
+            moment: None,
             number: u64::MAX,
             hash: None,
             l1_origin: None,

@@ -149,6 +149,7 @@ impl Served {
         });
         let (history, metrics) = (Arc::new(History::default()), Metrics::new());
         let state = ApiState {
+            confirmations: None,
             head: heads,
             encoded: Default::default(),
             status: facts.clone(),

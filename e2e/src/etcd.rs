@@ -1,0 +1,126 @@
+//! Three real etcd members, which can be killed, frozen and started again.
+
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    client::{http, send},
+    ports::free_port,
+    process::Service,
+    tools,
+    wait::{PATIENCE, until},
+};
+
+/// The size of the cluster.
+const MEMBERS: usize = 3;
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Etcd {
+    members: Vec<Member>,
+    initial: String,
+}
+
+#[derive(Debug)]
+struct Member {
+    name: String,
+    client: u16,
+    peer: u16,
+    data: PathBuf,
+    service: Service,
+}
+
+impl Etcd {
+    /// Starts the members and waits until they have a leader.
+    ///
+    /// # Panics
+    /// When one ends instead.
+    pub async fn start(folder: &Path) -> Self {
+        let program = tools::etcd().unwrap_or_else(|error| panic!("{error}"));
+        let members: Vec<_> = (0..MEMBERS)
+            .map(|index| {
+                let name = format!("etcd-{index}");
+                let data = folder.join(&name);
+                let service = Service::new(&name, &program, folder);
+                Member { name, client: free_port(), peer: free_port(), data, service }
+            })
+            .collect();
+        let peers: Vec<_> = members
+            .iter()
+            .map(|member| format!("{}=http://127.0.0.1:{}", member.name, member.peer))
+            .collect();
+        let cluster = Self { members, initial: peers.join(",") };
+        (0..MEMBERS).for_each(|index| cluster.spawn(index));
+        cluster.has_leader().await;
+        cluster
+    }
+
+    /// The setting by which a sidecar uses it.
+    #[must_use]
+    pub fn store(&self) -> String {
+        let hosts: Vec<_> =
+            self.members.iter().map(|member| format!("127.0.0.1:{}", member.client)).collect();
+        format!("etcd://{}/finality", hosts.join(","))
+    }
+
+    /// A path of the JSON gateway of the first member.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}/v3/{path}", self.members[0].client)
+    }
+
+    /// Starts a member, or starts it again with its data.
+    pub fn spawn(&self, index: usize) {
+        let Member { name, client, peer, data, service } = &self.members[index];
+        let (client, peer) =
+            (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+        let values = [
+            ("--name", name.clone()),
+            ("--data-dir", data.to_string_lossy().into_owned()),
+            ("--listen-client-urls", client.clone()),
+            ("--advertise-client-urls", client),
+            ("--listen-peer-urls", peer.clone()),
+            ("--initial-advertise-peer-urls", peer),
+            ("--initial-cluster", self.initial.clone()),
+        ];
+        let arguments = values.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
+        service.start(arguments);
+    }
+
+    /// Kills a member (SIGKILL).
+    pub fn kill(&self, index: usize) {
+        self.members[index].service.kill();
+    }
+
+    /// Freezes a member (SIGSTOP), or lets it go on.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn freeze(&self, index: usize, frozen: bool) {
+        let id = i32::try_from(self.members[index].service.id()).ok().and_then(Pid::from_raw);
+        let signal = if frozen { Signal::STOP } else { Signal::CONT };
+        kill_process(id.expect("a process"), signal).unwrap();
+    }
+
+    /// The member that leads, once there is one.
+    pub async fn leader(&self) -> usize {
+        until("etcd to have a leader", PATIENCE, async || {
+            for (index, member) in self.members.iter().enumerate() {
+                let url = format!("http://127.0.0.1:{}/v3/maintenance/status", member.client);
+                let Ok(answer) = send(http().post(url).body("{}")).await else { continue };
+                let status = answer.json();
+                let led = status["leader"].as_str().is_some_and(|leader| leader != "0");
+                if led && status["leader"] == status["header"]["member_id"] {
+                    return Some(index);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    async fn has_leader(&self) {
+        self.leader().await;
+    }
+}

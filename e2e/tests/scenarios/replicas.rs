@@ -1,0 +1,225 @@
+//! Scenario 20: several sidecars publish one head on a real etcd.
+
+use alloy_primitives::B256;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use finality_core::head::{HeadReport, Source, Status};
+use finality_e2e::{
+    client::{Answer, http, send},
+    devnet::Devnet,
+    etcd::Etcd,
+    process,
+    rollup::Rollup,
+    sidecar::{Settings, Sidecar},
+    wait::{PATIENCE, until},
+};
+use finality_sidecar::store::{
+    Identity,
+    engine::{Advance, Engine, EngineError, SharedHead},
+    etcd::{EtcdClient, EtcdLocation, TlsFiles},
+};
+use serde_json::{Value, json};
+
+/// Sidecars of one node that publish together, each with files of its own.
+async fn replicas(
+    net: &Devnet<impl Rollup>,
+    etcd: &Etcd,
+    folders: &[tempfile::TempDir],
+) -> Vec<Sidecar> {
+    let settings =
+        Settings { more: vec![("--store", etcd.store())], ..net.sidecar.settings().clone() };
+    let replicas: Vec<_> =
+        folders.iter().map(|folder| Sidecar::new(settings.clone(), folder.path())).collect();
+    for replica in &replicas {
+        replica.start().await;
+    }
+    replicas
+}
+
+/// All replicas serve that head.
+async fn all_serve(replicas: &[Sidecar], number: u64) -> Vec<HeadReport> {
+    let mut reports = Vec::new();
+    for replica in replicas {
+        let report = until("the published head", PATIENCE, async || {
+            let head = replica.head().await?;
+            (head.number == number && head.status == Status::Ok).then_some(head)
+        })
+        .await;
+        reports.push(report);
+    }
+    reports
+}
+
+async fn confirmed(replica: &Sidecar) -> Value {
+    replica.get("/v1/head?confirm=cluster").await.unwrap().json()["confirmed"].clone()
+}
+
+async fn cluster_state(replica: &Sidecar, state: &str) {
+    until(&format!("the state {state}"), PATIENCE, async || {
+        (replica.status().await["cluster"]["state"] == state).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s20_replicas_publish_one_head_whatever_happens_to_etcd() {
+    let net = Devnet::emulated().start().await;
+    let folders = [process::folder(), process::folder(), process::folder(), process::folder()];
+    let (own, of_etcd) = folders.split_at(3);
+    let etcd = Etcd::start(of_etcd[0].path()).await;
+    let replicas = replicas(&net, &etcd, own).await;
+    net.produce(2).await;
+    let reports = all_serve(&replicas, net.height().await).await;
+    assert!(reports.iter().all(|report| report.store == reports[0].store));
+    for replica in &replicas {
+        assert_eq!(confirmed(replica).await, true);
+    }
+
+    // The leader is frozen, then killed; its clients go on with the others.
+    let leader = etcd.leader().await;
+    etcd.freeze(leader, true);
+    net.produce(2).await;
+    all_serve(&replicas, net.height().await).await;
+    etcd.freeze(leader, false);
+    let leader = etcd.leader().await;
+    etcd.kill(leader);
+    net.produce(2).await;
+    let published = net.height().await;
+    all_serve(&replicas, published).await;
+
+    // Without a quorum nothing is published or confirmed, and what was published is still served.
+    let other = (leader + 1) % 3;
+    etcd.kill(other);
+    net.produce(2).await;
+    cluster_state(&replicas[0], "silent").await;
+    assert_eq!(replicas[0].head().await.unwrap().number, published);
+    assert_eq!(confirmed(&replicas[0]).await, false);
+    // Whoever starts now cannot know what others publish.
+    replicas[1].kill();
+    replicas[1].start().await;
+    assert_eq!(replicas[1].head().await.map(|head| head.status), Some(Status::CutOff));
+
+    etcd.spawn(leader);
+    etcd.spawn(other);
+    all_serve(&replicas, net.height().await).await;
+    assert_eq!(confirmed(&replicas[1]).await, true);
+
+    // Alone again, from its own files.
+    let published = net.height().await;
+    replicas[2].stop().await;
+    let alone = Settings { more: Vec::new(), ..replicas[2].settings().clone() };
+    let alone = Sidecar::new(alone, own[2].path());
+    alone.start().await;
+    let head = all_serve(std::slice::from_ref(&alone), published).await;
+    assert_ne!(head[0].store, reports[0].store);
+
+    // Lowered on purpose: those that run end, and take it over at their next start.
+    let lowered = (published - 1).to_string();
+    let reset = std::process::Command::new(&replicas[0].settings().program)
+        .args(["store", "reset", "--yes", "--to", &lowered, "--store", &etcd.store()])
+        .arg("--store-path")
+        .arg(replicas[0].store())
+        .output()
+        .unwrap();
+    assert!(reset.status.success(), "{reset:?}");
+    for replica in &replicas[..2] {
+        until("the replica to end", PATIENCE, async || replica.get("/livez").await.err()).await;
+        replica.kill();
+        replica.start().await;
+    }
+    let reports = all_serve(&replicas[..2], net.height().await).await;
+    assert!(reports.iter().all(|report| report.generation == 1), "{reports:?}");
+}
+
+const IDENTITY: Identity =
+    Identity { chain_id: 7, genesis_hash: B256::repeat_byte(0xab), namespace: 7 };
+
+/// The head in an etcd, as the sidecar asks it.
+fn engine(store: &str) -> impl Engine + use<> {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let location = EtcdLocation::parse(store).unwrap();
+    EtcdClient::new(location, TlsFiles::default()).unwrap().of(IDENTITY)
+}
+
+fn head(number: u64) -> SharedHead {
+    SharedHead::new(IDENTITY, 0, number, Source::Espresso)
+}
+
+/// A question to etcd's gateway.
+async fn gateway(etcd: &Etcd, path: &str, question: Value) -> Answer {
+    let answer = send(http().post(etcd.url(path)).body(question.to_string())).await.unwrap();
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    answer
+}
+
+/// The first publication, a race, and who follows.
+async fn assert_one_head_is_kept(engine: &impl Engine) {
+    let empty = engine.load().await.unwrap();
+    assert_eq!(empty.published, None);
+    let mut watch = engine.watch(empty.at.revision).await.unwrap();
+    let Advance::Done(first) = engine.advance(None, &head(5)).await.unwrap() else {
+        panic!("there is none yet")
+    };
+    let first = first.published.unwrap();
+    // The same question again, as after a lost answer, is none of another replica.
+    assert!(matches!(engine.advance(None, &head(5)).await.unwrap(), Advance::Done(_)));
+    let Advance::Lost(winner) = engine.advance(None, &head(6)).await.unwrap() else {
+        panic!("another one was first")
+    };
+    assert_eq!(winner.published.as_ref(), Some(&first));
+    let race = (7..11).map(|number| async move {
+        engine.advance(Some(first.revision), &head(number)).await.unwrap()
+    });
+    let outcomes = futures::future::join_all(race).await;
+    let won = outcomes.iter().filter(|outcome| matches!(outcome, Advance::Done(_))).count();
+    assert_eq!(won, 1);
+    let last = engine.load().await.unwrap();
+    assert!(last.at.follows(empty.at) && !empty.at.follows(last.at));
+    for expected in [Some(first), last.published] {
+        assert_eq!(watch.next().await.unwrap().published, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s20_etcd_keeps_one_head_for_those_it_knows() {
+    let folder = process::folder();
+    let etcd = Etcd::start(folder.path()).await;
+    // Only what a sidecar needs.
+    let key = |text: &str| BASE64_STANDARD.encode(text);
+    let permission =
+        json!({"permType": "READWRITE", "key": key("finality/"), "range_end": key("finality0")});
+    for (path, question) in [
+        ("auth/user/add", json!({"name": "root", "password": "root"})),
+        ("auth/role/add", json!({"name": "root"})),
+        ("auth/user/grant", json!({"user": "root", "role": "root"})),
+        ("auth/user/add", json!({"name": "sidecar", "password": "p@ss:word"})),
+        ("auth/role/add", json!({"name": "finality"})),
+        ("auth/role/grant", json!({"name": "finality", "perm": permission})),
+        ("auth/user/grant", json!({"user": "sidecar", "role": "finality"})),
+        ("auth/enable", json!({})),
+    ] {
+        gateway(&etcd, path, question).await;
+    }
+    let as_user = |credentials: &str, prefix: &str| {
+        let hosts = etcd.store().replace("/finality", prefix);
+        engine(&hosts.replace("etcd://", &format!("etcd://{credentials}@")))
+    };
+    assert_one_head_is_kept(&as_user("sidecar:p%40ss%3Aword", "/finality")).await;
+
+    for refused in [
+        engine(&etcd.store()),
+        as_user("sidecar:wrong", "/finality"),
+        as_user("sidecar:p%40ss%3Aword", "/other"),
+    ] {
+        assert!(matches!(refused.load().await, Err(EngineError::Refused(_))));
+    }
+    // Nothing that is not ours is overwritten.
+    let known = as_user("sidecar:p%40ss%3Aword", "/finality");
+    let token = gateway(&etcd, "auth/authenticate", json!({"name": "root", "password": "root"}));
+    let token = token.await.json()["token"].as_str().unwrap().to_owned();
+    let path = format!("finality/7-{}-7/head", "ab".repeat(4));
+    let foreign = json!({"key": key(&path), "value": key(r#"{"format_version": 2}"#)});
+    let put = http().post(etcd.url("kv/put")).header("authorization", token);
+    assert_eq!(send(put.body(foreign.to_string())).await.unwrap().status, 200);
+    assert!(matches!(known.load().await, Err(EngineError::Foreign(_))));
+    assert!(matches!(known.advance(None, &head(99)).await, Err(EngineError::Foreign(_))));
+}

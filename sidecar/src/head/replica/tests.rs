@@ -1,0 +1,552 @@
+//! The protocol under schedules of delays, lost answers, kills, restored engines and nodes that
+//! reorganize: the head never falls, what is published is one branch, and it goes on afterwards.
+
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use finality_core::head::HeadReport;
+use tokio::{sync::broadcast, task::JoinHandle};
+
+use super::*;
+use crate::{
+    head::PublishedHead,
+    store::{
+        engine::{SharedHead, Watch},
+        memory::MemoryStore,
+    },
+    telemetry::Metrics,
+};
+
+const IDENTITY: Identity = Identity { chain_id: 7, genesis_hash: B256::ZERO, namespace: 7 };
+const LIMITS: Limits = Limits { timeout: Duration::from_secs(5), max_age: Duration::from_secs(60) };
+
+/// The block of a fork at a number; fork 0 is what HotShot confirms.
+fn hash(fork: u64, number: u64) -> B256 {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&fork.to_be_bytes());
+    bytes[24..].copy_from_slice(&number.to_be_bytes());
+    bytes.into()
+}
+
+fn block(fork: u64, number: u64) -> HeadBlock {
+    HeadBlock { number, hash: Some(hash(fork, number)), l1_origin: None }
+}
+
+/// Numbers that look random and are not.
+#[derive(Debug)]
+struct Dice(AtomicU64);
+
+impl Dice {
+    fn below(&self, limit: u64) -> u64 {
+        let drawn = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        let mixed = (drawn ^ (drawn >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+
+    fn one_in(&self, chances: u64) -> bool {
+        self.below(chances) == 0
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Contents {
+    at: Moment,
+    published: Option<Published>,
+}
+
+/// An engine in memory, with faults.
+struct Memory {
+    contents: Mutex<Contents>,
+    /// Every publication, in order.
+    history: Mutex<Vec<Published>>,
+    news: broadcast::Sender<Reading>,
+    dice: Arc<Dice>,
+    /// Whether answers are delayed and lost.
+    faulty: AtomicBool,
+    down: AtomicBool,
+}
+
+impl Memory {
+    fn new(dice: Arc<Dice>) -> Arc<Self> {
+        Arc::new(Self {
+            contents: Mutex::new(Contents {
+                at: Moment { engine: 1, revision: 1 },
+                published: None,
+            }),
+            history: Mutex::default(),
+            news: broadcast::channel(1024).0,
+            dice,
+            faulty: AtomicBool::new(false),
+            down: AtomicBool::new(false),
+        })
+    }
+
+    fn reading(&self) -> Reading {
+        let Contents { at, published } = self.contents.lock().clone();
+        Reading { at, published }
+    }
+
+    fn write(&self, seen: Option<u64>, head: &SharedHead) -> Advance {
+        let mut contents = self.contents.lock();
+        let found = contents.published.as_ref().map(|published| published.revision);
+        if found != seen {
+            let Contents { at, published } = contents.clone();
+            return Advance::Lost(Reading { at, published });
+        }
+        contents.at.revision += 1;
+        let published = Published { revision: contents.at.revision, head: head.clone() };
+        contents.published = Some(published.clone());
+        self.history.lock().push(published);
+        let Contents { at, published } = contents.clone();
+        let reading = Reading { at, published };
+        let _ = self.news.send(reading.clone());
+        Advance::Done(reading)
+    }
+
+    /// Some time passes, and perhaps nothing comes back.
+    async fn travel(&self) -> Result<(), EngineError> {
+        if self.down.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(900)).await;
+            return Err(EngineError::Silent("down".into()));
+        }
+        if self.faulty.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(self.dice.below(30))).await;
+            if self.dice.one_in(6) {
+                return Err(EngineError::Silent("lost".into()));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Engine for Memory {
+    async fn load(&self) -> Result<Reading, EngineError> {
+        self.travel().await?;
+        let reading = self.reading();
+        self.travel().await?;
+        Ok(reading)
+    }
+
+    async fn advance(&self, seen: Option<u64>, head: &SharedHead) -> Result<Advance, EngineError> {
+        self.travel().await?;
+        let outcome = self.write(seen, head);
+        self.travel().await?;
+        Ok(outcome)
+    }
+
+    async fn watch(&self, after: u64) -> Result<Box<dyn Watch>, EngineError> {
+        self.travel().await?;
+        let news = self.news.subscribe();
+        let missed = Some(self.reading()).filter(|reading| {
+            reading.published.as_ref().is_some_and(|published| published.revision > after)
+        });
+        Ok(Box::new(Following { news, missed: missed.into_iter().collect() }))
+    }
+}
+
+struct Following {
+    news: broadcast::Receiver<Reading>,
+    missed: VecDeque<Reading>,
+}
+
+#[async_trait]
+impl Watch for Following {
+    async fn next(&mut self) -> Result<Reading, EngineError> {
+        if let Some(missed) = self.missed.pop_front() {
+            return Ok(missed);
+        }
+        self.news.recv().await.map_err(|error| EngineError::Silent(error.to_string()))
+    }
+}
+
+/// A node that may leave its chain above a number.
+#[derive(Debug, Default)]
+struct FakeNode {
+    latest: AtomicU64,
+    /// Fork 1 from this number on; zero: on fork 0 throughout.
+    forked_at: AtomicU64,
+}
+
+impl FakeNode {
+    fn fork_at(&self, number: u64) -> u64 {
+        let forked_at = self.forked_at.load(Ordering::Relaxed);
+        u64::from(forked_at != 0 && number >= forked_at)
+    }
+}
+
+#[async_trait]
+impl Blocks for FakeNode {
+    async fn hash_at(&self, number: u64) -> Result<Option<B256>, String> {
+        let latest = self.latest.load(Ordering::Relaxed);
+        Ok((number <= latest).then(|| hash(self.fork_at(number), number)))
+    }
+}
+
+/// One replica with its files and its node, which outlive it.
+struct Member {
+    verified: MemoryStore,
+    served: MemoryStore,
+    node: Arc<FakeNode>,
+    running: Option<Running>,
+    /// The highest order that its clients have seen.
+    seen: (u64, u64),
+}
+
+struct Running {
+    keeper: HeadKeeper,
+    head: PublishedHead,
+    confirmations: Confirmations,
+    task: JoinHandle<Result<(), Reset>>,
+}
+
+impl Member {
+    fn new() -> Self {
+        Self {
+            verified: MemoryStore::default(),
+            served: MemoryStore::default(),
+            node: Arc::default(),
+            running: None,
+            seen: (0, 0),
+        }
+    }
+
+    fn start(&mut self, engine: &Arc<Memory>) {
+        let (mut keeper, head) = HeadKeeper::new(self.verified.reopen(), Metrics::new());
+        let engine = Arc::clone(engine);
+        let connect = Box::new(move |_| Arc::clone(&engine) as Arc<dyn Engine>);
+        let (replica, confirmations) =
+            keeper.join(connect, self.served.reopen(), Arc::clone(&self.node) as _, LIMITS);
+        keeper.bind(IDENTITY).unwrap();
+        let task = tokio::spawn(replica.run());
+        self.running = Some(Running { keeper, head, confirmations, task });
+    }
+
+    fn kill(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.task.abort();
+        }
+    }
+
+    fn report(&self) -> Option<Arc<HeadReport>> {
+        self.running.as_ref()?.head.borrow().clone()
+    }
+
+    fn order(&self) -> Option<(u64, u64)> {
+        self.report().map(|report| (report.generation, report.number))
+    }
+
+    /// What its clients see never falls.
+    fn check(&mut self) {
+        if let Some(order) = self.order() {
+            assert!(order >= self.seen, "{order:?} after {:?}", self.seen);
+            self.seen = order;
+        }
+    }
+
+    async fn verify(&mut self, fork: u64, number: u64) {
+        let Some(running) = &mut self.running else { return };
+        let known = running.keeper.block().map_or(0, |block| block.number);
+        if known >= number {
+            return;
+        }
+        for number in known + 1..=number {
+            running.keeper.walked(number, hash(fork, number));
+        }
+        self.node.latest.fetch_max(number, Ordering::Relaxed);
+        running.keeper.confirm(block(fork, number), number, number).await.unwrap();
+    }
+}
+
+/// Every publication names the one before it, and each is a block of one branch.
+fn assert_one_branch(history: &[Published]) {
+    for pair in history.windows(2) {
+        let [before, after] = pair else { return };
+        let previous = after.head.previous.unwrap();
+        assert_eq!((previous.revision, previous.hash), (before.revision, before.head.hash));
+        assert!(before.head.order() < after.head.order(), "{before:?} {after:?}");
+    }
+    for Published { head, .. } in history {
+        assert_eq!(head.hash, Some(hash(0, head.number)), "{head:?}");
+    }
+}
+
+async fn pass(milliseconds: u64) {
+    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+}
+
+/// One schedule of three replicas.
+async fn schedule(seed: u64) {
+    let dice = Arc::new(Dice(AtomicU64::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d))));
+    let engine = Memory::new(Arc::clone(&dice));
+    let mut members = [Member::new(), Member::new(), Member::new()];
+    members.iter_mut().for_each(|member| member.start(&engine));
+    let mut snapshot = engine.contents.lock().clone();
+    let restores = dice.one_in(3);
+    let mut restored = false;
+    let mut tip = 0;
+    engine.faulty.store(true, Ordering::Relaxed);
+    for _ in 0..40 {
+        let chosen = usize::try_from(dice.below(3)).unwrap();
+        let member = &mut members[chosen];
+        match dice.below(12) {
+            0 => member.kill(),
+            1 if member.running.is_none() => member.start(&engine),
+            2 => engine.down.store(dice.one_in(2), Ordering::Relaxed),
+            3 => {
+                let above = dice.below(tip + 1);
+                let forked_at = if dice.one_in(2) { 0 } else { above.max(1) };
+                member.node.forked_at.store(forked_at, Ordering::Relaxed);
+            }
+            4 => snapshot = engine.contents.lock().clone(),
+            5 if restores && dice.one_in(2) => {
+                let mut contents = engine.contents.lock();
+                restored |= contents.published != snapshot.published;
+                *contents = snapshot.clone();
+                contents.at.engine += u64::from(dice.one_in(2));
+            }
+            6 if !restored => {
+                // What is confirmed is what any replica had served before the question.
+                let usable = |member: &&Member| {
+                    member.report().is_some_and(|report| report.status != Status::CutOff)
+                };
+                let floor = members.iter().filter(usable).filter_map(Member::order).max();
+                let Some(running) = &members[chosen].running else { continue };
+                if let Some(report) = running.confirmations.confirm().await {
+                    assert!(
+                        Some((report.generation, report.number)) >= floor,
+                        "{seed}: {report:?}"
+                    );
+                }
+            }
+            _ => {
+                tip += 1 + dice.below(3);
+                if member.node.fork_at(tip) == 0 || dice.one_in(2) {
+                    member.verify(0, tip).await;
+                }
+            }
+        }
+        pass(dice.below(60)).await;
+        members.iter_mut().for_each(Member::check);
+    }
+    // All is well again: every replica publishes what the furthest one has verified.
+    engine.faulty.store(false, Ordering::Relaxed);
+    engine.down.store(false, Ordering::Relaxed);
+    for member in &mut members {
+        member.node.forked_at.store(0, Ordering::Relaxed);
+        member.node.latest.store(tip + 1, Ordering::Relaxed);
+        if member.running.is_none() {
+            member.start(&engine);
+        }
+    }
+    members[0].verify(0, tip + 1).await;
+    for member in &mut members {
+        let running = member.running.as_mut().unwrap();
+        let arrived = running.head.wait_for(|head| {
+            head.as_ref().is_some_and(|head| head.number == tip + 1 && head.status == Status::Ok)
+        });
+        let arrived = tokio::time::timeout(Duration::from_secs(30), arrived).await;
+        assert!(arrived.is_ok_and(|arrived| arrived.is_ok()), "{seed}: it goes on");
+        assert!(running.confirmations.confirm().await.is_some(), "{seed}: it is confirmed");
+        member.check();
+        member.kill();
+    }
+    if !restored {
+        assert_one_branch(&engine.history.lock());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn model_of_replicas_every_schedule_is_safe_and_goes_on() {
+    for seed in 0..1_000 {
+        schedule(seed).await;
+    }
+}
+
+/// A cluster without faults, and its members.
+async fn started(count: usize) -> (Arc<Memory>, Vec<Member>) {
+    let engine = Memory::new(Arc::new(Dice(AtomicU64::new(1))));
+    let mut members: Vec<_> = (0..count).map(|_| Member::new()).collect();
+    members.iter_mut().for_each(|member| member.start(&engine));
+    pass(10).await;
+    (engine, members)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_has_verified_all_serve_by_their_own_nodes() {
+    let (_, mut members) = started(3).await;
+    members[1].node.latest.store(9, Ordering::Relaxed);
+    members[1].node.forked_at.store(4, Ordering::Relaxed);
+    members[2].node.latest.store(4, Ordering::Relaxed);
+    members[0].verify(0, 5).await;
+    pass(100).await;
+    let statuses: Vec<_> = members.iter().map(|member| member.report().unwrap().status).collect();
+    assert_eq!(statuses, [Status::Ok, Status::Diverged, Status::NodeBehind]);
+    assert!(members.iter().all(|member| member.order() == Some((0, 5))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_branch_is_published_only_when_ethereum_has_decided() {
+    let (engine, mut members) = started(2).await;
+    members[1].node.latest.store(8, Ordering::Relaxed);
+    members[0].verify(1, 5).await;
+    pass(100).await;
+    // Verified against a node of the other branch: neither lower nor equal nor above.
+    members[1].verify(0, 5).await;
+    members[1].verify(0, 8).await;
+    pass(5_000).await;
+    assert_eq!(engine.reading().published.unwrap().head.hash, Some(hash(1, 5)));
+    assert_eq!(members[1].report().unwrap().status, Status::Diverged);
+
+    let keeper = &mut members[1].running.as_mut().unwrap().keeper;
+    keeper.observe_finalized(block(0, 4));
+    pass(5_000).await;
+    assert_eq!(engine.reading().published.unwrap().head.number, 5, "finality is below it");
+    let keeper = &mut members[1].running.as_mut().unwrap().keeper;
+    keeper.observe_finalized(block(0, 5));
+    pass(100).await;
+    let numbers: Vec<_> = engine.history.lock().iter().map(|head| head.head.number).collect();
+    assert_eq!(numbers, [5, 5, 8]);
+    assert_eq!(members[0].report().unwrap().hash, Some(hash(0, 8).to_string()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_engine_cuts_off_and_a_start_serves_nothing_before_its_first_answer() {
+    let (engine, mut members) = started(1).await;
+    members[0].verify(0, 5).await;
+    pass(100).await;
+    engine.down.store(true, Ordering::Relaxed);
+    members[0].verify(0, 6).await;
+    pass(30_000).await;
+    let report = members[0].report().unwrap();
+    assert_eq!((report.number, report.status), (5, Status::Ok));
+    let running = members[0].running.as_ref().unwrap();
+    assert_eq!(running.keeper.cluster().unwrap().state, ClusterState::Silent);
+    assert!(running.confirmations.confirm().await.is_none());
+    pass(40_000).await;
+    assert_eq!(members[0].report().unwrap().status, Status::CutOff);
+
+    members[0].kill();
+    members[0].start(&engine);
+    pass(1_000).await;
+    let report = members[0].report().unwrap();
+    assert_eq!((report.number, report.status), (5, Status::CutOff));
+    engine.down.store(false, Ordering::Relaxed);
+    pass(3_000).await;
+    let report = members[0].report().unwrap();
+    assert_eq!((report.number, report.status), (6, Status::Ok), "what was verified meanwhile");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restored_engine_confirms_nothing_until_the_head_is_written_back() {
+    let (engine, mut members) = started(2).await;
+    let before = engine.contents.lock().clone();
+    members[0].verify(0, 5).await;
+    pass(100).await;
+    // Neither node has the block now.
+    members.iter().for_each(|member| member.node.latest.store(3, Ordering::Relaxed));
+    *engine.contents.lock() = Contents { at: Moment { engine: 2, revision: 9 }, ..before };
+    pass(3_000).await;
+    for member in &members {
+        let running = member.running.as_ref().unwrap();
+        assert_eq!(running.keeper.cluster().unwrap().state, ClusterState::Regressed);
+        assert!(running.confirmations.confirm().await.is_none());
+        assert_eq!(member.order(), Some((0, 5)), "its own file");
+    }
+    members[1].node.latest.store(5, Ordering::Relaxed);
+    pass(3_000).await;
+    assert_eq!(engine.reading().published.unwrap().head.number, 5);
+    let running = members[0].running.as_ref().unwrap();
+    assert_eq!(running.keeper.cluster().unwrap().state, ClusterState::Connected);
+    assert!(running.confirmations.confirm().await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_was_lowered_on_purpose_ends_those_that_run() {
+    let (engine, mut members) = started(2).await;
+    members[0].verify(0, 5).await;
+    pass(100).await;
+    let revision = engine.reading().published.map(|published| published.revision);
+    let lowered = SharedHead::new(IDENTITY, 1, 3, Source::Espresso);
+    assert!(matches!(engine.write(revision, &lowered), Advance::Done(_)));
+    for mut member in members {
+        let ended = member.running.take().unwrap().task.await.unwrap();
+        assert_eq!(ended, Err(Reset { generation: 1 }));
+        // The next start needs no engine to know it.
+        assert_eq!(member.served.on_disk().map(|record| record.order()), Some((1, 3)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_above_the_published_head_is_written_once() {
+    let engine = Memory::new(Arc::new(Dice(AtomicU64::new(1))));
+    let mut member = Member::new();
+    let (mut alone, _) = HeadKeeper::new(member.verified.clone(), Metrics::new());
+    alone.bind(IDENTITY).unwrap();
+    alone.confirm(block(0, 7), 7, 7).await.unwrap();
+    let mut lower = SharedHead::new(IDENTITY, 0, 4, Source::Espresso);
+    lower.hash = Some(hash(0, 4));
+    engine.write(None, &lower);
+    member.node.latest.store(7, Ordering::Relaxed);
+    member.start(&engine);
+    pass(5_000).await;
+    assert_eq!(engine.history.lock().len(), 2);
+    assert_eq!(engine.reading().published.unwrap().head.hash, Some(hash(0, 7)));
+    assert_eq!(member.order(), Some((0, 7)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_never_published_is_no_head_after_a_restart() {
+    let engine = Memory::new(Arc::new(Dice(AtomicU64::new(1))));
+    engine.down.store(true, Ordering::Relaxed);
+    let mut members = [Member::new(), Member::new()];
+    members[0].start(&engine);
+    members[0].verify(0, 7).await;
+    pass(100).await;
+    assert!(members[0].report().is_none());
+    members[0].kill();
+    // Now another one has published, on a chain that is not this replica's.
+    engine.down.store(false, Ordering::Relaxed);
+    let mut other = SharedHead::new(IDENTITY, 0, 5, Source::Espresso);
+    other.hash = Some(hash(1, 5));
+    engine.write(None, &other);
+    members[0].start(&engine);
+    pass(5_000).await;
+    assert_eq!(members[0].report().unwrap().status, Status::CutOff);
+    let running = members[0].running.as_ref().unwrap();
+    assert!(running.confirmations.confirm().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn ethereum_s_word_goes_before_what_it_contradicts() {
+    let (engine, mut members) = started(1).await;
+    members[0].verify(0, 3).await;
+    pass(100).await;
+    engine.down.store(true, Ordering::Relaxed);
+    members[0].verify(0, 8).await;
+    let keeper = &mut members[0].running.as_mut().unwrap().keeper;
+    keeper.observe_finalized(block(1, 5));
+    engine.down.store(false, Ordering::Relaxed);
+    pass(5_000).await;
+    let last = engine.reading().published.unwrap().head;
+    assert_eq!((last.hash, last.source), (Some(hash(1, 5)), Source::Ethereum));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_may_publish_nothing_still_knows_that_the_engine_answers() {
+    let (engine, mut members) = started(1).await;
+    let mut other = SharedHead::new(IDENTITY, 0, 5, Source::Espresso);
+    other.hash = Some(hash(1, 5));
+    engine.write(None, &other);
+    // More news of its own than there are ticks.
+    for number in 6..500 {
+        members[0].verify(0, number).await;
+        pass(200).await;
+    }
+    let running = members[0].running.as_ref().unwrap();
+    assert_eq!(running.keeper.cluster().unwrap().state, ClusterState::Connected);
+    assert_eq!(members[0].order(), Some((0, 5)));
+}

@@ -1,0 +1,257 @@
+//! etcd's JSON gateway: one question to whichever member answers.
+
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use parking_lot::Mutex;
+use reqwest::{Client, RequestBuilder, Response, Url};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::EtcdLocation;
+use crate::{redact::describe, store::engine::EngineError};
+
+/// A question without an answer for this long is also put to the next member.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// The longest question: a member without a quorum never answers by itself.
+const LIMIT: Duration = Duration::from_millis(900);
+/// A silent member is asked last for this long.
+const SILENCE: Duration = Duration::from_secs(5);
+/// The longest answer, in bytes; a head has a few hundred.
+const LONGEST: usize = 64 * 1024;
+
+/// gRPC's codes for what another member may answer.
+const UNAVAILABLE: u64 = 14;
+const DEADLINE: u64 = 4;
+/// etcd's codes for a token that it does not know any more, one from before the last change of
+/// users, and a wrong password.
+const UNAUTHENTICATED: u64 = 16;
+const INVALID_ARGUMENT: u64 = 3;
+
+/// The members of an etcd.
+pub(super) struct Gateway {
+    client: Client,
+    members: Vec<Url>,
+    credentials: Option<(String, String)>,
+    token: Mutex<Option<String>>,
+    /// Until when each member is asked last.
+    silent_until: Mutex<Vec<Option<Instant>>>,
+}
+
+/// Why one member gave no usable answer.
+#[derive(Debug)]
+enum Trouble {
+    /// Another one may.
+    Silent(String),
+    /// It does not know the token.
+    Unauthenticated,
+    /// All would say the same.
+    Refused(String),
+}
+
+impl Gateway {
+    pub(super) fn new(location: &EtcdLocation, client: Client) -> Self {
+        let EtcdLocation { members, credentials, .. } = location.clone();
+        let silent_until = Mutex::new(vec![None; members.len()]);
+        Self { client, members, credentials, token: Mutex::new(None), silent_until }
+    }
+
+    /// Asks the members one after the other until one answers; the next one is asked without
+    /// waiting for the end of a slow one. Every question may be asked twice.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        question: &Value,
+    ) -> Result<T, EngineError> {
+        let ask = async {
+            if self.credentials.is_some() && self.token.lock().is_none() {
+                self.authenticate().await?;
+            }
+            match self.ask_members(path, question).await {
+                Err(Trouble::Unauthenticated) => {
+                    self.authenticate().await?;
+                    self.ask_members(path, question).await
+                }
+                answer => answer,
+            }
+        };
+        let answer = match tokio::time::timeout(LIMIT, ask).await {
+            Ok(answer) => answer.map_err(EngineError::from)?,
+            Err(_) => {
+                // None of them has a quorum, or all are frozen.
+                return Err(EngineError::Silent(format!("not within {LIMIT:?}")));
+            }
+        };
+        serde_json::from_slice(&answer)
+            .map_err(|error| EngineError::Refused(format!("not an answer of etcd: {error}")))
+    }
+
+    /// Opens a stream of answers at the first member that takes the question.
+    pub(super) async fn open(&self, path: &str, question: &Value) -> Result<Response, EngineError> {
+        let mut last = Trouble::Silent("there is none".into());
+        for index in self.order() {
+            let Some(request) = self.request(index, path, question) else { continue };
+            match tokio::time::timeout(LIMIT, request.send()).await {
+                Ok(Ok(response)) if response.status().is_success() => return Ok(response),
+                Ok(Ok(response)) => last = refusal(response).await,
+                Ok(Err(error)) => last = Trouble::Silent(describe(&error)),
+                Err(_) => last = Trouble::Silent(format!("not within {LIMIT:?}")),
+            }
+            if matches!(last, Trouble::Silent(_)) {
+                self.blame(index);
+            }
+        }
+        Err(last.into())
+    }
+
+    async fn authenticate(&self) -> Result<(), Trouble> {
+        let Some((name, password)) = &self.credentials else {
+            return Err(Trouble::Refused("it wants a user and a password".into()));
+        };
+        let question = json!({ "name": name, "password": password });
+        let answer = match self.ask_members("auth/authenticate", &question).await {
+            Err(Trouble::Unauthenticated) => {
+                return Err(Trouble::Refused("it knows no such user and password".into()));
+            }
+            answer => answer?,
+        };
+        let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+        let token = answer.get("token").and_then(Value::as_str);
+        let Some(token) = token else {
+            return Err(Trouble::Refused("it gives no token for the user".into()));
+        };
+        *self.token.lock() = Some(token.to_owned());
+        Ok(())
+    }
+
+    async fn ask_members(&self, path: &str, question: &Value) -> Result<Vec<u8>, Trouble> {
+        let mut asked = FuturesUnordered::new();
+        let mut waiting = self.order().into_iter();
+        let mut last = Trouble::Silent("there is none".into());
+        let mut slow = Vec::new();
+        loop {
+            if let Some(index) = waiting.next() {
+                asked.push(async move { (index, self.ask_member(index, path, question).await) });
+                slow.push(index);
+            }
+            let patience = async {
+                match waiting.len() {
+                    0 => std::future::pending().await,
+                    _ => tokio::time::sleep(PATIENCE).await,
+                }
+            };
+            tokio::select! {
+                biased;
+                Some((index, answer)) = asked.next() => match answer {
+                    Ok(answer) => {
+                        slow.retain(|slow| *slow != index);
+                        slow.into_iter().for_each(|index| self.blame(index));
+                        return Ok(answer);
+                    }
+                    Err(trouble @ Trouble::Silent(_)) => {
+                        self.blame(index);
+                        last = trouble;
+                        if asked.is_empty() && waiting.len() == 0 {
+                            return Err(last);
+                        }
+                    }
+                    Err(trouble) => return Err(trouble),
+                },
+                () = patience => {}
+                else => return Err(last),
+            }
+        }
+    }
+
+    async fn ask_member(
+        &self,
+        index: usize,
+        path: &str,
+        question: &Value,
+    ) -> Result<Vec<u8>, Trouble> {
+        let Some(request) = self.request(index, path, question) else {
+            return Err(Trouble::Silent("there is none".into()));
+        };
+        let mut response =
+            request.send().await.map_err(|error| Trouble::Silent(describe(&error)))?;
+        if !response.status().is_success() {
+            return Err(refusal(response).await);
+        }
+        read(&mut response).await
+    }
+
+    fn request(&self, index: usize, path: &str, question: &Value) -> Option<RequestBuilder> {
+        let mut url = self.members.get(index)?.clone();
+        url.set_path(&format!("/v3/{path}"));
+        // A member without a leader refuses what needs one, and is not silent.
+        let request = self.client.post(url).header("grpc-metadata-hasleader", "true");
+        let request = match &*self.token.lock() {
+            Some(token) => request.header("authorization", token),
+            None => request,
+        };
+        Some(request.json(question))
+    }
+
+    /// The members in the order in which they are asked.
+    fn order(&self) -> Vec<usize> {
+        let now = Instant::now();
+        let silent = self.silent_until.lock();
+        let is_silent =
+            |index: &usize| silent.get(*index).copied().flatten().is_some_and(|until| until > now);
+        let mut order: Vec<_> = (0..self.members.len()).collect();
+        order.sort_by_key(is_silent);
+        order
+    }
+
+    fn blame(&self, index: usize) {
+        if let Some(until) = self.silent_until.lock().get_mut(index) {
+            *until = Instant::now().checked_add(SILENCE);
+        }
+    }
+}
+
+async fn read(response: &mut Response) -> Result<Vec<u8>, Trouble> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len().saturating_add(chunk.len()) <= LONGEST => {
+                body.extend_from_slice(&chunk);
+            }
+            Ok(Some(_)) => return Err(Trouble::Refused("its answer is too long".into())),
+            Ok(None) => return Ok(body),
+            Err(error) => return Err(Trouble::Silent(describe(&error))),
+        }
+    }
+}
+
+async fn refusal(mut response: Response) -> Trouble {
+    let status = response.status().as_u16();
+    let body = read(&mut response).await.unwrap_or_default();
+    let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let code = answer.get("code").and_then(Value::as_u64);
+    let mut text = format!("HTTP status {status}");
+    if let Some(message) = answer.get("error").and_then(Value::as_str) {
+        let message: String = message.chars().take(200).collect();
+        // Writing to a string does not fail.
+        let _ = write!(text, ": {message}");
+    }
+    match code {
+        Some(UNAUTHENTICATED | INVALID_ARGUMENT) => Trouble::Unauthenticated,
+        Some(UNAVAILABLE | DEADLINE) => Trouble::Silent(text),
+        None if status >= 500 => Trouble::Silent(text),
+        _ => Trouble::Refused(text),
+    }
+}
+
+impl From<Trouble> for EngineError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Silent(text) => Self::Silent(text),
+            Trouble::Unauthenticated => Self::Refused("it does not know the user's token".into()),
+            Trouble::Refused(text) => Self::Refused(format!("etcd refuses (store): {text}")),
+        }
+    }
+}
