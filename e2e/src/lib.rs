@@ -41,6 +41,7 @@ pub mod envoy;
 pub mod etcd;
 mod excess;
 pub mod fake_sidecar;
+pub mod history;
 pub mod hotshot;
 pub mod invariants;
 pub mod l1;

@@ -1,7 +1,7 @@
 //! A way over TCP to a dependency. The dependency goes away, or hangs, where its program goes on.
 
 use tokio::{
-    io::copy_bidirectional,
+    io::{copy, copy_bidirectional},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
@@ -18,6 +18,8 @@ pub enum Way {
     Away,
     /// They are accepted, and nobody answers.
     Hangs,
+    /// What is asked arrives, and no answer comes back.
+    OneWay,
 }
 
 /// A port that leads to another one. The way ends when this is dropped.
@@ -78,6 +80,10 @@ async fn run(port: u16, target: u16, mut ways: watch::Receiver<Way>) {
                         }
                         let server = TcpStream::connect(("127.0.0.1", target)).await;
                         if let Ok(mut server) = server {
+                            if way == Way::OneWay {
+                                drop(copy(&mut client, &mut server).await);
+                                std::future::pending::<()>().await;
+                            }
                             drop(copy_bidirectional(&mut client, &mut server).await);
                         }
                     });

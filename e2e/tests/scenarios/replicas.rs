@@ -13,8 +13,8 @@ use finality_e2e::{
     wait::{PATIENCE, until},
 };
 use finality_sidecar::store::{
-    Identity,
-    engine::{Advance, Engine, EngineError, SharedHead},
+    Identity, StoreId,
+    engine::{Advance, Engine, EngineError, News, Report, SharedHead},
     etcd::{EtcdClient, EtcdLocation, TlsFiles},
 };
 use serde_json::{Value, json};
@@ -115,6 +115,7 @@ async fn s20_replicas_publish_one_head_whatever_happens_to_etcd() {
     // Lowered on purpose: those that run end, and take it over at their next start.
     let lowered = (published - 1).to_string();
     let reset = std::process::Command::new(&replicas[0].settings().program)
+        .env_clear()
         .args(["store", "reset", "--yes", "--to", &lowered, "--store", &etcd.store()])
         .arg("--store-path")
         .arg(replicas[0].store())
@@ -175,8 +176,33 @@ async fn assert_one_head_is_kept(engine: &impl Engine) {
     let last = engine.load().await.unwrap();
     assert!(last.at.follows(empty.at) && !empty.at.follows(last.at));
     for expected in [Some(first), last.published] {
-        assert_eq!(watch.next().await.unwrap().published, expected);
+        let News::Head(news) = watch.next().await.unwrap() else { panic!("nobody reports") };
+        assert_eq!(news.published, expected);
     }
+}
+
+/// What replicas tell each other, and how it ends.
+async fn assert_reports_live_as_long_as_their_replicas(engines: [&impl Engine; 2]) {
+    let report = |replica: &str, number| Report {
+        replica: StoreId::try_from(replica.to_owned()).unwrap(),
+        number,
+        hash: B256::repeat_byte(1),
+        l1_origin: None,
+        source: Source::Espresso,
+    };
+    let [first, second] = engines;
+    first.report(&report("a", 5)).await.unwrap();
+    let mut watch = first.watch(first.load().await.unwrap().at.revision).await.unwrap();
+    second.report(&report("b", 6)).await.unwrap();
+    assert_eq!(watch.next().await.unwrap(), News::Reports);
+    for number in 7..9 {
+        first.report(&report("a", number)).await.unwrap();
+    }
+    let mut told = first.reports().await.unwrap();
+    told.sort_by_key(|report| report.number);
+    assert_eq!(told, [report("b", 6), report("a", 8)]);
+    second.withdraw(told[0].replica).await.unwrap();
+    assert_eq!(first.reports().await.unwrap(), [report("a", 8)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,7 +229,10 @@ async fn s20_etcd_keeps_one_head_for_those_it_knows() {
         let hosts = etcd.store().replace("/finality", prefix);
         engine(&hosts.replace("etcd://", &format!("etcd://{credentials}@")))
     };
-    assert_one_head_is_kept(&as_user("sidecar:p%40ss%3Aword", "/finality")).await;
+    let known = as_user("sidecar:p%40ss%3Aword", "/finality");
+    assert_one_head_is_kept(&known).await;
+    let another = as_user("sidecar:p%40ss%3Aword", "/finality");
+    assert_reports_live_as_long_as_their_replicas([&known, &another]).await;
 
     for refused in [
         engine(&etcd.store()),
@@ -213,7 +242,6 @@ async fn s20_etcd_keeps_one_head_for_those_it_knows() {
         assert!(matches!(refused.load().await, Err(EngineError::Refused(_))));
     }
     // Nothing that is not ours is overwritten.
-    let known = as_user("sidecar:p%40ss%3Aword", "/finality");
     let token = gateway(&etcd, "auth/authenticate", json!({"name": "root", "password": "root"}));
     let token = token.await.json()["token"].as_str().unwrap().to_owned();
     let path = format!("finality/7-{}-7/head", "ab".repeat(4));

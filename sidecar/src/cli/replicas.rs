@@ -67,7 +67,11 @@ impl Joining {
         {
             verified.take_over(generation, number)?;
         }
-        let limits = Limits { timeout: config.cluster_timeout, max_age: config.cluster_max_age };
+        let limits = Limits {
+            quorum: config.publish_quorum,
+            timeout: config.cluster_timeout,
+            max_age: config.cluster_max_age,
+        };
         Ok(Some(Self { client, served, limits }))
     }
 

@@ -99,6 +99,9 @@ fn run_logged(
     }
 }
 
+/// How long a replica may take to leave the others.
+const LEAVING: Duration = Duration::from_secs(1);
+
 /// The running verifier, and what it publishes.
 struct Verifier {
     head: PublishedHead,
@@ -249,10 +252,13 @@ fn start_verifier(
     let verifier = dependencies.verifier(config, keeper, board, metrics.clone());
     let task = tokio::spawn(async move {
         let Some(replica) = replica else { return Ok(verifier.run(stopped).await?) };
+        let mut replica = std::pin::pin!(replica.run());
         tokio::select! {
-            ended = verifier.run(stopped) => Ok(ended?),
-            ended = replica.run() => Ok(ended?),
+            ended = verifier.run(stopped) => ended?,
+            ended = &mut replica => return Ok(ended?),
         }
+        // Without a verifier it takes back what it has told the others, and ends.
+        Ok(tokio::time::timeout(LEAVING, replica).await.unwrap_or(Ok(()))?)
     });
     Ok(Verifier { head, confirmations, status: Arc::new(status), task })
 }

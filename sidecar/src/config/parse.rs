@@ -5,7 +5,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use alloy_primitives::Address;
 
 use super::HotshotProofs;
-use crate::{batchers::BatcherTenure, redact::SecretUrl, telemetry::log::Format};
+use crate::{
+    batchers::BatcherTenure, redact::SecretUrl, store::engine::Quorum, telemetry::log::Format,
+};
 
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
@@ -135,6 +137,15 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count @ 1..=1_000_000) => Ok(count),
         _ => Err(format!("{text:?} is not a whole number from 1 to 1000000")),
+    }
+}
+
+pub(super) fn quorum(text: &str) -> Result<Quorum, String> {
+    match (text, text.parse()) {
+        ("all", _) => Ok(Quorum::All),
+        (_, Ok(1)) => Ok(Quorum::One),
+        (_, Ok(count @ 2..=1000)) => Ok(Quorum::Of(count)),
+        _ => Err(format!("{text:?} is neither a whole number from 1 to 1000 nor `all`")),
     }
 }
 

@@ -6,7 +6,10 @@ use alloy_primitives::Address;
 
 use super::{HotshotProofs, parse};
 use crate::{
-    batchers::BatcherTenure, redact::SecretUrl, store::etcd::EtcdLocation, telemetry::log::Format,
+    batchers::BatcherTenure,
+    redact::SecretUrl,
+    store::{engine::Quorum, etcd::EtcdLocation},
+    telemetry::log::Format,
 };
 
 /// One setting. Its name is spelled `listen_addr` in the file, `--listen-addr` as a flag and
@@ -197,6 +200,9 @@ settings! {
         store_ca_file: Option<PathBuf> = optional, plain("FILE"), parse::path;
         /// Certificate and key (PEM, one file) by which etcd knows this sidecar
         store_identity_file: Option<PathBuf> = optional, plain("FILE"), parse::path;
+        /// How many of the replicas must have verified a block before it is published: a number, or
+        /// all that live
+        publish_quorum: Quorum = "1", plain("COUNT|all"), parse::quorum;
         /// Time without an answer of etcd after which status calls it silent
         cluster_timeout: Duration = "5s", DURATION, parse::pause;
         /// Time without an answer of etcd after which the head is not used any more

@@ -27,7 +27,8 @@ use verified::{Path, Verified};
 use view::{Shown, View};
 
 pub use replica::{
-    Blocks, ClusterReport, ClusterState, Confirmations, Connect, Limits, Replica, Reset,
+    Blocks, ClusterReport, ClusterState, Confirmations, Connect, Limits, Replica, ReplicaReport,
+    Reset,
 };
 pub use view::PublishedHead;
 

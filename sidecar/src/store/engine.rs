@@ -9,7 +9,7 @@ use finality_core::head::Source;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::Identity;
+use super::{Identity, StoreId};
 use crate::eth::BlockId;
 
 /// The format of [`SharedHead`] that this version writes.
@@ -151,6 +151,41 @@ pub enum Advance {
     Lost(Reading),
 }
 
+/// What one replica has verified, for as long as it lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Which replica: the id of its state file.
+    pub replica: StoreId,
+    /// The newest block that it has verified.
+    pub number: u64,
+    /// Hash of that block.
+    pub hash: B256,
+    /// The L1 origin of that block.
+    pub l1_origin: Option<BlockId>,
+    /// Which chain confirmed it.
+    pub source: Source,
+}
+
+/// How many replicas must have verified a block before it is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quorum {
+    /// The first one that has verified it publishes it.
+    One,
+    /// As many.
+    Of(usize),
+    /// All that live.
+    All,
+}
+
+/// What a watch tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// A head was published.
+    Head(Box<Reading>),
+    /// A replica has reported, or lives no more.
+    Reports,
+}
+
 /// Why an engine gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EngineError {
@@ -168,11 +203,11 @@ pub enum EngineError {
 /// Readings as they happen, from a revision on.
 #[async_trait]
 pub trait Watch: Send {
-    /// The next head that was published.
+    /// What happens next.
     ///
     /// # Errors
     /// The watch is over: what follows is known from [`Engine::load`].
-    async fn next(&mut self) -> Result<Reading, EngineError>;
+    async fn next(&mut self) -> Result<News, EngineError>;
 }
 
 /// Keeps one head for all replicas.
@@ -190,9 +225,28 @@ pub trait Engine: Send + Sync + 'static {
     /// [`EngineError`]; whether it was written is then unknown.
     async fn advance(&self, seen: Option<u64>, head: &SharedHead) -> Result<Advance, EngineError>;
 
-    /// Follows what is published after a revision.
+    /// Follows what is published after a revision, and what is reported.
     ///
     /// # Errors
     /// [`EngineError`].
     async fn watch(&self, after: u64) -> Result<Box<dyn Watch>, EngineError>;
+
+    /// Tells the other replicas what this one has verified. It is to be told again every second or
+    /// so: they forget it ten seconds after the last time.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    async fn report(&self, report: &Report) -> Result<(), EngineError>;
+
+    /// What the replicas that live have verified, as of a moment after the call.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    async fn reports(&self) -> Result<Vec<Report>, EngineError>;
+
+    /// Takes back what a replica has reported here, at once.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    async fn withdraw(&self, replica: StoreId) -> Result<(), EngineError>;
 }

@@ -23,11 +23,18 @@ pub(crate) enum Writes {
     FailAfterWriting,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Disk {
+    id: StoreId,
     record: Option<Record>,
     writes: Writes,
     saves: Vec<u64>,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self { id: StoreId::draw(), record: None, writes: Writes::default(), saves: Vec::new() }
+    }
 }
 
 impl MemoryStore {
@@ -60,7 +67,7 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn id(&self) -> StoreId {
-        StoreId(1)
+        self.disk.lock().id
     }
 
     fn record(&self) -> Option<&Record> {

@@ -385,6 +385,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         match cluster.state {
             ClusterState::CutOff => Some(Stall::CutOff(cluster.error.unwrap_or_default())),
             ClusterState::Regressed => Some(Stall::ClusterRegressed),
+            ClusterState::QuorumShort => Some(Stall::QuorumShort),
             _ => self.problem.clone(),
         }
     }

@@ -89,6 +89,8 @@ pub enum Stall {
     CutOff(String),
     /// That engine has lost a head that it had acknowledged.
     ClusterRegressed,
+    /// Fewer replicas than `publish_quorum` have verified what follows.
+    QuorumShort,
 }
 
 impl Stall {
@@ -203,6 +205,9 @@ impl fmt::Display for Stall {
                 f,
                 "the published head has not been seen for cluster_max_age, so tags are refused (store): {problem}"
             ),
+            Self::QuorumShort => f.write_str(
+                "fewer replicas than publish_quorum live and have verified this branch, so nothing new is published",
+            ),
             Self::ClusterRegressed => f.write_str(
                 "the store has lost a head that it had acknowledged: this replica serves its own highest, and writes it back once its node has it",
             ),
@@ -255,7 +260,8 @@ impl StallKind {
             | Self::NodeMissingBlock
             | Self::NodeUnavailable
             | Self::NodeBehind
-            | Self::CutOff => Person::IfItLasts,
+            | Self::CutOff
+            | Self::QuorumShort => Person::IfItLasts,
             Self::ConfigMismatch
             | Self::BatchersUnknown
             | Self::StartHeightUnknown
@@ -365,6 +371,7 @@ mod tests {
             "node_missing_block",
             "node_unavailable",
             "position_unavailable",
+            "quorum_short",
             "start_height_unknown",
             "starting",
             "store_unwritable",

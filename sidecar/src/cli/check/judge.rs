@@ -148,7 +148,7 @@ pub(super) fn of_state(stall: &Stall, report: &Report) -> (Option<Remark>, Optio
         }
         StallKind::StartHeightUnknown => Some("light_client_address"),
         StallKind::StoreUnwritable => Some("store_path"),
-        StallKind::CutOff | StallKind::ClusterRegressed => Some("store"),
+        StallKind::CutOff | StallKind::ClusterRegressed | StallKind::QuorumShort => Some("store"),
         StallKind::FeedUnavailable
         | StallKind::AnswerDisproven
         | StallKind::PositionUnavailable => Some("query_service_url"),

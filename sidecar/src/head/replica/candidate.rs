@@ -3,26 +3,35 @@
 use alloy_primitives::B256;
 use finality_core::head::Source;
 
-use super::{HeadBlock, Served, Shared, Verified};
+use super::{
+    HeadBlock, Served, Shared, Verified,
+    quorum::{Allowed, allowed},
+};
 use crate::{
     head::verified::Path,
-    store::engine::{Previous, Published, SharedHead},
+    store::engine::{Previous, Published, Quorum, SharedHead},
 };
 
 impl Shared {
     /// The next head to publish, and the revision that it follows.
     pub(super) async fn candidate(&self) -> Option<(Option<u64>, SharedHead)> {
-        let (published, served, regressed) = {
-            let state = self.state.lock().await;
-            (state.published.clone(), state.served.clone(), state.regressed)
-        };
         let verified = self.verified.borrow().clone();
+        let (published, served, regressed, allowed) = {
+            let state = self.state.lock().await;
+            let (published, heard) = (state.published.as_ref(), &state.heard.reports);
+            let allowed = allowed(self.quorum, self.id, &verified, heard, published);
+            (state.published.clone(), state.served.clone(), state.regressed, allowed)
+        };
+        let allowed = match allowed {
+            Allowed::Block(block, source) => Some((block, source)),
+            Allowed::Nothing | Allowed::Short => None,
+        };
         let identity = verified.identity?;
         let lost = served.as_ref().filter(|_| regressed);
         let (block, source) = match (&published, lost) {
             (_, Some(lost)) => self.lost(published.as_ref(), lost, &verified).await?,
-            (None, None) => verified.block.filter(|(block, _)| block.hash.is_some())?,
-            (Some(published), None) => self.successor(published, &verified).await?,
+            (None, None) => allowed?,
+            (Some(published), None) => self.successor(published, &verified, allowed).await?,
         };
         let known = |published: &Published| published.head.generation;
         let generation = published.as_ref().map_or(0, known);
@@ -70,6 +79,7 @@ impl Shared {
         &self,
         published: &Published,
         verified: &Verified,
+        allowed: Option<(HeadBlock, Source)>,
     ) -> Option<(HeadBlock, Source)> {
         let SharedHead { number, hash, .. } = published.head;
         let finalized = verified.finalized.filter(|block| block.number >= number);
@@ -88,16 +98,37 @@ impl Shared {
             }
         }
         let gives_hash = |block: HeadBlock| block.number == number && hash.is_none();
-        let next = verified.block.filter(|(block, _)| {
-            block.hash.is_some() && (block.number > number || gives_hash(*block))
-        });
+        let next = allowed.filter(|(block, _)| block.number > number || gives_hash(*block));
         if let Some((block, source)) = next
             && self.descends(&verified.path, block, number, hash).await
         {
             return Some((block, source));
         }
         let finalized = finalized.filter(|block| block.number > number)?;
-        Some((finalized, Source::Ethereum))
+        // What Ethereum finalizes counts as verified, unless it has decided against the others.
+        let decides = self.quorum == Quorum::One
+            || self.contradicts(&verified.path, finalized, number, hash).await;
+        decides.then_some((finalized, Source::Ethereum))
+    }
+
+    /// Whether a finalized block is certainly no descendant of the published one.
+    async fn contradicts(
+        &self,
+        path: &Path,
+        finalized: HeadBlock,
+        number: u64,
+        hash: Option<B256>,
+    ) -> bool {
+        let Some(hash) = hash else { return false };
+        if let Some(passed) = path.below(finalized, number) {
+            return passed != hash;
+        }
+        let node = async |number| {
+            let asked = tokio::time::timeout(super::NODE_PATIENCE, self.blocks.hash_at(number));
+            asked.await.ok()?.ok()?
+        };
+        let found = node(number).await;
+        found.is_some_and(|found| found != hash) && node(finalized.number).await == finalized.hash
     }
 
     /// Whether a verified block descends from the one that is published.

@@ -6,6 +6,7 @@
 
 mod candidate;
 mod confirm;
+mod quorum;
 #[cfg(test)]
 mod tests;
 
@@ -25,12 +26,14 @@ use tokio::{
 
 use super::{HeadBlock, HeadKeeper, verified::Verified, view::View};
 use crate::store::{
-    Identity, Record, Store, StoreError,
-    engine::{Advance, Engine, EngineError, Moment, Published, Reading},
+    Identity, Record, Store, StoreError, StoreId,
+    engine::{Advance, Engine, EngineError, Moment, News, Published, Quorum, Reading},
 };
 use confirm::Question;
+use quorum::Heard;
 
 pub use confirm::Confirmations;
+pub use quorum::ReplicaReport;
 
 /// How often the engine is asked without a reason, and the age is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -54,9 +57,11 @@ pub trait Blocks: Send + Sync + 'static {
 /// Makes the engine for a chain.
 pub type Connect = Box<dyn Fn(Identity) -> Arc<dyn Engine> + Send + Sync>;
 
-/// How long the engine may be silent.
+/// When something is published, and how long the engine may be silent.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
+    /// How many replicas must have verified a block.
+    pub quorum: Quorum,
     /// Before this replica says so.
     pub timeout: Duration,
     /// Before its head is not used any more.
@@ -87,6 +92,8 @@ pub enum ClusterState {
     CutOff,
     /// It has lost a head that was published.
     Regressed,
+    /// Fewer replicas live than `publish_quorum`, or too many have verified another branch.
+    QuorumShort,
 }
 
 /// What `/v1/status` says of the other replicas' engine.
@@ -100,6 +107,8 @@ pub struct ClusterReport {
     pub published: Option<u64>,
     /// The newest block that this replica has verified.
     pub verified: Option<u64>,
+    /// The replicas that live, where they count each other (`publish_quorum`).
+    pub replicas: Vec<ReplicaReport>,
     /// Why the last question was not answered.
     pub error: Option<String>,
 }
@@ -112,6 +121,7 @@ struct State {
     /// The newest moment that was seen.
     seen: Option<Moment>,
     published: Option<Published>,
+    heard: Heard,
     /// Whether the engine has lost what this replica has served.
     regressed: bool,
 }
@@ -153,6 +163,8 @@ impl Served {
 struct Course {
     answered: Option<Instant>,
     regressed: bool,
+    is_short: bool,
+    replicas: Vec<ReplicaReport>,
     error: Option<String>,
     published: Option<u64>,
 }
@@ -178,6 +190,9 @@ pub(super) struct Shared {
     store: Arc<Mutex<dyn Store>>,
     blocks: Arc<dyn Blocks>,
     limits: Limits,
+    quorum: Quorum,
+    /// By which the others know this replica.
+    id: StoreId,
     state: tokio::sync::Mutex<State>,
     course: Mutex<Course>,
 }
@@ -218,6 +233,8 @@ impl HeadKeeper {
             store: Arc::new(Mutex::new(store)),
             blocks,
             limits,
+            quorum: limits.quorum,
+            id: self.store.lock().id(),
             state: tokio::sync::Mutex::new(state),
             course: Mutex::new(Course::default()),
         });
@@ -263,6 +280,7 @@ impl Shared {
             Some(age) if age >= self.limits.max_age => ClusterState::CutOff,
             Some(age) if age >= self.limits.timeout => ClusterState::Silent,
             Some(_) if course.regressed => ClusterState::Regressed,
+            Some(_) if course.is_short => ClusterState::QuorumShort,
             Some(_) => ClusterState::Connected,
         };
         let verified = self.verified.borrow().block.map(|(block, _)| block.number);
@@ -271,6 +289,7 @@ impl Shared {
             age: age.map(|age| age.as_secs_f64()),
             published: course.published,
             verified,
+            replicas: course.replicas.clone(),
             error: course.error.clone(),
         }
     }
@@ -291,7 +310,12 @@ impl Shared {
         loop {
             match self.follow_once(engine, &mut verified).await {
                 Ok(Next::Again) => {}
-                Ok(Next::Ended) => return Ok(()),
+                Ok(Next::Ended) => {
+                    if let Err(error) = engine.withdraw(self.id).await {
+                        self.note(&error);
+                    }
+                    return Ok(());
+                }
                 Err(Stop::Reset(reset)) => return Err(reset),
                 Err(Stop::Engine(error)) => {
                     self.note(&error);
@@ -309,23 +333,28 @@ impl Shared {
         // A write without an answer may have happened: reading comes first.
         let reading = self.load(engine).await?;
         let mut told = reading.at.revision;
+        self.tell(engine).await?;
         let mut news = engine.watch(told).await?;
         // Not anew for each event: however often there are some, the engine is asked.
         let mut ticks = tokio::time::interval(TICK);
         loop {
             self.publish(engine).await?;
             tokio::select! {
-                reading = news.next() => {
-                    let reading = reading?;
-                    told = told.max(reading.at.revision);
-                    self.observe(&reading, None).await?;
+                news = news.next() => {
+                    if let News::Head(reading) = news? {
+                        told = told.max(reading.at.revision);
+                        self.observe(&reading, None).await?;
+                    }
                 }
                 changed = verified.changed() => {
                     if changed.is_err() {
                         return Ok(Next::Ended);
                     }
+                    self.tell(engine).await?;
                 }
                 _ = ticks.tick() => {
+                    self.tell(engine).await?;
+                    self.hear(engine, true).await?;
                     let reading = self.load(engine).await?;
                     let news = reading.published.map_or(0, |published| published.revision);
                     // The watch is silent, or the engine has lost what was written.
@@ -347,6 +376,7 @@ impl Shared {
 
     /// Publishes what this replica has verified, as far as it may.
     async fn publish(&self, engine: &dyn Engine) -> Result<(), Stop> {
+        self.hear(engine, false).await?;
         for _ in 0..RACES {
             let Some((seen, head)) = self.candidate().await else { return Ok(()) };
             let before = self.state.lock().await.seen;
@@ -402,7 +432,8 @@ impl Shared {
 
     /// Serves the published head, unless this replica has served a higher one.
     async fn serve_published(&self, state: &mut State) -> Result<(), Stop> {
-        let State { served, seen: Some(at), published: Some(published), regressed } = state else {
+        let State { served, seen: Some(at), published: Some(published), regressed, .. } = state
+        else {
             return Ok(());
         };
         let next = Served::of_published(published, *at);

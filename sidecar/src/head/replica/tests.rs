@@ -2,7 +2,7 @@
 //! reorganize: the head never falls, what is published is one branch, and it goes on afterwards.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -13,14 +13,20 @@ use super::*;
 use crate::{
     head::PublishedHead,
     store::{
-        engine::{SharedHead, Watch},
+        engine::{Report, SharedHead, Watch},
         memory::MemoryStore,
     },
     telemetry::Metrics,
 };
 
 const IDENTITY: Identity = Identity { chain_id: 7, genesis_hash: B256::ZERO, namespace: 7 };
-const LIMITS: Limits = Limits { timeout: Duration::from_secs(5), max_age: Duration::from_secs(60) };
+const LIMITS: Limits = Limits {
+    quorum: Quorum::One,
+    timeout: Duration::from_secs(5),
+    max_age: Duration::from_secs(60),
+};
+/// How long a report counts.
+const LEASE: Duration = Duration::from_secs(10);
 
 /// The block of a fork at a number; fork 0 is what HotShot confirms.
 fn hash(fork: u64, number: u64) -> B256 {
@@ -62,7 +68,8 @@ struct Memory {
     contents: Mutex<Contents>,
     /// Every publication, in order.
     history: Mutex<Vec<Published>>,
-    news: broadcast::Sender<Reading>,
+    news: broadcast::Sender<News>,
+    reports: Mutex<BTreeMap<String, (Report, Instant)>>,
     dice: Arc<Dice>,
     /// Whether answers are delayed and lost.
     faulty: AtomicBool,
@@ -78,6 +85,7 @@ impl Memory {
             }),
             history: Mutex::default(),
             news: broadcast::channel(1024).0,
+            reports: Mutex::default(),
             dice,
             faulty: AtomicBool::new(false),
             down: AtomicBool::new(false),
@@ -102,7 +110,7 @@ impl Memory {
         self.history.lock().push(published);
         let Contents { at, published } = contents.clone();
         let reading = Reading { at, published };
-        let _ = self.news.send(reading.clone());
+        let _ = self.news.send(News::Head(Box::new(reading.clone())));
         Advance::Done(reading)
     }
 
@@ -144,18 +152,42 @@ impl Engine for Memory {
         let missed = Some(self.reading()).filter(|reading| {
             reading.published.as_ref().is_some_and(|published| published.revision > after)
         });
-        Ok(Box::new(Following { news, missed: missed.into_iter().collect() }))
+        let missed = missed.into_iter().map(|missed| News::Head(Box::new(missed))).collect();
+        Ok(Box::new(Following { news, missed }))
+    }
+
+    async fn report(&self, report: &Report) -> Result<(), EngineError> {
+        self.travel().await?;
+        let told = (report.clone(), Instant::now());
+        self.reports.lock().insert(report.replica.to_string(), told);
+        let _ = self.news.send(News::Reports);
+        self.travel().await
+    }
+
+    async fn reports(&self) -> Result<Vec<Report>, EngineError> {
+        self.travel().await?;
+        let mut reports = self.reports.lock().clone();
+        reports.retain(|_, (_, told)| told.elapsed() < LEASE);
+        self.travel().await?;
+        Ok(reports.into_values().map(|(report, _)| report).collect())
+    }
+
+    async fn withdraw(&self, replica: StoreId) -> Result<(), EngineError> {
+        self.travel().await?;
+        self.reports.lock().remove(&replica.to_string());
+        let _ = self.news.send(News::Reports);
+        Ok(())
     }
 }
 
 struct Following {
-    news: broadcast::Receiver<Reading>,
-    missed: VecDeque<Reading>,
+    news: broadcast::Receiver<News>,
+    missed: VecDeque<News>,
 }
 
 #[async_trait]
 impl Watch for Following {
-    async fn next(&mut self) -> Result<Reading, EngineError> {
+    async fn next(&mut self) -> Result<News, EngineError> {
         if let Some(missed) = self.missed.pop_front() {
             return Ok(missed);
         }
@@ -215,11 +247,16 @@ impl Member {
     }
 
     fn start(&mut self, engine: &Arc<Memory>) {
+        self.start_with(engine, Quorum::One);
+    }
+
+    fn start_with(&mut self, engine: &Arc<Memory>, quorum: Quorum) {
+        let limits = Limits { quorum, ..LIMITS };
         let (mut keeper, head) = HeadKeeper::new(self.verified.reopen(), Metrics::new());
         let engine = Arc::clone(engine);
         let connect = Box::new(move |_| Arc::clone(&engine) as Arc<dyn Engine>);
         let (replica, confirmations) =
-            keeper.join(connect, self.served.reopen(), Arc::clone(&self.node) as _, LIMITS);
+            keeper.join(connect, self.served.reopen(), Arc::clone(&self.node) as _, limits);
         keeper.bind(IDENTITY).unwrap();
         let task = tokio::spawn(replica.run());
         self.running = Some(Running { keeper, head, confirmations, task });
@@ -283,7 +320,8 @@ async fn schedule(seed: u64) {
     let dice = Arc::new(Dice(AtomicU64::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d))));
     let engine = Memory::new(Arc::clone(&dice));
     let mut members = [Member::new(), Member::new(), Member::new()];
-    members.iter_mut().for_each(|member| member.start(&engine));
+    let quorum = [Quorum::One, Quorum::Of(2), Quorum::All][usize::try_from(seed % 3).unwrap()];
+    members.iter_mut().for_each(|member| member.start_with(&engine, quorum));
     let mut snapshot = engine.contents.lock().clone();
     let restores = dice.one_in(3);
     let mut restored = false;
@@ -294,7 +332,7 @@ async fn schedule(seed: u64) {
         let member = &mut members[chosen];
         match dice.below(12) {
             0 => member.kill(),
-            1 if member.running.is_none() => member.start(&engine),
+            1 if member.running.is_none() => member.start_with(&engine, quorum),
             2 => engine.down.store(dice.one_in(2), Ordering::Relaxed),
             3 => {
                 let above = dice.below(tip + 1);
@@ -339,10 +377,13 @@ async fn schedule(seed: u64) {
         member.node.forked_at.store(0, Ordering::Relaxed);
         member.node.latest.store(tip + 1, Ordering::Relaxed);
         if member.running.is_none() {
-            member.start(&engine);
+            member.start_with(&engine, quorum);
         }
     }
-    members[0].verify(0, tip + 1).await;
+    let enough = if quorum == Quorum::One { 1 } else { 3 };
+    for member in members.iter_mut().take(enough) {
+        member.verify(0, tip + 1).await;
+    }
     for member in &mut members {
         let running = member.running.as_mut().unwrap();
         let arrived = running.head.wait_for(|head| {
@@ -549,4 +590,90 @@ async fn one_that_may_publish_nothing_still_knows_that_the_engine_answers() {
     let running = members[0].running.as_ref().unwrap();
     assert_eq!(running.keeper.cluster().unwrap().state, ClusterState::Connected);
     assert_eq!(members[0].order(), Some((0, 5)));
+}
+
+/// Members that publish what a quorum has verified.
+async fn counting(count: usize, quorum: Quorum) -> (Arc<Memory>, Vec<Member>) {
+    let engine = Memory::new(Arc::new(Dice(AtomicU64::new(1))));
+    let mut members: Vec<_> = (0..count).map(|_| Member::new()).collect();
+    members.iter_mut().for_each(|member| member.start_with(&engine, quorum));
+    pass(10).await;
+    (engine, members)
+}
+
+fn published(engine: &Memory) -> Option<u64> {
+    engine.reading().published.map(|published| published.head.number)
+}
+
+fn state_of(member: &Member) -> ClusterState {
+    member.running.as_ref().unwrap().keeper.cluster().unwrap().state
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quorum_publishes_what_as_many_have_verified() {
+    let (engine, mut members) = counting(3, Quorum::Of(2)).await;
+    members[0].verify(0, 9).await;
+    pass(3_000).await;
+    assert_eq!(published(&engine), None, "nobody else has it");
+    assert_eq!(state_of(&members[0]), ClusterState::QuorumShort);
+    members[1].verify(0, 5).await;
+    pass(3_000).await;
+    assert_eq!(published(&engine), Some(5));
+    members[2].verify(0, 7).await;
+    pass(3_000).await;
+    assert_eq!(published(&engine), Some(7));
+    assert_eq!(engine.reading().published.unwrap().head.hash, Some(hash(0, 7)));
+    assert!(members.iter().all(|member| state_of(member) == ClusterState::Connected));
+    let cluster = members[0].running.as_ref().unwrap().keeper.cluster().unwrap();
+    let behind: Vec<_> = cluster.replicas.iter().map(|replica| replica.behind).collect();
+    assert_eq!(behind.iter().sum::<u64>(), 6, "{behind:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_wait_for_the_slowest_that_lives() {
+    let (engine, mut members) = counting(3, Quorum::All).await;
+    for (member, number) in members.iter_mut().zip([3, 9, 6]) {
+        member.verify(0, 3).await;
+        pass(1_000).await;
+        member.verify(0, number).await;
+    }
+    pass(3_000).await;
+    assert_eq!(published(&engine), Some(3));
+    // A killed one counts until its lease ends.
+    members[0].kill();
+    pass(5_000).await;
+    assert_eq!(published(&engine), Some(3));
+    pass(8_000).await;
+    assert_eq!(published(&engine), Some(6));
+    // One that ends takes back what it has told.
+    drop(members[2].running.take().unwrap().keeper);
+    pass(500).await;
+    assert_eq!(published(&engine), Some(9));
+    members[0].start_with(&engine, Quorum::All);
+    members[0].verify(0, 12).await;
+    pass(3_000).await;
+    assert_eq!(published(&engine), Some(9), "it lives again, and another one is slower");
+    members[1].verify(0, 12).await;
+    pass(3_000).await;
+    assert_eq!(published(&engine), Some(12));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reports_of_another_branch_do_not_count_and_ethereum_decides() {
+    let (engine, mut members) = counting(2, Quorum::Of(2)).await;
+    members[0].verify(0, 4).await;
+    members[1].verify(1, 5).await;
+    pass(3_000).await;
+    assert_eq!(published(&engine), None);
+    assert_eq!(state_of(&members[1]), ClusterState::QuorumShort);
+    // Published by an earlier version of the rule: no node has it.
+    let mut fork = SharedHead::new(IDENTITY, 0, 3, Source::Espresso);
+    fork.hash = Some(hash(2, 3));
+    engine.write(None, &fork);
+    pass(3_000).await;
+    assert_eq!(published(&engine), Some(3));
+    let keeper = &mut members[0].running.as_mut().unwrap().keeper;
+    keeper.observe_finalized(block(0, 4));
+    pass(3_000).await;
+    assert_eq!(engine.reading().published.unwrap().head.hash, Some(hash(0, 4)));
 }

@@ -20,8 +20,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const LIMIT: Duration = Duration::from_millis(900);
 /// A silent member is asked last for this long.
 const SILENCE: Duration = Duration::from_secs(5);
-/// The longest answer, in bytes; a head has a few hundred.
-const LONGEST: usize = 64 * 1024;
+/// The longest answer, in bytes: a head and a replica's report have a few hundred.
+const LONGEST: usize = 256 * 1024;
 
 /// gRPC's codes for what another member may answer.
 const UNAVAILABLE: u64 = 14;

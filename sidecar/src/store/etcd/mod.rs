@@ -6,6 +6,7 @@
 
 mod gateway;
 mod location;
+mod reports;
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
@@ -17,10 +18,13 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::{
-    Identity,
-    engine::{Advance, Engine, EngineError, Moment, Published, Reading, SharedHead, Watch},
+    Identity, StoreId,
+    engine::{
+        Advance, Engine, EngineError, Moment, News, Published, Reading, Report, SharedHead, Watch,
+    },
 };
 use gateway::Gateway;
+use reports::Lease;
 
 pub use location::EtcdLocation;
 
@@ -101,18 +105,22 @@ impl EtcdClient {
         let Identity { chain_id, genesis_hash, namespace } = identity;
         let genesis: String = genesis_hash.to_string().chars().skip(2).take(8).collect();
         let prefix = &self.location.prefix;
-        let key = format!("{prefix}/{chain_id}-{genesis}-{namespace}/head");
+        let folder = format!("{prefix}/{chain_id}-{genesis}-{namespace}/");
         let gateway = Arc::new(Gateway::new(&self.location, self.client.clone()));
-        Etcd { gateway, key: BASE64_STANDARD.encode(key), identity }
+        let key = BASE64_STANDARD.encode(format!("{folder}head"));
+        Etcd { gateway, key, folder, identity, lease: Lease::default() }
     }
 }
 
 /// The head of one chain in an etcd.
 pub struct Etcd {
     gateway: Arc<Gateway>,
-    /// In base64.
+    /// Of the head, in base64.
     key: String,
+    /// The start of all keys of the chain.
+    folder: String,
     identity: Identity,
+    lease: Lease,
 }
 
 impl std::fmt::Debug for Etcd {
@@ -130,6 +138,7 @@ struct Header {
 
 #[derive(Debug, Deserialize)]
 struct KeyValue {
+    key: String,
     mod_revision: String,
     #[serde(default)]
     value: String,
@@ -244,9 +253,26 @@ impl Engine for Etcd {
 
     async fn watch(&self, after: u64) -> Result<Box<dyn Watch>, EngineError> {
         let start = after.saturating_add(1).to_string();
-        let question = json!({ "create_request": { "key": self.key, "start_revision": start } });
+        // Without a lease of its own, a replica has no use for the others' reports.
+        let until = if self.lease.is_held() { self.end_of_folder() } else { String::new() };
+        let question = json!({
+            "create_request": { "key": self.key, "range_end": until, "start_revision": start },
+        });
         let response = self.gateway.open("watch", &question).await?;
-        Ok(Box::new(Watching { response, text: Vec::new(), identity: self.identity }))
+        let (key, identity) = (self.key.clone(), self.identity);
+        Ok(Box::new(Watching { response, text: Vec::new(), key, identity }))
+    }
+
+    async fn report(&self, report: &Report) -> Result<(), EngineError> {
+        self.put_report(report).await
+    }
+
+    async fn reports(&self) -> Result<Vec<Report>, EngineError> {
+        self.read_reports().await
+    }
+
+    async fn withdraw(&self, _: StoreId) -> Result<(), EngineError> {
+        self.revoke().await
     }
 }
 
@@ -255,6 +281,8 @@ struct Watching {
     response: Response,
     /// What has arrived of the next line.
     text: Vec<u8>,
+    /// Of the head.
+    key: String,
     identity: Identity,
 }
 
@@ -278,7 +306,7 @@ impl Watching {
 
 #[async_trait]
 impl Watch for Watching {
-    async fn next(&mut self) -> Result<Reading, EngineError> {
+    async fn next(&mut self) -> Result<News, EngineError> {
         loop {
             let line = self.line().await?;
             let line: Line = serde_json::from_slice(&line)
@@ -287,17 +315,24 @@ impl Watch for Watching {
             let Some(events) = line.result.filter(|events| !events.canceled) else {
                 return Err(EngineError::Silent("the watch was canceled".into()));
             };
+            if events.events.is_empty() {
+                continue;
+            }
             // Of several heads, the newest is the head.
-            let Some(event) = events.events.into_iter().next_back() else { continue };
+            let of_head = |event: &Event| event.kv.key == self.key;
+            let Some(event) = events.events.into_iter().rfind(of_head) else {
+                return Ok(News::Reports);
+            };
             let revision = number(&event.kv.mod_revision)?;
             // The header may tell of writes whose events are still to come.
             let at = Moment { revision, ..Etcd::moment(&events.header)? };
             if event.kind == "DELETE" {
-                return Ok(Reading { at, published: None });
+                return Ok(News::Head(Box::new(Reading { at, published: None })));
             }
             let text = BASE64_STANDARD.decode(&event.kv.value).unwrap_or_default();
             let head = SharedHead::parse(&text, self.identity)?;
-            return Ok(Reading { at, published: Some(Published { revision, head }) });
+            let published = Some(Published { revision, head });
+            return Ok(News::Head(Box::new(Reading { at, published })));
         }
     }
 }
