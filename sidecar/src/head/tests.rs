@@ -49,6 +49,17 @@ async fn the_time_of_a_head_is_that_of_its_number() {
 }
 
 #[tokio::test]
+async fn the_height_for_the_go_proxy_is_that_of_heads_that_ethereum_made_final() {
+    let disk = MemoryStore::default();
+    let (mut keeper, _watcher) = HeadKeeper::new(disk.clone(), Metrics::new());
+    keeper.bind(identity()).unwrap();
+    keeper.confirm(block(5), 50, 40).await.unwrap();
+    assert_eq!(disk.on_disk().unwrap().fallback_height, None);
+    keeper.finalize(block(6), Some(41), Status::Ok).await.unwrap();
+    assert_eq!(disk.on_disk().unwrap().fallback_height, Some(40));
+}
+
+#[tokio::test]
 async fn a_stored_head_is_published_from_the_start_and_refused_for_another_chain() {
     let record = Record {
         generation: 0,

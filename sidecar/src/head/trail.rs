@@ -68,6 +68,7 @@ mod tests {
             trail.add(number, 1000 + number);
         }
         assert_eq!(trail.height_below(None), None, "nothing is final yet");
+        assert_eq!(trail.positions.len(), CAPACITY);
         let height = trail.height_below(Some(50)).unwrap();
         assert!((1000 + 40..1000 + 50).contains(&height), "{height}");
         assert_eq!(trail.height_below(Some(500)), Some(1099), "never above the head's");

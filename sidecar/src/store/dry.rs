@@ -44,3 +44,25 @@ impl Store for DryStore {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{FileStore, testing::record};
+
+    #[test]
+    fn it_goes_on_from_the_file_and_leaves_it_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.json");
+        assert_eq!(DryStore::open(&path).unwrap().record(), None);
+        let mut file = FileStore::open(&path).unwrap();
+        file.save(record(9)).unwrap();
+        let mut store = DryStore::open(&path).unwrap();
+        assert_eq!((store.id(), store.record()), (file.id(), Some(&record(9))));
+        store.save(record(12)).unwrap();
+        let error = store.save(record(11)).unwrap_err();
+        assert!(matches!(error, StoreError::Regression { stored: 12, given: 11 }), "{error}");
+        assert_eq!(store.record(), Some(&record(12)));
+        assert_eq!(read(&path).unwrap().unwrap().record, record(9));
+    }
+}

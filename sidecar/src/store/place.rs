@@ -88,16 +88,15 @@ impl Place {
     /// Whether this user could write here, without writing.
     pub(super) fn check_writable(&self) -> Result<(), StoreError> {
         let failed = |source| Err(StoreError::of_folder(&self.folder, source));
-        let wanted = Access::WRITE_OK | Access::EXEC_OK;
+        let wanted = Access::WRITE_OK.union(Access::EXEC_OK);
         if let Err(error) = rustix::fs::access(&self.folder, wanted) {
             return failed(error.into());
         }
-        match rustix::fs::statvfs(&self.folder) {
-            Ok(disk) if disk.f_blocks > 0 && disk.f_bavail == 0 => {
-                failed(io::ErrorKind::StorageFull.into())
-            }
-            _ => Ok(()),
+        let disk = rustix::fs::statvfs(&self.folder);
+        if disk.is_ok_and(|disk| is_full(disk.f_blocks, disk.f_bavail)) {
+            return failed(io::ErrorKind::StorageFull.into());
         }
+        Ok(())
     }
 
     /// Takes the lock until this is dropped; the system releases it after a kill.
@@ -166,9 +165,14 @@ impl Place {
     }
 }
 
+/// Whether none of so many blocks is free. Some file systems count none at all.
+const fn is_full(blocks: u64, free: u64) -> bool {
+    blocks > 0 && free == 0
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
 
@@ -180,6 +184,24 @@ mod tests {
         // Whoever runs the test, a loop of links cannot be opened.
         symlink(&place.file, &place.file).unwrap();
         assert!(matches!(place.text(), Err(StoreError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_known_without_writing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.json");
+        let place = Place::of(&path).unwrap();
+        assert!(place.check_writable().is_ok() && super::super::check_writable(&path).is_ok());
+        // Root may write everywhere.
+        if !rustix::process::geteuid().is_root() {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o500)).unwrap();
+            assert!(matches!(place.check_writable(), Err(StoreError::Unwritable { .. })));
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        folder.close().unwrap();
+        assert!(matches!(place.check_writable(), Err(StoreError::Unwritable { .. })));
+        assert!(matches!(super::super::check_writable(&path), Err(StoreError::Path { .. })));
+        assert!(is_full(9, 0) && !is_full(9, 1) && !is_full(0, 0));
     }
 
     #[test]

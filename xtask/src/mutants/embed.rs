@@ -18,18 +18,36 @@ use syn::{
 
 use super::Mutant;
 
-/// Appended to the root of a mutated crate. The mutants call it, and the variable chooses one.
-pub(super) const CHOICE: &str = "
+/// Appended to the root of a mutated crate. Each mutant calls it: one variable chooses a mutant,
+/// another one a file that gets a line for each thread and mutant that it has come to. A test's
+/// thread has its name.
+pub(super) const CHOICE: &str = r#"
 #[doc(hidden)]
 pub fn __mutant(number: usize) -> bool {
-    static CHOSEN: std::sync::LazyLock<Option<usize>> =
-        std::sync::LazyLock::new(|| std::env::var(\"MUTANT\").ok()?.parse().ok());
+    use std::{cell::RefCell, collections::BTreeSet, env, fs::File, io::Write, sync::LazyLock};
+    static CHOSEN: LazyLock<Option<usize>> =
+        LazyLock::new(|| env::var("MUTANT").ok()?.parse().ok());
+    static REACHED: LazyLock<Option<File>> = LazyLock::new(|| {
+        File::options().append(true).create(true).open(env::var_os("MUTANTS_REACHED")?).ok()
+    });
+    thread_local!(static SEEN: RefCell<BTreeSet<usize>> = RefCell::default());
+    if let Some(mut file) = REACHED.as_ref() {
+        let is_new = SEEN.try_with(|seen| seen.borrow_mut().insert(number));
+        if is_new.unwrap_or(true) {
+            let thread = std::thread::current();
+            let line = format!("{} {number}\n", thread.name().unwrap_or("unknown"));
+            let _ = file.write_all(line.as_bytes());
+        }
+    }
     *CHOSEN == Some(number)
 }
-";
+"#;
 
 /// The variable that chooses a mutant by its number.
-pub(super) const VARIABLE: &str = "MUTANT";
+pub(super) const CHOSEN: &str = "MUTANT";
+
+/// The variable that names the file of what was reached.
+pub(super) const REACHED: &str = "MUTANTS_REACHED";
 
 /// A source file with those of its mutants that can stand behind a condition.
 #[derive(Debug)]
@@ -379,6 +397,7 @@ mod tests {
             genre: genre.to_owned(),
             replacement: (*replacement).to_owned(),
             span: Span { start: Place { line: 2, column } },
+            function: None,
         };
         let mutants: Vec<_> = replacements.iter().map(mutant).collect();
         let source = format!("const fn f() -> bool {{\n{body}\n}}");

@@ -3,6 +3,7 @@
 
 mod embed;
 mod program;
+mod quick;
 mod tool;
 mod trial;
 
@@ -14,7 +15,7 @@ use serde::Deserialize;
 use self::{
     program::Program,
     tool::{Mutant, Tool},
-    trial::{Outcome, Trial},
+    trial::Outcome,
 };
 use crate::{
     process,
@@ -144,11 +145,11 @@ impl<'a> Mutator<'a> {
         let (left, mut survivors) = unexpected(left, expected)?;
         if !left.is_empty() {
             process::step(format_args!("all tests on {} mutants that are left", left.len()));
-            let all = program.all()?;
-            for mutant in left {
-                if !notices(&all, mutant)? {
-                    println!("survives: {}", mutant.1.name);
-                    survivors.push(mutant.1.name.clone());
+            let (all, command) = program.all()?;
+            for (number, mutant) in left {
+                if !notices(all.run(&command, 1.0, number)?, mutant) {
+                    println!("survives: {}", mutant.name);
+                    survivors.push(mutant.name.clone());
                 }
             }
         }
@@ -166,22 +167,13 @@ impl<'a> Mutator<'a> {
     }
 }
 
-/// The mutants that no quick test notices. The tests of the same module run first.
+/// The mutants that no quick test notices.
 fn unnoticed_quickly<'a>(program: &Program, mutants: &'a [Mutant]) -> Result<Vec<Numbered<'a>>> {
     process::step(format_args!("the quick tests on {} mutants", program.numbers.len()));
-    let quick = program.quick(None)?;
-    let mut near = BTreeMap::new();
+    let quick = program.quick()?;
     let mut left = Vec::new();
     for mutant in mutants.iter().enumerate() {
-        if !program.numbers.contains(&mutant.0) {
-            continue;
-        }
-        let module = mutant.1.module();
-        if !near.contains_key(&module) {
-            near.insert(module.clone(), program.quick(Some(&module))?);
-        }
-        let near = near.get(&module).context("no tests")?;
-        if !notices(near, mutant)? && !notices(&quick, mutant)? {
+        if program.numbers.contains(&mutant.0) && !notices(quick.run(mutant.0)?, mutant.1) {
             println!("left: {}", mutant.1.name);
             left.push(mutant);
         }
@@ -209,12 +201,11 @@ fn unexpected<'a>(
 }
 
 /// Whether a test fails or hangs.
-fn notices(trial: &Trial, (number, mutant): Numbered<'_>) -> Result<bool> {
-    let outcome = trial.run(Some(number))?;
+fn notices(outcome: Outcome, mutant: &Mutant) -> bool {
     if outcome == Outcome::Hung {
         println!("hangs: {}", mutant.name);
     }
-    Ok(outcome != Outcome::Passed)
+    outcome != Outcome::Passed
 }
 
 /// The Rust files among `listed`, and in the folders among them, that `wanted` selects.

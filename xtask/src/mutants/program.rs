@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{Mutant, Package, Tool, embed, trial::Trial};
+use super::{Mutant, Package, Tool, embed, quick::Quick, trial::Trial};
 use crate::{process, workspace::forget_outer_cargo};
 
 /// The tests of a package, built with its mutants.
@@ -94,31 +94,23 @@ impl Program {
         self.originals.iter().try_for_each(|(path, text)| Ok(fs::write(path, text)?))
     }
 
-    /// The quick tests, or those of them whose names contain a text.
+    /// The quick tests.
     ///
     /// # Errors
     /// They fail without a mutant.
-    pub(super) fn quick(&self, near: Option<&str>) -> Result<Trial> {
-        let command = |test: &PathBuf| {
-            let mut words = vec![test.into()];
-            words.extend(near.map(OsString::from));
-            words.extend(self.slow.iter().flat_map(|test| ["--skip".into(), test.into()]));
-            words
-        };
-        let commands = self.tests.iter().map(command).collect();
-        let environment = vec![("PROPTEST_CASES", super::QUICK_CASES.into())];
-        Trial::new(commands, self.place.folder.clone(), environment)
+    pub(super) fn quick(&self) -> Result<Quick> {
+        Quick::new(&self.tests, &self.slow, &self.place.folder)
     }
 
-    /// All tests of the package.
+    /// The command that runs all tests of the package, and how.
     ///
     /// # Errors
     /// They fail without a mutant.
-    pub(super) fn all(&self) -> Result<Trial> {
+    pub(super) fn all(&self) -> Result<(Trial, Vec<OsString>)> {
         let words = ["cargo", "test", "--package", &self.place.package];
-        let command = words.into_iter().map(OsString::from).collect();
+        let command: Vec<_> = words.into_iter().map(OsString::from).collect();
         let environment = self.place.environment().into();
-        Trial::new(vec![command], self.place.sources.clone(), environment)
+        Ok((Trial::new(self.place.sources.clone(), environment, &command)?, command))
     }
 }
 
@@ -166,11 +158,9 @@ impl Place {
                 for Mutated { mutants, .. } in &mut files {
                     mutants.retain(|number, _| !wrong.contains(number));
                 }
-                if lacks_trait(&problem.text) {
-                    impossible.extend(wrong.into_iter().filter(|number| {
-                        mutants.get(*number).is_some_and(|mutant| mutant.genre == "FnValue")
-                    }));
-                }
+                let is_value = |number: &usize| mutants.get(*number).is_some_and(Mutant::is_value);
+                let line = text.lines().nth(problem.line.saturating_sub(1)).unwrap_or_default();
+                impossible.extend(embed::numbers_at(line, 1).into_iter().filter(is_value));
             }
         }
     }
@@ -201,11 +191,6 @@ impl Place {
         // Without debug information, linking does not take longer than compiling.
         [("CARGO_TARGET_DIR", self.build.clone().into()), ("CARGO_PROFILE_DEV_DEBUG", "0".into())]
     }
-}
-
-/// Whether a value does not exist for its type. Wherever it stands, it does not compile.
-fn lacks_trait(message: &str) -> bool {
-    message.starts_with("error[E0277]") || message.starts_with("error[E0599]")
 }
 
 /// The name of the function that should be `const`, if that is the error.

@@ -25,6 +25,13 @@ pub(super) struct Mutant {
     /// The new text.
     pub(super) replacement: String,
     pub(super) span: Span,
+    pub(super) function: Option<Function>,
+}
+
+/// The function that has the mutant.
+#[derive(Debug, Deserialize)]
+pub(super) struct Function {
+    pub(super) return_type: String,
 }
 
 /// The text that is replaced.
@@ -41,11 +48,11 @@ pub(super) struct Place {
 }
 
 impl Mutant {
-    /// What begins the names of the unit tests that are near.
-    pub(super) fn module(&self) -> String {
-        let path = self.file.split_once("/src/").map_or("", |(_, path)| path);
-        let module = path.split('/').next().unwrap_or_default();
-        format!("{}::", module.trim_end_matches(".rs"))
+    /// Whether the change is a value of a type that the function names: if it does not compile
+    /// beside the body of the function, it does not compile in its place either.
+    pub(super) fn is_value(&self) -> bool {
+        let named = |function: &Function| !function.return_type.contains("impl ");
+        self.genre == "FnValue" && self.function.as_ref().is_some_and(named)
     }
 }
 

@@ -13,8 +13,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
+use tempfile::TempDir;
 
-use super::embed::VARIABLE;
+use super::embed::CHOSEN;
 use crate::workspace::forget_outer_cargo;
 
 /// How much address space a process may take, in KiB: a mutant may allocate without end.
@@ -32,59 +33,67 @@ pub(super) enum Outcome {
     Hung,
 }
 
-/// Test programs that run one after the other.
+/// How tests are run, and how long they take.
 #[derive(Debug)]
 pub(super) struct Trial {
-    pub(super) commands: Vec<Vec<OsString>>,
-    pub(super) folder: PathBuf,
-    pub(super) environment: Vec<(&'static str, OsString)>,
-    /// How long they take without a mutant.
+    folder: PathBuf,
+    environment: Vec<(&'static str, OsString)>,
+    /// For what tests leave behind that were ended.
+    temporary: TempDir,
+    /// The time without a mutant.
     usual: Duration,
 }
 
 impl Trial {
-    /// Runs the tests without a mutant.
+    /// Runs a command without a mutant.
     ///
     /// # Errors
-    /// They fail.
+    /// It fails.
     pub(super) fn new(
-        commands: Vec<Vec<OsString>>,
         folder: PathBuf,
         environment: Vec<(&'static str, OsString)>,
+        words: &[OsString],
     ) -> Result<Self> {
         let started = Instant::now();
-        let mut trial = Self { commands, folder, environment, usual: Duration::from_secs(600) };
-        if trial.run(None)? != Outcome::Passed {
-            bail!("the tests fail without a mutant: {:?}", trial.commands);
+        let temporary = tempfile::tempdir()?;
+        let mut trial = Self { folder, environment, temporary, usual: Duration::ZERO };
+        if trial.run_within(words, Duration::from_secs(600), None)? != Outcome::Passed {
+            bail!("the tests fail without a mutant: {words:?}");
         }
         trial.usual = started.elapsed();
         Ok(trial)
     }
 
-    /// Runs the tests on the mutant of that number.
+    /// Runs a command on the mutant of that number. It has `share` of the tests that were measured.
     ///
     /// # Errors
-    /// They cannot be started.
-    pub(super) fn run(&self, mutant: Option<usize>) -> Result<Outcome> {
-        for command in &self.commands {
-            let outcome = self.run_one(command, mutant)?;
-            if outcome != Outcome::Passed {
-                return Ok(outcome);
-            }
-        }
-        Ok(Outcome::Passed)
+    /// It cannot be started.
+    pub(super) fn run(&self, words: &[OsString], share: f64, mutant: usize) -> Result<Outcome> {
+        self.run_within(words, self.usual.mul_f64(share), Some(mutant))
     }
 
-    fn run_one(&self, words: &[OsString], mutant: Option<usize>) -> Result<Outcome> {
-        let processor = (self.usual * 3).as_secs() + 5;
+    /// Later runs have another variable.
+    pub(super) fn without(mut self, variable: &str) -> Self {
+        self.environment.retain(|(name, _)| *name != variable);
+        self
+    }
+
+    fn run_within(
+        &self,
+        words: &[OsString],
+        usual: Duration,
+        mutant: Option<usize>,
+    ) -> Result<Outcome> {
+        let processor = (usual * 4).as_secs() + 10;
         let mut command = Command::new("sh");
         forget_outer_cargo(&mut command);
         command.args(["-c", LIMITED, "sh", &processor.to_string(), &MEMORY.to_string()]);
         command.args(words).current_dir(&self.folder);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.env("TMPDIR", self.temporary.path());
         // Shrinking a failure takes long and shows nothing here.
-        command.env("PROPTEST_MAX_SHRINK_ITERS", "0").env_remove(VARIABLE);
-        command.envs(mutant.map(|number| (VARIABLE, number.to_string())));
+        command.env("PROPTEST_MAX_SHRINK_ITERS", "0").env_remove(CHOSEN);
+        command.envs(mutant.map(|number| (CHOSEN, number.to_string())));
         // A group of its own, so that what the tests have started ends with them.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().context("cannot start `sh`")?;
@@ -92,7 +101,7 @@ impl Trial {
         let output = child.stdout.take().context("no output")?;
 
         let (done, waiting) = mpsc::channel::<()>();
-        let patience = self.usual * 10 + Duration::from_secs(120);
+        let patience = usual * 10 + Duration::from_secs(60);
         let watchdog = thread::spawn(move || {
             let hangs = waiting.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
             if hangs {

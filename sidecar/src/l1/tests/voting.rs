@@ -257,6 +257,16 @@ async fn a_single_endpoint_must_say_it_twice() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reading_tells_whether_a_later_one_must_bear_it_out() {
+    let world = World::new([Chain::honest(90)]);
+    for (finalized, unconfirmed) in [(90, true), (90, false), (95, true), (95, false)] {
+        world.set(0, Chain::honest(finalized));
+        tokio::time::advance(INTERVAL).await;
+        assert_eq!(world.l1.read(CHAIN).await.unwrap().unconfirmed, unconfirmed, "{finalized}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_single_endpoint_is_believed_up_to_its_own_tip() {
     let world = World::new([Chain { finalized: Some(101), ..Chain::honest(90) }]);
     for _ in 0..3 {

@@ -256,6 +256,7 @@ fn the_number_never_falls_except_by_reset() {
     let reset = read(&path).unwrap();
     assert_eq!((reset.number, reset.hash, reset.restart_height), (3, None, Some(40)));
     assert_eq!(reset.identity, Some(testing::IDENTITY), "the chain is still known");
+    assert_eq!(reset.fallback_height, Some(39), "below the lower of the two heights");
     // A reset is told from a loss by the generation, in the same store.
     let error = store.save(record(10)).unwrap_err();
     assert!(matches!(error, StoreError::Regression { .. }), "of the earlier generation: {error}");
@@ -265,6 +266,16 @@ fn the_number_never_falls_except_by_reset() {
     assert_eq!(store.record().map(Record::order), Some((2, 4)));
     assert_eq!(store.id(), id);
     assert!(store.reset_is_followed());
+}
+
+#[test]
+fn the_go_proxy_gets_no_height_of_zero() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.json");
+    let mut store = FileStore::open(&path).unwrap();
+    store.save(record(9)).unwrap();
+    store.reset(3, Some(1)).unwrap();
+    assert_eq!(read(&path).unwrap().fallback_height, None);
 }
 
 #[test]
