@@ -112,15 +112,25 @@ async fn s20_replicas_publish_one_head_whatever_happens_to_etcd() {
     let head = all_serve(std::slice::from_ref(&alone), published).await;
     assert_ne!(head[0].store, reports[0].store);
 
+    // What is published already may be moved while all run; into another file, only when none does.
+    let store = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(&replicas[0].settings().program);
+        command.env_clear().current_dir(of_etcd[0].path()).arg("store").args(arguments);
+        command.output().unwrap()
+    };
+    let file = own[2].path().join("moved.json").display().to_string();
+    let own_file = replicas[0].store().display().to_string();
+    let moving = ["move", "--store-path", &own_file, "--from", &etcd.store(), "--to"];
+    let moved = store(&[&moving[..], &[&file]].concat());
+    assert!(moved.status.success(), "nothing is published meanwhile: {moved:?}");
+    let back = store(&["move", "--from", &file, "--to", &etcd.store()]);
+    assert!(back.status.success(), "it is there already: {back:?}");
+    alone.stop().await;
+
     // Lowered on purpose: those that run end, and take it over at their next start.
     let lowered = (published - 1).to_string();
-    let reset = std::process::Command::new(&replicas[0].settings().program)
-        .env_clear()
-        .args(["store", "reset", "--yes", "--to", &lowered, "--store", &etcd.store()])
-        .arg("--store-path")
-        .arg(replicas[0].store())
-        .output()
-        .unwrap();
+    let reset = ["reset", "--yes", "--to", &lowered, "--store", &etcd.store()];
+    let reset = store(&[&reset[..], &["--store-path", &own_file]].concat());
     assert!(reset.status.success(), "{reset:?}");
     for replica in &replicas[..2] {
         until("the replica to end", PATIENCE, async || replica.get("/livez").await.err()).await;

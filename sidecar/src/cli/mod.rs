@@ -5,6 +5,7 @@ pub mod decode;
 mod dependencies;
 pub mod exit;
 pub mod flags;
+mod moving;
 mod numbers;
 mod open_files;
 pub mod print_config;

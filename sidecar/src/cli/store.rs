@@ -1,4 +1,4 @@
-//! `store show` and `store reset`.
+//! `store show`, `store reset` and `store move`.
 
 use std::{
     io::{self, BufRead, IsTerminal, Write},
@@ -9,19 +9,27 @@ use std::{
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{exit::Failure, flags::StoreFlags, numbers::whole_number, shared};
+use super::{
+    exit::Failure,
+    flags::StoreFlags,
+    moving::{self, Move},
+    numbers::whole_number,
+    shared,
+};
 use crate::{
     config::Stores,
     store::{self, FileStore, StateFile, Store, StoreError},
 };
 
-/// Commands for the state file.
+/// Commands for the stored head.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show the stored head, and whether the Go proxy can start from the file
     Show(Show),
     /// Lower the stored head; no other command does
     Reset(Reset),
+    /// Copy the head from a state file to etcd, back, or to another one; it never goes down
+    Move(Move),
 }
 
 /// Arguments of `store show`.
@@ -81,6 +89,7 @@ pub fn run(command: &Command) -> Result<ExitCode, Failure> {
             }
         }
         Command::Reset(reset) => reset_head(reset, out)?,
+        Command::Move(arguments) => moving::run(arguments, out)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -231,6 +231,38 @@ fn something_must_tell_where_reading_begins() {
 }
 
 #[test]
+fn store_move_copies_a_head_up_and_never_down() {
+    let place = Place::new();
+    fs::write(place.path("go.json"), GO_FILE).unwrap();
+    let moved =
+        |from: &str, to: &str| place.run(&["store", "move", "--from", from, "--to", to], "");
+    assert_eq!(moved("absent.json", "new.json").code, 1);
+    let ended = moved("go.json", "new.json");
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let shown = place.run(&["store", "show", "--json", "--store-path", "new.json"], "");
+    assert!(shown.out.contains("\"number\":10"), "{}", shown.out);
+    assert_eq!(fs::read_to_string(place.path("go.json")).unwrap(), GO_FILE);
+
+    // The same head is no reason to stop, also where a sidecar runs; a lower one is refused.
+    let held = FileStore::open(&place.path("new.json")).unwrap();
+    assert_eq!(moved("go.json", "new.json").code, 0);
+    fs::write(place.path("higher.json"), GO_FILE.replace(":10,", ":12,")).unwrap();
+    assert_eq!(moved("higher.json", "new.json").code, 1, "it runs");
+    drop(held);
+    assert_eq!(moved("higher.json", "new.json").code, 0);
+    assert_eq!(moved("go.json", "new.json").code, 1);
+    let shown = place.run(&["store", "show", "--json", "--store-path", "new.json"], "");
+    assert!(shown.out.contains("\"number\":12"), "{}", shown.out);
+
+    for bad in ["redis://host/x", "etcd:///x", "etcd://user@host", "etcd://host/../x"] {
+        let ended = moved("go.json", bad);
+        assert_eq!((ended.code, ended.err.lines().count()), (64, 1), "{}", ended.err);
+    }
+    let ended = moved("go.json", "etcd://127.0.0.1:9");
+    assert_eq!(ended.code, 1, "the chain is not known: {}", ended.err);
+}
+
+#[test]
 fn run_refuses_a_store_that_it_cannot_use() {
     let place = Place::new();
     let variables = complete(&place);

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     batchers::BatcherSource,
     config::Config,
-    store::{self, DryStore, Store as _},
+    store::{self, DryStore, Identity, Store as _, engine::Engine as _},
     telemetry::Metrics,
     verifier::{Findings, NO_AUTHENTICATOR, Stall},
 };
@@ -111,6 +111,7 @@ async fn ask(
         report.namespace = namespace::read(&services, chain.namespace, tenures).await;
     }
     judge(&mut report, &findings, config);
+    report.problems.extend(ask_engine(config, &findings).await);
     if report.problems.is_empty() && !count.is_zero() {
         let counted = rehearsal.count(count).await;
         report.counted_ms = u64::try_from(counted.time.as_millis()).ok();
@@ -169,6 +170,20 @@ fn judge(report: &mut Report, findings: &Findings, config: &Config) {
     let (problem, note) = judge::of_state(&findings.stall, report);
     report.problems.extend(problem);
     report.notes.extend(note);
+}
+
+/// What is wrong with the etcd in which replicas publish, if there is one.
+async fn ask_engine(config: &Config, findings: &Findings) -> Option<Remark> {
+    let remark = |text| Some(Remark::new(Stall::CutOff(String::new()).code(), Some("store"), text));
+    let client = match config.stores().client() {
+        Ok(client) => client?,
+        Err(error) => return remark(error.to_string()),
+    };
+    // Without a chain, its key is not known; why there is none is a problem of its own.
+    let chain = findings.chain?;
+    let (genesis_hash, namespace) = (chain.genesis_hash, chain.namespace);
+    let etcd = client.of(Identity { chain_id: chain.chain_id, genesis_hash, namespace });
+    etcd.load().await.err().and_then(|error| remark(error.to_string()))
 }
 
 /// The batchers, which the verifier does not ask for while it has no block to start from.
