@@ -12,6 +12,10 @@ test:
 e2e *scenarios:
     cargo xtask e2e {{ scenarios }}
 
+# Let everything fail under replicas on a real etcd; `just chaos --minutes 10 --seed 1`
+chaos *arguments:
+    cargo xtask chaos {{ arguments }}
+
 # Start a devnet and watch a tag resolve; `just demo --check` exits on its own
 demo *arguments:
     cargo xtask demo {{ arguments }}

@@ -1,11 +1,17 @@
 //! Three real etcd members, which can be killed, frozen and started again.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use crate::{
     client::{http, send},
+    link::Link,
     ports::free_port,
     process::Service,
     tools,
@@ -14,6 +20,20 @@ use crate::{
 
 /// The size of the cluster.
 const MEMBERS: usize = 3;
+
+fn copy_folder(from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let copy = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &copy);
+        } else {
+            fs::copy(entry.path(), copy).unwrap();
+        }
+    }
+}
 
 /// A running cluster.
 #[derive(Debug)]
@@ -62,6 +82,59 @@ impl Etcd {
         let hosts: Vec<_> =
             self.members.iter().map(|member| format!("127.0.0.1:{}", member.client)).collect();
         format!("etcd://{}/finality", hosts.join(","))
+    }
+
+    /// The same over ways of one's own, one for each member.
+    #[must_use]
+    pub fn store_over(&self, links: &[Link]) -> String {
+        let hosts: Vec<_> = self
+            .members
+            .iter()
+            .zip(links)
+            .map(|(member, link)| link.to(&format!("http://127.0.0.1:{}", member.client)))
+            .map(|url| url.trim_start_matches("http://").to_owned())
+            .collect();
+        format!("etcd://{}/finality", hosts.join(","))
+    }
+
+    /// Asks the members' JSON gateways until one answers.
+    pub async fn ask(&self, path: &str, question: &Value) -> Value {
+        until(&format!("etcd to answer {path}"), PATIENCE, async || {
+            for member in self.members.iter().filter(|member| member.service.is_running()) {
+                let url = format!("http://127.0.0.1:{}/v3/{path}", member.client);
+                let asked = http().post(url).timeout(Duration::from_secs(1));
+                let answer = send(asked.body(question.to_string())).await;
+                if let Some(answer) = answer.ok().filter(|answer| answer.status == 200) {
+                    return Some(answer.json());
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Keeps what the members have now; they are killed and started again for that.
+    ///
+    /// # Panics
+    /// When a file cannot be copied.
+    pub fn take_snapshot(&self) {
+        (0..MEMBERS).for_each(|index| self.kill(index));
+        for Member { data, .. } in &self.members {
+            copy_folder(data, &data.with_extension("snapshot"));
+        }
+        (0..MEMBERS).for_each(|index| self.spawn(index));
+    }
+
+    /// Goes back to the snapshot: what was acknowledged since is lost.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn restore_snapshot(&self) {
+        (0..MEMBERS).for_each(|index| self.kill(index));
+        for Member { data, .. } in &self.members {
+            copy_folder(&data.with_extension("snapshot"), data);
+        }
+        (0..MEMBERS).for_each(|index| self.spawn(index));
     }
 
     /// A path of the JSON gateway of the first member.

@@ -63,6 +63,15 @@ enum Task {
         /// Substrings of scenario names, such as `s03`; default: all scenarios
         scenarios: Vec<String>,
     },
+    /// Let everything fail under replicas on a real etcd, and check what all have seen
+    Chaos {
+        /// How long; each fault happens once at least
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// Decides which faults come when
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Start a devnet and watch a tag resolve; Ctrl-C stops it
     Demo {
         /// Exit once the head has advanced ten blocks through Envoy: 0 if all answers match, else 1
@@ -163,6 +172,9 @@ fn run(arguments: &Arguments) -> Result<()> {
         Task::E2e { list: true, .. } => scenarios::list(&workspace),
         Task::E2e { scenarios, real, .. } => {
             scenarios::run(&workspace, &cache, forced, *real, scenarios)
+        }
+        Task::Chaos { minutes, seed } => {
+            scenarios::chaos(&workspace, &cache, forced, *minutes, *seed)
         }
         Task::Demo { check, real } => scenarios::demo(&workspace, &cache, forced, *check, *real),
         Task::Filter => filter::build(&workspace, forced).map(|_| ()),

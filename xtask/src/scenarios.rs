@@ -218,6 +218,25 @@ pub(crate) fn run(
     process::exec(artifacts.scenarios(workspace).args(wanted))
 }
 
+/// Runs the chaos scenario for as long, with that seed.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn chaos(
+    workspace: &Workspace,
+    cache: &Cache,
+    force_fallback: bool,
+    minutes: u64,
+    seed: u64,
+) -> Result<()> {
+    let artifacts = Artifacts::prepare(workspace, cache, force_fallback)?;
+    process::step("chaos");
+    let mut scenario = artifacts.scenarios(workspace);
+    scenario.env("FINALITY_E2E_MINUTES", minutes.to_string());
+    scenario.env("FINALITY_E2E_SEED", seed.to_string());
+    process::exec(scenario.args(["s21_chaos", "--nocapture"]))
+}
+
 /// Takes the screenshots of the status page in `docs/images`.
 ///
 /// # Errors

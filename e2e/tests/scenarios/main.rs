@@ -10,6 +10,7 @@
 )]
 
 mod advance;
+mod chaos;
 mod compatibility;
 mod divergence;
 mod drills;
