@@ -116,7 +116,11 @@ impl News {
 /// How many news of one stream may come at once.
 const BURST: u32 = 3;
 
-/// Lets as many news pass as there are changes, and a few at once.
+/// Tokens per change: blocks do not come evenly, and a stream without tokens would be late with
+/// each of them.
+const PER_CHANGE: u32 = 2;
+
+/// Lets news pass: twice as many as there are changes, and a few at once.
 #[derive(Debug)]
 struct Bucket {
     tokens: u32,
@@ -126,14 +130,15 @@ struct Bucket {
 impl Bucket {
     /// Takes a token, or says when there is one.
     fn take(&mut self, cadence: Duration) -> Result<(), Instant> {
+        let each = cadence.max(Duration::from_millis(10)) / PER_CHANGE;
         let now = Instant::now();
-        let cadence = cadence.max(Duration::from_millis(1));
-        let fresh = now.duration_since(self.filled).as_millis() / cadence.as_millis();
-        if fresh > 0 {
-            let fresh = u32::try_from(fresh).unwrap_or(BURST).min(BURST);
-            (self.tokens, self.filled) = ((self.tokens + fresh).min(BURST), now);
+        while self.tokens < BURST && self.filled + each <= now {
+            (self.tokens, self.filled) = (self.tokens + 1, self.filled + each);
         }
-        self.tokens = self.tokens.checked_sub(1).ok_or(self.filled + cadence)?;
+        if self.tokens == BURST {
+            self.filled = now;
+        }
+        self.tokens = self.tokens.checked_sub(1).ok_or(self.filled + each)?;
         Ok(())
     }
 }
@@ -277,7 +282,19 @@ mod tests {
             only.alone().now_or_never();
             heard += u32::from(rang(&news));
         }
-        assert!((10..=10 + BURST).contains(&heard), "{heard} in ten changes");
+        let most = 10 * PER_CHANGE + BURST;
+        assert!((10..=most).contains(&heard), "{heard} in ten changes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn blocks_that_come_unevenly_are_all_heard_at_once() {
+        let (news, [mut only]) = listeners(1);
+        for height in 11..1_000_u64 {
+            let share = [50, 150, 90, 60, 140, 110][height as usize % 6];
+            tokio::time::advance(CADENCE * share / 100).await;
+            only.told(height);
+            assert!(rang(&news), "{height}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
