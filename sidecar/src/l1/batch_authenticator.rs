@@ -4,7 +4,7 @@ use alloy_primitives::Address;
 use thiserror::Error;
 
 use super::{Endpoint, L1, State};
-use crate::{batchers::BatcherTenure, upstream::UpstreamError};
+use crate::{batchers::BatcherTenure, eth::BlockId, upstream::UpstreamError};
 
 /// Call data of `espressoBatcherHistoryLength()`.
 const HISTORY_LENGTH: &str = "0x4268ecaa";
@@ -59,8 +59,10 @@ pub(super) struct Entries {
     contract: Address,
     /// Read alike at two final blocks.
     kept: Vec<Entry>,
-    /// Read at one final block, after those.
+    /// Read at the last one, after those.
     once: Vec<Entry>,
+    /// The last one.
+    at: Option<BlockId>,
 }
 
 impl Entries {
@@ -73,12 +75,12 @@ impl Entries {
         }
     }
 
-    /// Takes in the history at a final block.
-    fn learn(&mut self, contract: Address, entries: &[Entry]) {
-        let before = self.of(contract, false);
+    /// Takes in the history at a final block. Another answer about the same block proves nothing.
+    fn learn(&mut self, contract: Address, entries: &[Entry], block: BlockId) {
+        let before = self.of(contract, self.at == Some(block));
         let twice = entries.iter().zip(before).take_while(|(now, before)| *now == before).count();
         let (kept, once) = entries.split_at(twice.min(entries.len()));
-        *self = Self { contract, kept: kept.to_vec(), once: once.to_vec() };
+        *self = Self { contract, kept: kept.to_vec(), once: once.to_vec(), at: Some(block) };
     }
 }
 
@@ -109,12 +111,11 @@ impl<E: Endpoint> L1<E> {
         if length > MAX_ENTRIES {
             return Err(BatchAuthenticatorError::Malformed("its history is too long"));
         }
-        let is_final = matches!(state, State::Of(_));
         let entries = self.entries(contract, state, length).await?;
         let tenures = tenures(&entries)?;
         let mut active_is_espresso = None;
-        if is_final {
-            self.memory.lock().entries.learn(contract, &entries);
+        if let State::Of(block) = state {
+            self.memory.lock().entries.learn(contract, &entries, block);
             // Whatever comes of it, the batchers are known.
             let answer = self.view(contract, ACTIVE_IS_ESPRESSO, state).await.ok();
             let active = answer.and_then(|data| number(&words::<1>(&data).ok()?[0]).ok());

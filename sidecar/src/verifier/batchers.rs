@@ -84,7 +84,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         if self.batchers.authority.is_none() {
             self.rollup.batchers().judge_by(None);
         }
-        if self.batchers_unread(l1) {
+        if self.batchers_unread(l1) && self.pace.contract_is_due() {
             let source = self.options.batchers.clone();
             let read = match source {
                 BatcherSource::Fixed(tenures) => {
@@ -100,14 +100,14 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     }
                 }
             };
-            let error = read.err();
-            self.findings.batchers.error.clone_from(&error);
-            if let (None, Some(error)) = (&self.batchers.authority, error) {
-                return Err(Stall::BatchersUnknown(error));
-            }
+            // Without a final block it was not asked.
+            self.pace.contract_read(read.is_ok() || l1.finalized().is_none());
+            self.findings.batchers.error = read.err();
         }
-        if let Some(authority) = &self.batchers.authority {
-            l1.know_authority(Arc::clone(authority));
+        match (&self.batchers.authority, &self.findings.batchers.error) {
+            (Some(authority), _) => l1.know_authority(Arc::clone(authority)),
+            (None, Some(error)) => return Err(Stall::BatchersUnknown(error.clone())),
+            (None, None) => {}
         }
         Ok(())
     }

@@ -317,6 +317,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 return Err(error);
             }
         };
+        self.pace.l1_awaited(matches!(stall, Stall::AwaitingL1Finality { .. }));
         if let Stall::AwaitingL1Finality { number, .. }
         | Stall::L1NoMajority { number, .. }
         | Stall::L1Unavailable { number, .. } = stall

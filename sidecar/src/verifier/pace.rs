@@ -28,10 +28,14 @@ pub(super) struct Pace {
     l1: Option<Instant>,
     /// Why L1 is read again before the next L1 block is due.
     l1_hurry: bool,
+    /// Whether the next batch waits for its L1 origin to be final.
+    l1_awaited: bool,
     l1_woken: bool,
     /// When a stream last told of an L1 block.
     l1_heard: Option<Instant>,
     l1_cadence: Duration,
+    /// When the contract of the batchers last gave no answer.
+    contract_failed: Option<Instant>,
     finality: Option<Instant>,
     finality_hurry: bool,
     /// HotShot's height.
@@ -53,9 +57,11 @@ impl Pace {
             survey: None,
             l1: None,
             l1_hurry: false,
+            l1_awaited: false,
             l1_woken: false,
             l1_heard: None,
             l1_cadence: longest,
+            contract_failed: None,
             finality: None,
             finality_hurry: false,
             height: Rhythm::default(),
@@ -121,8 +127,12 @@ impl Pace {
 
     fn l1_at(&self) -> Instant {
         let told = self.l1_heard.is_some_and(|at| at.elapsed() < self.l1_cadence * MISSED);
-        let blocks = if told { 2 } else { 1 };
-        let pause = if self.l1_hurry { self.longest } else { self.l1_cadence * blocks };
+        let pause = match (self.l1_hurry, told, self.l1_awaited) {
+            (true, ..) => self.longest,
+            (false, true, _) => self.l1_cadence * 2,
+            (false, false, true) => (self.l1_cadence / LOOKS).max(self.longest),
+            (false, false, false) => self.l1_cadence,
+        };
         self.at(self.l1, pause)
     }
 
@@ -135,6 +145,11 @@ impl Pace {
         (self.l1, self.l1_woken, self.l1_hurry) = (Some(Instant::now()), false, hurry);
     }
 
+    /// Whether the next batch waits for its L1 origin to be final, as of this round.
+    pub(super) const fn l1_awaited(&mut self, is_awaited: bool) {
+        self.l1_awaited = is_awaited;
+    }
+
     /// An answer of L1 is missing: another reading may find who has it.
     pub(super) const fn l1_unanswered(&mut self) {
         self.l1_hurry = true;
@@ -142,6 +157,15 @@ impl Pace {
 
     pub(super) fn l1_woken(&mut self) {
         (self.l1_woken, self.l1_heard) = (true, Some(Instant::now()));
+    }
+
+    /// Whether the contract of the batchers may be asked, if it must.
+    pub(super) fn contract_is_due(&self) -> bool {
+        self.contract_failed.is_none_or(|at| Instant::now() >= at + self.after(self.longest))
+    }
+
+    pub(super) fn contract_read(&mut self, is_known: bool) {
+        self.contract_failed = (!is_known).then(Instant::now);
     }
 
     fn finality_at(&self) -> Instant {
@@ -378,6 +402,35 @@ mod tests {
             assert!(pace.survey_at() <= Instant::now() + LONGEST);
             tokio::time::advance(Duration::from_millis(70)).await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn l1_is_read_once_per_block_and_more_often_while_its_finality_is_waited_for() {
+        let mut pace = Pace::new(LONGEST);
+        pace.l1_cadence = SLOT;
+        pace.begin_round();
+        let mut next = |awaited, told| {
+            pace.l1_read(false);
+            pace.l1_awaited(awaited);
+            if told {
+                pace.l1_woken();
+                pace.l1_read(false);
+            }
+            pace.l1_at() - Instant::now()
+        };
+        assert_eq!(next(false, false), SLOT);
+        assert_eq!(next(true, false), SLOT / LOOKS);
+        assert_eq!(next(true, true), SLOT * 2, "the stream tells when");
+        tokio::time::advance(SLOT * MISSED).await;
+        let mut next = || {
+            pace.l1_read(false);
+            pace.l1_at() - Instant::now()
+        };
+        assert_eq!(next(), SLOT / LOOKS, "it is silent");
+        // Nor more often than every round is due.
+        pace.l1_cadence = LONGEST;
+        pace.l1_read(false);
+        assert_eq!(pace.l1_at() - Instant::now(), LONGEST);
     }
 
     #[tokio::test(start_paused = true)]

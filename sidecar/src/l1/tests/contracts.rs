@@ -240,6 +240,68 @@ async fn the_history_of_the_batchers_is_read() {
     }
 }
 
+/// Reads the history, and counts the calls for that.
+async fn read_at(world: &World, state: State) -> (Vec<(Address, u64)>, usize) {
+    world.chain(0).asked.clear();
+    let history = world.l1.batchers(CONTRACT, state).await.unwrap();
+    let entries = history.tenures.iter().map(|tenure| (tenure.batcher, tenure.from)).collect();
+    let calls = world.chain(0).asked.iter().filter(|call| call["method"] == "eth_call").count();
+    (entries, calls)
+}
+
+#[tokio::test]
+async fn what_two_final_blocks_said_is_read_again_only_if_its_end_has_changed() {
+    const OTHER: Address = Address::repeat_byte(0xb3);
+    let (first, second, third) = ((OLD, 10), (NEW, 20), (OTHER, 30));
+    let world = World::new(1).await;
+    // How the history goes on, at which block it is read, and how many entries are read.
+    for (entries, block, read) in [
+        (&[first, second, third][..], 90, 3),
+        // The same block again says nothing new.
+        (&[first, second, third], 90, 3),
+        (&[first, second, third], 91, 3),
+        (&[first, second, third], 92, 1),
+        (&[first, second, third, (OLD, 40)], 93, 2),
+        (&[first, second, third, (OLD, 40), (NEW, 50)], 94, 3),
+        (&[first, second, third, (OLD, 40), (NEW, 50)], 95, 2),
+        // The last of those that are kept is another one: all are read again.
+        (&[first, second, third, (OLD, 40), (NEW, 51)], 96, 6),
+        (&[(OTHER, 11), second, third, (OLD, 41)], 97, 5),
+        (&[(OTHER, 11), second, third, (OLD, 41)], 98, 4),
+        (&[(OTHER, 11), second, third, (OLD, 41)], 99, 1),
+        // It has become shorter.
+        (&[(OTHER, 11), second], 100, 2),
+    ] {
+        world.chain(0).batchers(entries);
+        let (known, calls) = read_at(&world, State::Of(main(block))).await;
+        assert_eq!(known, entries, "at {block}");
+        // And the length, and whether the batcher is active.
+        assert_eq!(calls, read + 2, "at {block}");
+        let (known, calls) = read_at(&world, State::Latest).await;
+        assert_eq!((&*known, calls), (entries, 1), "nothing but the length of the latest block");
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_contract_goes_with_the_final_block() {
+    let world = World::new(1).await;
+    world.chain(0).batchers(&[(OLD, 10), (NEW, 50)]);
+    for (block, calls) in [(88, 4), (89, 4), (90, 3)] {
+        assert_eq!(read_at(&world, State::Of(main(block))).await.1, calls);
+    }
+    // A wrong entry before the last would not show.
+    world.chain(0).batchers(&[(NEW, 10), (NEW, 50)]);
+    assert_eq!(read_at(&world, State::Of(main(91))).await.0, [(OLD, 10), (NEW, 50)]);
+    let epoch = world.l1.read(5).await.unwrap().epoch;
+    world.chain(0).fork = "other";
+    for _ in 0..2 {
+        drop(world.l1.read(5).await);
+    }
+    assert!(world.l1.read(5).await.unwrap().epoch > epoch, "L1 contradicts itself");
+    assert_eq!(read_at(&world, State::Latest).await.0, [(NEW, 10), (NEW, 50)]);
+    assert_eq!(read_at(&world, State::Of(main(92))).await, (vec![(NEW, 10), (NEW, 50)], 4));
+}
+
 #[tokio::test]
 async fn a_contract_without_history_asks_for_the_fixed_list() {
     let world = World::new(1).await;

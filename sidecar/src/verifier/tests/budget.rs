@@ -3,10 +3,16 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use alloy_primitives::Address;
+use futures::FutureExt as _;
 use tokio::{sync::watch, time::Instant};
 
 use super::world::*;
-use crate::{batchers::BatcherSource, store::memory::MemoryStore, telemetry::metrics::Target};
+use crate::{
+    batchers::BatcherSource,
+    store::memory::MemoryStore,
+    telemetry::{Metrics, metrics::Target},
+    upstream::Listener,
+};
 
 /// Seconds between two blocks.
 const L2: u64 = 2;
@@ -43,16 +49,28 @@ enum Dependency {
     L1,
 }
 
-/// A steady world: every dependency moves at its cadence, and says so if it streams.
+/// What streams say of a steady world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Streams {
+    /// There are none.
+    None,
+    /// Each new block.
+    Honest,
+    /// A hundred blocks in a second that are not there.
+    Flood,
+}
+
+/// A steady world: every dependency moves at its cadence.
 struct Steady {
     world: World,
-    streams: bool,
+    streams: Streams,
+    liars: Vec<Listener>,
     started: Instant,
 }
 
 impl Steady {
     /// Makes the blocks that are due after that many milliseconds.
-    fn tick(&self, millis: u64) {
+    fn tick(&mut self, millis: u64) {
         let every = |seconds: u64| millis.is_multiple_of(seconds * 1000);
         let seconds = millis / 1000;
         let mut news = Vec::new();
@@ -74,13 +92,18 @@ impl Steady {
             self.world.post_all(MAIN, [seconds / HOTSHOT + 1]);
             news.push(Target::Query);
         }
-        if self.streams {
-            news.into_iter().for_each(|target| self.world.1.ring(target));
+        match self.streams {
+            Streams::None => {}
+            Streams::Honest => news.into_iter().for_each(|target| self.world.1.ring(target)),
+            Streams::Flood => self.liars.iter_mut().for_each(|liar| {
+                liar.told(millis);
+                liar.alone().now_or_never();
+            }),
         }
     }
 
     /// Lets the verifier run beside the world for so many seconds.
-    async fn run(&self, seconds: u64) {
+    async fn run(&mut self, seconds: u64) {
         let from = self.started.elapsed().as_millis() as u64 / 10;
         for step in from + 1..=from + seconds * 100 {
             tokio::time::sleep_until(self.started + Duration::from_millis(step * 10)).await;
@@ -90,7 +113,7 @@ impl Steady {
 }
 
 /// Calls and requests of each dependency in so many seconds of a steady state.
-async fn counted(streams: bool, seconds: u64) -> (BTreeMap<Dependency, (u64, u64)>, Steady) {
+async fn counted(streams: Streams, seconds: u64) -> (BTreeMap<Dependency, (u64, u64)>, Steady) {
     let world = World::new(1);
     world.change().l1_finalized = Some(1000);
     world.post_all(MAIN, [1]);
@@ -102,7 +125,9 @@ async fn counted(streams: bool, seconds: u64) -> (BTreeMap<Dependency, (u64, u64
     let (stop, stopped) = watch::channel(false);
     let head = runner.head.clone();
     let running = tokio::spawn(runner.verifier.run(stopped));
-    let steady = Steady { world, streams, started: Instant::now() };
+    let liar = |target| world.1.listener(target, 1, Metrics::new());
+    let liars = [Target::Query, Target::Node, Target::L1].map(liar).into();
+    let mut steady = Steady { world, streams, liars, started: Instant::now() };
     steady.run(120).await;
     let before = steady.world.change().calls.clone();
     steady.run(seconds).await;
@@ -142,13 +167,21 @@ fn assert_within(totals: &BTreeMap<Dependency, (u64, u64)>, seconds: u64, most: 
 
 #[tokio::test(start_paused = true)]
 async fn with_streams_the_calls_stay_within_the_budget() {
-    let (totals, _) = counted(true, 1_280).await;
+    let (totals, _) = counted(Streams::Honest, 1_280).await;
     assert_within(&totals, 1_280, [6, 1, 3, 2]);
 }
 
 #[tokio::test(start_paused = true)]
+async fn under_a_flood_of_lies_the_calls_stay_within_twice_the_budget() {
+    let (totals, steady) = counted(Streams::Flood, 1_280).await;
+    assert_within(&totals, 1_280, [12, 2, 6, 4]);
+    let surveys = steady.world.calls("survey");
+    assert!(surveys >= 1_280 + 120, "the node is asked about the head once per second: {surveys}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_streams_each_dependency_is_asked_up_to_eight_times_per_block() {
-    let (totals, _) = counted(false, 1_280).await;
+    let (totals, _) = counted(Streams::None, 1_280).await;
     assert_within(&totals, 1_280, [8, 1, 8, 2]);
 }
 
