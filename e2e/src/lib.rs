@@ -47,6 +47,7 @@ pub mod invariants;
 pub mod l1;
 pub mod l1_info;
 pub mod link;
+pub mod new_heads;
 pub mod ports;
 pub mod process;
 pub mod real;

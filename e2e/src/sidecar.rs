@@ -93,7 +93,10 @@ impl Sidecar {
             ("--log-format", "text".into()),
         ];
         let mut arguments = vec!["run".to_owned()];
-        arguments.extend(values.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]));
+        let is_default =
+            |(flag, _): &(&str, String)| settings.more.iter().all(|(more, _)| more != flag);
+        let values = values.into_iter().filter(is_default);
+        arguments.extend(values.flat_map(|(flag, value)| [flag.to_owned(), value]));
         let more = settings.more.iter().cloned();
         arguments.extend(more.flat_map(|(flag, value)| [flag.to_owned(), value]));
         if let Some(address) = settings.batch_authenticator_address {
