@@ -86,7 +86,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 || self.candidates.has_room();
             let confirmed = self.confirmed_number();
             let read = if wanted { self.read_range(confirmed).await } else { Ok(false) };
-            if read == Ok(true) {
+            if read == Ok(true) && !self.in_circles {
                 continue;
             }
             self.checkpoint().await?;
@@ -387,8 +387,12 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         Ok(None)
     }
 
-    /// Goes back to where candidates were dropped because the budget was full.
+    /// Goes back to where candidates were dropped because the budget was full. A round that would
+    /// go back there once more ends: until something changes, it would read in circles.
     fn reread(&mut self, height: u64) {
+        let number = self.next_number();
+        let last = self.reread.replace((height, number));
+        self.in_circles |= last.is_some_and(|(before, of)| of == number && height <= before);
         tracing::info!(
             height,
             "reading HotShot again from where batches were dropped because the budget was full"

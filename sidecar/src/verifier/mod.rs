@@ -166,6 +166,10 @@ pub struct Verifier<R: Rollup, N, L, F> {
     problem: Option<Stall>,
     /// Whether the running round has moved the head.
     has_advanced: bool,
+    /// Where the running round has gone back to, and for which number.
+    reread: Option<(u64, u64)>,
+    /// Whether it would go back there again.
+    in_circles: bool,
     changes: ChangeLog,
     since: Since,
     /// The last number whose batch was counted as undecided.
@@ -228,6 +232,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             findings,
             problem: None,
             has_advanced: false,
+            reread: None,
+            in_circles: false,
             changes: ChangeLog::default(),
             since: Since::default(),
             undecided: None,
@@ -304,6 +310,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// As [`Self::run`].
     pub async fn round(&mut self) -> Result<Round, StoreError> {
         self.has_advanced = false;
+        (self.reread, self.in_circles) = (None, false);
         self.pace.begin_round();
         self.hear();
         let mut l1 = std::mem::take(&mut self.l1_view);
