@@ -1,5 +1,5 @@
-//! A node's stream of new blocks (`eth_subscribe newHeads`) that does what a test wants. It knows of
-//! no block.
+//! A node's stream of new blocks (`eth_subscribe newHeads`) that does what a test wants. It knows
+//! of no block.
 
 use std::time::Duration;
 

@@ -260,8 +260,8 @@ async fn go_on<R: Rollup>(net: &Devnet<R>) -> (f64, f64) {
     (calls(net).await - before, started.elapsed().as_secs_f64())
 }
 
-/// What streams say is only a reason to look: whatever they do, the head is right and goes on, as it
-/// does by polling. `heads` are the streams of node and L1.
+/// What streams say is only a reason to look: whatever they do, the head is right and goes on, as
+/// it does by polling. `heads` are the streams of node and L1.
 async fn streams_cost_freshness_alone<R: Rollup>(net: &Devnet<R>, heads: &NewHeads) {
     let watch = net.watch();
     net.produce(2).await;

@@ -2,7 +2,6 @@
 //! own.
 
 use std::{
-    collections::BTreeMap,
     process::Command,
     sync::Arc,
     time::{Duration, Instant},
@@ -35,41 +34,12 @@ pub(crate) struct Followed {
     /// Resident memory at a quarter, half, three quarters and the end of the way, in MiB.
     pub(crate) rss_mib: Vec<f64>,
     pub(crate) peak_rss_mib: f64,
-    /// From the moment at which a block is there to the moment at which the head is visible.
-    pub(crate) visible_after_ms: Vec<f64>,
-    /// What those blocks cost: processor time, time, and calls by dependency.
-    pub(crate) steady_cpu_seconds: f64,
-    pub(crate) steady_seconds: f64,
-    pub(crate) calls: BTreeMap<String, f64>,
 }
 
-/// Calls so far, by dependency.
-fn calls(metrics: &Metrics) -> BTreeMap<String, f64> {
-    let mut calls = BTreeMap::new();
-    for line in metrics.render().lines() {
-        let Some(rest) = line.strip_prefix("espresso_upstream_calls_total{target=\"") else {
-            continue;
-        };
-        let (target, _) = rest.split_once('"').unwrap();
-        let (_, count) = rest.rsplit_once(' ').unwrap();
-        *calls.entry(target.to_owned()).or_default() += count.parse::<f64>().unwrap();
-    }
-    calls
-}
-
-/// Follows the services to block `target` in another process; the last `steady` blocks appear one
-/// by one.
-pub(crate) fn follow(
-    services: &Services,
-    target: u64,
-    steady: u64,
-    interval: &str,
-    streams: bool,
-) -> Followed {
-    let (target, steady) = (target.to_string(), steady.to_string());
-    let streams = if streams { "streams" } else { "polls" };
+/// Follows the services to block `target` in another process.
+pub(crate) fn follow(services: &Services, target: u64) -> Followed {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["follow", &services.url, &target, &steady, interval, streams])
+        .args(["follow", &services.url, &target.to_string()])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -105,26 +75,24 @@ async fn reach(head: &mut PublishedHead, number: u64) {
 }
 
 /// The other process.
-pub(crate) async fn run(url: &str, target: u64, steady: u64, interval: Duration, streams: bool) {
+pub(crate) async fn run(url: &str, target: u64) {
+    let interval = Duration::from_secs(1);
     let folder = tempfile::tempdir().unwrap();
     let metrics = Metrics::new();
     let store = FileStore::open(&folder.path().join("store.json")).unwrap();
     let (keeper, mut head) = HeadKeeper::new(store, metrics.clone());
     let upstream = |target, path| upstream(url, target, path, &metrics);
     let query = QueryServices::new(vec![upstream(Target::Query, "v1")], 0, metrics.clone());
-    let node = Execution::from(upstream(Target::Node, "rpc/node"));
-    let news = News::default();
-    if streams {
-        query.listen(&news);
-        node.listen(&news, &metrics);
-    }
     let parts = Parts {
         rollup: Op::default(),
-        node: Node::new(node, upstream(Target::Consensus, "rpc/consensus")),
+        node: Node::new(
+            Execution::from(upstream(Target::Node, "rpc/node")),
+            upstream(Target::Consensus, "rpc/consensus"),
+        ),
         l1: L1::new(vec![upstream(Target::L1, "rpc/l1")], interval),
         open_feed: Box::new(move |namespace| query.with_namespace(namespace)),
         keeper,
-        news,
+        news: News::default(),
         board: Arc::default(),
         metrics: metrics.clone(),
     };
@@ -142,45 +110,15 @@ pub(crate) async fn run(url: &str, target: u64, steady: u64, interval: Duration,
     let (stop, stopped) = watch::channel(false);
     let started = Instant::now();
     let task = tokio::spawn(verifier.run(stopped));
-    // At every point of the pause between two rounds.
-    let pause = interval.max(Duration::from_millis(100));
     let mut rss_mib = Vec::new();
     for quarter in 1..=4 {
-        reach(&mut head, (target - steady) * quarter / 4).await;
+        reach(&mut head, target * quarter / 4).await;
         rss_mib.push(memory("VmRSS:"));
     }
-    let (seconds, until_now) = (started.elapsed().as_secs_f64(), cpu_seconds());
-    let (calls, began) = (calls(&metrics), Instant::now());
-    let client = reqwest::Client::new();
-    let mut visible_after_ms = Vec::new();
-    for number in target - steady + 1..=target {
-        tokio::time::sleep(pause.mul_f64((number * 37 % 100) as f64 / 100.0)).await;
-        let shown = Instant::now();
-        client.post(format!("{url}/advance")).send().await.unwrap();
-        reach(&mut head, number).await;
-        visible_after_ms.push(shown.elapsed().as_secs_f64() * 1000.0);
-    }
-    let rss_at_the_end = memory("VmRSS:");
-    rss_mib.push(rss_at_the_end);
+    let (seconds, cpu_seconds) = (started.elapsed().as_secs_f64(), cpu_seconds());
     stop.send_replace(true);
     task.await.unwrap().unwrap();
     let peak_rss_mib = memory("VmHWM:");
-    let steady_cpu_seconds = self::cpu_seconds() - until_now;
-    let steady_seconds = began.elapsed().as_secs_f64();
-    let calls: BTreeMap<_, _> = self::calls(&metrics)
-        .into_iter()
-        .map(|(name, count)| (name.clone(), count - calls.get(&name).copied().unwrap_or(0.0)))
-        .collect();
-    let cpu_seconds = until_now;
-    let followed = Followed {
-        seconds,
-        cpu_seconds,
-        rss_mib,
-        peak_rss_mib,
-        visible_after_ms,
-        steady_cpu_seconds,
-        steady_seconds,
-        calls,
-    };
+    let followed = Followed { seconds, cpu_seconds, rss_mib, peak_rss_mib };
     println!("{}", serde_json::to_string(&followed).unwrap());
 }

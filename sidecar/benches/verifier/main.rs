@@ -1,7 +1,8 @@
 //! How fast the verifier catches up and how soon a head is visible, against canned services over
 //! HTTP on loopback: real batches, signed, and the blocks that they describe.
 //!
-//! `cargo xtask bench verifier`; with `--quick` a tenth of the blocks. Services and verifier are
+//! `cargo xtask bench verifier`; with `--quick` a tenth of the blocks, with `steady` or `pollers`
+//! that part alone. Services and verifier are
 //! processes of their own on the same machine, so that they share its processors.
 #![allow(
     clippy::unwrap_used,
@@ -10,20 +11,26 @@
     reason = "a benchmark ends at the first thing that is not as expected"
 )]
 
-#[path = "../../tests/it/support/canned/mod.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
-mod canned;
 mod follow;
+mod pollers;
 mod services;
 mod stages;
+mod steady;
+#[path = "../../tests/it/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests use more of it")]
+mod support;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 
 use follow::follow;
+use pollers::Way;
 use services::{Content, Services};
 use stages::Stages;
+use steady::{Setting, Steady};
+use support::canned;
 
 /// One batch size.
 #[derive(Debug, Serialize)]
@@ -44,59 +51,51 @@ struct Memory {
     rss_mib: Vec<f64>,
 }
 
-/// How soon a head is visible, and what that costs.
-#[derive(Debug, Serialize)]
-struct Percentiles {
-    streams: bool,
-    l1_delay_ms: u64,
-    cpu_ms_per_block: f64,
-    cpu_share_of_a_core: f64,
-    rss_mib: f64,
-    calls_per_block: BTreeMap<String, f64>,
-    seconds: f64,
-    p50: f64,
-    p90: f64,
-    p99: f64,
-    max: f64,
-}
-
 #[derive(Debug, Serialize)]
 struct Report {
     blocks_per_second: f64,
     blocks_per_second_one_core_compare_only: f64,
     peak_rss_mib: f64,
-    visible_after_ms: Vec<Percentiles>,
+    steady: Vec<Steady>,
+    pollers: Vec<Way>,
     empty_hotshot_blocks_per_second: f64,
     batch_sizes: Vec<BatchSize>,
     memory: Memory,
 }
 
-/// Whether the dependencies stream, and what L1 takes for each answer, in milliseconds.
-const STEADY: [(bool, u64); 3] = [(true, 0), (true, 40), (false, 0)];
-/// Blocks that appear one by one in each.
-const STEADY_BLOCKS: u64 = 120;
+/// Without streams, blocks come at L2's usual pace, which is what polling goes by; with them,
+/// faster, so that there are more.
+const STEADY: [Setting; 4] = [
+    Setting { streams: true, l1_delay_ms: 0, blocks: 300, block_time_ms: 500 },
+    Setting { streams: true, l1_delay_ms: 40, blocks: 300, block_time_ms: 500 },
+    Setting { streams: true, l1_delay_ms: 0, blocks: 60, block_time_ms: 2000 },
+    Setting { streams: false, l1_delay_ms: 0, blocks: 60, block_time_ms: 2000 },
+];
+/// How many poll for how many heads.
+const POLLERS: [(usize, u64); 3] = [(1, 300), (100, 100), (4_000, 20)];
 
 fn main() {
     drop(rustls::crypto::ring::default_provider().install_default());
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let words: Vec<_> = arguments.iter().map(String::as_str).collect();
+    // Cargo adds a flag of its own.
+    let words: Vec<_> =
+        arguments.iter().map(String::as_str).filter(|word| *word != "--bench").collect();
     let number = |text: &str| text.parse::<u64>().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     match words[..] {
-        ["serve", blocks, transactions, empty, visible, l1_delay] => {
+        ["serve", blocks, transactions, empty, visible, l1_delay, streams] => {
             runtime.block_on(services::serve(Content {
                 blocks: number(blocks),
                 transactions: number(transactions) as usize,
                 empty: number(empty),
                 visible: number(visible),
                 l1_delay: number(l1_delay),
+                streams: streams == "1",
             }))
         }
-        ["follow", url, target, steady, interval, streams] => {
-            let interval = humantime::parse_duration(interval).unwrap();
-            let (target, steady) = (number(target), number(steady));
-            runtime.block_on(follow::run(url, target, steady, interval, streams == "streams"));
-        }
+        ["follow", url, target] => runtime.block_on(follow::run(url, number(target))),
+        ["steady"] => print(&all_steady(1)),
+        ["pollers"] => print(&all_pollers(&runtime)),
         _ => report(&runtime, words.contains(&"--quick")),
     }
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -112,15 +111,15 @@ fn report(runtime: &tokio::runtime::Runtime, quick: bool) {
         .collect();
     let (memory, peak_rss_mib) = memory(100_000 / scale);
     let empty_hotshot_blocks_per_second = empty(500_000 / scale);
-    let visible_after_ms =
-        STEADY.map(|(streams, l1_delay)| steady(streams, l1_delay, STEADY_BLOCKS / scale));
+    let (steady, pollers) = (all_steady(scale), all_pollers(runtime));
     let first = &batch_sizes[0];
     let report = Report {
         blocks_per_second: first.blocks_per_second,
         blocks_per_second_one_core_compare_only: 1e6
             / (first.stages_us.recover + first.stages_us.decode + first.stages_us.compare),
         peak_rss_mib,
-        visible_after_ms: visible_after_ms.into(),
+        steady,
+        pollers,
         empty_hotshot_blocks_per_second,
         batch_sizes,
         memory,
@@ -139,10 +138,9 @@ fn batch_size(
     range: u64,
 ) -> BatchSize {
     eprintln!("{blocks} blocks of {transactions} transactions");
-    let services =
-        Services::start(Content { blocks, transactions, empty: 0, visible: blocks, l1_delay: 0 });
+    let services = Services::start(Content { transactions, ..Content::of(blocks) });
     let bare = runtime.block_on(stages::bare_reader(&services, blocks, range));
-    let followed = follow(&services, blocks, 0, "1s", false);
+    let followed = follow(&services, blocks);
     let stages = runtime.block_on(stages::measure(&services, blocks.min(2_000), range));
     BatchSize {
         transactions,
@@ -157,55 +155,31 @@ fn batch_size(
 
 fn memory(blocks: u64) -> (Memory, f64) {
     eprintln!("memory over {blocks} blocks");
-    let services = Services::start(Content {
-        blocks,
-        transactions: 3,
-        empty: 0,
-        visible: blocks,
-        l1_delay: 0,
-    });
-    let followed = follow(&services, blocks, 0, "1s", false);
+    let services = Services::start(Content::of(blocks));
+    let followed = follow(&services, blocks);
     let blocks_per_second = blocks as f64 / followed.seconds;
     (Memory { blocks, blocks_per_second, rss_mib: followed.rss_mib }, followed.peak_rss_mib)
 }
 
 fn empty(blocks: u64) -> f64 {
     eprintln!("{blocks} empty HotShot blocks");
-    let services = Services::start(Content {
-        blocks: 1,
-        transactions: 3,
-        empty: blocks,
-        visible: 1,
-        l1_delay: 0,
-    });
-    blocks as f64 / follow(&services, 1, 0, "1s", false).seconds
+    let services = Services::start(Content { empty: blocks, ..Content::of(1) });
+    blocks as f64 / follow(&services, 1).seconds
 }
 
-fn steady(streams: bool, l1_delay_ms: u64, blocks: u64) -> Percentiles {
-    eprintln!("{blocks} blocks one by one, streams: {streams}, L1 takes {l1_delay_ms} ms");
-    let services = Services::start(Content {
-        blocks: blocks + 1,
-        transactions: 3,
-        empty: 0,
-        visible: 1,
-        l1_delay: l1_delay_ms,
-    });
-    let followed = follow(&services, blocks + 1, blocks, "1s", streams);
-    let mut times = followed.visible_after_ms;
-    times.sort_by(f64::total_cmp);
-    let at = |percent: usize| times[(times.len() - 1) * percent / 100];
-    let per_block = |(name, count): (String, f64)| (name, count / blocks as f64);
-    Percentiles {
-        streams,
-        l1_delay_ms,
-        cpu_ms_per_block: followed.steady_cpu_seconds * 1000.0 / blocks as f64,
-        cpu_share_of_a_core: followed.steady_cpu_seconds / followed.steady_seconds,
-        rss_mib: followed.rss_mib.last().copied().unwrap_or_default(),
-        calls_per_block: followed.calls.into_iter().map(per_block).collect(),
-        seconds: followed.steady_seconds,
-        p50: at(50),
-        p90: at(90),
-        p99: at(99),
-        max: at(100),
-    }
+fn all_steady(scale: u64) -> Vec<Steady> {
+    STEADY
+        .map(|setting| Setting { blocks: setting.blocks / scale, ..setting })
+        .map(steady::measure)
+        .into()
+}
+
+fn all_pollers(runtime: &tokio::runtime::Runtime) -> Vec<Way> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    POLLERS.map(|(pollers, heads)| runtime.block_on(pollers::measure(pollers, heads))).into()
+}
+
+fn print(part: &impl Serialize) {
+    println!("{}", serde_json::to_string_pretty(part).unwrap());
 }

@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use super::canned::{Chain, Fakes, Signer};
+use serde::{Deserialize, Serialize};
+
+use super::canned::{Chain, Fakes, Signer, services::Habits};
 
 /// What the services have.
 #[derive(Debug, Clone, Copy)]
@@ -19,18 +21,36 @@ pub(crate) struct Content {
     pub(crate) visible: u64,
     /// What L1 takes for each answer, in milliseconds.
     pub(crate) l1_delay: u64,
+    /// Whether they tell of new blocks.
+    pub(crate) streams: bool,
+}
+
+impl Content {
+    /// So many blocks of three transactions, all there from the start.
+    pub(crate) const fn of(blocks: u64) -> Self {
+        Self { blocks, transactions: 3, empty: 0, visible: blocks, l1_delay: 0, streams: true }
+    }
 }
 
 /// The services' process. It ends with this, or with the process that started it.
 pub(crate) struct Services {
     child: Child,
     pub(crate) url: String,
+    /// Leads a sidecar here; whatever has a default keeps it.
+    pub(crate) arguments: Vec<String>,
+}
+
+/// What they say at their start.
+#[derive(Deserialize, Serialize)]
+struct Served {
+    url: String,
+    arguments: Vec<String>,
 }
 
 impl Services {
     pub(crate) fn start(content: Content) -> Self {
-        let Content { blocks, transactions, empty, visible, l1_delay } = content;
-        let numbers = [blocks, transactions as u64, empty, visible, l1_delay];
+        let Content { blocks, transactions, empty, visible, l1_delay, streams } = content;
+        let numbers = [blocks, transactions as u64, empty, visible, l1_delay, u64::from(streams)];
         let numbers = numbers.map(|number| number.to_string());
         let mut child = Command::new(std::env::current_exe().unwrap())
             .arg("serve")
@@ -39,9 +59,10 @@ impl Services {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut url = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut url).unwrap();
-        Self { child, url: url.trim().to_owned() }
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let Served { url, arguments } = serde_json::from_str(&line).unwrap();
+        Self { child, url, arguments }
     }
 }
 
@@ -59,13 +80,14 @@ pub(crate) fn batcher() -> Signer {
 
 /// Serves until standard input ends.
 pub(crate) async fn serve(content: Content) {
-    let Content { blocks, transactions, empty, visible, l1_delay } = content;
+    let Content { blocks, transactions, empty, visible, l1_delay, streams } = content;
     let chain = Chain::new(blocks, transactions, |_| 1);
-    let l1_delay = Duration::from_millis(l1_delay);
-    let fakes = Fakes::start_with(chain, visible, batcher(), l1_delay).await;
+    let habits = Habits { l1_delay: Duration::from_millis(l1_delay), streams };
+    let fakes = Fakes::start_with(chain, visible, batcher(), habits).await;
     (0..empty).for_each(|_| fakes.post(Vec::new()));
     (1..=visible).for_each(|number| fakes.post(vec![fakes.signed(number)]));
-    println!("http://{}", fakes.address);
+    let served = Served { url: format!("http://{}", fakes.address), arguments: fakes.arguments() };
+    println!("{}", serde_json::to_string(&served).unwrap());
     std::io::stdout().flush().unwrap();
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()))
         .await

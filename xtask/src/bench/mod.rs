@@ -1,6 +1,7 @@
 //! The benchmarks.
 
 mod before;
+mod canned;
 mod client;
 mod envoy;
 mod filter;

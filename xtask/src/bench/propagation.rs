@@ -1,7 +1,9 @@
 //! How fast a new head of the sidecar reaches requests, and how often the sidecar is asked for it.
 
 use std::{
-    fs, thread,
+    fs,
+    path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -9,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 
 use super::{
+    canned::{Canned, Programs},
     client::{self, Connection},
     envoy::{Envoy, Settings},
     filter::{call, wait_for_head},
@@ -25,6 +28,12 @@ const CONCURRENCIES: [u32; 3] = [1, 2, 4];
 
 /// New heads whose way is timed, for each of them.
 const HEADS: u64 = 300;
+
+/// New blocks whose way from the services is timed, and the mean time between two.
+const BLOCKS: u64 = 300;
+const BLOCK_TIME: Duration = Duration::from_millis(500);
+/// Blocks before those, which teach the sidecar their cadence.
+const WARM_UP: u64 = 10;
 
 /// How long questions are counted: while there is a new head each second, and while there is none.
 const COUNTED: Duration = Duration::from_secs(30);
@@ -49,7 +58,11 @@ struct Setup {
 pub(super) fn run(workspace: &Workspace, cache: &Cache, force_fallback: bool) -> Result<()> {
     let program = ENVOY.find(cache)?.path;
     let module = filter::build(workspace, force_fallback)?;
+    let programs = Programs::build(workspace)?;
     let folder = tempfile::tempdir()?;
+    process::step(format_args!("{BLOCKS} new blocks, from the services to requests"));
+    let mut whole = from_services(&programs, &program, &module, folder.path())?;
+    whole.sort_unstable();
     let mut setups = Vec::new();
     for concurrency in CONCURRENCIES {
         let (node, sidecar) = (Server::start()?, Server::start()?);
@@ -101,6 +114,12 @@ pub(super) fn run(workspace: &Workspace, cache: &Cache, force_fallback: bool) ->
             }),
         );
     }
+    let [p50, p90, p99, max] = [0.5, 0.9, 0.99, 1.0].map(|share| quantile(&whole, share));
+    println!("from node and query service: {p50:.2} {p90:.2} {p99:.2} {max:.2} ms");
+    results.insert(
+        "from_services".into(),
+        json!({"blocks": BLOCKS, "p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "max_ms": max}),
+    );
     let path = workspace.target.join("bench/propagation.json");
     fs::create_dir_all(path.parent().context("it has a folder")?)?;
     fs::write(&path, serde_json::to_string_pretty(&Value::Object(results))?)?;
@@ -133,6 +152,50 @@ impl Setup {
             ensure!(way < PATIENCE, "head {} does not reach the requests", self.head);
         }
     }
+}
+
+/// The times from the moment at which node and query service get a block to the sending of the
+/// first request that bears it, through a real sidecar and an Envoy with two workers.
+fn from_services(
+    programs: &Programs,
+    program: &Path,
+    module: &Path,
+    folder: &Path,
+) -> Result<Vec<Duration>> {
+    let canned = Canned::start(programs, folder, WARM_UP + BLOCKS + 1)?;
+    let node = Server::start()?;
+    let envoy = Envoy::start(
+        "from-services",
+        &Settings {
+            program,
+            wrapper: &[],
+            folder,
+            module: Some(module),
+            upstream: node.port,
+            sidecar: canned.port,
+            concurrency: 2,
+        },
+    )?;
+    wait_for_head(&envoy)?;
+    let request = client::post(&call(1, "espresso", None));
+    let mut ways = Vec::new();
+    for number in 2..=WARM_UP + BLOCKS + 1 {
+        thread::sleep(BLOCK_TIME.mul_f64(0.5 + (number * 37 % 100) as f64 / 100.0));
+        let mut connection = Connection::open(envoy.port)?;
+        let wanted = call(1, &format!("{number:#x}"), None);
+        let start = Instant::now();
+        canned.advance()?;
+        loop {
+            let way = start.elapsed();
+            ensure!(connection.send(&request)?.0 == 200, "a request was refused");
+            if node.last_body() == wanted.as_bytes() {
+                ways.push(way);
+                break;
+            }
+            ensure!(way < PATIENCE, "block {number} does not reach the requests");
+        }
+    }
+    Ok(ways.split_off(WARM_UP as usize))
 }
 
 /// How often each sidecar is asked in a second, over that time.

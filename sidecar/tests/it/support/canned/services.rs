@@ -66,11 +66,25 @@ pub(crate) struct Flood {
     pub(crate) end: &'static str,
 }
 
+/// How the services are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Habits {
+    /// What L1 takes for each answer.
+    pub(crate) l1_delay: Duration,
+    /// Whether HotShot and the node tell of new blocks.
+    pub(crate) streams: bool,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        Self { l1_delay: Duration::ZERO, streams: true }
+    }
+}
+
 struct Shared {
     /// How many blocks HotShot and the node have.
     grown: watch::Sender<()>,
-    /// What L1 takes for each answer.
-    l1_delay: Duration,
+    habits: Habits,
     flood: Mutex<Option<Flood>>,
     chain: Chain,
     batcher: Signer,
@@ -88,21 +102,21 @@ pub(crate) struct Fakes {
 impl Fakes {
     /// Serves a node with the blocks up to `latest`, and a HotShot without anything.
     pub(crate) async fn start(chain: Chain, latest: u64, batcher: Signer) -> Self {
-        Self::start_with(chain, latest, batcher, Duration::ZERO).await
+        Self::start_with(chain, latest, batcher, Habits::default()).await
     }
 
-    /// The same, with an L1 that takes that long for each answer.
+    /// The same, with these habits.
     pub(crate) async fn start_with(
         chain: Chain,
         latest: u64,
         batcher: Signer,
-        l1_delay: Duration,
+        habits: Habits,
     ) -> Self {
         let content = RwLock::new(Content { latest, hotshot: HotShot::default() });
         let none = Mutex::new(None);
         let shared = Arc::new(Shared {
             grown: watch::Sender::default(),
-            l1_delay,
+            habits,
             flood: none,
             chain,
             batcher,
@@ -248,7 +262,7 @@ async fn flood(State(shared): Fake, request: Request, next: Next) -> Response {
 
 async fn rpc(State(shared): Fake, Path(name): Path<String>, Json(call): Json<Value>) -> Response {
     if name.starts_with("l1") {
-        tokio::time::sleep(shared.l1_delay).await;
+        tokio::time::sleep(shared.habits.l1_delay).await;
     }
     let calls = call.as_array().map_or(std::slice::from_ref(&call), Vec::as_slice);
     let mut answers = Vec::new();
@@ -324,7 +338,8 @@ fn tell(
     until: impl Fn(&Shared) -> usize + Send + 'static,
     message: impl Fn(usize) -> String + Send + 'static,
 ) -> Response {
-    let Some(key) = request.headers().get("sec-websocket-key") else {
+    let key = request.headers().get("sec-websocket-key");
+    let Some(key) = key.filter(|_| shared.habits.streams) else {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     };
     let accept = derive_accept_key(key.as_bytes());
