@@ -380,6 +380,16 @@ fn added_rows_are_replaced_in_block_parameters() {
 }
 
 #[test]
+fn the_places_of_tags_have_the_quotes() {
+    let body = r#"{"method":"m","params":["ESPRESSO",{"at":"espresso"}]}"#;
+    let Inspection::Tagged(tagged) = rewriter(Rules::default()).inspect(body.as_bytes()) else {
+        panic!("no tag");
+    };
+    let texts: Vec<_> = tagged.ranges().map(|range| &body[range]).collect();
+    assert_eq!(texts, [r#""ESPRESSO""#, r#""espresso""#]);
+}
+
+#[test]
 fn calls_that_no_node_knows_stand_for_refused_requests() {
     let rewriter = rewriter(Rules::default());
     let unknown = |body: &str| match rewriter.inspect(body.as_bytes()) {

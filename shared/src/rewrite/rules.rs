@@ -58,9 +58,9 @@ impl std::str::FromStr for Scope {
 /// listener buffers by default.
 pub const DEFAULT_MAX_BODY_BYTES: usize = 1_000_000;
 
-/// Default of [`Rules::max_held_bytes`]. Well below the 1 MiB that an Envoy listener buffers by
-/// default.
-pub const DEFAULT_MAX_HELD_BYTES: usize = 256 * 1024;
+/// Default of [`Rules::max_held_bytes`], 256 KiB. Well below the 1 MiB that an Envoy listener
+/// buffers by default.
+pub const DEFAULT_MAX_HELD_BYTES: usize = 262_144;
 
 /// What the rewriter replaces, and its limits. The limits apply only to bodies that may contain a
 /// tag.

@@ -1,5 +1,8 @@
 //! Mutation testing of the files that hold rules: a change of the code that no test notices is
 //! either in `survivors.toml`, with its reason, or a test is missing.
+//!
+//! [`tool`] lists the mutants, [`embed`] puts most of them into the sources, each behind a
+//! condition, [`program`] builds them at once, and [`quick`] runs the tests that come to each.
 
 mod embed;
 mod program;

@@ -115,11 +115,11 @@ impl Trial {
             .any(|line| line.trim_ascii_end().ends_with(b"FAILED"));
         drop(done);
         let hangs = watchdog.join().unwrap_or_default();
-        // Also if it has passed: a process that a test left behind.
         if failed {
             let _ = kill_process_group(group, Signal::KILL);
         }
         let status = child.wait()?;
+        // What a test has left behind.
         let _ = kill_process_group(group, Signal::KILL);
         Ok(match (hangs, failed || !status.success()) {
             (true, _) => Outcome::Hung,
