@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     client::{http, send},
@@ -145,6 +145,28 @@ impl Etcd {
 
     /// Starts a member, or starts it again with its data.
     pub fn spawn(&self, index: usize) {
+        self.spawn_into(index, "new");
+    }
+
+    /// Kills a member, whose data is lost, and replaces it as etcd's manual says.
+    ///
+    /// # Panics
+    /// When the others do not answer.
+    pub async fn replace(&self, index: usize) {
+        let Member { name, peer, data, .. } = &self.members[index];
+        self.kill(index);
+        let _ = fs::remove_dir_all(data);
+        let list = self.ask("cluster/member/list", &json!({})).await;
+        let known = list["members"].as_array().into_iter().flatten();
+        for member in known.filter(|member| member["name"] == name.as_str()) {
+            self.ask("cluster/member/remove", &json!({ "ID": member["ID"] })).await;
+        }
+        let peer = format!("http://127.0.0.1:{peer}");
+        self.ask("cluster/member/add", &json!({ "peerURLs": [peer] })).await;
+        self.spawn_into(index, "existing");
+    }
+
+    fn spawn_into(&self, index: usize, cluster: &str) {
         let Member { name, client, peer, data, service } = &self.members[index];
         let (client, peer) =
             (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
@@ -156,6 +178,7 @@ impl Etcd {
             ("--listen-peer-urls", peer.clone()),
             ("--initial-advertise-peer-urls", peer),
             ("--initial-cluster", self.initial.clone()),
+            ("--initial-cluster-state", cluster.to_owned()),
         ];
         let arguments = values.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
         service.start(arguments);

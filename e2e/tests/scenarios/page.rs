@@ -5,9 +5,12 @@ use finality_e2e::{
     browser::{Browser, Key, Scheme, pictures},
     devnet::Devnet,
     edge::Edge,
+    etcd::Etcd,
     fake_sidecar::Says,
     hotshot::Fault,
-    process, tools,
+    process,
+    sidecar::{Settings, Sidecar},
+    tools,
     wait::{PATIENCE, until},
 };
 use serde_json::{Value, json};
@@ -22,11 +25,15 @@ const MANY: u64 = 150;
 
 /// The page of this devnet, with figures.
 async fn page(net: &Devnet) -> (Browser, TempDir) {
+    page_at(&net.sidecar.url("/")).await
+}
+
+async fn page_at(url: &str) -> (Browser, TempDir) {
     let folder = process::folder();
     let program = tools::chromium().unwrap_or_else(|error| panic!("{error}"));
     let mut browser = Browser::start(&program, folder.path()).await;
     browser.show_as(WIDE.0, WIDE.1, Scheme::Light).await;
-    browser.open(&net.sidecar.url("/")).await;
+    browser.open(url).await;
     browser.until("document.getElementById('connection').textContent === 'Live'").await;
     (browser, folder)
 }
@@ -80,6 +87,34 @@ async fn s12_page_shows_the_head_as_it_advances() {
     net.hotshot.set_fault(None);
     browser.until("document.querySelectorAll('#dependencies [data-level=bad]').length === 0").await;
     assert_quiet(&browser, &net);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s12_page_shows_replicas_and_who_is_missing() {
+    let net = Devnet::emulated().start().await;
+    let folders = [process::folder(), process::folder(), process::folder()];
+    let etcd = Etcd::start(folders[2].path()).await;
+    let more = vec![("--store", etcd.store()), ("--publish-quorum", "2".into())];
+    let settings = Settings { more, ..net.sidecar.settings().clone() };
+    let replicas = [0, 1].map(|index| Sidecar::new(settings.clone(), folders[index].path()));
+    for replica in &replicas {
+        replica.start().await;
+    }
+    net.produce(2).await;
+    let (mut browser, _folder) = page_at(&replicas[0].url("/")).await;
+    browser.until(&shown(net.height().await)).await;
+    browser.until("document.querySelectorAll('#replicas [data-level=ok]').length === 3").await;
+    // Its lease ends with it, and the other one is too few.
+    replicas[1].stop().await;
+    net.produce(1).await;
+    browser.until("document.querySelector('#replicas li').textContent.includes('Too few')").await;
+    browser.until("document.querySelectorAll('#replicas li').length === 2").await;
+    browser.until("document.getElementById('reason-code').textContent === 'quorum_short'").await;
+    assert_eq!(browser.complaints(), [""; 0]);
+
+    // Alone, there are no replicas to show.
+    let (mut browser, _folder) = page(&net).await;
+    browser.until("document.getElementById('replicas-card').hidden").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

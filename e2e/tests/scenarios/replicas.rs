@@ -1,5 +1,7 @@
 //! Scenario 20: several sidecars publish one head on a real etcd.
 
+use std::fs;
+
 use alloy_primitives::B256;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use finality_core::head::{HeadReport, Source, Status};
@@ -7,9 +9,11 @@ use finality_e2e::{
     client::{Answer, http, send},
     devnet::Devnet,
     etcd::Etcd,
-    process,
+    ports::free_port,
+    process::{self, Process},
     rollup::Rollup,
     sidecar::{Settings, Sidecar},
+    tools,
     wait::{PATIENCE, until},
 };
 use finality_sidecar::store::{
@@ -17,6 +21,7 @@ use finality_sidecar::store::{
     engine::{Advance, Engine, EngineError, News, Report, SharedHead},
     etcd::{EtcdClient, EtcdLocation, TlsFiles},
 };
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
 
 /// Sidecars of one node that publish together, each with files of its own.
@@ -146,9 +151,13 @@ const IDENTITY: Identity =
 
 /// The head in an etcd, as the sidecar asks it.
 fn engine(store: &str) -> impl Engine + use<> {
+    engine_over(store, TlsFiles::default())
+}
+
+fn engine_over(store: &str, files: TlsFiles<'_>) -> impl Engine + use<> {
     drop(rustls::crypto::ring::default_provider().install_default());
     let location = EtcdLocation::parse(store).unwrap();
-    EtcdClient::new(location, TlsFiles::default()).unwrap().of(IDENTITY)
+    EtcdClient::new(location, files).unwrap().of(IDENTITY)
 }
 
 fn head(number: u64) -> SharedHead {
@@ -260,4 +269,57 @@ async fn s20_etcd_keeps_one_head_for_those_it_knows() {
     assert_eq!(send(put.body(foreign.to_string())).await.unwrap().status, 200);
     assert!(matches!(known.load().await, Err(EngineError::Foreign(_))));
     assert!(matches!(known.advance(None, &head(99)).await, Err(EngineError::Foreign(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s20_etcd_over_tls_knows_its_clients_and_is_known() {
+    let folder = process::folder();
+    let path = |name: &str| folder.path().join(name);
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(DnType::CommonName, "authority");
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    fs::write(path("ca.pem"), authority.pem()).unwrap();
+    for (name, host) in [("etcd", "127.0.0.1"), ("client", "sidecar.example")] {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &authority).unwrap();
+        let both = format!("{}{}", certificate.pem(), key.serialize_pem());
+        fs::write(path(&format!("{name}.pem")), both).unwrap();
+    }
+    let (client, peer) = (free_port(), format!("http://127.0.0.1:{}", free_port()));
+    let url = format!("https://127.0.0.1:{client}");
+    let pem = path("etcd.pem").display().to_string();
+    let arguments = [
+        ("--data-dir", path("data").display().to_string()),
+        ("--listen-client-urls", url.clone()),
+        ("--advertise-client-urls", url.clone()),
+        ("--listen-peer-urls", peer.clone()),
+        ("--initial-advertise-peer-urls", peer.clone()),
+        ("--initial-cluster", format!("default={peer}")),
+        ("--cert-file", pem.clone()),
+        ("--key-file", pem),
+        ("--trusted-ca-file", path("ca.pem").display().to_string()),
+    ];
+    let arguments = arguments.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
+    let arguments = arguments.chain(["--client-cert-auth".to_owned()]);
+    let program = tools::etcd().unwrap();
+    let _etcd = Process::start("etcd", &program, arguments, folder.path());
+
+    let (ca, own) = (path("ca.pem"), path("client.pem"));
+    let both = TlsFiles { authorities: Some(&ca), identity: Some(&own) };
+    let store = format!("etcds://127.0.0.1:{client}");
+    let known = engine_over(&store, both);
+    until("etcd over TLS", PATIENCE, async || known.load().await.ok()).await;
+    assert_one_head_is_kept(&known).await;
+    let named_otherwise = format!("etcds://localhost:{client}");
+    for stranger in [
+        engine_over(&store, TlsFiles { authorities: Some(&ca), identity: None }),
+        engine_over(&store, TlsFiles { authorities: None, identity: Some(&own) }),
+        engine_over(&named_otherwise, both),
+        engine_over(&store.replace("etcds", "etcd"), TlsFiles::default()),
+    ] {
+        assert!(stranger.load().await.is_err());
+    }
+    assert!(known.load().await.is_ok());
 }

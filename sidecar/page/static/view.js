@@ -94,6 +94,7 @@ export function showStatus(status) {
   set("ethereum", node?.finalized ? `L2 block ${number(node.finalized.number)}` : "");
 
   showDependencies(status);
+  showReplicas(status);
   set("build", status.build ? `finality-sidecar ${status.build}` : "");
 }
 
@@ -144,24 +145,59 @@ function showDependencies(status) {
   const list = by("dependencies");
   resize(list, status.dependencies.length, dependency);
   status.dependencies.forEach((report, index) => {
-    const item = list.children[index];
-    const put = (part, text) => {
-      const element = item.querySelector(`[data-part="${part}"]`);
-      if (element.textContent !== text) element.textContent = text;
-      element.hidden = text === "";
-    };
-    const pill = item.querySelector("[data-part=state]");
-    pill.dataset.level = report.ok === null ? "wait" : report.ok ? "ok" : "bad";
-    put("name", NAMES[report.name] ?? report.name);
-    put("state", report.ok === null ? "Not asked yet" : report.ok ? "Answers" : "Fails");
-    put("url", report.url);
     const failures = `${number(report.failures)} ${report.failures === 1 ? "failure" : "failures"}`;
     const answered = report.last_ok ? `${failures} since the last answer ${ago(status, report.last_ok)}` : `${failures}, no answer yet`;
-    put("answered", report.ok === false ? answered : "");
     const error = report.last_error;
-    put("error", error ? `Last error ${ago(status, error.at)}: ${error.message}` : "");
-    put("note", report.note ?? "");
+    fill(list.children[index], report.ok === null ? "wait" : report.ok ? "ok" : "bad", {
+      name: NAMES[report.name] ?? report.name,
+      state: report.ok === null ? "Not asked yet" : report.ok ? "Answers" : "Fails",
+      url: report.url,
+      answered: report.ok === false ? answered : "",
+      error: error ? `Last error ${ago(status, error.at)}: ${error.message}` : "",
+      note: report.note ?? "",
+    });
   });
+}
+
+const CLUSTER = {
+  starting: ["wait", "Not asked yet"],
+  connected: ["ok", "Answers"],
+  silent: ["wait", "Silent"],
+  cut_off: ["bad", "Silent: the head is not used"],
+  regressed: ["bad", "Has lost the head"],
+  quorum_short: ["wait", "Too few replicas"],
+};
+
+// What replicas publish together, and who is behind.
+function showReplicas({ cluster }) {
+  by("replicas-card").hidden = !cluster;
+  if (!cluster) return;
+  const list = by("replicas");
+  resize(list, 1 + cluster.replicas.length, dependency);
+  const [level, text] = CLUSTER[cluster.state] ?? ["wait", cluster.state];
+  fill(list.children[0], level, {
+    name: "etcd",
+    state: text,
+    answered: `Published: ${number(cluster.published)}; verified here: ${number(cluster.verified)}`,
+    error: cluster.error ? `Last error: ${cluster.error}` : "",
+  });
+  cluster.replicas.forEach((replica, index) => {
+    fill(list.children[1 + index], replica.behind ? "wait" : "ok", {
+      name: "Replica",
+      state: replica.behind ? `${number(replica.behind)} ${replica.behind === 1 ? "block" : "blocks"} behind` : "Level",
+      url: replica.replica,
+      answered: `Verified: ${number(replica.verified)}`,
+    });
+  });
+}
+
+function fill(item, level, parts) {
+  item.querySelector("[data-part=state]").dataset.level = level;
+  for (const element of item.children) {
+    const text = parts[element.dataset.part] ?? "";
+    if (element.textContent !== text) element.textContent = text;
+    element.hidden = text === "";
+  }
 }
 
 function dependency() {

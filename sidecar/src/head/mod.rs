@@ -97,7 +97,7 @@ impl HeadKeeper {
         });
         let path = Path::default();
         if let Some((block, _)) = block {
-            path.arrive(block);
+            path.begin(block);
         }
         let keeper = Self {
             store: Arc::new(Mutex::new(store)),

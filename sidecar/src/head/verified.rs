@@ -28,12 +28,25 @@ pub(super) struct Verified {
 
 /// The hashes of verified blocks without a gap, each the parent of the next.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Path(Arc<Mutex<BTreeMap<u64, B256>>>);
+pub(super) struct Path(Arc<Mutex<Steps>>);
+
+#[derive(Debug, Default)]
+struct Steps {
+    hashes: BTreeMap<u64, B256>,
+    /// Where it began: the node was not asked for that block since the start.
+    stored: Option<u64>,
+}
 
 impl Path {
+    /// The stored block, where it begins.
+    pub(super) fn begin(&self, block: HeadBlock) {
+        self.arrive(block);
+        self.0.lock().stored = Some(block.number);
+    }
+
     /// A block that follows the one before it.
     pub(super) fn step(&self, number: u64, hash: B256) {
-        let mut hashes = self.0.lock();
+        let hashes = &mut self.0.lock().hashes;
         hashes.split_off(&number);
         let last = hashes.last_key_value().map(|(last, _)| last.saturating_add(1));
         if last != Some(number) {
@@ -47,7 +60,7 @@ impl Path {
 
     /// The path is at this block. If it does not lead there, it begins there.
     pub(super) fn arrive(&self, block: HeadBlock) {
-        let mut hashes = self.0.lock();
+        let hashes = &mut self.0.lock().hashes;
         if hashes.get(&block.number).copied() != block.hash {
             hashes.clear();
             hashes.extend(block.hash.map(|hash| (block.number, hash)));
@@ -60,13 +73,15 @@ impl Path {
     /// The hash at a number on the way to a block, if the path passes both now: it is another one
     /// as soon as Ethereum has decided otherwise.
     pub(super) fn below(&self, block: HeadBlock, number: u64) -> Option<B256> {
-        let hashes = self.0.lock();
+        let hashes = &self.0.lock().hashes;
         let passes = block.hash.is_some() && hashes.get(&block.number).copied() == block.hash;
         hashes.get(&number).copied().filter(|_| passes && number <= block.number)
     }
 
-    /// The hash at a number, if the path passes it.
-    pub(super) fn hash_at(&self, number: u64) -> Option<B256> {
-        self.0.lock().get(&number).copied()
+    /// Whether the node has shown this block since the start.
+    pub(super) fn has_seen(&self, number: u64, hash: B256) -> bool {
+        let steps = self.0.lock();
+        let is_new = steps.stored.is_none_or(|stored| number > stored);
+        is_new && steps.hashes.get(&number) == Some(&hash)
     }
 }

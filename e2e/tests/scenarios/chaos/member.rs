@@ -177,6 +177,11 @@ impl Member {
         self.running.lock().unwrap().as_ref()?.head.borrow().clone()
     }
 
+    /// To be polled.
+    pub(super) fn head(&self) -> Option<PublishedHead> {
+        Some(self.running.lock().unwrap().as_ref()?.head.clone())
+    }
+
     /// What its Envoy would serve now.
     pub(super) fn usable(&self) -> Option<Order> {
         self.report().filter(|head| head.status.is_usable()).map(|head| order(&head))
@@ -186,6 +191,10 @@ impl Member {
         let asked = self.running.lock().unwrap().as_ref()?.confirmations.clone();
         asked.confirm().await.map(|head| order(&head))
     }
+}
+
+pub(super) fn number_of(head: &Option<Arc<HeadReport>>) -> Option<u64> {
+    head.as_ref().map(|head| head.number)
 }
 
 pub(super) fn order(head: &HeadReport) -> Order {

@@ -1,6 +1,7 @@
 //! Scenario 21: replicas on a real etcd, with everything that may happen to it, to them and to
 //! their nodes, in an order that a seed draws. `cargo xtask chaos` runs it for longer.
 
+mod load;
 mod member;
 mod record;
 
@@ -44,6 +45,8 @@ enum Fault {
     LeaderFrozen,
     FollowerKilled,
     QuorumLost,
+    /// Of one member, which is replaced.
+    DataLost,
     ReplicaKilled,
     /// Between the acknowledgement and its file.
     ReplicaDeaf,
@@ -59,11 +62,12 @@ enum Fault {
     RestoredFromBeforeReset,
 }
 
-const FAULTS: [Fault; 16] = [
+const FAULTS: [Fault; 17] = [
     Fault::LeaderKilled,
     Fault::LeaderFrozen,
     Fault::FollowerKilled,
     Fault::QuorumLost,
+    Fault::DataLost,
     Fault::ReplicaKilled,
     Fault::ReplicaDeaf,
     Fault::PortsCut,
@@ -229,6 +233,11 @@ impl Chaos {
                 killed.iter().for_each(|index| self.etcd.kill(*index));
                 self.hold().await;
                 killed.iter().for_each(|index| self.etcd.spawn(*index));
+            }
+            Fault::DataLost => {
+                let leader = self.etcd.leader().await;
+                self.etcd.replace((leader + self.dice.below(3)) % 3).await;
+                self.hold().await;
             }
             Fault::ReplicaKilled => {
                 self.one().kill();

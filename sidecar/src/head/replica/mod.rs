@@ -350,6 +350,7 @@ impl Shared {
                     if changed.is_err() {
                         return Ok(Next::Ended);
                     }
+                    self.recognize();
                     self.tell(engine).await?;
                 }
                 _ = ticks.tick() => {
@@ -498,7 +499,7 @@ impl Shared {
     /// What this replica's node says of a block.
     async fn judge(&self, block: HeadBlock) -> Status {
         let Some(hash) = block.hash else { return Status::NodeUnchecked };
-        if self.verified.borrow().path.hash_at(block.number) == Some(hash) {
+        if self.verified.borrow().path.has_seen(block.number, hash) {
             return Status::Ok;
         }
         let asked = self.blocks.hash_at(block.number);
@@ -508,6 +509,20 @@ impl Shared {
             // Whether it is pruned, the next round says.
             Ok(Ok(None)) => Status::NodeBehind,
             Ok(Err(_)) | Err(_) => Status::NodeUnchecked,
+        }
+    }
+
+    /// The node has the head's block, once this replica has verified it after others.
+    fn recognize(&self) {
+        let (head, status) = {
+            let shown = self.view.shown();
+            (shown.block.map(|(block, _)| block), shown.status)
+        };
+        let Some(HeadBlock { number, hash: Some(hash), .. }) = head else { return };
+        if matches!(status, Status::NodeBehind | Status::NodeUnchecked)
+            && self.verified.borrow().path.has_seen(number, hash)
+        {
+            self.view.observe_status(head, Status::Ok);
         }
     }
 

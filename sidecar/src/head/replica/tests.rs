@@ -677,3 +677,28 @@ async fn reports_of_another_branch_do_not_count_and_ethereum_decides() {
     pass(3_000).await;
     assert_eq!(engine.reading().published.unwrap().head.hash, Some(hash(0, 4)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_head_is_usable_once_it_is_verified_here_and_not_by_what_was_stored() {
+    let (engine, mut members) = started(2).await;
+    members[1].node.latest.store(3, Ordering::Relaxed);
+    members[0].verify(0, 5).await;
+    pass(100).await;
+    assert_eq!(members[1].report().unwrap().status, Status::NodeBehind);
+    members[1].verify(0, 5).await;
+    pass(100).await;
+    assert_eq!(members[1].report().unwrap().status, Status::Ok, "without waiting for a round");
+
+    // It has verified more than it has served, and while it is off its node leaves that block.
+    engine.down.store(true, Ordering::Relaxed);
+    members[1].verify(0, 7).await;
+    members[1].kill();
+    engine.down.store(false, Ordering::Relaxed);
+    members[0].verify(0, 7).await;
+    members[1].node.forked_at.store(6, Ordering::Relaxed);
+    pass(3_000).await;
+    members[1].start(&engine);
+    pass(100).await;
+    let report = members[1].report().unwrap();
+    assert_eq!((report.number, report.status), (7, Status::Diverged));
+}
