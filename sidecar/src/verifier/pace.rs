@@ -319,13 +319,17 @@ impl Rhythm {
     /// The pause until the next look. Where a stream told of the last move and is not silent, one
     /// look per step is enough.
     fn pause(&self, longest: Duration) -> Duration {
-        let since = self.moved.map_or(Duration::ZERO, |moved| moved.elapsed());
         let cadence = self.cadence.unwrap_or(longest);
-        if self.is_told && since < cadence * MISSED {
+        if self.is_told && self.moved.is_some_and(|moved| moved.elapsed() < cadence * MISSED) {
             return cadence.min(SLOT);
         }
-        // What stands still is looked at less and less often.
-        (cadence / LOOKS).max(since / (2 * LOOKS)).max(SHORTEST).min(longest)
+        // By then, at the last look, it had stood still for so long.
+        let stood = self.looked.zip(self.moved).map(|(looked, moved)| looked - moved);
+        let stood = stood.unwrap_or_default();
+        // It does not move again at once. What stands still is looked at less and less often.
+        let early = (cadence * 2 / 5).saturating_sub(stood);
+        let pause = if early.is_zero() { (cadence / 10).max(stood / (2 * LOOKS)) } else { early };
+        pause.max(SHORTEST).min(longest)
     }
 }
 
@@ -352,11 +356,34 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_streams_there_are_seven_looks_per_step_and_fewer_while_nothing_moves() {
         let mut rhythm = steady(false).await;
-        assert_eq!((rhythm.cadence(), rhythm.pause(LONGEST)), (Some(STEP), STEP / LOOKS));
+        assert_eq!((rhythm.cadence(), rhythm.pause(LONGEST)), (Some(STEP), STEP * 2 / 5));
+        tokio::time::advance(STEP * 2 / 5).await;
+        rhythm.looked(0);
+        assert_eq!(rhythm.pause(LONGEST), STEP / 10);
         tokio::time::advance(STEP * 10).await;
+        rhythm.looked(0);
         assert_eq!(rhythm.pause(LONGEST), LONGEST);
         rhythm.looked(10);
-        assert_eq!(rhythm.pause(LONGEST), STEP / LOOKS);
+        assert!(rhythm.pause(LONGEST) < LONGEST);
+
+        // Of something that moves each two seconds, but for a quarter of a second.
+        let started = Instant::now();
+        let (mut looks, mut moves, mut waited) = (0_u32, 0_u64, Duration::ZERO);
+        let move_at = |moves: u64| STEP * moves as u32 + Duration::from_millis(moves * 97 % 250);
+        let mut rhythm = Rhythm::default();
+        while moves < 1000 {
+            let elapsed = started.elapsed();
+            let now = (moves..).take_while(|moves| move_at(moves + 1) <= elapsed).count() as u64;
+            if now > 0 && moves > 20 {
+                waited += elapsed - move_at(moves + now);
+            }
+            moves += now;
+            rhythm.looked(now);
+            looks += 1;
+            tokio::time::advance(rhythm.pause(LONGEST)).await;
+        }
+        assert!((6500..=7300).contains(&looks), "{looks}");
+        assert!(waited / 980 <= STEP / 18, "{waited:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -368,13 +395,13 @@ mod tests {
         assert!(rhythm.pause(LONGEST) < STEP);
         // It is late: a look has found what it should have told.
         let mut rhythm = steady(true).await.late();
-        assert_eq!(rhythm.pause(LONGEST), STEP / LOOKS);
+        assert_eq!(rhythm.pause(LONGEST), STEP * 2 / 5);
         rhythm.wake();
         rhythm.looked(0);
-        assert_eq!(rhythm.pause(LONGEST), STEP / LOOKS, "it lies");
+        assert_eq!(rhythm.pause(LONGEST), STEP * 2 / 5, "it lies");
         rhythm.wake();
         rhythm.looked(1);
-        assert!(rhythm.pause(LONGEST) > STEP / LOOKS, "it is right again");
+        assert!(rhythm.pause(Duration::MAX) > STEP * 2 / 5, "it is right again");
     }
 
     impl Rhythm {
