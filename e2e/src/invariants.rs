@@ -338,6 +338,7 @@ mod tests {
             generation: 0,
             store: None,
             confirmed: None,
+            proven: None,
         };
         for (lawful, reports) in [
             (true, vec![report(3, Source::Ethereum, 9), report(5, Source::Espresso, 5)]),

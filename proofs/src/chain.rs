@@ -3,7 +3,20 @@
 use alloy_primitives::B256;
 use thiserror::Error;
 
-use crate::{BlockPath, BlockTree, Header, HeaderError, Reason, Version};
+use crate::{BlockPath, BlockTree, BlockTreeRoot, Header, HeaderError, Reason, Version};
+
+/// What a header says of its place in the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// Its height.
+    pub height: u64,
+    /// Its version.
+    pub version: Version,
+    /// Its commitment.
+    pub commitment: B256,
+    /// The root that it names, of the tree of all headers before it.
+    pub root: Option<BlockTreeRoot>,
+}
 
 /// A chain of headers: the tree over them, and what the next one must fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +106,18 @@ impl Chain {
         &self.tree
     }
 
+    /// Appends a header by its commitment alone, which was checked before.
+    pub fn append(&mut self, commitment: B256) {
+        self.tree.append(commitment);
+        self.last = Some(commitment);
+    }
+
+    /// Whether both have the same headers.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.tree == other.tree
+    }
+
     /// The commitment of the last header.
     #[must_use]
     pub const fn last(&self) -> Option<B256> {
@@ -106,12 +131,21 @@ impl Chain {
     /// # Errors
     /// [`ChainError`] for the first header that does not follow.
     pub fn extend(&mut self, headers: &[Header]) -> Result<(), ChainError> {
+        let links = headers.iter().map(Header::link).collect::<Result<Vec<_>, _>>()?;
+        self.extend_by(&links)
+    }
+
+    /// The same by what is left of headers.
+    ///
+    /// # Errors
+    /// [`ChainError`], as for whole headers.
+    pub fn extend_by(&mut self, links: &[Link]) -> Result<(), ChainError> {
         let mut longer = self.clone();
-        let last = headers.len().saturating_sub(1);
-        for (index, header) in headers.iter().enumerate() {
-            longer.push(header, index == last).or_else(|error| match error {
+        let last = links.len().saturating_sub(1);
+        for (index, link) in links.iter().enumerate() {
+            longer.push(link, index == last).or_else(|error| match error {
                 // Which one is it?
-                ChainError::Root(_) => self.clone().extend_one_by_one(headers).and(Err(error)),
+                ChainError::Root(_) => self.clone().extend_one_by_one(links).and(Err(error)),
                 error => Err(error),
             })?;
         }
@@ -119,13 +153,12 @@ impl Chain {
         Ok(())
     }
 
-    fn extend_one_by_one(&mut self, headers: &[Header]) -> Result<(), ChainError> {
-        headers.iter().try_for_each(|header| self.push(header, true))
+    fn extend_one_by_one(&mut self, links: &[Link]) -> Result<(), ChainError> {
+        links.iter().try_for_each(|link| self.push(link, true))
     }
 
-    fn push(&mut self, header: &Header, check_root: bool) -> Result<(), ChainError> {
-        let commitment = header.committed()?;
-        let (height, version) = (header.height(), header.version());
+    fn push(&mut self, link: &Link, check_root: bool) -> Result<(), ChainError> {
+        let &Link { height, version, commitment, root } = link;
         let expected = self.height();
         if height != expected {
             return Err(ChainError::Height { given: height, expected });
@@ -133,7 +166,7 @@ impl Chain {
         if version < self.version {
             return Err(ChainError::Version { height, version, before: self.version });
         }
-        if check_root && header.block_tree_root() != Some(&self.tree.root()) {
+        if check_root && root != Some(self.tree.root()) {
             return Err(ChainError::Root(height));
         }
         self.tree.append(commitment);

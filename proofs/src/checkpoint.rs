@@ -3,7 +3,7 @@
 use alloy_primitives::{B256, U256};
 use thiserror::Error;
 
-use crate::{BlockPath, BlockPathError, BlockTree, Reason};
+use crate::{BlockPath, BlockPathError, BlockTree, Chain, Reason};
 
 /// A state of the light client: the root over all headers below a height.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +73,19 @@ impl Checkpoint {
             return Ok(());
         }
         Err(BlockPathError::Root { height: path.height(), headers: height }.into())
+    }
+
+    /// The chain up to the header of a path that leads to this root.
+    ///
+    /// # Errors
+    /// [`CheckpointError`].
+    pub fn chain_of(&self, path: &BlockPath, height: u64) -> Result<Chain, CheckpointError> {
+        if path.height() != height {
+            let given = path.height();
+            return Err(BlockPathError::Height { given, expected: height }.into());
+        }
+        self.check_path(path)?;
+        Ok(Chain::after(path))
     }
 
     /// Checks that a chain with fewer headers is the begin of the checkpoint's one, by the path of

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::{
-    BlockTreeRoot, NamespaceTable, TableError, TaggedBase64, UnsupportedVersion, Version,
+    BlockTreeRoot, Link, NamespaceTable, TableError, TaggedBase64, UnsupportedVersion, Version,
     bounded::read_list,
     commitment::{EncodedTable, HeaderParts},
     scheme::Scheme,
@@ -231,6 +231,15 @@ impl Header {
             return Err(HeaderError::Dispersal { height, tag, version, expected });
         }
         self.commitment.ok_or(HeaderError::Parts { height, version })
+    }
+
+    /// What the header says of its place in the chain.
+    ///
+    /// # Errors
+    /// [`HeaderError`] for a header that proves nothing.
+    pub fn link(&self) -> Result<Link, HeaderError> {
+        let &Self { height, version, block_tree_root: root, .. } = self;
+        Ok(Link { height, version, commitment: self.committed()?, root })
     }
 
     /// The header's scheme, if this build can prove a payload by it.

@@ -49,7 +49,7 @@ mod wrong_encoding;
 pub use answer::{Answer, Evidence, NamespaceError};
 pub use block_path::{BlockPath, BlockPathError};
 pub use block_tree::{BlockTree, BlockTreeRoot};
-pub use chain::{Chain, ChainError};
+pub use chain::{Chain, ChainError, Link};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use committee::{CommitteeSizeError, ProvenSize, read_committee_size};
 pub use header::{Header, HeaderError};

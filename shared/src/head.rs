@@ -59,17 +59,20 @@ pub enum Status {
     NodeUnchecked,
     /// The sidecar cannot learn what other replicas publish.
     CutOff,
+    /// HotShot, as Espresso's light client on L1 has it, does not have the head's batch.
+    Unproven,
 }
 
 impl Status {
     /// Every status. Modules of several versions share their places here: a new one comes last.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Ok,
         Self::Diverged,
         Self::NodeBehind,
         Self::Pruned,
         Self::NodeUnchecked,
         Self::CutOff,
+        Self::Unproven,
     ];
 
     /// The spelling on the wire.
@@ -82,6 +85,7 @@ impl Status {
             Self::Pruned => "pruned",
             Self::NodeUnchecked => "node_unchecked",
             Self::CutOff => "cut_off",
+            Self::Unproven => "unproven",
         }
     }
 
@@ -94,6 +98,7 @@ impl Status {
     /// assert!(Status::Ok.is_usable() && Status::Pruned.is_usable());
     /// assert!(!Status::Diverged.is_usable() && !Status::NodeBehind.is_usable());
     /// assert!(!Status::NodeUnchecked.is_usable() && !Status::CutOff.is_usable());
+    /// assert!(!Status::Unproven.is_usable());
     /// ```
     #[must_use]
     pub const fn is_usable(self) -> bool {
@@ -121,6 +126,16 @@ pub struct EspressoPosition {
 pub struct EthereumPosition {
     /// L2 block number.
     pub number: u64,
+}
+
+/// How much of HotShot is proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvenPosition {
+    /// The setting `hotshot_proofs`.
+    pub mode: String,
+    /// The HotShot height below which everything that moved the head is under the root in
+    /// Espresso's light client on L1. Null while nothing was compared with that.
+    pub hotshot_height: Option<u64>,
 }
 
 /// The response of `GET /v1/head`.
@@ -169,6 +184,9 @@ pub struct HeadReport {
     /// came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<bool>,
+    /// How much of HotShot is proven; none from earlier sidecars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven: Option<ProvenPosition>,
 }
 
 /// The members of a [`HeadReport`] that the filter reads. The others inform people, and a newer

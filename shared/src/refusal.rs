@@ -102,7 +102,7 @@ impl Refusal {
     }
 
     /// Every value of [`Refusal::reason`].
-    pub const REASONS: [&str; 17] = [
+    pub const REASONS: [&str; 18] = [
         "unparsable",
         "body_too_large",
         "batch_too_long",
@@ -118,6 +118,7 @@ impl Refusal {
         "node_behind",
         "node_unchecked",
         "cut_off",
+        "unproven",
         "unknown_status",
         "host_failure",
     ];
@@ -225,6 +226,7 @@ mod tests {
             (Refusal::NoHead(NoHead::Status(Status::NodeBehind)), -32055, 503, "node_behind"),
             (Refusal::NoHead(NoHead::Status(Status::NodeUnchecked)), -32055, 503, "node_unchecked"),
             (Refusal::NoHead(NoHead::Status(Status::CutOff)), -32055, 503, "cut_off"),
+            (Refusal::NoHead(NoHead::Status(Status::Unproven)), -32055, 503, "unproven"),
             (Refusal::NoHead(NoHead::UnknownStatus), -32055, 503, "unknown_status"),
             (Refusal::HostFailure, -32603, 500, "host_failure"),
         ];

@@ -52,12 +52,14 @@ fn sidecar(exported: &mut Exported) {
     metrics.node_finalized(Some(2));
     metrics.l1_finalized(1);
     metrics.hotshot_heights(4, 5);
+    metrics.proven_heights(Some(3), Some(4));
     metrics.catch_up(Some((0.5, Some(1))));
     metrics.batch(BatchResult::Confirmed);
     metrics.rejected("signature", 1);
     metrics.tick(Duration::ZERO);
     metrics.reset("keys");
     metrics.contradiction();
+    metrics.light_client_contradiction();
     metrics.store_write(true);
     metrics.refused_regression();
     metrics.upstream(Target::L1, Outcome::Ok, Duration::ZERO);
@@ -151,7 +153,10 @@ fn sidecar_and_filter_export_metrics_with_labels() {
     let values = |metric: &str, label: &str| -> Vec<&str> {
         exported[metric][label].iter().map(String::as_str).collect()
     };
-    assert_eq!(values("espresso_hotshot_height", "kind"), ["latest", "seen"]);
+    assert_eq!(
+        values("espresso_hotshot_height", "kind"),
+        ["audited", "latest", "light_client", "seen"]
+    );
     assert_eq!(values("espresso_verifier_batches_total", "result").len(), 4);
     assert!(values("espresso_verifier_tick_duration_seconds_bucket", "le").contains(&"+Inf"));
     assert!(values("finality_filter_refused_total", "finality_reason").contains(&"no_head"));

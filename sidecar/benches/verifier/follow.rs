@@ -9,6 +9,7 @@ use std::{
 
 use finality_sidecar::{
     batchers::{BatcherSource, BatcherTenure},
+    config::HotshotProofs,
     espresso::QueryServices,
     head::{HeadKeeper, PublishedHead},
     l1::L1,
@@ -98,6 +99,7 @@ pub(crate) async fn run(url: &str, target: u64) {
     };
     let batcher = services::batcher().address();
     let options = Options {
+        proofs: HotshotProofs::Off,
         interval,
         namespace: None,
         batchers: BatcherSource::Fixed(vec![BatcherTenure::always(batcher)]),

@@ -13,7 +13,7 @@ use finality_sidecar::{
         Rollup,
         op::{Op, OpBatch, recover_signer},
     },
-    store::{FileStore, Identity, Record, Store},
+    store::{Audit, FileStore, Identity, Record, Store},
     telemetry::{Metrics, metrics::Target},
 };
 use futures::{StreamExt, stream};
@@ -65,7 +65,8 @@ pub(crate) async fn measure(services: &Services, count: u64, range: u64) -> Stag
     let mut payloads: Vec<Vec<u8>> = Vec::new();
     for from in (0..count).step_by(range as usize) {
         let blocks = query.range(from, (from + range).min(count)).await.unwrap();
-        payloads.extend(blocks.iter().flat_map(|block| block.payloads().map(<[u8]>::to_vec)));
+        payloads
+            .extend(blocks.payloads.iter().flat_map(|block| block.payloads().map(<[u8]>::to_vec)));
     }
     let fetch = clock.micros_each(count);
 
@@ -107,6 +108,7 @@ fn save() -> f64 {
     for number in 1..=WRITES {
         let hash = alloy_primitives::keccak256(number.to_le_bytes());
         let record = Record {
+            audit: Audit::default(),
             generation: 0,
             moment: None,
             number,

@@ -156,6 +156,7 @@ mod tests {
             (head("node_behind"), "node_behind"),
             (head("node_unchecked"), "node_unchecked"),
             (head("cut_off"), "cut_off"),
+            (head("unproven"), "unproven"),
         ] {
             let preview = of(BATCH, head);
             assert_eq!((preview.verdict.as_str(), preview.http_status), ("refused", 503));

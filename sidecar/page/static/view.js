@@ -55,6 +55,7 @@ function state(head) {
     case "diverged": return ["bad", "The node has another block there: tagged requests are refused"];
     case "node_behind": return ["bad", "The node is behind the head: tagged requests are refused"];
     case "cut_off": return ["bad", "The published head is not known: tagged requests are refused"];
+    case "unproven": return ["bad", "The head is not in HotShot: tagged requests are refused"];
     case "node_unchecked": return ["wait", "The node was not asked yet: tagged requests are refused"];
     default: return ["wait", head.status];
   }
@@ -89,7 +90,7 @@ export function showStatus(status) {
   setLevel("mismatches", mismatches > 0 ? "bad" : "", number(mismatches));
   set("mismatch-since", status.last_mismatch ? `last at block ${number(status.last_mismatch.number)}` : "since the start");
   set("cursor", number(hotshot?.cursor));
-  set("height", hotshot?.height == null ? "" : `of ${number(hotshot.height)} blocks${catchUp(hotshot.catch_up)}`);
+  set("height", hotshot?.height == null ? "" : `of ${number(hotshot.height)} blocks${catchUp(hotshot.catch_up)}${proven(status.proofs)}`);
   set("l1", number(status.l1_finalized?.number));
   set("ethereum", node?.finalized ? `L2 block ${number(node.finalized.number)}` : "");
 
@@ -102,6 +103,12 @@ function catchUp(progress) {
   if (!progress) return "";
   const left = progress.seconds_left == null ? "" : `, ${duration(progress.seconds_left)} left`;
   return `; caught up by ${progress.percent.toFixed(1)} %${left}`;
+}
+
+function proven(proofs) {
+  if (!proofs || proofs.mode === "off") return "";
+  if (proofs.problem) return "; not compared with L1";
+  return proofs.audited == null ? "" : `; proven on L1 below ${number(proofs.audited)}`;
 }
 
 function sentence(text) {

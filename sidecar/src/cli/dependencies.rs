@@ -165,6 +165,7 @@ impl Dependencies {
             initial_hotshot_height: config.initial_hotshot_height,
             budget: verifier::BUDGET,
             trust_node_finalized: config.trust_node_finalized,
+            proofs: config.hotshot_proofs,
         };
         Verifier::new(parts, options)
     }

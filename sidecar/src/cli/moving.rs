@@ -150,6 +150,8 @@ impl Side {
             Self::Etcd(_, published) => {
                 let head = published.as_ref().map(|published| &published.head)?;
                 Some(Record {
+                    // What another file owes to the light client stays with that file.
+                    audit: crate::store::Audit::default(),
                     generation: head.generation,
                     moment: None,
                     number: head.number,

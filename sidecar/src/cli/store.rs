@@ -1,4 +1,4 @@
-//! `store show`, `store reset` and `store move`.
+//! `store show`, `store reset`, `store move` and `store clear-unproven`.
 
 use std::{
     io::{self, BufRead, IsTerminal, Write},
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::Stores,
-    store::{self, FileStore, StateFile, Store, StoreError},
+    store::{self, Audit, FileStore, Record, StateFile, Store, StoreError},
 };
 
 /// Commands for the stored head.
@@ -30,6 +30,18 @@ pub enum Command {
     Reset(Reset),
     /// Copy the head from a state file to etcd, back, or to another one; it never goes down
     Move(Move),
+    /// Serve a head again that was found not to be in HotShot (status unproven)
+    ClearUnproven(ClearUnproven),
+}
+
+/// Arguments of `store clear-unproven`.
+#[derive(Debug, Args)]
+pub struct ClearUnproven {
+    #[command(flatten)]
+    flags: StoreFlags,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    yes: bool,
 }
 
 /// Arguments of `store show`.
@@ -90,6 +102,7 @@ pub fn run(command: &Command) -> Result<ExitCode, Failure> {
         }
         Command::Reset(reset) => reset_head(reset, out)?,
         Command::Move(arguments) => moving::run(arguments, out)?,
+        Command::ClearUnproven(clear) => clear_unproven(clear, out)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -223,10 +236,38 @@ fn reset_published(
     Ok(())
 }
 
+fn clear_unproven(clear: &ClearUnproven, out: &mut impl Write) -> Result<(), Failure> {
+    let path = Stores::read(&clear.flags.0.gather())?.path;
+    let stored = store::read(&path)?.ok_or(StoreError::Absent { path: path.clone() })?.record;
+    if !stored.audit.unproven {
+        writeln!(out, "The stored head {} is not unproven.", stored.number)?;
+        return Ok(());
+    }
+    if !clear.yes {
+        confirm(&format!(
+            "Serve the stored head {} although HotShot does not have it?",
+            stored.number
+        ))?;
+    }
+    let mut store = FileStore::open(&path)?;
+    let stored = store.record().cloned().unwrap_or(stored);
+    let audit = Audit { audited: stored.audit.audited, ..Audit::default() };
+    store.save(Record { audit, ..stored.clone() })?;
+    // Its own line in the log, whoever reads the output.
+    writeln!(
+        io::stderr(),
+        "{} WARN the head {} was unproven and is served again, by store clear-unproven",
+        jiff::Timestamp::now(),
+        stored.number
+    )?;
+    writeln!(out, "The stored head {} is served again.", stored.number)?;
+    Ok(())
+}
+
 fn confirm(question: &str) -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::usage(
-            "store reset asks for confirmation: run it on a terminal, or pass --yes",
+            "this command asks for confirmation: run it on a terminal, or pass --yes",
         ));
     }
     write!(io::stderr(), "{question} Clients rely on the head never going down. Type yes: ")?;

@@ -62,6 +62,11 @@ impl Config {
                 reader.refuse(name, "is only of use where store begins with etcds://");
             }
         }
+        if values.get("light_client_address").is_none()
+            && config.as_ref().is_some_and(|config| config.hotshot_proofs == HotshotProofs::Root)
+        {
+            reader.refuse("hotshot_proofs", "root needs light_client_address");
+        }
         reader.finish(config)
     }
 

@@ -219,7 +219,8 @@ pub(super) fn hotshot_proofs(text: &str) -> Result<HotshotProofs, String> {
     match text {
         "off" => Ok(HotshotProofs::Off),
         "payload" => Ok(HotshotProofs::Payload),
-        _ => Err(format!("{text:?} is neither off nor payload")),
+        "root" => Ok(HotshotProofs::Root),
+        _ => Err(format!("{text:?} is neither off, payload nor root")),
     }
 }
 

@@ -148,8 +148,10 @@ settings! {
         /// URLs of HotShot query services with their version, such as https://host/v1; responses
         /// must agree by majority, and a single service is trusted
         query_service_url: Vec<SecretUrl> = required, URLS, parse::voters;
-        /// What is proven of the answers of query services: off (nothing, a majority is believed)
-        /// or payload (the namespace in each block, under the header that a majority returns)
+        /// What is proven of the answers of query services: off (nothing, a majority is believed),
+        /// payload (the namespace in each block, under the header that a majority returns; compared
+        /// with the light client afterwards) or root (all, under the light client's root; the head
+        /// waits for it)
         hotshot_proofs: HotshotProofs = "off", plain("MODE"), parse::hotshot_proofs;
         /// Espresso namespace of the rollup, if it is not the L2 chain ID
         namespace: Option<u32> = optional, NUMBER, parse::namespace;
@@ -168,7 +170,8 @@ settings! {
         /// WebSocket URLs of L1 (ws:// or wss://), which tell of new blocks, if the URLs of l1_rpc
         /// take no WebSocket
         l1_ws: Option<Vec<SecretUrl>> = optional, URLS, parse::sockets;
-        /// Address of the light client contract, used to find the starting HotShot height
+        /// Address of the light client contract, used to find the starting HotShot height and to
+        /// compare what query services say with its root
         light_client_address: Option<Address> = optional, ADDRESS, parse::address;
         /// Address of the BatchAuthenticator contract, which lists the authorized batchers, if it
         /// is not the one in the rollup configuration

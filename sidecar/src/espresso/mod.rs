@@ -7,15 +7,41 @@ mod majority;
 mod proofs;
 
 use alloy_primitives::bytes::Bytes;
-use espresso_proofs::{Header, NamespaceBlock, listed};
+use espresso_proofs::{Chain, Header, Link, NamespaceBlock, listed};
 use serde::Deserialize;
 
 use crate::upstream::{Question, Upstream, UpstreamError};
 
 pub use majority::QueryServices;
+pub(crate) use majority::is_unserved;
 
 /// The range that every query service accepts by default, in blocks.
 const DEFAULT_RANGE_LIMIT: u64 = 100;
+
+/// Blocks in a row, as far as the namespace is concerned.
+#[derive(Debug)]
+pub struct Blocks {
+    /// What the namespace has in each.
+    pub payloads: Vec<NamespaceBlock>,
+    /// How they stand in HotShot's chain.
+    pub headers: Headers,
+}
+
+/// How blocks in a row stand in HotShot's chain.
+#[derive(Debug)]
+pub enum Headers {
+    /// Nothing of it was read.
+    Unread,
+    /// As a majority of the services says.
+    Agreed(Vec<Link>),
+    /// They are under the light client's root.
+    Proven {
+        /// The chain below the first.
+        before: Box<Chain>,
+        /// The chain up to the last.
+        after: Box<Chain>,
+    },
+}
 
 /// One query service.
 #[derive(Debug, Clone)]

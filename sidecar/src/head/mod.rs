@@ -11,7 +11,7 @@ mod view;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use finality_core::head::{EspressoPosition, HeadReport, Mode, Source, Status};
+use finality_core::head::{EspressoPosition, HeadReport, Mode, ProvenPosition, Source, Status};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::{
     batchers::HistoryMark,
     eth::BlockId,
-    store::{Identity, Record, SafeSample, Store, StoreError},
+    store::{Audit, HeaderMark, Identity, Record, SafeSample, Store, StoreError},
     telemetry::Metrics,
 };
 use trail::Trail;
@@ -52,6 +52,9 @@ pub struct HeadKeeper {
     batchers: Option<HistoryMark>,
     samples: Vec<SafeSample>,
     samples_saved: bool,
+    audit: Audit,
+    /// The setting, to be shown.
+    proofs: Option<&'static str>,
     identity: Option<Identity>,
     generation: u64,
     saved_at: Timestamp,
@@ -90,6 +93,8 @@ impl HeadKeeper {
             mode: Mode::Ethereum,
             status: if block.is_some() { Status::NodeUnchecked } else { Status::Ok },
             cut_off: false,
+            unproven: record.as_ref().is_some_and(|record| record.audit.unproven),
+            proven: None,
             espresso: None,
             ethereum: None,
             updated_at: saved_at,
@@ -105,8 +110,10 @@ impl HeadKeeper {
             restart_height: record.as_ref().and_then(|record| record.restart_height),
             trail: Trail::new(record.as_ref().and_then(|record| record.fallback_height)),
             batchers: record.as_ref().and_then(|record| record.batchers),
-            samples: record.map(|record| record.samples).unwrap_or_default(),
+            samples: record.as_ref().map(|record| record.samples.clone()).unwrap_or_default(),
             samples_saved: true,
+            audit: record.map(|record| record.audit).unwrap_or_default(),
+            proofs: None,
             identity,
             generation,
             saved_at,
@@ -211,6 +218,47 @@ impl HeadKeeper {
         self.samples_saved
     }
 
+    /// How far what moved the head was compared with the light client, as stored or to be stored.
+    #[must_use]
+    pub const fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// Stores with the next save how far it was compared.
+    pub fn set_audited(&mut self, audited: Option<u64>, owed: Vec<HeaderMark>) {
+        let is_news = self.audit.audited != audited;
+        (self.audit.audited, self.audit.owed) = (audited, owed);
+        if is_news {
+            self.show_proven();
+        }
+    }
+
+    /// The head is not, or is again, in HotShot as the light client has it. Saved at once.
+    ///
+    /// # Errors
+    /// Those of the store. It is published all the same: tags are refused meanwhile.
+    pub async fn set_unproven(&mut self, unproven: bool) -> Result<(), StoreError> {
+        if self.audit.unproven != unproven {
+            self.audit.unproven = unproven;
+            self.view.change(|shown| {
+                (shown.unproven, shown.updated_at) = (unproven, Timestamp::now());
+            });
+        }
+        self.checkpoint(self.restart_height).await
+    }
+
+    /// Shows how much is proven of HotShot.
+    pub fn show_proofs(&mut self, proofs: &'static str) {
+        self.proofs = Some(proofs);
+        self.show_proven();
+    }
+
+    fn show_proven(&self) {
+        let hotshot_height = self.audit.audited;
+        let proven = self.proofs.map(|mode| ProvenPosition { mode: mode.into(), hotshot_height });
+        self.view.change(|shown| shown.proven = proven);
+    }
+
     /// The chain, as stored or as the node has reported it.
     #[must_use]
     pub fn chain_id(&self) -> Option<u64> {
@@ -253,7 +301,12 @@ impl HeadKeeper {
         hotshot_height: u64,
         restart_height: u64,
     ) -> Result<(), StoreError> {
-        self.save(block, Source::Espresso, Some(restart_height)).await?;
+        let before = self.audit.head_height.replace(hotshot_height);
+        let saved = self.save(block, Source::Espresso, Some(restart_height)).await;
+        if saved.is_err() {
+            self.audit.head_height = before;
+        }
+        saved?;
         let position = EspressoPosition { number: block.number, hotshot_height };
         self.publish(block, Source::Espresso, Status::Ok, |shown| {
             shown.mode = Mode::Espresso;
@@ -277,8 +330,14 @@ impl HeadKeeper {
         restart_height: Option<u64>,
         status: Status,
     ) -> Result<(), StoreError> {
-        self.save(block, Source::Ethereum, restart_height).await?;
-        self.publish(block, Source::Ethereum, status, |_| {});
+        let decided = Audit { audited: self.audit.audited, ..Audit::default() };
+        let before = std::mem::replace(&mut self.audit, decided);
+        let saved = self.save(block, Source::Ethereum, restart_height).await;
+        if saved.is_err() {
+            self.audit = before;
+        }
+        saved?;
+        self.publish(block, Source::Ethereum, status, |shown| shown.unproven = false);
         Ok(())
     }
 
@@ -361,6 +420,7 @@ impl HeadKeeper {
             identity: self.identity,
             updated_at,
             samples: self.samples.clone(),
+            audit: self.audit.clone(),
         };
         let store = Arc::clone(&self.store);
         let saving = tokio::task::spawn_blocking(move || store.lock().save(record));

@@ -74,6 +74,7 @@ async fn a_stored_head_is_published_from_the_start_and_refused_for_another_chain
         identity: Some(identity()),
         updated_at: "2026-01-01T00:00:00.123456Z".parse().unwrap(),
         samples: Vec::new(),
+        audit: crate::store::Audit::default(),
     };
     let store = || MemoryStore::with(record.clone());
     let (mut keeper, watcher) = HeadKeeper::new(store(), Metrics::new());

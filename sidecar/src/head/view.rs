@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use finality_core::head::{
-    EspressoPosition, EthereumPosition, HeadReport, Mode, Source, Status, hex_number,
+    EspressoPosition, EthereumPosition, HeadReport, Mode, ProvenPosition, Source, Status,
+    hex_number,
 };
 use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
@@ -26,6 +27,10 @@ pub(super) struct Shown {
     pub(super) status: Status,
     /// Whether it is unknown what other replicas publish.
     pub(super) cut_off: bool,
+    /// Whether HotShot does not have what was verified, as the light client has it.
+    pub(super) unproven: bool,
+    /// How much of HotShot is proven.
+    pub(super) proven: Option<ProvenPosition>,
     pub(super) espresso: Option<EspressoPosition>,
     pub(super) ethereum: Option<u64>,
     pub(super) updated_at: Timestamp,
@@ -92,7 +97,11 @@ impl Shown {
             hash: block.hash.map(|hash| hash.to_string()),
             source,
             mode: self.mode,
-            status: if self.cut_off { Status::CutOff } else { self.status },
+            status: match (self.cut_off, self.unproven) {
+                (true, _) => Status::CutOff,
+                (false, true) => Status::Unproven,
+                (false, false) => self.status,
+            },
             espresso: self.espresso,
             ethereum: self.ethereum.map(|number| EthereumPosition { number }),
             chain_id,
@@ -100,6 +109,7 @@ impl Shown {
             generation: self.generation,
             store: self.store.clone(),
             confirmed: None,
+            proven: self.proven.clone(),
         })
     }
 }

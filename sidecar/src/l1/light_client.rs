@@ -1,6 +1,7 @@
 //! Espresso's light client contract.
 
 use alloy_primitives::{Address, B256, U256, b256};
+use espresso_proofs::Checkpoint;
 use thiserror::Error;
 
 use super::{Endpoint, L1, Log, State};
@@ -91,6 +92,20 @@ impl<E: Endpoint> L1<E> {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The state of the light client at `contract` after an L1 block, whose state L1 has.
+    ///
+    /// # Errors
+    /// [`LightClientError`].
+    pub async fn checkpoint(
+        &self,
+        contract: Address,
+        block: BlockId,
+    ) -> Result<Checkpoint, LightClientError> {
+        let data = self.view(contract, FINALIZED_STATE, State::Of(block)).await?;
+        let FinalizedState { block_height: height, root } = FinalizedState::decode(&data)?;
+        Ok(Checkpoint { height, root })
     }
 
     /// The state of the light client after an L1 block by its newest event; none if it has had none

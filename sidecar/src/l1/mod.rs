@@ -54,6 +54,12 @@ impl<E: Endpoint> L1<E> {
         Self { panel: Panel::new(endpoints), interval, memory: Arc::default() }
     }
 
+    /// Whether several endpoints must agree; a single one must say it twice.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.panel.len() > 1
+    }
+
     /// Pins a block that is known to be final, such as the L1 origin of the stored head.
     pub fn pin(&self, block: BlockId) {
         self.memory.lock().raise(block);

@@ -10,7 +10,7 @@ use finality_core::head::Source;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use thiserror::Error;
 
-use super::{Identity, Record, SafeSample, StoreId, engine::Moment};
+use super::{Audit, HeaderMark, Identity, Record, SafeSample, StoreId, engine::Moment};
 use crate::{batchers::HistoryMark, eth::BlockId};
 
 /// The format that this version writes.
@@ -94,6 +94,14 @@ struct OurFile {
     batchers: Option<HistoryMark>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     safe_samples: Vec<SafeSample>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    audited_hotshot_height: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    head_hotshot_height: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unaudited_headers: Vec<HeaderMark>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    unproven: bool,
     #[serde(default, skip_serializing_if = "is_zero")]
     generation: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,6 +112,11 @@ struct OurFile {
     /// high would stay forever.
     #[serde(skip_serializing_if = "Option::is_none")]
     checksum: Option<B256>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -127,6 +140,10 @@ impl OurFile {
             namespace: record.identity.map(|identity| identity.namespace),
             batchers: record.batchers,
             safe_samples: record.samples.clone(),
+            audited_hotshot_height: record.audit.audited,
+            head_hotshot_height: record.audit.head_height,
+            unaudited_headers: record.audit.owed.clone(),
+            unproven: record.audit.unproven,
             generation: record.generation,
             store_id: id,
             moment: record.moment,
@@ -240,6 +257,7 @@ fn take_over(file: GoFile) -> Result<StateFile, FormatError> {
         identity: None,
         updated_at: file.updated_at.parse()?,
         samples: Vec::new(),
+        audit: Audit::default(),
     };
     Ok(StateFile { record, id: None })
 }
@@ -280,6 +298,12 @@ fn read(mut file: OurFile) -> Result<StateFile, FormatError> {
         identity,
         updated_at: file.updated_at.parse()?,
         samples: file.safe_samples.clone(),
+        audit: Audit {
+            audited: file.audited_hotshot_height,
+            head_height: file.head_hotshot_height,
+            owed: file.unaudited_headers.clone(),
+            unproven: file.unproven,
+        },
     };
     Ok(StateFile { record, id: file.store_id })
 }

@@ -102,6 +102,29 @@ pub struct SafeSample {
     pub safe: BlockId,
 }
 
+/// All headers of HotShot below a height, by the root of their tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderMark {
+    /// The height below which they are.
+    pub height: u64,
+    /// The root's hash.
+    pub root: B256,
+}
+
+/// How far what moved the head was compared with Espresso's light client on L1.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Audit {
+    /// The HotShot height below which everything was compared that moved the head.
+    pub audited: Option<u64>,
+    /// The HotShot height of the head's batch; none if Ethereum made it the head.
+    pub head_height: Option<u64>,
+    /// The headers that moved the head without having been compared.
+    pub owed: Vec<HeaderMark>,
+    /// Whether the head was seen not to be in HotShot as the light client has it.
+    pub unproven: bool,
+}
+
 /// What a store is known by, wherever it moves: a number drawn when it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -163,6 +186,8 @@ pub struct Record {
     pub updated_at: Timestamp,
     /// What may prove later that blocks are final.
     pub samples: Vec<SafeSample>,
+    /// How far it was compared with the light client.
+    pub audit: Audit,
 }
 
 impl Record {

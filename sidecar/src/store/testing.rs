@@ -5,7 +5,7 @@ use finality_core::head::Source;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::{Identity, Record, SafeSample, engine::Moment};
+use super::{Audit, HeaderMark, Identity, Record, SafeSample, engine::Moment};
 use crate::{batchers::HistoryMark, eth::BlockId};
 
 pub(super) const IDENTITY: Identity =
@@ -25,6 +25,7 @@ pub(super) fn record(number: u64) -> Record {
         identity: Some(IDENTITY),
         updated_at: "2026-03-27T10:11:12.123456789Z".parse().unwrap(),
         samples: Vec::new(),
+        audit: Audit::default(),
     }
 }
 
@@ -43,6 +44,11 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
         head_l1,
         safe,
     });
+    let mark = (any::<u64>(), hashes()).prop_map(|(height, root)| HeaderMark { height, root });
+    let height = || prop::option::of(any::<u64>());
+    let audit = (height(), height(), prop::collection::vec(mark, 0..3), any::<bool>()).prop_map(
+        |(audited, head_height, owed, unproven)| Audit { audited, head_height, owed, unproven },
+    );
     (
         any::<u64>(),
         prop::option::of(hashes()),
@@ -54,6 +60,7 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
         (0..253_402_207_199_i64, 0..1_000_000_000_i32),
         prop::collection::vec(sample, 0..3),
         prop_oneof![Just(0), any::<u64>()],
+        audit,
     )
         .prop_map(
             |(
@@ -67,6 +74,7 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
                 (seconds, nanoseconds),
                 samples,
                 generation,
+                audit,
             )| {
                 Record {
                     generation,
@@ -83,6 +91,7 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
                     identity,
                     updated_at: Timestamp::new(seconds, nanoseconds).unwrap(),
                     samples,
+                    audit,
                 }
             },
         )

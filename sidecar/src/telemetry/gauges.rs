@@ -46,6 +46,8 @@ pub(super) struct Facts {
     pub(super) node_finalized: Option<u64>,
     pub(super) l1_finalized: Option<u64>,
     pub(super) hotshot: Option<(u64, u64)>,
+    /// By their labels.
+    pub(super) proven: [(&'static str, Option<u64>); 2],
     pub(super) catch_up: Option<(f64, Option<u64>)>,
 }
 
@@ -85,11 +87,12 @@ impl Collector for Gauges {
         if let Some((seen, latest)) = facts.hotshot {
             let mut family = encoder.encode_descriptor(
                 "hotshot_height",
-                "HotShot height: read up to here (seen), and reached by the query service (latest)",
+                "HotShot height: read up to here (seen), reached by the query service (latest), on L1 (light_client), and compared with that (audited)",
                 None,
                 MetricType::Gauge,
             )?;
-            for (kind, height) in [("seen", seen), ("latest", latest)] {
+            let proven = facts.proven.iter().filter_map(|(kind, height)| Some((*kind, (*height)?)));
+            for (kind, height) in [("seen", seen), ("latest", latest)].into_iter().chain(proven) {
                 let labels = [("kind", kind)];
                 ConstGauge::new(height).encode(family.encode_family(&labels)?)?;
             }

@@ -33,7 +33,7 @@ pub(super) const ROUND_BUCKETS: [f64; 15] =
     [0.005, 0.01, 0.02, 0.04, 0.075, 0.15, 0.3, 0.6, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 20.0];
 
 /// Why the reading position goes back.
-const RESETS: [&str; 4] = ["contradiction", "dropped", "keys", "overtaken"];
+const RESETS: [&str; 5] = ["contradiction", "dropped", "keys", "light_client", "overtaken"];
 /// The checks that refuse a payload, as `Rejected::reason` names them.
 const REJECTED: [&str; 4] = ["signature", "signer", "structure", "consistency"];
 
@@ -50,6 +50,7 @@ struct Events {
     ticks: Histogram,
     resets: Family<ReasonLabel, Counter>,
     contradictions: Counter,
+    light_client_contradictions: Counter,
     store_writes: Family<ResultLabel, Counter>,
     refused_regressions: Counter,
     upstream_requests: Family<UpstreamLabels, Counter>,
@@ -70,6 +71,7 @@ impl Events {
             ticks: Histogram::new(ROUND_BUCKETS),
             resets: Family::default(),
             contradictions: Counter::default(),
+            light_client_contradictions: Counter::default(),
             store_writes: Family::default(),
             refused_regressions: Counter::default(),
             upstream_requests: Family::default(),
@@ -109,6 +111,11 @@ impl Events {
             "verifier_contradictions",
             "One for each time that Ethereum finalized another block than the confirmed one",
             self.contradictions.clone(),
+        );
+        registry.register(
+            "verifier_light_client_contradictions",
+            "One for each time that the light client on L1 contradicted what was read of HotShot",
+            self.light_client_contradictions.clone(),
         );
         registry.register(
             "store_writes",
@@ -339,6 +346,17 @@ impl Metrics {
                 drop(self.0.events.bad_answers.get_or_create(&BadAnswerLabels { service, reason }));
             }
         }
+    }
+
+    /// The light client contradicted what was read of HotShot.
+    pub fn light_client_contradiction(&self) {
+        self.0.events.light_client_contradictions.inc();
+    }
+
+    /// The HotShot heights up to which what moved the head was compared with the light client, and
+    /// up to which that is known.
+    pub fn proven_heights(&self, audited: Option<u64>, light_client: Option<u64>) {
+        self.0.gauges.facts().proven = [("audited", audited), ("light_client", light_client)];
     }
 
     /// Ethereum finalized another block than the confirmed one.

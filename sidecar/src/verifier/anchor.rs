@@ -70,6 +70,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             tracing::info!(height, after = tip.number, "reading HotShot");
             self.feed = Some(Feed::new((self.open_feed)(chain.namespace), height));
             self.batchers.nothing_skipped();
+            self.audit.start(height);
         }
         Ok(())
     }

@@ -201,9 +201,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         self.metrics.reset(reason);
         // Candidates may come after what was skipped.
         self.candidates = Candidates::new(self.options.budget);
-        if let Some(feed) = &mut self.feed {
-            feed.go_back(height);
-        }
+        self.go_back(height);
         self.batchers.nothing_skipped();
         self.keeper.know_batchers(self.batchers.mark);
         Ok(())

@@ -82,7 +82,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             }
             // Without a batch for the next block, reading continues even if the budget is full.
             let wanted = matches!(stall, Stall::AwaitingBatch { .. } | Stall::CompetingFork { .. })
-                || matches!(stall, Stall::StoreUnwritable(_))
+                || matches!(stall, Stall::StoreUnwritable(_) | Stall::Unproven { .. })
                 || self.candidates.has_room();
             let confirmed = self.confirmed_number();
             let read = if wanted { self.read_range(confirmed).await } else { Ok(false) };
@@ -164,6 +164,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let Some(tip) = self.current() else {
             return Ok(ControlFlow::Break(Stall::Starting));
         };
+        if let Err(stall) = self.may_confirm() {
+            return Ok(ControlFlow::Break(stall));
+        }
         let next = tip.number.saturating_add(1);
         if self.pace.is_missed(next, self.node_latest) {
             return Ok(ControlFlow::Break(Stall::NodeMissingBlock { number: next }));
@@ -249,6 +252,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 }
             };
             let number = batch.facts.number;
+            if !self.audit.covers(position.height) {
+                let halt = Halt::Stalled(self.audit.uncovered(number, position.height));
+                return Walk { confirmed, halt, latest };
+            }
             let answer = if run == 1 {
                 let answer = node.block_and_latest(number).await;
                 latest = answer.as_ref().ok().map(|(_, latest)| *latest);
@@ -368,6 +375,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
         let cursor = self.feed.as_ref().map_or(hotshot_height, super::Feed::cursor);
         let restart = self.candidates.restart_height(tip.number, cursor);
+        self.note_owed(Some(hotshot_height));
         let result = self.keeper.confirm(tip, hotshot_height, restart).await;
         self.note_save(&result);
         match result {
@@ -399,8 +407,6 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         );
         self.metrics.reset("dropped");
         self.candidates.reread(height);
-        if let Some(feed) = &mut self.feed {
-            feed.go_back(height);
-        }
+        self.go_back(height);
     }
 }

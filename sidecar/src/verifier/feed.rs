@@ -9,7 +9,9 @@ use super::{
     progress::Progress,
     read_ahead::{Range, ReadAhead},
 };
-use crate::{rollup::Rollup, telemetry::metrics::Target, upstream::UpstreamError};
+use crate::{
+    espresso::Blocks, rollup::Rollup, telemetry::metrics::Target, upstream::UpstreamError,
+};
 
 /// The feed, and how far it has been read.
 #[derive(Debug)]
@@ -80,8 +82,9 @@ impl<F: FeedSource> Feed<F> {
     pub(super) async fn payload(&self, height: u64, index: usize) -> Option<Vec<u8>> {
         let block = match self.source.range(height, height.checked_add(1)?).await {
             Err(UpstreamError::TooLarge { .. }) => self.source.block_alone(height).await.ok()?,
-            blocks => blocks.ok()?.into_iter().next()?,
+            blocks => blocks.ok()?,
         };
+        let block = block.payloads.first()?;
         Some(block.payload(index)?.to_vec())
     }
 
@@ -93,6 +96,11 @@ impl<F: FeedSource> Feed<F> {
 }
 
 impl<F> Feed<F> {
+    /// What is read.
+    pub(super) fn source(&self) -> Arc<F> {
+        Arc::clone(&self.source)
+    }
+
     /// The next height to read.
     pub(super) const fn cursor(&self) -> u64 {
         self.cursor
@@ -217,36 +225,44 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let Some(tip) = self.current() else { return Ok(false) };
         let config = self.chain.as_ref().map(|chain| &chain.config);
         let timestamp = config.and_then(|config| config.timestamp(tip.number.checked_add(1)?));
-        let Some(feed) = &mut self.feed else { return Ok(false) };
         if !self.pace.payload_is_due() {
             return Ok(false);
         }
         loop {
+            let Some(feed) = self.feed.as_mut().filter(|_| !self.audit.is_full()) else {
+                return Ok(false);
+            };
             feed.fetch_ahead();
             let Some(range) = feed.ahead.pop() else { return Ok(false) };
             let Range { from, until, is_new, .. } = range;
             let answer = match range.answer().await {
                 Err(UpstreamError::TooLarge { .. }) if until - from == 1 => {
                     feed.ahead.forget();
-                    feed.source.block_alone(from).await.map(|block| vec![block])
+                    feed.source.block_alone(from).await
                 }
                 answer => answer,
             };
             match answer {
-                Ok(blocks) => {
-                    feed.ahead.succeeded(until - from, &blocks);
-                    let Intake { admitted, rejected } = intake::admit(&self.rollup, from, blocks)
+                Ok(Blocks { payloads, headers }) => {
+                    feed.ahead.succeeded(until - from, &payloads);
+                    if let Err(stall) = self.take_headers(from, headers).await {
+                        self.feed.iter_mut().for_each(Feed::pause);
+                        return Err(stall);
+                    }
+                    let Intake { admitted, rejected } = intake::admit(&self.rollup, from, payloads)
                         .await
                         .map_err(|error| Stall::FeedUnavailable(error.to_string()))?;
                     for (reason, count) in rejected {
                         self.metrics.rejected(reason, count);
                     }
                     for (position, batch) in admitted {
+                        self.look_for_head(position.height, &batch.facts);
                         if batch.facts.number > confirmed {
                             self.candidates.insert(position, batch, &tip, timestamp);
                         }
                     }
                     self.pace.payload_came();
+                    let Some(feed) = &mut self.feed else { return Ok(false) };
                     (feed.cursor, feed.is_gone) = (until, false);
                     // Fetch the next range while this one is processed.
                     feed.fetch_ahead();

@@ -172,13 +172,16 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             return Ok(false);
         }
         let status = self.keeper.status();
+        let unproven = self.keeper.audit().unproven;
         // Ethereum decides nothing against a head that the endpoint in use has.
         let diverged =
             status == Status::Diverged && !self.diverged_elsewhere && self.keeper.is_verified();
         let news = match head {
             None => true,
             Some(head) if finalized.number > head.number => true,
-            Some(head) => finalized.number == head.number && (head.hash.is_none() || diverged),
+            Some(head) => {
+                finalized.number == head.number && (head.hash.is_none() || diverged || unproven)
+            }
         };
         if !news {
             return Ok(false);
@@ -208,6 +211,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
         result.map_err(|error| Stall::StoreUnwritable(error.to_string()))?;
         self.candidates.discard_up_to(finalized.number);
+        self.decided_by_ethereum();
         self.skip.overtaken();
         let number = finalized.number;
         match (contradicted, contradicted.and_then(|head| head.hash), finalized.hash) {

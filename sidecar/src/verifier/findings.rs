@@ -33,6 +33,8 @@ pub struct Findings {
     pub chain: Option<Chain>,
     /// HotShot positions.
     pub hotshot: HotShot,
+    /// What is proven of HotShot.
+    pub proofs: ProofFindings,
     /// The authorized batchers.
     pub batchers: BatcherFindings,
     /// Batches kept until their number is confirmed.
@@ -97,6 +99,26 @@ pub struct HotShot {
     pub newest_block: Option<NewestBlock>,
     /// The progress of a long catch-up; null if there is none.
     pub catch_up: Option<CatchUp>,
+}
+
+/// What is proven of HotShot, and up to which height.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ProofFindings {
+    /// The setting `hotshot_proofs`.
+    pub mode: &'static str,
+    /// The HotShot height below which everything that moved the head is under the light client's
+    /// root.
+    pub audited: Option<u64>,
+    /// The HotShot height of the head's batch; none if Ethereum made it the head.
+    pub head: Option<u64>,
+    /// The HotShot height up to which the light client on L1 is known.
+    pub light_client: Option<u64>,
+    /// The final L1 block in whose state it was read.
+    pub read_at: Option<BlockId>,
+    /// The HotShot height at which the light client contradicts what was read.
+    pub contradicted: Option<u64>,
+    /// Why nothing is compared with the light client.
+    pub problem: Option<String>,
 }
 
 /// The authorized batchers.

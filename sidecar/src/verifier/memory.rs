@@ -3,7 +3,10 @@
 //! Whatever a service sends, no more than [`RESIDENT`] is resident. A long answer is read alone,
 //! while nothing else of its kind is in flight (`feed`, `confirmation`).
 
-use super::{candidates::BUDGET, confirmation::BLOCKS_IN_FLIGHT, read_ahead::MAX_UNDER_WAY};
+use super::{
+    audit::MOST_HEADERS, candidates::BUDGET, confirmation::BLOCKS_IN_FLIGHT,
+    read_ahead::MAX_UNDER_WAY,
+};
 use crate::upstream::{LARGE, LONGEST_BLOCK, LONGEST_NEWS, MEDIUM, SMALL};
 
 const MIB: usize = 1024 * 1024;
@@ -40,7 +43,10 @@ const HOTSHOT_BLOCK: usize = LARGE + LARGE * 3 / 8 + LARGE;
 /// hexadecimal digits.
 const NODE_BLOCK: usize = LONGEST_BLOCK + LONGEST_BLOCK / 2 + 6 * MIB;
 
-const ALWAYS: usize = PROGRAM + CANDIDATES + L1_BLOCKS + STREAMS;
+/// Commitments of headers that were not compared with the light client.
+const HEADERS: usize = MOST_HEADERS * 32;
+
+const ALWAYS: usize = HEADERS + PROGRAM + CANDIDATES + L1_BLOCKS + STREAMS;
 
 const _: () = {
     assert!(ALWAYS + RANGES + NODE_BLOCKS <= RESIDENT);

@@ -7,6 +7,7 @@
 
 mod admission;
 mod anchor;
+mod audit;
 mod batchers;
 mod candidates;
 mod chain;
@@ -37,6 +38,7 @@ use tracing::Instrument as _;
 
 use crate::{
     batchers::BatcherSource,
+    config::HotshotProofs,
     head::{ClusterState, HeadBlock, HeadKeeper},
     node::RollupConfig,
     rollup::Rollup,
@@ -47,6 +49,7 @@ use crate::{
     },
     upstream::News,
 };
+use audit::Audit;
 use batchers::Batchers;
 use feed::Feed;
 use finality::FinalityReading;
@@ -83,6 +86,8 @@ pub struct Options {
     pub budget: usize,
     /// Whether the node's `finalized` needs no proof.
     pub trust_node_finalized: bool,
+    /// How much is proven of what the query services say.
+    pub proofs: HotshotProofs,
 }
 
 /// How a round ended.
@@ -142,6 +147,7 @@ pub struct Verifier<R: Rollup, N, L, F> {
     /// Where verification is while there is no head, or none whose hash is known.
     anchor: Option<HeadBlock>,
     batchers: Batchers,
+    audit: Audit,
     feed: Option<Feed<F>>,
     skip: Skip,
     candidates: Candidates<R>,
@@ -189,7 +195,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// A verifier of these parts.
     #[must_use]
     pub fn new(parts: Parts<R, N, L, F>, options: Options) -> Self {
-        let Parts { rollup, node, l1, open_feed, keeper, news, board, metrics } = parts;
+        let Parts { rollup, node, l1, open_feed, mut keeper, news, board, metrics } = parts;
         let pace = Pace::new(options.interval);
         let candidates = Candidates::new(options.budget);
         if let Some(origin) = keeper.block().and_then(|head| head.l1_origin) {
@@ -197,6 +203,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
         let batchers = Batchers::marked(keeper.batchers());
         let proving = Proving::new(keeper.samples());
+        let audit = Audit::new(&options, keeper.audit());
+        keeper.show_proofs(options.proofs.into());
         let mut findings = Findings::default();
         findings.node.finalized_trusted = options.trust_node_finalized;
         let last_store_error = keeper.store_problem();
@@ -216,6 +224,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             chain: None,
             anchor: None,
             batchers,
+            audit,
             feed: None,
             skip: Skip::default(),
             candidates,
@@ -368,6 +377,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         self.refresh_batchers(&chain, l1).await?;
         self.open(&chain, &tip).await?;
         self.rewind_to_what_was_skipped(&tip).await?;
+        self.audit(l1).await?;
         self.pace.reading();
         let stall = self.advance(&chain, l1).await?;
         self.show_newest_block();

@@ -6,7 +6,7 @@ use espresso_proofs::NamespaceBlock;
 use tokio::task::JoinHandle;
 
 use super::FeedSource;
-use crate::upstream::UpstreamError;
+use crate::{espresso::Blocks, upstream::UpstreamError};
 
 /// The largest range, whatever the service allows.
 const MAX_RANGE: u64 = 500;
@@ -27,12 +27,12 @@ pub(super) struct Range {
     pub(super) until: u64,
     /// Whether it was requested in this round: an earlier failure says nothing about now.
     pub(super) is_new: bool,
-    task: JoinHandle<Result<Vec<NamespaceBlock>, UpstreamError>>,
+    task: JoinHandle<Result<Blocks, UpstreamError>>,
 }
 
 impl Range {
     /// Its answer.
-    pub(super) async fn answer(mut self) -> Result<Vec<NamespaceBlock>, UpstreamError> {
+    pub(super) async fn answer(mut self) -> Result<Blocks, UpstreamError> {
         match (&mut self.task).await {
             Ok(answer) => answer,
             Err(error) => Err(UpstreamError::Connection(error.to_string())),

@@ -75,13 +75,13 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     }
 
     fn skip_to(&mut self, height: u64) {
-        let Some(feed) = self.feed.as_mut().filter(|feed| feed.cursor() < height) else { return };
+        let Some(feed) = self.feed.as_ref().filter(|feed| feed.cursor() < height) else { return };
         tracing::info!(
             from = feed.cursor(),
             height,
             "HotShot has no batch above the head before this height: reading on from there"
         );
-        feed.skip_to(height);
+        self.skip_reading_to(height);
         self.candidates.skip_to(height);
         self.metrics.reset("overtaken");
     }

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
-use espresso_proofs::{Header, NamespaceBlock};
+use espresso_proofs::{BlockTreeRoot, Chain, Checkpoint, Header};
 
 use crate::{
-    espresso::QueryServices,
+    espresso::{Blocks, QueryServices},
     eth::BlockId,
     head::HeadBlock,
     l1::{
@@ -68,6 +68,12 @@ pub trait L1Source: Send + Sync + 'static {
         contract: Address,
         block: BlockId,
     ) -> impl Future<Output = Result<FinalizedState, LightClientError>> + Send;
+    fn checkpoint(
+        &self,
+        contract: Address,
+        block: BlockId,
+    ) -> impl Future<Output = Result<Checkpoint, LightClientError>> + Send;
+    fn is_shared(&self) -> bool;
     fn batchers(
         &self,
         contract: Address,
@@ -83,11 +89,22 @@ pub trait FeedSource: Send + Sync + 'static {
         &self,
         from: u64,
         until: u64,
-    ) -> impl Future<Output = Result<Vec<NamespaceBlock>, UpstreamError>> + Send;
+    ) -> impl Future<Output = Result<Blocks, UpstreamError>> + Send;
     fn block_alone(
         &self,
         height: u64,
-    ) -> impl Future<Output = Result<NamespaceBlock, UpstreamError>> + Send;
+    ) -> impl Future<Output = Result<Blocks, UpstreamError>> + Send;
+    fn prove_under(&self, checkpoint: Checkpoint);
+    fn chain_under(
+        &self,
+        checkpoint: Checkpoint,
+        height: u64,
+    ) -> impl Future<Output = Result<Chain, UpstreamError>> + Send;
+    fn chain_before(
+        &self,
+        height: u64,
+        root: BlockTreeRoot,
+    ) -> impl Future<Output = Result<Chain, UpstreamError>> + Send;
     fn is_gone(&self, height: u64, newer: u64) -> impl Future<Output = bool> + Send;
     fn header(&self, height: u64) -> impl Future<Output = Result<Header, UpstreamError>> + Send;
     fn newest_header(&self) -> Option<Arc<Header>>;
@@ -172,6 +189,18 @@ impl<E: Endpoint> L1Source for L1<E> {
         Self::light_client(self, contract, block).await
     }
 
+    async fn checkpoint(
+        &self,
+        contract: Address,
+        block: BlockId,
+    ) -> Result<Checkpoint, LightClientError> {
+        Self::checkpoint(self, contract, block).await
+    }
+
+    fn is_shared(&self) -> bool {
+        Self::is_shared(self)
+    }
+
     async fn batchers(
         &self,
         contract: Address,
@@ -190,12 +219,28 @@ impl FeedSource for QueryServices {
         Self::range_limit(self).await
     }
 
-    async fn range(&self, from: u64, until: u64) -> Result<Vec<NamespaceBlock>, UpstreamError> {
+    async fn range(&self, from: u64, until: u64) -> Result<Blocks, UpstreamError> {
         Self::range(self, from, until).await
     }
 
-    async fn block_alone(&self, height: u64) -> Result<NamespaceBlock, UpstreamError> {
+    async fn block_alone(&self, height: u64) -> Result<Blocks, UpstreamError> {
         Self::block_alone(self, height).await
+    }
+
+    fn prove_under(&self, checkpoint: Checkpoint) {
+        Self::prove_under(self, checkpoint);
+    }
+
+    async fn chain_under(
+        &self,
+        checkpoint: Checkpoint,
+        height: u64,
+    ) -> Result<Chain, UpstreamError> {
+        Self::chain_under(self, checkpoint, height).await
+    }
+
+    async fn chain_before(&self, height: u64, root: BlockTreeRoot) -> Result<Chain, UpstreamError> {
+        Self::chain_before(self, height, root).await
     }
 
     async fn is_gone(&self, height: u64, newer: u64) -> bool {

@@ -44,6 +44,14 @@ pub enum Stall {
     FeedUnavailable(String),
     /// What the query services answer for the next HotShot block is not what its header shows.
     AnswerDisproven(String),
+    /// HotShot, as the light client on L1 has it, does not have what moved the head.
+    Unproven { number: u64 },
+    /// The light client contradicts what was read of HotShot, as far as it was read once.
+    CheckpointContradicts { number: u64, height: u64 },
+    /// The next batch is in a HotShot block that the light client does not cover yet.
+    AwaitingCheckpoint { number: u64, height: u64, covered: Option<u64> },
+    /// What is under the light client's root cannot be found out.
+    CheckpointUnavailable(String),
     /// The services do not have the next HotShot block to read, which is below their newest ones or
     /// above all of them.
     PositionUnavailable { cursor: u64, height: u64 },
@@ -145,6 +153,25 @@ impl fmt::Display for Stall {
                 f,
                 "no query service proves its answer for the next HotShot block (query_service_url): {problem}"
             ),
+            Self::Unproven { number } => write!(
+                f,
+                "the light client on L1 shows that HotShot does not have what made block {number} the head: tags are refused until its batch is proven or Ethereum has finalized it (query_service_url, l1_rpc)"
+            ),
+            Self::CheckpointContradicts { number, height } => write!(
+                f,
+                "the light client on L1 contradicts what the query services say of HotShot below height {height}: nothing above block {number} is confirmed until a later L1 block decides (query_service_url, l1_rpc)"
+            ),
+            Self::AwaitingCheckpoint { number, height, covered } => {
+                write!(
+                    f,
+                    "block {number} waits for the light client on L1 to cover HotShot block {height}; "
+                )?;
+                match covered {
+                    Some(covered) => write!(f, "it covers those below {covered}"),
+                    None => f.write_str("it was not read yet"),
+                }
+            }
+            Self::CheckpointUnavailable(problem) => f.write_str(problem),
             Self::PositionUnavailable { cursor, height } => write!(
                 f,
                 "the query services do not have HotShot block {cursor}, the next one to read, but are at {height}: add one that has it (query_service_url); otherwise reading goes on when Ethereum has finalized blocks whose batches are later"
@@ -259,6 +286,9 @@ impl StallKind {
             | Self::L1NoMajority
             | Self::NodeMissingBlock
             | Self::NodeUnavailable
+            | Self::AwaitingCheckpoint
+            | Self::CheckpointContradicts
+            | Self::CheckpointUnavailable
             | Self::NodeBehind
             | Self::CutOff
             | Self::QuorumShort => Person::IfItLasts,
@@ -268,6 +298,7 @@ impl StallKind {
             | Self::CompetingFork
             | Self::Mismatch
             | Self::Diverged
+            | Self::Unproven
             | Self::StoreUnwritable
             | Self::ClusterRegressed => Person::Needed,
         }
@@ -350,10 +381,13 @@ mod tests {
             "answer_disproven",
             "awaiting_batch",
             "awaiting_batcher_history",
+            "awaiting_checkpoint",
             "awaiting_l1_finality",
             "batchers_unknown",
             "catching_up",
             "chain_unknown",
+            "checkpoint_contradicts",
+            "checkpoint_unavailable",
             "cluster_regressed",
             "competing_fork",
             "config_mismatch",
@@ -375,6 +409,7 @@ mod tests {
             "start_height_unknown",
             "starting",
             "store_unwritable",
+            "unproven",
             "up_to_date",
         ];
         assert_eq!(codes, documented);

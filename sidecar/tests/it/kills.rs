@@ -44,6 +44,7 @@ fn writer() {
             identity: None,
             updated_at: "2026-01-01T00:00:00Z".parse().unwrap(),
             samples: Vec::new(),
+            audit: finality_sidecar::store::Audit::default(),
         };
         store.save(record).unwrap();
         eprintln!("saved {number}");

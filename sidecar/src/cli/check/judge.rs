@@ -146,10 +146,14 @@ pub(super) fn of_state(stall: &Stall, report: &Report) -> (Option<Remark>, Optio
         StallKind::BatchersUnknown | StallKind::CompetingFork => {
             Some("batch_authenticator_address")
         }
-        StallKind::StartHeightUnknown => Some("light_client_address"),
+        StallKind::StartHeightUnknown | StallKind::CheckpointContradicts => {
+            Some("light_client_address")
+        }
         StallKind::StoreUnwritable => Some("store_path"),
         StallKind::CutOff | StallKind::ClusterRegressed | StallKind::QuorumShort => Some("store"),
-        StallKind::FeedUnavailable
+        StallKind::Unproven
+        | StallKind::CheckpointUnavailable
+        | StallKind::FeedUnavailable
         | StallKind::AnswerDisproven
         | StallKind::PositionUnavailable => Some("query_service_url"),
         StallKind::L1Unavailable | StallKind::L1NoMajority => Some("l1_rpc"),
@@ -165,6 +169,7 @@ pub(super) fn of_state(stall: &Stall, report: &Report) -> (Option<Remark>, Optio
         | StallKind::AwaitingBatch
         | StallKind::AwaitingBatcherHistory
         | StallKind::AwaitingL1Finality
+        | StallKind::AwaitingCheckpoint
         | StallKind::NodeMissingBlock => return (None, None),
     };
     let follows = matches!(

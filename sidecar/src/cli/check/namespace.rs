@@ -52,7 +52,7 @@ pub(super) async fn read(
         match services.range(from, until).await {
             Ok(blocks) => {
                 found.read.0 = from;
-                found.look_through(&rollup, from, &blocks);
+                found.look_through(&rollup, from, &blocks.payloads);
                 if found.last_batch.is_some() {
                     break;
                 }

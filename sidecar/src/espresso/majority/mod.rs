@@ -16,11 +16,11 @@ use std::{
 use alloy_primitives::B256;
 use espresso_proofs::{Header, NamespaceBlock};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::QueryService;
+use super::{Blocks, Headers, QueryService};
 use crate::{
     config::HotshotProofs,
     telemetry::{
@@ -31,6 +31,9 @@ use crate::{
         Channel, DependencyReport, HEDGE_DELAY, Heard, News, Question, Upstream, UpstreamError,
     },
 };
+use proving::Rooted;
+
+pub(crate) use proving::is_unserved;
 
 /// How long a service that contradicted the majority or was too slow is used only if others fail.
 const AVOIDED_FOR: Duration = Duration::from_secs(30);
@@ -51,6 +54,8 @@ pub struct QueryServices {
     proofs: HotshotProofs,
     /// The size of the committee that the last proof fits; zero before the first.
     committee_size: Arc<AtomicU32>,
+    /// Under what headers are proven.
+    rooted: Arc<RwLock<Option<Arc<Rooted>>>>,
     /// Held for long answers: one of them at a time is in memory.
     alone: Arc<tokio::sync::Mutex<()>>,
     turn: Arc<AtomicU64>,
@@ -94,6 +99,7 @@ impl QueryServices {
             namespace,
             proofs: HotshotProofs::Off,
             committee_size: Arc::default(),
+            rooted: Arc::default(),
             alone: Arc::default(),
             turn: Arc::default(),
             patience: HEDGE_DELAY,
@@ -105,7 +111,7 @@ impl QueryServices {
     /// The same services, of whose answers this much is proven.
     #[must_use]
     pub fn with_proofs(self, proofs: HotshotProofs) -> Self {
-        if proofs == HotshotProofs::Payload {
+        if proofs != HotshotProofs::Off {
             self.metrics.proven_services(self.services.len());
         }
         Self { proofs, ..self }
@@ -124,6 +130,7 @@ impl QueryServices {
         let about = match self.proofs {
             HotshotProofs::Off => "",
             HotshotProofs::Payload => " about headers; payloads are proven",
+            HotshotProofs::Root => " about what L1 does not show yet; all else is proven",
         };
         let role = if count == 1 {
             format!("trusted{about}: the only query service")
@@ -176,10 +183,15 @@ impl QueryServices {
     /// # Errors
     /// [`UpstreamError`]; [`UpstreamError::NoMajority`] when the services contradict each other,
     /// [`UpstreamError::Disproven`] when the proofs of no service hold.
-    pub async fn range(&self, from: u64, until: u64) -> Result<Vec<NamespaceBlock>, UpstreamError> {
+    pub async fn range(&self, from: u64, until: u64) -> Result<Blocks, UpstreamError> {
         match self.proofs {
-            HotshotProofs::Off => self.listed_range(from, until).await,
-            HotshotProofs::Payload => self.proven_range(from, until, Question::BLOCKS).await,
+            HotshotProofs::Off => {
+                let payloads = self.listed_range(from, until).await?;
+                Ok(Blocks { payloads, headers: Headers::Unread })
+            }
+            HotshotProofs::Payload | HotshotProofs::Root => {
+                self.proven_range(from, until, Question::BLOCKS).await
+            }
         }
     }
 
@@ -232,13 +244,14 @@ impl QueryServices {
     ///
     /// # Errors
     /// [`UpstreamError`], as for a range.
-    pub async fn block_alone(&self, height: u64) -> Result<NamespaceBlock, UpstreamError> {
+    pub async fn block_alone(&self, height: u64) -> Result<Blocks, UpstreamError> {
         match self.proofs {
-            HotshotProofs::Off => self.listed_block_alone(height).await,
-            HotshotProofs::Payload => {
-                let until = height.saturating_add(1);
-                let blocks = self.proven_range(height, until, Question::BLOCK).await?;
-                Ok(blocks.into_iter().next().unwrap_or_default())
+            HotshotProofs::Off => {
+                let payloads = vec![self.listed_block_alone(height).await?];
+                Ok(Blocks { payloads, headers: Headers::Unread })
+            }
+            HotshotProofs::Payload | HotshotProofs::Root => {
+                self.proven_range(height, height.saturating_add(1), Question::BLOCK).await
             }
         }
     }

@@ -486,6 +486,7 @@ impl Shared {
             identity: Some(identity),
             updated_at: Timestamp::now(),
             samples: Vec::new(),
+            audit: crate::store::Audit::default(),
         };
         let store = Arc::clone(&self.store);
         let saving = tokio::task::spawn_blocking(move || store.lock().save(record));

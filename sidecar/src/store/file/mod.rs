@@ -198,6 +198,7 @@ impl FileStore {
             identity: stored.and_then(|stored| stored.identity),
             updated_at: Timestamp::now(),
             samples: stored.map(|stored| stored.samples.clone()).unwrap_or_default(),
+            audit: super::Audit::default(),
         })
     }
 
@@ -217,6 +218,7 @@ impl FileStore {
             restart_height: stored.restart_height.filter(|_| kept),
             fallback_height: stored.fallback_height.filter(|_| kept),
             updated_at: Timestamp::now(),
+            audit: if kept { stored.audit.clone() } else { super::Audit::default() },
             ..stored
         })
     }

@@ -30,6 +30,7 @@ fn record(number: u64) -> Record {
         identity: Some(identity()),
         updated_at: Timestamp::UNIX_EPOCH,
         samples: Vec::new(),
+        audit: crate::store::Audit::default(),
     }
 }
 

@@ -165,6 +165,7 @@ async fn overflow_audit_numbers_at_their_limits_do_not_wrap() {
             identity: None,
             updated_at: jiff::Timestamp::UNIX_EPOCH,
             samples: Vec::new(),
+            audit: crate::store::Audit::default(),
         };
         let mut runner = world.verifier(&MemoryStore::with(record));
         runner.run_until_idle().await;

@@ -8,6 +8,7 @@ mod budget;
 mod choosing;
 mod feeding;
 mod finality;
+mod light_client;
 mod model;
 mod proving;
 mod restarting;

@@ -7,7 +7,9 @@ use std::{
 };
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
-use espresso_proofs::{Header, NamespaceBlock, commitment};
+use espresso_proofs::{
+    BlockTree, BlockTreeRoot, Chain, Checkpoint, Header, Link, NamespaceBlock, Version, commitment,
+};
 use finality_core::head::{HeadReport, Status};
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,8 @@ use serde_json::json;
 
 use crate::{
     batchers::{BatcherSource, BatcherTenure, KnownBatchers},
+    config::HotshotProofs,
+    espresso::{Blocks, Headers},
     eth::BlockId,
     head::{HeadBlock, HeadKeeper, PublishedHead},
     l1::{
@@ -210,10 +214,29 @@ pub(super) struct State {
     pub(super) backs_off: bool,
     /// The HotShot block of which no service proves its answer.
     pub(super) disproven: Option<u64>,
+    /// What a majority of the services shows from some height on in place of HotShot's blocks.
+    pub(super) forged: Option<Forgery>,
+    /// Whether one of the services shows HotShot's own blocks all the same.
+    pub(super) one_is_honest: bool,
+    /// Whether services show paths in the tree of all headers.
+    pub(super) serves_paths: bool,
+    /// The light client has another root than HotShot's at that height.
+    pub(super) false_root: Option<u64>,
+    /// Whether headers are read.
+    pub(super) proven: bool,
+    /// What the services prove headers under.
+    pub(super) rooted: Option<Checkpoint>,
     pub(super) calls: BTreeMap<&'static str, u64>,
     pub(super) ranges: Vec<(u64, u64)>,
     /// Run at the beginning of each call, with its name.
     pub(super) probes: Vec<Probe>,
+}
+
+/// Blocks that HotShot does not have, from a height on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Forgery {
+    pub(super) from: usize,
+    pub(super) blocks: Vec<Vec<Vec<u8>>>,
 }
 
 pub(super) type Probe = Arc<dyn Fn(&'static str) + Send + Sync>;
@@ -261,6 +284,12 @@ impl World {
                 down: BTreeSet::new(),
                 backs_off: false,
                 disproven: None,
+                forged: None,
+                one_is_honest: false,
+                serves_paths: true,
+                false_root: None,
+                proven: false,
+                rooted: None,
                 l1_pin: None,
                 calls: BTreeMap::new(),
                 ranges: Vec::new(),
@@ -325,6 +354,8 @@ impl World {
         store: &MemoryStore,
         change: impl FnOnce(&mut Options),
     ) -> Runner {
+        // What a process knew of the light client is gone with it.
+        self.change().rooted = None;
         let mut options = Options {
             interval: Duration::ZERO,
             namespace: None,
@@ -333,8 +364,10 @@ impl World {
             initial_hotshot_height: Some(0),
             budget: BUDGET,
             trust_node_finalized: false,
+            proofs: HotshotProofs::Off,
         };
         change(&mut options);
+        self.change().proven = options.proofs != HotshotProofs::Off;
         let metrics = Metrics::new();
         let (keeper, head) = HeadKeeper::new(store.reopen(), metrics.clone());
         let board = Arc::<Board>::default();
@@ -455,7 +488,81 @@ impl Runner {
     }
 }
 
+fn not_under_the_root() -> UpstreamError {
+    UpstreamError::Disproven { reason: "root", problem: String::new() }
+}
+
+/// What the headers of blocks say of their place in the chain.
+pub(super) fn links(blocks: &[Vec<Vec<u8>>]) -> Vec<Link> {
+    let mut tree = BlockTree::new();
+    let link = |(height, payloads): (u64, &Vec<Vec<u8>>)| {
+        let root = tree.root();
+        let content: Vec<u8> = payloads.concat();
+        let commitment = keccak256([&root.hash[..], &height.to_le_bytes(), &content].concat());
+        tree.append(commitment);
+        let version = Version { major: 0, minor: 6 };
+        Link { height, version, commitment, root: Some(root) }
+    };
+    (0..).zip(blocks).map(link).collect()
+}
+
+/// The chain below a height.
+fn chain_of(blocks: &[Vec<Vec<u8>>], height: u64) -> Chain {
+    let mut chain = Chain::new();
+    let below = blocks.iter().take(height as usize).cloned().collect::<Vec<_>>();
+    links(&below).iter().for_each(|link| chain.append(link.commitment));
+    chain
+}
+
 impl State {
+    /// The blocks that a majority of the services shows.
+    pub(super) fn majority(&self) -> Vec<Vec<Vec<u8>>> {
+        match &self.forged {
+            Some(Forgery { from, blocks }) => [&self.hotshot[..*from], blocks].concat(),
+            None => self.hotshot.clone(),
+        }
+    }
+
+    /// The light client's state at a HotShot height.
+    fn checkpoint(&self, height: u64) -> Checkpoint {
+        let root = chain_of(&self.hotshot, height).tree().root().light_client_root();
+        let root = if self.false_root == Some(height) { !root } else { root };
+        Checkpoint { height, root }
+    }
+
+    /// The blocks under the light client's root that any service shows.
+    fn shown(&self, checkpoint: Checkpoint) -> Option<Vec<Vec<Vec<u8>>>> {
+        let is_shown = self.forged.is_none() || self.one_is_honest;
+        let is_true = self.checkpoint(checkpoint.height) == checkpoint
+            && self.false_root != Some(checkpoint.height);
+        (is_shown && is_true).then(|| self.hotshot.clone())
+    }
+
+    fn blocks(&self, from: u64, until: u64) -> Result<Blocks, UpstreamError> {
+        let range = from as usize..until as usize;
+        let payloads = |blocks: &[Vec<Vec<u8>>]| -> Vec<NamespaceBlock> {
+            blocks[range.clone()].iter().map(|payloads| payloads.iter().collect()).collect()
+        };
+        let rooted = self.rooted.filter(|rooted| until <= rooted.height && self.serves_paths);
+        if let Some(rooted) = rooted {
+            let shown = self.shown(rooted).ok_or_else(not_under_the_root)?;
+            let headers = Headers::Proven {
+                before: Box::new(chain_of(&shown, from)),
+                after: Box::new(chain_of(&shown, until)),
+            };
+            return Ok(Blocks { payloads: payloads(&shown), headers });
+        }
+        let majority = self.majority();
+        if majority.len() < until as usize {
+            return Err(UpstreamError::Absent(String::new()));
+        }
+        let links = match self.proven {
+            true => Headers::Agreed(links(&majority[..until as usize])[range.clone()].to_vec()),
+            false => Headers::Unread,
+        };
+        Ok(Blocks { payloads: payloads(&majority), headers: links })
+    }
+
     /// Whether the service has the HotShot blocks of a range, none of them late or forgotten.
     fn has_range(&self, from: u64, until: u64) -> bool {
         from >= self.hotshot_pruned_below
@@ -633,6 +740,17 @@ impl L1Source for World {
         }
     }
 
+    async fn checkpoint(&self, _: Address, block: BlockId) -> Result<Checkpoint, LightClientError> {
+        let state = self.called("l1", "checkpoint")?;
+        let known = state.light_client.range(..=block.number).next_back();
+        let (_, height) = known.ok_or(LightClientError::NoContract)?;
+        Ok(state.checkpoint(*height))
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn batchers(
         &self,
         _: Address,
@@ -668,7 +786,7 @@ impl FeedSource for World {
         Ok(10)
     }
 
-    async fn range(&self, from: u64, until: u64) -> Result<Vec<NamespaceBlock>, UpstreamError> {
+    async fn range(&self, from: u64, until: u64) -> Result<Blocks, UpstreamError> {
         let mut state = self.called("feed", "feed range")?;
         if until - from > 10 {
             return Err(UpstreamError::Status { status: 400, answer: String::new() });
@@ -684,16 +802,43 @@ impl FeedSource for World {
             return Err(UpstreamError::Disproven { reason: "commitment", problem });
         }
         state.ranges.push((from, until));
-        let blocks = &state.hotshot[from as usize..until as usize];
-        Ok(blocks.iter().map(|payloads| payloads.iter().collect()).collect())
+        state.blocks(from, until)
     }
 
-    async fn block_alone(&self, height: u64) -> Result<NamespaceBlock, UpstreamError> {
+    async fn block_alone(&self, height: u64) -> Result<Blocks, UpstreamError> {
         let state = self.called("feed", "feed block alone")?;
         if !state.has_range(height, height + 1) {
             return Err(UpstreamError::Absent(String::new()));
         }
-        Ok(state.hotshot[height as usize].iter().collect())
+        state.blocks(height, height + 1)
+    }
+
+    fn prove_under(&self, checkpoint: Checkpoint) {
+        self.change().rooted = Some(checkpoint);
+    }
+
+    async fn chain_under(
+        &self,
+        checkpoint: Checkpoint,
+        height: u64,
+    ) -> Result<Chain, UpstreamError> {
+        let state = self.called("feed", "feed path")?;
+        if !state.serves_paths {
+            return Err(UpstreamError::Absent(String::new()));
+        }
+        let shown = state.shown(checkpoint).ok_or_else(not_under_the_root)?;
+        Ok(chain_of(&shown, height))
+    }
+
+    async fn chain_before(&self, height: u64, root: BlockTreeRoot) -> Result<Chain, UpstreamError> {
+        let state = self.called("feed", "feed path")?;
+        if !state.serves_paths {
+            return Err(UpstreamError::Absent(String::new()));
+        }
+        let chains = [state.majority(), state.hotshot.clone()];
+        let chains = chains.iter().map(|blocks| chain_of(blocks, height));
+        let mut chains = chains.filter(|chain| chain.tree().root() == root);
+        chains.next().ok_or_else(not_under_the_root)
     }
 
     async fn is_gone(&self, height: u64, newer: u64) -> bool {

@@ -122,6 +122,7 @@ pub(crate) fn report(number: u64, status: Status) -> Arc<HeadReport> {
         generation: 0,
         store: None,
         confirmed: None,
+        proven: None,
     })
 }
 

@@ -1,5 +1,7 @@
-//! Proven reading: headers from a majority, and payloads from one service, each checked against
-//! its header.
+//! Proven reading: headers under the light client's root or from a majority, and payloads from one
+//! service, each checked against its header.
+
+mod rooted;
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -14,9 +16,13 @@ use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{QueryServices, most_telling};
 use crate::{
-    espresso::{QueryService, proofs::disproven},
+    config::HotshotProofs,
+    espresso::{Blocks, Headers, QueryService, proofs::disproven},
     upstream::{Question, UpstreamError},
 };
+
+pub(in crate::espresso) use rooted::Rooted;
+pub(crate) use rooted::is_unserved;
 
 /// How long a service with a bad answer is asked last.
 const DISTRUSTED_FOR: Duration = Duration::from_secs(600);
@@ -29,9 +35,9 @@ const MOST_WITNESSES: usize = 8;
 
 /// Headers that two services have alike: their commitments say so.
 #[derive(Debug)]
-struct Headers(Vec<Header>);
+struct Alike(Vec<Header>);
 
-impl PartialEq for Headers {
+impl PartialEq for Alike {
     fn eq(&self, other: &Self) -> bool {
         self.0.iter().map(Header::commitment).eq(other.0.iter().map(Header::commitment))
     }
@@ -56,9 +62,9 @@ impl QueryServices {
     /// [`UpstreamError`].
     pub async fn headers(&self, from: u64, until: u64) -> Result<Vec<Header>, UpstreamError> {
         let call = |service: QueryService| {
-            async move { service.headers(from, until).await.map(Headers) }.boxed()
+            async move { service.headers(from, until).await.map(Alike) }.boxed()
         };
-        let (Headers(headers), outvoted) = self.agreed(from, until, call).await?;
+        let (Alike(headers), outvoted) = self.agreed(from, until, call).await?;
         let others = format!("headers {from}..{until} are not those of the majority");
         for service in outvoted {
             self.gave_bad_answer(service, &disproven(Reason::Header, &others));
@@ -72,8 +78,50 @@ impl QueryServices {
         from: u64,
         until: u64,
         question: Question,
+    ) -> Result<Blocks, UpstreamError> {
+        let (headers, standing) = self.standing_headers(from, until).await?;
+        let payloads = self.proven_payloads(headers.into(), until, question).await?;
+        Ok(Blocks { payloads, headers: standing })
+    }
+
+    /// The headers of the blocks `from..until`, and how they stand in the chain: proven below the
+    /// light client's height, else as a majority has them.
+    async fn standing_headers(
+        &self,
+        from: u64,
+        until: u64,
+    ) -> Result<(Vec<Header>, Headers), UpstreamError> {
+        let links = |headers: &[Header]| {
+            let links = headers.iter().map(Header::link).collect::<Result<Vec<_>, _>>();
+            links.map_err(|error| disproven(error.reason(), error))
+        };
+        let is_root = self.proofs == HotshotProofs::Root;
+        let rooted = self.rooted_up_to(until);
+        if let Some(rooted) = rooted.filter(|rooted| is_root || !rooted.is_unserved()) {
+            match self.rooted_headers(&rooted, from, until).await {
+                Ok((headers, before, after)) => {
+                    let (before, after) = (Box::new(before), Box::new(after));
+                    return Ok((headers, Headers::Proven { before, after }));
+                }
+                Err(error @ UpstreamError::Disproven { .. }) => return Err(error),
+                Err(error) if is_root => return Err(error),
+                // The services do not serve paths.
+                Err(error) if is_unserved(&error) => rooted.was_unserved(),
+                Err(_) => {}
+            }
+        }
+        let headers = self.headers(from, until).await?;
+        let links = links(&headers)?;
+        Ok((headers, Headers::Agreed(links)))
+    }
+
+    /// The payloads in the namespace in the blocks of these headers.
+    async fn proven_payloads(
+        &self,
+        headers: Arc<[Header]>,
+        until: u64,
+        question: Question,
     ) -> Result<Vec<NamespaceBlock>, UpstreamError> {
-        let headers: Arc<[Header]> = self.headers(from, until).await?.into();
         let is_listed = |header: &Header| self.is_listed(header);
         let (Some(first), Some(last)) =
             (headers.iter().position(is_listed), headers.iter().rposition(is_listed))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use alloy_primitives::U256;
 use axum::{
     Json, Router,
     extract::{Path, State},
@@ -9,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use espresso_proofs::Checkpoint;
 use finality_hotshot::{
     block::{Block, Circumstances, Namespace},
     chain::Chain,
@@ -37,6 +39,7 @@ enum Route {
     Blocks,
     Block,
     Common,
+    Path,
 }
 
 /// What a service makes of the true answer about one block; none is a 404.
@@ -114,6 +117,15 @@ async fn common(State(service): State<Service>, Path(height): Path<u64>) -> Resp
     found(answers.and_then(|answers| answers.into_iter().next()))
 }
 
+async fn path(
+    State(service): State<Service>,
+    Path((headers, height)): Path<(u64, u64)>,
+) -> Response {
+    *service.asked.lock().entry(Route::Path).or_default() += 1;
+    let path = service.chain.tree().path(headers, height);
+    found((service.lie)(Route::Path, height, &service.chain, path))
+}
+
 async fn height(State(service): State<Service>) -> Json<u64> {
     Json(service.chain.height())
 }
@@ -138,6 +150,7 @@ impl World {
                 .route("/availability/block/{from}/{until}/namespace/{id}", get(blocks))
                 .route("/availability/block/{from}/namespace/{id}", get(single))
                 .route("/availability/vid/common/{height}", get(common))
+                .route("/block-state/{headers}/{height}", get(path))
                 .with_state(service);
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
@@ -171,7 +184,16 @@ impl World {
     }
 
     async fn reads(&self, chain: &Chain, from: u64, until: u64) {
-        assert_eq!(self.services.range(from, until).await, Ok(expected(chain, from, until)));
+        let read = self.services.range(from, until).await.map(|blocks| blocks.payloads);
+        assert_eq!(read, Ok(expected(chain, from, until)));
+    }
+
+    /// The light client is at a height; of what is below, this much is proven.
+    fn under_root(mut self, chain: &Chain, height: u64, proofs: HotshotProofs) -> Self {
+        let root = U256::from_be_bytes(chain.tree().light_client_root(height).0);
+        self.services = self.services.with_proofs(proofs);
+        self.services.prove_under(Checkpoint { height, root });
+        self
     }
 
     async fn reason(&self) -> &'static str {
@@ -331,7 +353,7 @@ async fn proven_payloads_are_those_of_the_blocks() {
     let absent = world.services.range(11, 13).await;
     assert!(matches!(absent, Err(UpstreamError::Absent(_))), "{absent:?}");
     let alone = world.services.block_alone(HEIGHT).await;
-    assert_eq!(alone.ok(), expected(&chain, HEIGHT, HEIGHT + 1).pop());
+    assert_eq!(alone.unwrap().payloads, expected(&chain, HEIGHT, HEIGHT + 1));
 }
 
 #[tokio::test]
@@ -450,4 +472,82 @@ async fn a_wrong_size_makes_no_honest_block_empty() {
     let world = World::of(&chain, &[lie]).await;
     world.services.committee_size.store(10, Ordering::Relaxed);
     assert_eq!(world.reason().await, "wrong_encoding");
+}
+
+/// Another time in a header.
+const FORGED: Lie = |route, height, _, mut answer| {
+    if route == Route::Headers && height == HEIGHT {
+        answer["fields"]["timestamp"] = json!(2);
+    }
+    Some(answer)
+};
+
+#[tokio::test]
+async fn under_the_root_one_service_is_enough_whatever_the_others_say() {
+    for lies in [vec![FORGED, FORGED, truth], vec![FORGED, truth], vec![truth]] {
+        let chain = chain();
+        let world = World::of(&chain, &lies).await.under_root(&chain, 10, HotshotProofs::Root);
+        for (from, until) in [(0, 4), (4, 8), (8, 10)] {
+            world.reads(&chain, from, until).await;
+            let blocks = world.services.range(from, until).await.unwrap();
+            assert!(matches!(blocks.headers, Headers::Proven { .. }));
+        }
+        // One path a range, however often it is read.
+        assert_eq!(world.asked(Route::Path), 3);
+        assert_eq!(world.bad_answers(lies.len() - 1, "block_tree"), 0);
+    }
+}
+
+#[tokio::test]
+async fn above_the_root_a_majority_is_believed() {
+    let chain = chain();
+    let world = World::of(&chain, &[FORGED, FORGED, truth]).await;
+    let world = world.under_root(&chain, 4, HotshotProofs::Root);
+    let blocks = world.services.range(4, 8).await.unwrap();
+    assert!(matches!(blocks.headers, Headers::Agreed(links) if links.len() == 4));
+    assert_eq!(world.asked(Route::Path), 0);
+}
+
+#[tokio::test]
+async fn where_all_forge_nothing_is_under_the_root() {
+    let chain = chain();
+    for proofs in [HotshotProofs::Payload, HotshotProofs::Root] {
+        let world = World::of(&chain, &[FORGED, FORGED]).await.under_root(&chain, 10, proofs);
+        assert_eq!(world.reason().await, "block_tree");
+    }
+}
+
+#[tokio::test]
+async fn a_path_to_another_root_is_counted() {
+    let other: Lie = |route, height, chain, answer| match route {
+        Route::Path => Some(chain.tree().path(9, height.min(8))),
+        _ => Some(answer),
+    };
+    let chain = chain();
+    for proofs in [HotshotProofs::Payload, HotshotProofs::Root] {
+        let world = World::of(&chain, &[other]).await.under_root(&chain, 10, proofs);
+        assert_eq!(world.reason().await, "root");
+        assert!(world.bad_answers(0, "root") > 0);
+        let world = World::of(&chain, &[other, truth, truth]).await;
+        let world = world.under_root(&chain, 10, proofs);
+        for _ in 0..3 {
+            world.reads(&chain, 0, 10).await;
+        }
+        assert_eq!(world.bad_answers(1, "root") + world.bad_answers(2, "root"), 0);
+    }
+}
+
+#[tokio::test]
+async fn without_paths_a_majority_is_believed_or_reading_waits() {
+    let unserved: Lie = |route, _, _, answer| (route != Route::Path).then_some(answer);
+    let chain = chain();
+    let world = World::of(&chain, &[unserved, unserved, unserved]).await;
+    let world = world.under_root(&chain, 10, HotshotProofs::Payload);
+    world.reads(&chain, 0, 10).await;
+    let asked = world.asked(Route::Path);
+    world.reads(&chain, 0, 10).await;
+    assert_eq!(world.asked(Route::Path), asked, "they are not asked again for this root");
+    let world = world.under_root(&chain, 9, HotshotProofs::Root);
+    let waits = world.services.range(0, 9).await.unwrap_err();
+    assert!(is_unserved(&waits), "{waits:?}");
 }
