@@ -241,3 +241,21 @@ pub fn choose<'a, R: Rollup>(
         None => Choice::Stalled(Stall::AwaitingBatch { number }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_l1_did_not_answer_is_asked_again_in_the_next_round() {
+        let block = |number| BlockId { number, hash: B256::repeat_byte(1) };
+        let mut view = L1View::new(Ok(Some(block(9))));
+        assert!(!view.is_unanswered());
+        view.learn(block(5), Ok(None));
+        assert!(view.is_unanswered());
+        view.begin_round();
+        assert!(!view.is_unanswered());
+        let silent = L1View::new(Err(UpstreamError::Distrusted("it is silent".into())));
+        assert!(silent.is_unanswered());
+    }
+}
