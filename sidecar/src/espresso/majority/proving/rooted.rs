@@ -117,7 +117,7 @@ impl QueryServices {
     /// header from the first service whose path leads there.
     ///
     /// # Errors
-    /// [`UpstreamError`]; one that [`is_unserved`] only if no service has such a path.
+    /// [`UpstreamError`]; [`UpstreamError::Disproven`] if paths lead elsewhere and most have one.
     pub async fn chain_under(
         &self,
         checkpoint: Checkpoint,
