@@ -98,6 +98,8 @@ impl Canned {
             .arg("run")
             .args(arguments)
             .arg(format!("--listen-addr=127.0.0.1:{port}"))
+            // The name by which the filter asks for it.
+            .arg("--allowed-hosts=sidecar")
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
