@@ -193,6 +193,8 @@ fn from_services(
                 break;
             }
             ensure!(way < PATIENCE, "block {number} does not reach the requests");
+            // Requests without a pause would take the processors from the sidecar.
+            thread::sleep(Duration::from_millis(1));
         }
     }
     Ok(ways.split_off(WARM_UP as usize))
