@@ -60,6 +60,12 @@ pub(super) fn run(arguments: &Move, out: &mut impl Write) -> Result<(), Failure>
     let from = Side::read(from, identity, &runtime)?;
     let to = Side::read(to, identity, &runtime)?;
     let head = from.record().ok_or_else(|| Failure::failed("there is no head to move (--from)"))?;
+    if head.audit.unproven {
+        return Err(Failure::failed(format_args!(
+            "the head {} is unproven (--from): wait until it is proven or finalized, or run store clear-unproven there",
+            head.number
+        )));
+    }
     let known = to.record();
     if let Some(known) = &known {
         if let (Some(given), Some(stored)) = (head.identity, known.identity) {

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use finality_sidecar::store::FileStore;
+use finality_sidecar::store::{FileStore, Store as _};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -231,6 +231,20 @@ fn something_must_tell_where_reading_begins() {
 }
 
 #[test]
+fn the_mode_root_needs_a_light_client() {
+    let place = Place::new();
+    let mut variables = complete(&place);
+    variables.push(("FINALITY_HOTSHOT_PROOFS", "root"));
+    for command in ["print-config", "run"] {
+        let ended = place.run_with(&[command], "", &variables);
+        assert_eq!(ended.code, 64, "{ended:?}");
+        assert!(ended.complaint().contains("light_client_address"), "{}", ended.err);
+    }
+    variables.push(("FINALITY_LIGHT_CLIENT_ADDRESS", ADDRESS));
+    assert_eq!(place.run_with(&["print-config"], "", &variables).code, 0);
+}
+
+#[test]
 fn store_move_copies_a_head_up_and_never_down() {
     let place = Place::new();
     fs::write(place.path("go.json"), GO_FILE).unwrap();
@@ -260,6 +274,34 @@ fn store_move_copies_a_head_up_and_never_down() {
     }
     let ended = moved("go.json", "etcd://127.0.0.1:9");
     assert_eq!(ended.code, 1, "the chain is not known: {}", ended.err);
+}
+
+#[test]
+fn an_unproven_head_stays_where_it_is_until_a_command_clears_it() {
+    let place = Place::new();
+    fs::write(place.path("store.json"), GO_FILE).unwrap();
+    let clear =
+        || place.run(&["store", "clear-unproven", "--yes", "--store-path", "store.json"], "");
+    let moved = || place.run(&["store", "move", "--from", "store.json", "--to", "new.json"], "");
+    assert_eq!(clear().code, 0, "there is nothing to clear");
+
+    let mut store = FileStore::open(&place.path("store.json")).unwrap();
+    let mut record = store.record().unwrap().clone();
+    record.audit.unproven = true;
+    store.save(record).unwrap();
+    drop(store);
+    assert_eq!(moved().code, 1);
+    assert!(!place.path("new.json").exists());
+    let asked = place.run(&["store", "clear-unproven", "--store-path", "store.json"], "");
+    assert_eq!(asked.code, 64, "nobody confirmed it");
+
+    let ended = clear();
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.err.contains("WARN"), "the log knows of it: {}", ended.err);
+    let store = FileStore::open(&place.path("store.json")).unwrap();
+    assert!(!store.record().unwrap().audit.unproven);
+    drop(store);
+    assert_eq!(moved().code, 0);
 }
 
 #[test]
