@@ -90,8 +90,7 @@ impl Nitro {
     ) -> Result<Vec<Result<Posted<'a>, Refused>>, Rejected> {
         match Payload::read(payload)? {
             Payload::V0(entries) => {
-                let signed =
-                    self.signed(Scheme::V0, entries.signature, || entries.signed_digest())?;
+                let signed = self.signed(Scheme::V0, entries.signature, entries.signed_digest())?;
                 let messages = entries.messages()?.into_iter();
                 Ok(messages.map(|message| Posted::of_entry(message, signed)).collect())
             }
@@ -134,32 +133,28 @@ impl Nitro {
 
     /// The signatures of a message of the feed: by known signers, and why others do not count.
     fn signatures(&self, feed: &FeedMessage) -> (Vec<Signed>, Vec<Rejected>) {
-        let first =
-            self.signed(Scheme::Signature, &feed.signature, || feed.signed_digest(self.chain_id));
-        let second = self.signed(Scheme::SignatureV2, &feed.signature_v2, || {
-            feed.signed_digest_v2(self.chain_id)
-        });
-        let mut signatures = Vec::new();
-        let mut refused = Vec::new();
-        for signed in [first, second] {
-            match signed {
+        type Digest = fn(&FeedMessage, u64) -> B256;
+        let both: [(Scheme, &[u8], Digest); 2] = [
+            (Scheme::Signature, &feed.signature, FeedMessage::signed_digest),
+            (Scheme::SignatureV2, &feed.signature_v2, FeedMessage::signed_digest_v2),
+        ];
+        let (mut signatures, mut refused) = (Vec::new(), Vec::new());
+        for (scheme, signature, digest) in both {
+            if signature.is_empty() {
+                continue;
+            }
+            match self.signed(scheme, signature, digest(feed, self.chain_id)) {
                 Ok(signed) => signatures.push(signed),
                 Err(rejected) => refused.push(rejected),
             }
         }
+        if signatures.is_empty() && refused.is_empty() {
+            refused.push(Rejected::TooShort { length: 0 });
+        }
         (signatures, refused)
     }
 
-    fn signed(
-        &self,
-        scheme: Scheme,
-        signature: &[u8],
-        digest: impl FnOnce() -> B256,
-    ) -> Result<Signed, Rejected> {
-        if signature.is_empty() {
-            return Err(Rejected::TooShort { length: 0 });
-        }
-        let digest = digest();
+    fn signed(&self, scheme: Scheme, signature: &[u8], digest: B256) -> Result<Signed, Rejected> {
         let signer = recover(signature, digest)?;
         if self.signers.contains(&signer) {
             Ok(Signed { scheme, signer, digest })
