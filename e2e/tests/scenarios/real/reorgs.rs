@@ -55,12 +55,13 @@ async fn s17_l1_drops_the_origins_of_the_last_blocks() {
     watch.finish().await;
 }
 
-/// The sequencer comes back without its blocks above `number`, and builds others: those blocks have
-/// transactions, which now come earlier or never.
+/// The sequencer comes back without its blocks above `number`, and builds others: the transactions
+/// that those had come again, at the latest where they were, with some more beside them.
 pub(super) async fn sequencer_loses_above(net: &Devnet<Real>, number: u64) {
     let sequencer = &net.rollup.sequencer;
     sequencer.op_node.stop().await;
     sequencer.op_geth.rpc().call("debug_setHead", json!([hex(number)])).await;
+    net.rollup.users.count().await;
     sequencer.op_node.start(&[]).await;
 }
 
