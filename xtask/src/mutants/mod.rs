@@ -150,7 +150,7 @@ impl<'a> Mutator<'a> {
             process::step(format_args!("all tests on {} mutants that are left", left.len()));
             let (all, command) = program.all()?;
             for (number, mutant) in left {
-                if !notices(all.run(&command, 1.0, number)?, mutant) {
+                if !notices(all.run(&command, all.usual(), number)?, mutant) {
                     println!("survives: {}", mutant.name);
                     survivors.push(mutant.name.clone());
                 }

@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -14,7 +15,8 @@ use super::{
     trial::{Outcome, Trial},
 };
 
-/// How many tests run first: those that come to the fewest mutants are the likeliest to notice.
+/// How many tests run first: those that come to the fewest mutants are the likeliest to notice. Each
+/// further run has twice as many, so that an endless loop is not waited for as long as all take.
 const FIRST: usize = 8;
 
 #[derive(Debug)]
@@ -27,8 +29,9 @@ pub(super) struct Quick {
 struct Tests {
     /// The program, and the options that leave out slow tests.
     words: Vec<OsString>,
-    count: usize,
     trial: Trial,
+    /// By test, how long it takes.
+    times: BTreeMap<String, Duration>,
     /// By mutant, the tests that come to it, or `None` if that is not known.
     reaching: BTreeMap<usize, Option<Vec<String>>>,
 }
@@ -49,8 +52,8 @@ impl Quick {
     /// They cannot be started.
     pub(super) fn run(&self, mutant: usize) -> Result<Outcome> {
         for tests in &self.programs {
-            for (words, share) in tests.commands(mutant) {
-                let outcome = tests.trial.run(&words, share, mutant)?;
+            for (words, usual) in tests.commands(mutant) {
+                let outcome = tests.trial.run(&words, usual, mutant)?;
                 if outcome != Outcome::Passed {
                     return Ok(outcome);
                 }
@@ -67,28 +70,40 @@ impl Tests {
         let record = tempfile::NamedTempFile::new()?;
         let cases = ("PROPTEST_CASES", QUICK_CASES.into());
         let environment = vec![cases, (embed::REACHED, record.path().into())];
-        let trial = Trial::new(folder.to_owned(), environment, &words)?;
-        let names = names(&words)?;
-        let reaching = reaching(&fs::read_to_string(record.path())?, &names)?;
-        Ok(Self { words, count: names.len(), trial: trial.without(embed::REACHED), reaching })
+        let mut one_by_one = words.clone();
+        one_by_one.push("--test-threads=1".into());
+        let trial = Trial::new(folder.to_owned(), environment, &one_by_one)?;
+        let reaching = reaching(&fs::read_to_string(record.path())?, &names(&words)?)?;
+        let times = trial.times().map(|(test, time)| (test.to_owned(), time)).collect();
+        Ok(Self { words, trial: trial.without(embed::REACHED), times, reaching })
     }
 
-    /// The commands for a mutant, each with its share of the tests.
-    fn commands(&self, mutant: usize) -> Vec<(Vec<OsString>, f64)> {
+    /// The commands for a mutant, and how long each takes without it.
+    fn commands(&self, mutant: usize) -> Vec<(Vec<OsString>, Duration)> {
         match self.reaching.get(&mutant) {
             None => Vec::new(),
-            Some(None) => vec![(self.words.clone(), 1.0)],
+            Some(None) => vec![(self.words.clone(), self.trial.usual())],
             Some(Some(tests)) => {
-                let (first, rest) = tests.split_at(tests.len().min(FIRST));
                 let command = |tests: &[String]| {
                     let words = self.words.iter().cloned().chain(["--exact".into()]);
                     let words = words.chain(tests.iter().map(OsString::from)).collect();
-                    (words, tests.len() as f64 / self.count as f64)
+                    let times = tests.iter().filter_map(|test| self.times.get(test));
+                    (words, times.sum())
                 };
-                [first, rest].into_iter().filter(|tests| !tests.is_empty()).map(command).collect()
+                portions(tests).map(command).collect()
             }
         }
     }
+}
+
+/// Splits tests into portions, each twice as long as the one before.
+fn portions(mut tests: &[String]) -> impl Iterator<Item = &[String]> {
+    let mut length = FIRST;
+    std::iter::from_fn(move || {
+        let (portion, rest) = tests.split_at(tests.len().min(length));
+        (tests, length) = (rest, length.saturating_mul(2));
+        (!portion.is_empty()).then_some(portion)
+    })
 }
 
 /// The names of the tests of a program.
@@ -139,5 +154,13 @@ mod tests {
         assert_eq!(found[&1], Some(vec!["b::c".to_owned(), "a".to_owned()]));
         assert_eq!((found[&2].as_ref().map(Vec::len), &found[&3]), (Some(1), &None));
         assert!(!found.contains_key(&4));
+    }
+
+    #[test]
+    fn every_test_is_in_one_portion() {
+        let tests: Vec<_> = (0..30).map(|number: u32| number.to_string()).collect();
+        let lengths: Vec<_> = portions(&tests).map(<[String]>::len).collect();
+        assert_eq!(lengths, [8, 16, 6]);
+        assert_eq!(portions(&tests).collect::<Vec<_>>().concat(), tests);
     }
 }
