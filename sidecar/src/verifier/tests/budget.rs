@@ -209,3 +209,30 @@ async fn idle_for_a_day_costs_as_little() {
         assert!(world.calls(name) <= 50, "{name}: {}", world.calls(name));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_block_that_the_node_lacks_is_asked_for_seven_times_per_block_and_once_it_is_told() {
+    let world = World::new(5);
+    world.post_all(MAIN, 1..=7);
+    let runner = world.verifier_with(&MemoryStore::default(), |options| {
+        options.interval = Duration::from_secs(1);
+    });
+    let (stop, stopped) = watch::channel(false);
+    let mut head = runner.head.clone();
+    let running = tokio::spawn(runner.verifier.run(stopped));
+    // HotShot stands still by then, and is looked at more rarely.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let before = world.calls("block and latest");
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let calls = world.calls("block and latest") - before;
+    assert!((60..=80).contains(&calls), "in ten blocks: {calls}");
+
+    world.change().node_latest = 6;
+    let told = Instant::now();
+    world.1.ring(Target::Node);
+    let arrived = head.wait_for(|head| head.as_ref().is_some_and(|head| head.number == 6));
+    arrived.await.unwrap();
+    assert_eq!(told.elapsed(), Duration::ZERO, "it does not wait for the next look");
+    stop.send_replace(true);
+    running.await.unwrap().unwrap();
+}

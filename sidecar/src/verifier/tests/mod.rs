@@ -6,6 +6,7 @@ mod audit;
 mod batchers;
 mod budget;
 mod choosing;
+mod cluster;
 mod feeding;
 mod finality;
 mod light_client;
