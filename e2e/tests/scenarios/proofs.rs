@@ -1,11 +1,15 @@
 //! Scenario 20: query services that lie where their answers are proven.
 
+use std::sync::Arc;
+
 use finality_e2e::{
     batch::Shape,
     batcher::namespace,
+    block::Block,
     devnet::Devnet,
     emulated::Emulated,
     hotshot::{Encoding, Fault, Lie, Proven, Transaction},
+    l1::FINALITY_DEPTH,
     signer::Signer,
     wait::{PATIENCE, until},
 };
@@ -26,8 +30,46 @@ const ABOUT_PAYLOADS: [(Lie, &str); 11] = [
 ];
 
 async fn proving(services: usize) -> Devnet<Emulated> {
-    let devnet = Devnet::emulated().services(services).sidecar("--hotshot-proofs", "payload");
+    with(services, "payload").await
+}
+
+async fn with(services: usize, proofs: &str) -> Devnet<Emulated> {
+    let devnet = Devnet::emulated().services(services).sidecar("--hotshot-proofs", proofs);
     devnet.start().await
+}
+
+/// HotShot goes on, L1 shows all blocks but that last one, and the sidecar reads that in two final
+/// blocks.
+async fn show_on_l1(net: &Devnet<Emulated>) {
+    net.mine_hotshot(1).await;
+    for _ in 0..2 {
+        let shown = net.l1.latest().await.number + 1;
+        until("the light client to be read", PATIENCE, async || {
+            net.mine_l1(1).await;
+            net.sidecar.full_round().await;
+            let status = net.sidecar.status().await;
+            (status["proofs"]["read_at"]["number"].as_u64() >= Some(shown)).then_some(())
+        })
+        .await;
+    }
+}
+
+/// From now on these services show a chain that has a batch for the next block, which HotShot does
+/// not have. Returns that block.
+async fn forge(net: &Devnet<Emulated>, services: usize) -> Vec<Arc<Block>> {
+    net.hotshot.forge();
+    let all = std::iter::once(&*net.hotshot).chain(&net.services);
+    all.take(services).for_each(|it| it.set_fault(Some(Fault::Lie(Lie::ForgedChain))));
+    net.mine_l1(FINALITY_DEPTH + 1).await;
+    let blocks = net.build(1).await;
+    let payload = Signer::batcher().sign(&blocks[0].batch.body(Shape::FourFields));
+    net.hotshot.submit_forged(Transaction { namespace: namespace(), payload, confirms: None });
+    net.mine_hotshot(2).await;
+    blocks
+}
+
+fn be_honest(net: &Devnet<Emulated>) {
+    std::iter::once(&*net.hotshot).chain(&net.services).for_each(|it| it.set_fault(None));
 }
 
 /// How often an answer of the first service was refused for that reason.
@@ -310,6 +352,112 @@ async fn s20_an_upgrade_to_another_dispersal() {
     net.hotshot.set_version(6);
     net.produce(3).await;
     net.head_reaches(net.height().await).await;
+    net.assert_tagged_equals_direct().await;
+    watch.finish().await;
+}
+
+/// All services forge the same headers: tags are refused once L1 shows the truth, and served again
+/// when HotShot has the batch after all.
+#[tokio::test(flavor = "multi_thread")]
+async fn s20_headers_that_all_forge_end_in_unproven() {
+    let net = with(2, "payload").await;
+    net.produce(1).await;
+    let head = net.head_reaches(net.height().await).await;
+    let blocks = forge(&net, 2).await;
+    net.head_reaches(head + 1).await;
+    show_on_l1(&net).await;
+    net.tagged_is_refused("unproven").await;
+    code(&net, "unproven").await;
+    be_honest(&net);
+    net.batcher.post(&blocks);
+    net.mine_hotshot(1).await;
+    show_on_l1(&net).await;
+    net.head_reaches(head + 1).await;
+    net.produce(1).await;
+    net.head_reaches(head + 2).await;
+    net.assert_tagged_equals_direct().await;
+}
+
+/// The same, and the liars turn honest while the sidecar is down.
+#[tokio::test(flavor = "multi_thread")]
+async fn s20_liars_that_turn_honest_after_a_kill() {
+    let net = with(2, "payload").await;
+    net.produce(1).await;
+    let head = net.head_reaches(net.height().await).await;
+    forge(&net, 2).await;
+    net.head_reaches(head + 1).await;
+    net.sidecar.kill();
+    be_honest(&net);
+    net.sidecar.start().await;
+    show_on_l1(&net).await;
+    net.tagged_is_refused("unproven").await;
+}
+
+/// With `root`, forged headers move nothing, whether all services forge or two of three.
+#[tokio::test(flavor = "multi_thread")]
+async fn s20_forged_headers_under_the_root() {
+    for (services, liars) in [(2, 2), (3, 2)] {
+        let net = with(services, "root").await;
+        let watch = net.watch();
+        net.produce(1).await;
+        show_on_l1(&net).await;
+        let head = net.head_reaches(net.height().await).await;
+        let blocks = forge(&net, liars).await;
+        show_on_l1(&net).await;
+        net.head_stays_at(head).await;
+        if liars == services {
+            be_honest(&net);
+        }
+        net.batcher.post(&blocks);
+        net.mine_hotshot(1).await;
+        show_on_l1(&net).await;
+        net.head_reaches(head + 1).await;
+        net.assert_tagged_equals_direct().await;
+        watch.finish().await;
+    }
+}
+
+/// The light client is false for one L1 block: nothing is confirmed meanwhile, and no tag refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn s20_a_light_client_that_is_false_for_one_reading() {
+    for proofs in ["payload", "root"] {
+        let net = with(1, proofs).await;
+        let watch = net.watch();
+        net.produce(2).await;
+        show_on_l1(&net).await;
+        let head = net.head_reaches(net.height().await).await;
+        net.mine_hotshot(2).await;
+        net.mine_l1_with_a_false_root().await;
+        net.mine_l1(FINALITY_DEPTH).await;
+        code(&net, "checkpoint_contradicts").await;
+        net.produce(1).await;
+        show_on_l1(&net).await;
+        net.head_reaches(head + 1).await;
+        net.assert_tagged_equals_direct().await;
+        watch.finish().await;
+    }
+}
+
+/// With `root`, the head waits for a light client that stands still, over kills, and catches up
+/// from far behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn s20_a_light_client_that_stands_still() {
+    let net = with(2, "root").await;
+    let watch = net.watch();
+    net.produce(1).await;
+    show_on_l1(&net).await;
+    let head = net.head_reaches(net.height().await).await;
+    for _ in 0..3 {
+        net.l1.mine(1).await;
+        net.batcher.post(&net.build(1).await);
+        net.mine_hotshot(500).await;
+        net.sidecar.kill();
+        net.sidecar.start().await;
+        code(&net, "awaiting_checkpoint").await;
+        net.head_stays_at(head).await;
+    }
+    show_on_l1(&net).await;
+    net.head_reaches(head + 3).await;
     net.assert_tagged_equals_direct().await;
     watch.finish().await;
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use espresso_proofs::Checkpoint;
+
 use super::{
     FeedSource, L1Source, NodeSource, Stall, Verifier,
     findings::NewestBlock,
@@ -23,6 +25,8 @@ pub(super) struct Feed<F> {
     height: Option<u64>,
     /// The most blocks that the service returns at once.
     range_limit: Option<u64>,
+    /// The light client's height: headers below it are proven, unless those above are among them.
+    proven_below: u64,
     ahead: ReadAhead,
     progress: Progress,
     /// Whether the services do not have the next block while they serve newer ones.
@@ -44,6 +48,7 @@ impl<F: FeedSource> Feed<F> {
             cursor,
             height: None,
             range_limit: None,
+            proven_below: 0,
             ahead: ReadAhead::default(),
             progress: Progress::default(),
             is_gone: false,
@@ -91,7 +96,14 @@ impl<F: FeedSource> Feed<F> {
     /// Starts as many requests as may be in flight.
     fn fetch_ahead(&mut self) {
         let limit = self.range_limit.unwrap_or(u64::MAX);
-        self.ahead.fill(&self.source, self.cursor, self.height.unwrap_or(0), limit);
+        let height = self.height.unwrap_or(0);
+        self.ahead.fill(&self.source, self.cursor, height, limit, self.proven_below);
+    }
+
+    /// From now on headers below this state's height are proven under its root.
+    pub(super) fn prove_under(&mut self, checkpoint: Checkpoint) {
+        self.proven_below = checkpoint.height;
+        self.source.prove_under(checkpoint);
     }
 }
 

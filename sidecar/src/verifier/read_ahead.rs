@@ -64,19 +64,22 @@ impl Default for ReadAhead {
 
 impl ReadAhead {
     /// Requests the blocks from `cursor` on, below `height`, in ranges of at most `limit` blocks.
+    /// A range ends at `border`.
     pub(super) fn fill<F: FeedSource>(
         &mut self,
         source: &Arc<F>,
         cursor: u64,
         height: u64,
         limit: u64,
+        border: u64,
     ) {
         if self.under_way.front().is_some_and(|range| range.from != cursor) {
             self.under_way.clear();
         }
         let mut from = self.under_way.back().map_or(cursor, |range| range.until);
         while self.under_way.len() < self.depth && from < height {
-            let until = from.saturating_add(self.range.min(limit).max(1)).min(height);
+            let end = if from < border { height.min(border) } else { height };
+            let until = from.saturating_add(self.range.min(limit).max(1)).min(end);
             let source = Arc::clone(source);
             let task = tokio::spawn(async move { source.range(from, until).await });
             self.under_way.push_back(Range { from, until, is_new: true, task });

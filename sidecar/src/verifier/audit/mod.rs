@@ -276,7 +276,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             return self.contradicted(known, About::Headers, Some(mark)).await;
         }
         if self.audit.doubt.is_none_or(|doubt| doubt.about == About::Head) {
-            source.prove_under(checkpoint);
+            self.prove_under(checkpoint);
             self.look_up_head(known).await?;
         }
         let owed = self.audit.ledger.owed().iter().map(|mark| (About::Owed, *mark));
@@ -382,11 +382,13 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
         self.audit.doubt = None;
         self.audit.is_due = true;
-        if let Some(source) = self.feed.as_ref().map(Feed::source) {
-            source.prove_under(known.checkpoint);
-        }
+        self.prove_under(known.checkpoint);
         self.read_again(from);
         Ok(())
+    }
+
+    fn prove_under(&mut self, checkpoint: Checkpoint) {
+        self.feed.iter_mut().for_each(|feed| feed.prove_under(checkpoint));
     }
 
     /// Forgets what was read from a height on, and reads it again.
@@ -397,6 +399,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         self.audit.found = self.audit.found.filter(|found| *found < height);
         if let Some(feed) = &mut self.feed {
             let height = height.min(feed.cursor());
+            feed.pause();
             feed.go_back(height);
             self.audit.ledger.start(height);
         }

@@ -358,3 +358,23 @@ async fn in_root_forged_headers_move_nothing() {
         assert_eq!(status(&runner), Status::Ok);
     }
 }
+
+/// Services that forge end below the light client's height where it is not HotShot's newest block.
+#[tokio::test]
+async fn in_root_a_forging_majority_does_not_hide_what_is_below_the_light_client() {
+    let world = world();
+    world.change().one_is_honest = true;
+    let mut runner = start(&world, &MemoryStore::default(), HotshotProofs::Root);
+    settle(&mut runner).await;
+    checkpoint(&world, &mut runner).await;
+    forge(&world, 9..=10);
+    world.post_all(FORGED, 9..=9);
+    world.change().forged.as_mut().unwrap().blocks.push(Vec::new());
+    mine(&world, 1);
+    for _ in 0..3 {
+        let height = world.change().hotshot.len() as u64;
+        next_l1(&world, height - 1);
+        settle(&mut runner).await;
+    }
+    assert_eq!((runner.number(), status(&runner)), (9, Status::Ok), "{:?}", runner.stall());
+}
