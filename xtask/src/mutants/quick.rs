@@ -15,8 +15,9 @@ use super::{
     trial::{Outcome, Trial},
 };
 
-/// How many tests run first: those that come to the fewest mutants are the likeliest to notice. Each
-/// further run has twice as many, so that an endless loop is not waited for as long as all take.
+/// How many tests run first: those that come to the fewest mutants are the likeliest to notice.
+/// Each further run has twice as many, so that an endless loop is not waited for as long as all
+/// take.
 const FIRST: usize = 8;
 
 #[derive(Debug)]
