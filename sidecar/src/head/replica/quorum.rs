@@ -39,7 +39,7 @@ pub(super) struct Heard {
 /// What a quorum allows.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Allowed {
-    /// This block may be published.
+    /// This block may be published, if it is above what is.
     Block(HeadBlock, Source),
     /// Nothing new yet.
     Nothing,
@@ -100,8 +100,8 @@ impl Shared {
     }
 }
 
-/// The newest block above the published one that enough replicas have verified, by what this one
-/// has verified itself: reports of another branch do not count.
+/// The newest block that enough replicas have verified, by what this one has verified itself:
+/// reports of another branch do not count.
 pub(super) fn allowed(
     quorum: Quorum,
     own: StoreId,
@@ -135,10 +135,8 @@ pub(super) fn allowed(
         Quorum::All => others.count().saturating_add(1),
     };
     counted.sort_by_key(|(block, _)| std::cmp::Reverse(block.number));
-    let highest = published.map(|published| published.head.number);
     match counted.get(needed.saturating_sub(1)) {
-        Some((block, source)) if Some(block.number) > highest => Allowed::Block(*block, *source),
-        Some(_) => Allowed::Nothing,
+        Some((block, source)) => Allowed::Block(*block, *source),
         None if counted.len().saturating_add(undecided) < needed => Allowed::Short,
         None => Allowed::Nothing,
     }

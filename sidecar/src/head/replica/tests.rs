@@ -70,6 +70,9 @@ struct Memory {
     history: Mutex<Vec<Published>>,
     news: broadcast::Sender<News>,
     reports: Mutex<BTreeMap<String, (Report, Instant)>>,
+    /// How often the head was read, and the reports.
+    loads: AtomicU64,
+    counts: AtomicU64,
     dice: Arc<Dice>,
     /// Whether answers are delayed and lost.
     faulty: AtomicBool,
@@ -86,6 +89,8 @@ impl Memory {
             history: Mutex::default(),
             news: broadcast::channel(1024).0,
             reports: Mutex::default(),
+            loads: AtomicU64::new(0),
+            counts: AtomicU64::new(0),
             dice,
             faulty: AtomicBool::new(false),
             down: AtomicBool::new(false),
@@ -133,6 +138,7 @@ impl Memory {
 #[async_trait]
 impl Engine for Memory {
     async fn load(&self) -> Result<Reading, EngineError> {
+        self.loads.fetch_add(1, Ordering::Relaxed);
         self.travel().await?;
         let reading = self.reading();
         self.travel().await?;
@@ -165,6 +171,7 @@ impl Engine for Memory {
     }
 
     async fn reports(&self) -> Result<Vec<Report>, EngineError> {
+        self.counts.fetch_add(1, Ordering::Relaxed);
         self.travel().await?;
         let mut reports = self.reports.lock().clone();
         reports.retain(|_, (_, told)| told.elapsed() < LEASE);
@@ -465,7 +472,8 @@ async fn a_silent_engine_cuts_off_and_a_start_serves_nothing_before_its_first_an
     let report = members[0].report().unwrap();
     assert_eq!((report.number, report.status), (5, Status::Ok));
     let running = members[0].running.as_ref().unwrap();
-    assert_eq!(running.keeper.cluster().unwrap().state, ClusterState::Silent);
+    let cluster = running.keeper.cluster().unwrap();
+    assert_eq!((cluster.state, cluster.error.is_some()), (ClusterState::Silent, true));
     assert!(running.confirmations.confirm().await.is_none());
     pass(40_000).await;
     assert_eq!(members[0].report().unwrap().status, Status::CutOff);
@@ -506,6 +514,93 @@ async fn a_restored_engine_confirms_nothing_until_the_head_is_written_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_that_is_gone_is_lost_at_any_revision_and_an_answer_that_is_late_loses_none() {
+    let (engine, mut members) = started(1).await;
+    members[0].verify(0, 5).await;
+    pass(100).await;
+    let late = engine.reading();
+    members[0].verify(0, 6).await;
+    pass(100).await;
+    engine.news.send(News::Head(Box::new(late))).unwrap();
+    pass(10).await;
+    assert_eq!(state_of(&members[0]), ClusterState::Connected);
+
+    // The node does not have it any more, so that it is not written back.
+    members[0].node.latest.store(3, Ordering::Relaxed);
+    let at = Moment { engine: 1, revision: 50 };
+    *engine.contents.lock() = Contents { at, published: None };
+    pass(3_000).await;
+    assert_eq!(state_of(&members[0]), ClusterState::Regressed);
+    assert_eq!(members[0].order(), Some((0, 6)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_head_in_another_engine_is_of_another_store_and_no_newer() {
+    let (engine, mut members) = started(1).await;
+    members[0].verify(0, 5).await;
+    pass(100).await;
+    let shown = |member: &Member| {
+        let updated_at = member.running.as_ref().unwrap().keeper.updated_at();
+        (member.report().unwrap().store.clone(), updated_at)
+    };
+    let before = shown(&members[0]);
+    engine.contents.lock().at.engine = 2;
+    pass(3_000).await;
+    let after = shown(&members[0]);
+    assert_ne!(after.0, before.0);
+    assert_eq!(after.1, before.1);
+    let on_disk = members[0].served.on_disk().and_then(|record| record.moment);
+    assert_eq!(on_disk.map(|moment| moment.engine), Some(2));
+    members[0].verify(0, 6).await;
+    pass(100).await;
+    assert_ne!(shown(&members[0]).1, before.1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_head_is_written_back_onto_its_own_branch_or_ethereum_goes_before_it() {
+    let (engine, mut members) = started(1).await;
+    members[0].verify(0, 5).await;
+    pass(100).await;
+    let mut other = SharedHead::new(IDENTITY, 0, 3, Source::Espresso);
+    other.hash = Some(hash(1, 3));
+    let published = Some(Published { revision: 9, head: other });
+    *engine.contents.lock() = Contents { at: Moment { engine: 2, revision: 9 }, published };
+    pass(3_000).await;
+    assert_eq!(published_hash(&engine), Some(hash(1, 3)), "another branch");
+    assert_eq!(state_of(&members[0]), ClusterState::Regressed);
+    members[0].node.forked_at.store(4, Ordering::Relaxed);
+    let keeper = &mut members[0].running.as_mut().unwrap().keeper;
+    keeper.observe_finalized(block(1, 6));
+    pass(3_000).await;
+    assert_eq!(published_hash(&engine), Some(hash(1, 6)));
+    assert_eq!(state_of(&members[0]), ClusterState::Connected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restored_engine_of_before_a_reset_gets_the_lowered_head_back() {
+    let (engine, mut members) = started(1).await;
+    let write = |generation, number| {
+        let revision = engine.reading().published.map(|published| published.revision);
+        let mut head = SharedHead::new(IDENTITY, generation, number, Source::Espresso);
+        head.hash = Some(hash(0, number));
+        assert!(matches!(engine.write(revision, &head), Advance::Done(_)));
+    };
+    members[0].verify(0, 5).await;
+    pass(100).await;
+    write(0, 9);
+    pass(100).await;
+    let before = engine.contents.lock().clone();
+    write(1, 3);
+    members[0].running.take().unwrap().task.await.unwrap().unwrap_err();
+    members[0].start(&engine);
+    pass(3_000).await;
+    *engine.contents.lock() = Contents { at: Moment { engine: 2, revision: 50 }, ..before };
+    pass(3_000).await;
+    assert_eq!(engine.reading().published.unwrap().head.generation, 1);
+    assert_eq!(state_of(&members[0]), ClusterState::Connected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_head_that_was_lowered_on_purpose_ends_those_that_run() {
     let (engine, mut members) = started(2).await;
     members[0].verify(0, 5).await;
@@ -522,6 +617,43 @@ async fn a_head_that_was_lowered_on_purpose_ends_those_that_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lowered_head_without_a_hash_gets_it_from_who_has_verified_its_number() {
+    let (engine, mut members) = started(1).await;
+    members[0].verify(0, 5).await;
+    pass(100).await;
+    let revision = engine.reading().published.map(|published| published.revision);
+    engine.write(revision, &SharedHead::new(IDENTITY, 1, 5, Source::Espresso));
+    members[0].running.take().unwrap().task.await.unwrap().unwrap_err();
+    members[0].start(&engine);
+    pass(3_000).await;
+    assert_eq!(published_hash(&engine), Some(hash(0, 5)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_ask_share_readings_that_are_spaced_and_nobody_causes_none() {
+    let (engine, mut members) = started(1).await;
+    members[0].verify(0, 5).await;
+    pass(100).await;
+    let Running { keeper, head: _, confirmations, task } = members[0].running.take().unwrap();
+    let loads = || engine.loads.load(Ordering::Relaxed);
+    let (before, started) = (loads(), Instant::now());
+    for _ in 0..10 {
+        let all = futures::future::join_all((0..100).map(|_| confirmations.confirm())).await;
+        assert!(all.iter().all(Option::is_some));
+    }
+    assert_eq!(loads() - before, 10);
+    assert!(started.elapsed() >= 9 * Duration::from_millis(2));
+
+    drop(confirmations);
+    let before = loads();
+    pass(10_000).await;
+    assert!(loads() - before <= 11, "{}", loads() - before);
+    assert!(engine.reports.lock().is_empty(), "nobody counts them");
+    drop(keeper);
+    task.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_file_above_the_published_head_is_written_once() {
     let engine = Memory::new(Arc::new(Dice(AtomicU64::new(1))));
     let mut member = Member::new();
@@ -531,8 +663,11 @@ async fn a_file_above_the_published_head_is_written_once() {
     let mut lower = SharedHead::new(IDENTITY, 0, 4, Source::Espresso);
     lower.hash = Some(hash(0, 4));
     engine.write(None, &lower);
-    member.node.latest.store(7, Ordering::Relaxed);
+    member.node.latest.store(4, Ordering::Relaxed);
     member.start(&engine);
+    pass(5_000).await;
+    assert_eq!(state_of(&member), ClusterState::Connected, "nothing is lost");
+    member.node.latest.store(7, Ordering::Relaxed);
     pass(5_000).await;
     assert_eq!(engine.history.lock().len(), 2);
     assert_eq!(engine.reading().published.unwrap().head.hash, Some(hash(0, 7)));
@@ -605,6 +740,10 @@ fn published(engine: &Memory) -> Option<u64> {
     engine.reading().published.map(|published| published.head.number)
 }
 
+fn published_hash(engine: &Memory) -> Option<B256> {
+    engine.reading().published.and_then(|published| published.head.hash)
+}
+
 fn state_of(member: &Member) -> ClusterState {
     member.running.as_ref().unwrap().keeper.cluster().unwrap().state
 }
@@ -627,6 +766,49 @@ async fn a_quorum_publishes_what_as_many_have_verified() {
     let cluster = members[0].running.as_ref().unwrap().keeper.cluster().unwrap();
     let behind: Vec<_> = cluster.replicas.iter().map(|replica| replica.behind).collect();
     assert_eq!(behind.iter().sum::<u64>(), 6, "{behind:?}");
+    members[1].kill();
+    members[2].kill();
+    pass(13_000).await;
+    assert_eq!(state_of(&members[0]), ClusterState::QuorumShort, "their leases have ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_only_behind_is_not_short_of_others() {
+    let (engine, mut members) = counting(3, Quorum::Of(3)).await;
+    for (member, number) in members.iter_mut().zip([9, 5, 3]) {
+        member.verify(0, number).await;
+    }
+    pass(3_000).await;
+    assert_eq!(published(&engine), Some(3));
+    let states: Vec<_> = members.iter().map(state_of).collect();
+    assert_eq!(states, [ClusterState::Connected; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn above_the_published_head_only_reports_of_the_own_branch_count() {
+    let (engine, mut members) = counting(2, Quorum::Of(2)).await;
+    for member in &mut members {
+        member.verify(0, 4).await;
+    }
+    pass(3_000).await;
+    members[0].verify(0, 6).await;
+    members[1].verify(1, 6).await;
+    pass(3_000).await;
+    assert_eq!(published(&engine), Some(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_often_reports_change_they_are_read_every_20_ms() {
+    let (engine, mut members) = counting(1, Quorum::Of(2)).await;
+    members[0].verify(0, 9).await;
+    pass(1_000).await;
+    let before = engine.counts.load(Ordering::Relaxed);
+    for _ in 0..100 {
+        let _ = engine.news.send(News::Reports);
+    }
+    pass(200).await;
+    let counts = engine.counts.load(Ordering::Relaxed) - before;
+    assert!((5..=12).contains(&counts), "{counts}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -679,10 +861,40 @@ async fn reports_of_another_branch_do_not_count_and_ethereum_decides() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn finality_above_the_published_head_needs_a_quorum_unless_it_contradicts_that() {
+    let finalize = async |member: &mut Member, number: u64| {
+        member.node.latest.store(number, Ordering::Relaxed);
+        member.running.as_mut().unwrap().keeper.observe_finalized(block(0, number));
+        pass(3_000).await;
+    };
+    let (engine, mut members) = started(1).await;
+    members[0].verify(0, 4).await;
+    finalize(&mut members[0], 6).await;
+    assert_eq!(published(&engine), Some(6), "one is enough");
+
+    let (engine, mut members) = counting(2, Quorum::Of(2)).await;
+    for member in &mut members {
+        member.verify(0, 4).await;
+    }
+    pass(3_000).await;
+    finalize(&mut members[0], 6).await;
+    assert_eq!(published(&engine), Some(4));
+    // The published block is not on the chain that is final.
+    let revision = engine.reading().published.map(|published| published.revision);
+    let mut fork = SharedHead::new(IDENTITY, 0, 5, Source::Espresso);
+    fork.hash = Some(hash(2, 5));
+    engine.write(revision, &fork);
+    pass(3_000).await;
+    assert_eq!(published_hash(&engine), Some(hash(0, 6)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_head_is_usable_once_it_is_verified_here_and_not_by_what_was_stored() {
     let (engine, mut members) = started(2).await;
     members[1].node.latest.store(3, Ordering::Relaxed);
     members[0].verify(0, 5).await;
+    pass(100).await;
+    members[1].verify(0, 4).await;
     pass(100).await;
     assert_eq!(members[1].report().unwrap().status, Status::NodeBehind);
     members[1].verify(0, 5).await;
