@@ -71,9 +71,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
         let moved = self.read_finality(chain, l1).await;
         let refused = self.finality.as_ref().and_then(|reading| reading.refused.as_ref());
-        let hurry = self.current().is_none()
-            || self.keeper.block().is_some_and(|head| head.hash.is_none())
-            || self.problem.is_some()
+        let hurry = self.problem.is_some()
             || self.proving.status().is_err()
             || self.findings.node.finalized_refused.is_some()
                 && !matches!(refused, Some(Refused::Unproven { .. }));

@@ -413,6 +413,8 @@ mod tests {
             "up_to_date",
         ];
         assert_eq!(codes, documented);
+        let kinds: Vec<_> = StallKind::ALL.iter().map(|kind| kind.code()).collect();
+        assert_eq!(kinds, Stall::CODES);
         assert_eq!(Stall::UpToDate { number: 1 }.code(), "up_to_date");
         assert_eq!(Stall::default().code(), "starting");
     }
@@ -439,6 +441,8 @@ mod tests {
         assert!(!at(42, &Stall::NodeMissingBlock { number: 3 }), "the same code");
         assert!(at(43, &Stall::Advancing), "its end");
         assert!(!at(44, &done));
+        assert!(!at(50, &waits));
+        assert!(!at(55, &waits), "it has not lasted, whatever came before it");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::B256;
 use async_trait::async_trait;
-use finality_core::head::Source;
+use finality_core::head::{Source, Status::NodeBehind};
 use parking_lot::Mutex;
 
 use super::{
@@ -100,15 +100,16 @@ async fn rest(runner: &mut Runner) {
     while runner.verifier.round().await.unwrap() != Round::Idle {}
 }
 
-/// A verifier that has verified block 3, among replicas whose engine has published block 2.
-async fn among_others(quorum: Quorum) -> (Runner, Arc<Script>) {
+/// A verifier that has verified block 3, its node's latest one, among replicas whose engine has
+/// published another.
+async fn among_others(quorum: Quorum, published: u64) -> (Runner, Arc<Script>, World) {
     let world = World::new(3);
-    world.post_all(MAIN, 1..=3);
+    world.post_all(MAIN, 1..=5);
     let mut runner = world.verifier(&MemoryStore::default());
     // The head changes between rounds, too.
     world.change().probes.clear();
     let engine = Arc::<Script>::default();
-    engine.says(Moment { engine: 1, revision: 9 }, Some(2));
+    engine.says(Moment { engine: 1, revision: 9 }, Some(published));
     let connected = Arc::clone(&engine);
     let connect = Box::new(move |_| Arc::clone(&connected) as Arc<dyn Engine>);
     let limits = Limits { quorum, timeout: Duration::from_secs(5), max_age: MAX_AGE };
@@ -118,14 +119,14 @@ async fn among_others(quorum: Quorum) -> (Runner, Arc<Script>) {
     rest(&mut runner).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     rest(&mut runner).await;
-    assert_eq!(runner.head().map(|head| head.number), Some(2));
-    (runner, engine)
+    assert_eq!(runner.head().map(|head| head.number), Some(published));
+    (runner, engine, world)
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_keeps_all_replicas_back_is_the_reason_of_each() {
-    let (mut runner, engine) = among_others(Quorum::One).await;
-    assert_eq!(runner.code(), "up_to_date");
+    let (mut runner, engine, _) = among_others(Quorum::One, 2).await;
+    assert_eq!(runner.code(), "node_missing_block");
     *engine.0.lock() = None;
     tokio::time::sleep(MAX_AGE).await;
     rest(&mut runner).await;
@@ -136,6 +137,16 @@ async fn what_keeps_all_replicas_back_is_the_reason_of_each() {
     rest(&mut runner).await;
     assert_eq!(runner.code(), "cluster_regressed");
 
-    let (runner, _) = among_others(Quorum::Of(2)).await;
+    let (runner, ..) = among_others(Quorum::Of(2), 2).await;
     assert_eq!(runner.code(), "quorum_short");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_others_have_published_does_not_stop_verification() {
+    let (mut runner, _, world) = among_others(Quorum::One, 9).await;
+    assert_eq!((runner.code(), runner.verifier.keeper.status()), ("node_behind", NodeBehind));
+    world.change().node_latest = 5;
+    rest(&mut runner).await;
+    assert_eq!(runner.verifier.keeper.block().map(|verified| verified.number), Some(5));
+    assert_eq!((runner.code(), runner.verifier.keeper.status()), ("node_behind", NodeBehind));
 }

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use alloy_primitives::{Address, B256};
 use espresso_proofs::commitment;
 use finality_core::head::HeadReport;
+use tokio::time::Instant;
 
 use super::{world::*, *};
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     head::HeadBlock,
     rollup::{Batch, Facts},
     store::memory::MemoryStore,
+    telemetry::metrics::Target,
     verifier::{Candidates, Position},
 };
 
@@ -68,12 +70,13 @@ async fn a_save_covers_all_blocks_whose_batches_have_arrived() {
     assert!(saves < 20, "{saves}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_too_long_to_be_read_beside_others_is_read_alone() {
     let world = World::new(40);
     world.post_all(MAIN, 1..=40);
     {
         let mut state = world.change();
+        state.range_time = Duration::from_millis(10);
         state.long_hotshot_blocks = [0, 7, 8, 30].into();
         state.long_node_blocks = [1, 9, 10, 40].into();
     }
@@ -81,6 +84,43 @@ async fn what_is_too_long_to_be_read_beside_others_is_read_alone() {
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 40);
     assert_eq!(world.calls("feed block alone"), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_is_short_however_much_there_is_to_read() {
+    let world = World::new(2_000);
+    world.post_all(MAIN, 1..=2_000);
+    world.change().range_time = Duration::from_millis(500);
+    let mut runner = world.verifier(&MemoryStore::default());
+    let started = Instant::now();
+    assert_eq!(runner.round().await, Round::Worked);
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(runner.number() > 10);
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), 2_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_block_ends_the_wait_for_one_whose_payload_is_late() {
+    let world = World::new(7);
+    world.post_all(MAIN, 1..=6);
+    world.change().hotshot_missing = [4].into();
+    let runner = world.verifier_with(&MemoryStore::default(), |options| {
+        options.interval = Duration::from_secs(10);
+    });
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut head = runner.head.clone();
+    let task = tokio::spawn(runner.verifier.run(stopped));
+    tokio::time::sleep(Duration::from_secs(65)).await;
+    world.change().hotshot_missing.clear();
+    world.post_all(MAIN, [7]);
+    let told = Instant::now();
+    world.1.ring(Target::Query);
+    let arrived = head.wait_for(|head| head.as_ref().is_some_and(|head| head.number == 7));
+    arrived.await.unwrap();
+    assert_eq!(told.elapsed(), Duration::ZERO);
+    stop.send(true).unwrap();
+    task.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -233,6 +273,23 @@ async fn a_number_is_not_decided_while_an_earlier_candidate_for_it_may_have_been
     let transaction = commitment::transaction(CHAIN_ID as u32, payload).to_string();
     assert_eq!(mismatch.transaction, Some(transaction), "it can be looked up");
     assert_eq!(mismatch.difference, by_payload().to_string(), "the payload was read again");
+}
+
+#[tokio::test]
+async fn a_reader_that_would_go_back_to_the_same_place_in_vain_comes_to_rest() {
+    let world = World::new(12);
+    world.post_all(MAIN, [1]);
+    // On L1 blocks that are not there, in more versions than there is room for.
+    for version in 1..=4 {
+        let l1_origin = BlockId { number: 1, hash: B256::repeat_byte(version) };
+        world.post([Posted { l1_origin, ..Posted::of(MAIN, 2) }]);
+    }
+    let mut runner = world.verifier_with(&MemoryStore::default(), |options| options.budget = 2);
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), 1);
+    let before = world.calls("feed range");
+    runner.run_until_idle().await;
+    assert!(world.calls("feed range") - before < 10);
 }
 
 #[tokio::test]

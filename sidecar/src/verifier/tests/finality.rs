@@ -1,7 +1,14 @@
 //! What Ethereum decides, and a node that changes its mind.
 
+use std::time::Duration;
+
+use tokio::{sync::watch, time::Instant};
+
 use super::{world::*, *};
-use crate::store::memory::{MemoryStore, Writes};
+use crate::{
+    store::memory::{MemoryStore, Writes},
+    telemetry::metrics::Target,
+};
 
 const OTHER: Fork = Fork { name: 1, at: 5 };
 
@@ -228,4 +235,58 @@ async fn a_node_of_another_chain_is_not_asked_about_the_head() {
     world.change().node_chain_id = CHAIN_ID;
     runner.run_until_idle().await;
     assert_eq!((runner.code(), runner.head().unwrap().status), ("up_to_date", Status::Ok));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_keeps_finality_back_is_looked_at_again_after_each_interval() {
+    type Fault = fn(&World);
+    let faults: [(&str, u64, Fault); 4] = [
+        // Once per L1 block, which is two blocks of the rollup.
+        ("none", 15, |_| {}),
+        ("the head has a problem", 60, |world| world.change().node_latest = 3),
+        ("op-node is down", 60, |world| _ = world.change().down.insert("consensus")),
+        ("finalized is refused", 60, |world| {
+            world.finalize(30);
+            world.change().consensus_finalized = Some(29);
+        }),
+    ];
+    for (fault, expected, cause) in faults {
+        let world = World::new(50);
+        world.post_all(MAIN, 1..=8);
+        let runner = world.verifier_with(&MemoryStore::default(), |options| {
+            options.interval = Duration::from_secs(1);
+        });
+        let (_stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(runner.verifier.run(stopped));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        cause(&world);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let before = world.calls("node finalized");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let calls = world.calls("node finalized") - before;
+        assert!(calls.abs_diff(expected) <= 2, "{fault}: {calls}");
+        task.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_l1_has_just_finalized_is_asked_about_at_once() {
+    let world = World::new(50);
+    world.post_all(MAIN, 1..=8);
+    world.change().l1_finalized = Some(1000);
+    let runner = world.verifier_with(&MemoryStore::default(), |options| {
+        options.interval = Duration::from_secs(10);
+    });
+    let mut head = runner.head.clone();
+    let (_stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(runner.verifier.run(stopped));
+    tokio::time::sleep(Duration::from_secs(65)).await;
+    world.finalize(30);
+    world.change().l1_finalized = Some(1001);
+    let told = Instant::now();
+    world.1.ring(Target::L1);
+    let arrived = head.wait_for(|head| head.as_ref().is_some_and(|head| head.number == 30));
+    arrived.await.unwrap();
+    assert_eq!(told.elapsed(), Duration::ZERO);
+    task.abort();
 }

@@ -129,6 +129,23 @@ async fn trouble_with_the_feed_does_not_hide_what_keeps_the_next_block_back() {
 }
 
 #[tokio::test]
+async fn the_newest_block_is_what_a_stream_shows_below_the_height_that_services_agree_on() {
+    let world = World::new(9);
+    world.post_all(MAIN, 1..=5);
+    let mut runner = world.verifier(&MemoryStore::default());
+    let mut shown = async |told| {
+        world.change().told_header = told;
+        runner.run_until_idle().await;
+        runner.board.findings().hotshot.newest_block.as_ref().map(|block| block.height)
+    };
+    assert_eq!(shown(None).await, None);
+    for lie in [5, 6] {
+        assert_eq!(shown(Some(lie)).await, None, "there are five");
+    }
+    assert_eq!(shown(Some(4)).await, Some(4));
+}
+
+#[tokio::test]
 async fn a_board_tells_of_changes_of_head_and_code_only() {
     let world = World::new(5);
     world.post_all(MAIN, 1..=4);

@@ -205,6 +205,11 @@ pub(super) struct State {
     pub(super) long_hotshot_blocks: BTreeSet<u64>,
     pub(super) long_node_blocks: BTreeSet<u64>,
     pub(super) hotshot_height: Option<u64>,
+    /// The height of the header that a stream has told of last.
+    pub(super) told_header: Option<u64>,
+    /// How long the answer for a range takes.
+    pub(super) range_time: Duration,
+    pub(super) ranges_in_flight: usize,
     /// The service has forgotten the blocks below.
     pub(super) hotshot_pruned_below: u64,
     /// The time of HotShot's blocks by height, until the next one; L1 block `n` is made at `n`.
@@ -279,6 +284,9 @@ impl World {
                 long_hotshot_blocks: BTreeSet::new(),
                 long_node_blocks: BTreeSet::new(),
                 hotshot_height: None,
+                told_header: None,
+                range_time: Duration::ZERO,
+                ranges_in_flight: 0,
                 hotshot_pruned_below: 0,
                 hotshot_times: BTreeMap::new(),
                 down: BTreeSet::new(),
@@ -326,6 +334,12 @@ impl World {
 
     pub(super) fn calls(&self, name: &str) -> u64 {
         self.change().calls.get(name).copied().unwrap_or(0)
+    }
+
+    /// What is long is on its way: nothing else of HotShot is held meanwhile.
+    async fn assert_alone(&self) {
+        tokio::task::yield_now().await;
+        assert_eq!(self.change().ranges_in_flight, 0);
     }
 
     fn called(
@@ -388,6 +402,22 @@ impl World {
         let probe = move |_| assert_one_snapshot(&shown, &published);
         self.change().probes = vec![Arc::new(probe)];
         Runner { verifier, head, board, metrics, highest: 0 }
+    }
+}
+
+/// A range that is asked for, until it is answered or dropped.
+struct InFlight(World);
+
+impl InFlight {
+    fn new(world: &World) -> Self {
+        world.change().ranges_in_flight += 1;
+        Self(world.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.change().ranges_in_flight -= 1;
     }
 }
 
@@ -563,6 +593,17 @@ impl State {
         Ok(Blocks { payloads: payloads(&majority), headers: links })
     }
 
+    fn header(&self, height: u64) -> Header {
+        let time = self.hotshot_times.range(..=height).next_back();
+        let header = json!({
+            "height": height,
+            "timestamp": time.map_or(0, |(_, time)| *time),
+            "ns_table": {"bytes": "AAAAAA=="},
+            "payload_commitment": commitment::transaction(0, &[]).to_string(),
+        });
+        Header::read(header.to_string().as_bytes()).unwrap()
+    }
+
     /// Whether the service has the HotShot blocks of a range, none of them late or forgotten.
     fn has_range(&self, from: u64, until: u64) -> bool {
         from >= self.hotshot_pruned_below
@@ -621,6 +662,9 @@ impl NodeSource for World {
     }
 
     async fn block(&self, number: u64) -> Result<Option<Block>, UpstreamError> {
+        if self.change().long_node_blocks.contains(&number) {
+            self.assert_alone().await;
+        }
         Ok(self.called("node", "node block")?.block(number))
     }
 
@@ -787,7 +831,12 @@ impl FeedSource for World {
     }
 
     async fn range(&self, from: u64, until: u64) -> Result<Blocks, UpstreamError> {
-        let mut state = self.called("feed", "feed range")?;
+        let range_time = self.called("feed", "feed range")?.range_time;
+        if !range_time.is_zero() {
+            let _in_flight = InFlight::new(self);
+            tokio::time::sleep(range_time).await;
+        }
+        let mut state = self.change();
         if until - from > 10 {
             return Err(UpstreamError::Status { status: 400, answer: String::new() });
         }
@@ -806,6 +855,7 @@ impl FeedSource for World {
     }
 
     async fn block_alone(&self, height: u64) -> Result<Blocks, UpstreamError> {
+        self.assert_alone().await;
         let state = self.called("feed", "feed block alone")?;
         if !state.has_range(height, height + 1) {
             return Err(UpstreamError::Absent(String::new()));
@@ -851,17 +901,11 @@ impl FeedSource for World {
         if !state.has_range(height, height + 1) {
             return Err(UpstreamError::Absent(String::new()));
         }
-        let time = state.hotshot_times.range(..=height).next_back();
-        let header = json!({
-            "height": height,
-            "timestamp": time.map_or(0, |(_, time)| *time),
-            "ns_table": {"bytes": "AAAAAA=="},
-            "payload_commitment": commitment::transaction(0, &[]).to_string(),
-        });
-        Ok(Header::read(header.to_string().as_bytes()).unwrap())
+        Ok(state.header(height))
     }
 
     fn newest_header(&self) -> Option<Arc<Header>> {
-        None
+        let state = self.change();
+        state.told_header.map(|height| Arc::new(state.header(height)))
     }
 }
