@@ -43,9 +43,25 @@ async fn the_time_of_a_head_is_that_of_its_number() {
     let since = keeper.updated_at();
     keeper.checkpoint(Some(60)).await.unwrap();
     assert_eq!((keeper.updated_at(), keeper.restart_height()), (since, Some(60)));
-    assert_eq!(disk.on_disk().unwrap().restart_height, Some(60));
+    let on_disk = disk.on_disk().unwrap();
+    assert_eq!((on_disk.updated_at, on_disk.restart_height), (since, Some(60)));
     keeper.confirm(block(6), 51, 41).await.unwrap();
     assert!(keeper.updated_at() > since);
+}
+
+#[tokio::test]
+async fn how_far_hotshot_was_compared_is_shown_with_the_head() {
+    let (mut keeper, watcher) = HeadKeeper::new(MemoryStore::default(), Metrics::new());
+    keeper.bind(identity()).unwrap();
+    keeper.show_proofs("payload");
+    keeper.confirm(block(5), 50, 40).await.unwrap();
+    let shown = |keeper: &mut HeadKeeper, audited| {
+        keeper.set_audited(audited, Vec::new());
+        watcher.borrow().as_ref().unwrap().proven.as_ref().unwrap().hotshot_height
+    };
+    for audited in [None, Some(45), Some(50)] {
+        assert_eq!(shown(&mut keeper, audited), audited);
+    }
 }
 
 #[tokio::test]
