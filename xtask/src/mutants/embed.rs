@@ -10,8 +10,8 @@ use std::{
 use anyhow::{Context, Result};
 use proc_macro2::{LineColumn, Span};
 use syn::{
-    Arm, BinOp, Block, Expr, ExprBinary, ExprMatch, ExprUnary, ImplItemConst, ImplItemFn,
-    ItemConst, ItemFn, ItemStatic, Pat, PatGuard, Signature, TraitItemFn,
+    Arm, BinOp, Block, Expr, ExprBinary, ExprMatch, ExprStruct, ExprUnary, ImplItemConst,
+    ImplItemFn, ItemConst, ItemFn, ItemStatic, Pat, PatGuard, Signature, TraitItemFn,
     spanned::Spanned,
     visit::{self, Visit},
 };
@@ -190,7 +190,10 @@ impl<'a> Embedder<'a> {
             return true;
         };
         let mut text = String::new();
-        for (number, value) in self.take("FnValue", first.span().start()) {
+        let values = self.take("FnValue", first.span().start());
+        // Beside the body, each value would need to be of its type, which has no name.
+        let is_unnamed = self.text(signature.output.span()).contains("impl ");
+        for (number, value) in values.into_iter().filter(|_| !is_unnamed) {
             self.numbers.push(number);
             let _ = write!(text, "\nif crate::__mutant({number}) {{ return {value}; }}");
         }
@@ -311,6 +314,32 @@ impl<'ast> Visit<'ast> for Embedder<'_> {
             }
         }
         visit::visit_expr_match(self, item);
+    }
+
+    /// The same without a field, which is then that of the rest.
+    fn visit_expr_struct(&mut self, item: &'ast ExprStruct) {
+        let range = item.span().byte_range();
+        let mut alternatives = String::new();
+        for field in item.fields.pairs() {
+            let place = field.value().span();
+            if let [(number, _)] = self.take("StructField", place.start()).as_slice() {
+                self.numbers.push(*number);
+                let end = field.punct().map_or(place, Spanned::span).byte_range().end;
+                let before = self.source.get(range.start..place.byte_range().start);
+                let after = self.source.get(end..range.end);
+                let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+                let _ = writeln!(
+                    alternatives,
+                    "\nif crate::__mutant({number}) {{ {before}{after} }} else"
+                );
+            }
+        }
+        if alternatives.is_empty() {
+            return visit::visit_expr_struct(self, item);
+        }
+        self.open(range.start, format!("({alternatives}{{ "));
+        visit::visit_expr_struct(self, item);
+        self.close(range.end, " })");
     }
 
     fn visit_expr_binary(&mut self, binary: &'ast ExprBinary) {
@@ -478,6 +507,13 @@ mod tests {
                 16,
                 &["true", "false"],
                 "match a { x if ( m(0) || ( !m(1) && (x))) => b, _ => c }",
+            ),
+            (
+                "S { a, b: 1, ..c }",
+                "StructField",
+                8,
+                &[""],
+                "( if m(0) { S { a, ..c } } else { S { a, b: 1, ..c } })",
             ),
         ] {
             let found = embedded(body, genre, column, replacements);

@@ -144,8 +144,18 @@ impl<'a> Mutator<'a> {
         }
         process::step(format_args!("{} mutants of {}", mutants.len(), files.join(", ")));
         let program = Program::build(&self.tool, package, &mutants)?;
+        let is_other = |(number, _): &(usize, _)| {
+            !program.numbers.contains(number) && !program.impossible.contains(number)
+        };
+        let others = mutants.iter().enumerate().filter(is_other);
+        let others: Vec<_> = others.map(|(_, mutant)| mutant.name.as_str()).collect();
+        let (one, none) = (program.numbers.len(), program.impossible.len());
+        process::step(format_args!(
+            "{one} in one build, {} in one each; {none} do not compile",
+            others.len()
+        ));
         let left = unnoticed_quickly(&program, &mutants)?;
-        let (left, mut survivors) = unexpected(left, expected)?;
+        let (left, mut survivors) = unexpected(left, &[], expected)?;
         if !left.is_empty() {
             process::step(format_args!("all tests on {} mutants that are left", left.len()));
             let (all, command) = program.all()?;
@@ -156,15 +166,18 @@ impl<'a> Mutator<'a> {
                 }
             }
         }
-        let is_other = |(number, _): &(usize, _)| {
-            !program.numbers.contains(number) && !program.impossible.contains(number)
-        };
-        let others = mutants.iter().enumerate().filter(is_other);
-        let others: Vec<_> = others.map(|(_, mutant)| mutant.name.as_str()).collect();
         if !others.is_empty() {
             process::step(format_args!("a build for each of {} mutants", others.len()));
             program.restore()?;
-            survivors.extend(self.tool.survivors(package, files, &others)?);
+            let left = self.tool.unnoticed_quickly(package, files, &others)?;
+            let left = mutants.iter().enumerate().filter(|(_, it)| left.contains(&it.name));
+            let (left, found) = unexpected(left.collect(), &survivors, expected)?;
+            survivors.extend(found);
+            if !left.is_empty() {
+                process::step(format_args!("all tests on {} mutants that are left", left.len()));
+                let left: Vec<_> = left.iter().map(|(_, mutant)| mutant.name.as_str()).collect();
+                survivors.extend(self.tool.survivors(package, files, &left)?);
+            }
         }
         Ok(survivors)
     }
@@ -184,13 +197,15 @@ fn unnoticed_quickly<'a>(program: &Program, mutants: &'a [Mutant]) -> Result<Vec
     Ok(left)
 }
 
-/// Separates mutants of which there are more than expected from the names of the others.
+/// Separates mutants of which there are more than expected, with those that `survive` already, from
+/// the names of the others.
 fn unexpected<'a>(
     left: Vec<Numbered<'a>>,
+    survive: &[String],
     expected: &Mutants,
 ) -> Result<(Vec<Numbered<'a>>, Vec<String>)> {
-    let names: Vec<_> = left.iter().map(|(_, mutant)| mutant.name.clone()).collect();
-    let found = counted(&names)?;
+    let names = left.iter().map(|(_, mutant)| mutant.name.clone());
+    let found = counted(&names.chain(survive.iter().cloned()).collect::<Vec<_>>())?;
     let (mut more, mut others) = (Vec::new(), Vec::new());
     for (number, mutant) in left {
         let key = key(&mutant.name)?;

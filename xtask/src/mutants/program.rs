@@ -160,7 +160,10 @@ impl Place {
                 }
                 let is_value = |number: &usize| mutants.get(*number).is_some_and(Mutant::is_value);
                 let line = text.lines().nth(problem.line.saturating_sub(1)).unwrap_or_default();
-                impossible.extend(embed::numbers_at(line, 1).into_iter().filter(is_value));
+                // Of types that do not have the operator.
+                let is_impossible =
+                    |number: &usize| is_value(number) || problem.text.contains("error[E0369]");
+                impossible.extend(embed::numbers_at(line, 1).into_iter().filter(is_impossible));
             }
         }
     }

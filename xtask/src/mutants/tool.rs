@@ -66,22 +66,26 @@ pub(super) struct Tool {
 }
 
 impl Tool {
-    /// The mutants of the files.
+    /// The mutants of the files. What a constant is has no rule beside itself.
     ///
     /// # Errors
     /// The program fails.
     pub(super) fn mutants(&self, files: &[&str]) -> Result<Vec<Mutant>> {
         let mut list = self.command();
         list.args(["--list", "--json"]).args(files.iter().flat_map(|file| ["--file", file]));
-        serde_json::from_str(&process::output(&mut list)?).context("the list of mutants")
+        let list = process::output(&mut list)?;
+        let mut mutants: Vec<Mutant> =
+            serde_json::from_str(&list).context("the list of mutants")?;
+        mutants.retain(|mutant| mutant.function.is_some());
+        Ok(mutants)
     }
 
-    /// Those of the named mutants that neither the quick tests of the package notice nor, of those
-    /// that are left, all of them. Each is compiled by itself.
+    /// Those of the named mutants that the quick tests of the package do not notice. Each is
+    /// compiled by itself.
     ///
     /// # Errors
     /// The program fails.
-    pub(super) fn survivors(
+    pub(super) fn unnoticed_quickly(
         &self,
         package: &Package,
         files: &[&str],
@@ -92,14 +96,21 @@ impl Tool {
         quick.args(["--timeout", "120"]).env("PROPTEST_CASES", QUICK_CASES);
         quick.args(package.quick.iter().map(|argument| format!("--cargo-arg={argument}")));
         quick.args(["--", "--"]).args(package.slow.iter().flat_map(|test| ["--skip", test]));
-        let left = unnoticed(quick, &out)?;
-        if left.is_empty() {
-            return Ok(left);
-        }
-        process::step(format_args!("all tests on {} mutants that are left", left.len()));
+        unnoticed(quick, &out)
+    }
+
+    /// Those of the named mutants that no test of the package notices. Each is compiled by itself.
+    ///
+    /// # Errors
+    /// The program fails.
+    pub(super) fn survivors(
+        &self,
+        package: &Package,
+        files: &[&str],
+        names: &[&str],
+    ) -> Result<Vec<String>> {
         let out = self.folder.join(format!("{}-all", package.folder));
-        let left: Vec<_> = left.iter().map(String::as_str).collect();
-        let mut all = self.trial(files, &left, &out);
+        let mut all = self.trial(files, names, &out);
         all.args(["--timeout", "1200"]);
         unnoticed(all, &out)
     }

@@ -121,7 +121,7 @@ impl Trial {
         mutant: Option<usize>,
         mut wrote: impl FnMut(&str),
     ) -> Result<Outcome> {
-        let processor = (usual * 4).as_secs() + 5;
+        let processor = (usual * 3).as_secs() + 5;
         let mut command = Command::new("sh");
         forget_outer_cargo(&mut command);
         command.args(["-c", LIMITED, "sh", &processor.to_string(), &MEMORY.to_string()]);
