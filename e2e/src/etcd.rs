@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::{Value, json};
 
 use crate::{
@@ -197,6 +197,27 @@ impl Etcd {
         let id = i32::try_from(self.members[index].service.id()).ok().and_then(Pid::from_raw);
         let signal = if frozen { Signal::STOP } else { Signal::CONT };
         kill_process(id.expect("a process"), signal).unwrap();
+    }
+
+    /// Lets a member write no further byte: it ends at the next one, as etcd does on a full disk.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn fill_disk(&self, index: usize) {
+        let id = i32::try_from(self.members[index].service.id()).ok().and_then(Pid::from_raw);
+        // The limit is about places in files, so it holds for what was allocated before, too.
+        let limit = Rlimit { current: Some(1), maximum: None };
+        prlimit(id, Resource::Fsize, limit).unwrap();
+    }
+
+    /// Waits until a member has ended that could not write, and starts it again with room.
+    pub async fn mend_disk(&self, index: usize) {
+        until("the member without room to end", PATIENCE, async || {
+            self.members[index].service.has_ended().then_some(())
+        })
+        .await;
+        self.kill(index);
+        self.spawn(index);
     }
 
     /// The member that leads, once there is one.

@@ -195,6 +195,15 @@ impl Service {
         self.process.lock().unwrap().is_some()
     }
 
+    /// Whether it was started and has ended by itself since.
+    ///
+    /// # Panics
+    /// When its state cannot be read.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.process.lock().unwrap().as_mut().is_some_and(|process| process.ended().is_some())
+    }
+
     /// Kills it (SIGKILL) and waits for its end.
     pub fn kill(&self) {
         // Dropping kills and waits.

@@ -9,6 +9,10 @@
 //! - [`telemetry`]: log and metrics;
 //! - [`cli`]: the commands.
 
+// Suites that other packages run too name this one as they do.
+#[cfg(test)]
+extern crate self as finality_sidecar;
+
 pub mod api;
 pub mod batchers;
 pub mod cli;

@@ -1,10 +1,12 @@
 //! Scenario 20: several sidecars publish one head on a real etcd.
 
+#[path = "../../../sidecar/src/store/conformance.rs"]
+mod conformance;
+
 use std::fs;
 
-use alloy_primitives::B256;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use finality_core::head::{HeadReport, Source, Status};
+use finality_core::head::{HeadReport, Status};
 use finality_e2e::{
     client::{Answer, http, send},
     devnet::Devnet,
@@ -17,8 +19,7 @@ use finality_e2e::{
     wait::{PATIENCE, until},
 };
 use finality_sidecar::store::{
-    Identity, StoreId,
-    engine::{Advance, Engine, EngineError, News, Report, SharedHead},
+    engine::{Engine, EngineError},
     etcd::{EtcdClient, EtcdLocation, TlsFiles},
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -146,9 +147,6 @@ async fn s20_replicas_publish_one_head_whatever_happens_to_etcd() {
     assert!(reports.iter().all(|report| report.generation == 1), "{reports:?}");
 }
 
-const IDENTITY: Identity =
-    Identity { chain_id: 7, genesis_hash: B256::repeat_byte(0xab), namespace: 7 };
-
 /// The head in an etcd, as the sidecar asks it.
 fn engine(store: &str) -> impl Engine + use<> {
     engine_over(store, TlsFiles::default())
@@ -157,11 +155,7 @@ fn engine(store: &str) -> impl Engine + use<> {
 fn engine_over(store: &str, files: TlsFiles<'_>) -> impl Engine + use<> {
     drop(rustls::crypto::ring::default_provider().install_default());
     let location = EtcdLocation::parse(store).unwrap();
-    EtcdClient::new(location, files).unwrap().of(IDENTITY)
-}
-
-fn head(number: u64) -> SharedHead {
-    SharedHead::new(IDENTITY, 0, number, Source::Espresso)
+    EtcdClient::new(location, files).unwrap().of(conformance::IDENTITY)
 }
 
 /// A question to etcd's gateway.
@@ -169,59 +163,6 @@ async fn gateway(etcd: &Etcd, path: &str, question: Value) -> Answer {
     let answer = send(http().post(etcd.url(path)).body(question.to_string())).await.unwrap();
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     answer
-}
-
-/// The first publication, a race, and who follows.
-async fn assert_one_head_is_kept(engine: &impl Engine) {
-    let empty = engine.load().await.unwrap();
-    assert_eq!(empty.published, None);
-    let mut watch = engine.watch(empty.at.revision).await.unwrap();
-    let Advance::Done(first) = engine.advance(None, &head(5)).await.unwrap() else {
-        panic!("there is none yet")
-    };
-    let first = first.published.unwrap();
-    // The same question again, as after a lost answer, is none of another replica.
-    assert!(matches!(engine.advance(None, &head(5)).await.unwrap(), Advance::Done(_)));
-    let Advance::Lost(winner) = engine.advance(None, &head(6)).await.unwrap() else {
-        panic!("another one was first")
-    };
-    assert_eq!(winner.published.as_ref(), Some(&first));
-    let race = (7..11).map(|number| async move {
-        engine.advance(Some(first.revision), &head(number)).await.unwrap()
-    });
-    let outcomes = futures::future::join_all(race).await;
-    let won = outcomes.iter().filter(|outcome| matches!(outcome, Advance::Done(_))).count();
-    assert_eq!(won, 1);
-    let last = engine.load().await.unwrap();
-    assert!(last.at.follows(empty.at) && !empty.at.follows(last.at));
-    for expected in [Some(first), last.published] {
-        let News::Head(news) = watch.next().await.unwrap() else { panic!("nobody reports") };
-        assert_eq!(news.published, expected);
-    }
-}
-
-/// What replicas tell each other, and how it ends.
-async fn assert_reports_live_as_long_as_their_replicas(engines: [&impl Engine; 2]) {
-    let report = |replica: &str, number| Report {
-        replica: StoreId::try_from(replica.to_owned()).unwrap(),
-        number,
-        hash: B256::repeat_byte(1),
-        l1_origin: None,
-        source: Source::Espresso,
-    };
-    let [first, second] = engines;
-    first.report(&report("a", 5)).await.unwrap();
-    let mut watch = first.watch(first.load().await.unwrap().at.revision).await.unwrap();
-    second.report(&report("b", 6)).await.unwrap();
-    assert_eq!(watch.next().await.unwrap(), News::Reports);
-    for number in 7..9 {
-        first.report(&report("a", number)).await.unwrap();
-    }
-    let mut told = first.reports().await.unwrap();
-    told.sort_by_key(|report| report.number);
-    assert_eq!(told, [report("b", 6), report("a", 8)]);
-    second.withdraw(told[0].replica).await.unwrap();
-    assert_eq!(first.reports().await.unwrap(), [report("a", 8)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,9 +190,9 @@ async fn s20_etcd_keeps_one_head_for_those_it_knows() {
         engine(&hosts.replace("etcd://", &format!("etcd://{credentials}@")))
     };
     let known = as_user("sidecar:p%40ss%3Aword", "/finality");
-    assert_one_head_is_kept(&known).await;
+    conformance::one_head_is_kept(&known).await;
     let another = as_user("sidecar:p%40ss%3Aword", "/finality");
-    assert_reports_live_as_long_as_their_replicas([&known, &another]).await;
+    conformance::reports_live_as_long_as_their_replicas([&known, &another]).await;
 
     for refused in [
         engine(&etcd.store()),
@@ -268,7 +209,10 @@ async fn s20_etcd_keeps_one_head_for_those_it_knows() {
     let put = http().post(etcd.url("kv/put")).header("authorization", token);
     assert_eq!(send(put.body(foreign.to_string())).await.unwrap().status, 200);
     assert!(matches!(known.load().await, Err(EngineError::Foreign(_))));
-    assert!(matches!(known.advance(None, &head(99)).await, Err(EngineError::Foreign(_))));
+    assert!(matches!(
+        known.advance(None, &conformance::head(99)).await,
+        Err(EngineError::Foreign(_))
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -311,7 +255,7 @@ async fn s20_etcd_over_tls_knows_its_clients_and_is_known() {
     let store = format!("etcds://127.0.0.1:{client}");
     let known = engine_over(&store, both);
     until("etcd over TLS", PATIENCE, async || known.load().await.ok()).await;
-    assert_one_head_is_kept(&known).await;
+    conformance::one_head_is_kept(&known).await;
     let named_otherwise = format!("etcds://localhost:{client}");
     for stranger in [
         engine_over(&store, TlsFiles { authorities: Some(&ca), identity: None }),

@@ -90,7 +90,8 @@ pub(crate) async fn run(url: &str, target: u64) {
             Execution::from(upstream(Target::Node, "rpc/node")),
             upstream(Target::Consensus, "rpc/consensus"),
         ),
-        l1: L1::new(vec![upstream(Target::L1, "rpc/l1")], interval),
+        // Two, as operators have: one alone must say its final block twice, an interval apart.
+        l1: L1::new(["rpc/l1"; 2].map(|path| upstream(Target::L1, path)).into(), interval),
         open_feed: Box::new(move |namespace| query.with_namespace(namespace)),
         keeper,
         news: News::default(),

@@ -3,6 +3,8 @@
 //! [`FileStore`] keeps it in a JSON file; it imports the Go proxy's file, and the Go proxy can read
 //! its file. Wrong layer? `head` decides what becomes the head; the store only refuses to go down.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 mod dry;
 pub mod engine;
 pub mod etcd;

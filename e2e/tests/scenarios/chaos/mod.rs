@@ -1,6 +1,7 @@
 //! Scenario 21: replicas on a real etcd, with everything that may happen to it, to them and to
 //! their nodes, in an order that a seed draws. `cargo xtask chaos` runs it for longer.
 
+mod envoys;
 mod load;
 mod member;
 mod record;
@@ -118,6 +119,26 @@ impl Falls {
                 let (blocks, time) = (self.blocks[at(share)], self.milliseconds[at(share)]);
                 println!("  p{share}: {blocks} blocks, {time} ms");
             }
+        }
+    }
+}
+
+/// A client that moves between Envoys, and what it has seen.
+#[derive(Debug, Default)]
+struct Moving {
+    highest: Order,
+    fell: Option<Instant>,
+}
+
+impl Moving {
+    fn read(&mut self, order: Order, falls: &mut Falls) {
+        falls.reads += 1;
+        if order.0 == self.highest.0 && order < self.highest {
+            let since = *self.fell.get_or_insert_with(Instant::now);
+            falls.blocks.push(self.highest.1 - order.1);
+            falls.milliseconds.push(since.elapsed().as_millis());
+        } else {
+            (self.highest, self.fell) = (self.highest.max(order), None);
         }
     }
 }
@@ -349,7 +370,7 @@ impl Chaos {
         let operations = self.record.take();
         let checked = history::check_register(self.start, &operations);
         assert_eq!(checked, Ok(()));
-        let chain = self.chain().await;
+        let chain = published(&self.etcd).await;
         let writes: Vec<_> =
             operations.iter().filter(|operation| operation.value > self.start).copied().collect();
         assert_eq!(history::check_chain(&chain, &writes), Ok(()));
@@ -371,54 +392,50 @@ impl Chaos {
         self.start_members().await;
         self.paused.store(false, Ordering::Relaxed);
     }
+}
 
-    /// Every publication that etcd has kept, from the last one back by what each names before it.
-    async fn chain(&self) -> Vec<Publication> {
-        let key = format!("finality/7-{}-7/head", "cd".repeat(4));
-        let key = BASE64_STANDARD.encode(key);
-        let mut chain = Vec::new();
-        let mut revision = "0".to_owned();
-        let mut version = None;
-        loop {
-            let found =
-                self.etcd.ask("kv/range", &json!({ "key": key, "revision": revision })).await;
-            let Some(found) = found["kvs"].get(0) else { break };
-            let text = BASE64_STANDARD.decode(found["value"].as_str().unwrap()).unwrap();
-            let head: Value = serde_json::from_slice(&text).unwrap();
-            let previous = head["previous"].as_object().map(|previous| {
-                (previous["revision"].as_u64().unwrap(), previous["hash"].to_string())
-            });
-            version.get_or_insert(found["version"].as_str().unwrap().parse::<usize>().unwrap());
-            chain.push(Publication {
-                revision: found["mod_revision"].as_str().unwrap().parse().unwrap(),
-                value: (head["generation"].as_u64().unwrap(), head["number"].as_u64().unwrap()),
-                hash: head["hash"].to_string(),
-                previous: previous.clone(),
-            });
-            let Some((before, _)) = previous else { break };
-            revision = before.to_string();
-        }
-        assert_eq!(Some(chain.len()), version, "each write names the one before it");
-        chain.reverse();
-        chain
+/// Every publication that etcd has kept, from the last one back by what each names before it.
+async fn published(etcd: &Etcd) -> Vec<Publication> {
+    let prefix = |text: &str| BASE64_STANDARD.encode(text);
+    let range = json!({ "key": prefix("finality/"), "range_end": prefix("finality0") });
+    let found = etcd.ask("kv/range", &range).await;
+    let keys = found["kvs"].as_array().into_iter().flatten().map(|found| &found["key"]);
+    let is_head =
+        |key: &&Value| BASE64_STANDARD.decode(key.as_str().unwrap()).unwrap().ends_with(b"/head");
+    let key = keys.into_iter().find(is_head).expect("a head is published");
+    let mut chain = Vec::new();
+    let mut revision = "0".to_owned();
+    let mut version = None;
+    loop {
+        let found = etcd.ask("kv/range", &json!({ "key": key, "revision": revision })).await;
+        let Some(found) = found["kvs"].get(0) else { break };
+        let text = BASE64_STANDARD.decode(found["value"].as_str().unwrap()).unwrap();
+        let head: Value = serde_json::from_slice(&text).unwrap();
+        let previous = head["previous"]
+            .as_object()
+            .map(|previous| (previous["revision"].as_u64().unwrap(), previous["hash"].to_string()));
+        version.get_or_insert(found["version"].as_str().unwrap().parse::<usize>().unwrap());
+        chain.push(Publication {
+            revision: found["mod_revision"].as_str().unwrap().parse().unwrap(),
+            value: (head["generation"].as_u64().unwrap(), head["number"].as_u64().unwrap()),
+            hash: head["hash"].to_string(),
+            previous: previous.clone(),
+        });
+        let Some((before, _)) = previous else { break };
+        revision = before.to_string();
     }
+    assert_eq!(Some(chain.len()), version, "each write names the one before it");
+    chain.reverse();
+    chain
 }
 
 /// A client that moves between Envoys and is served from what they were told.
 async fn read_cached(members: Vec<Arc<Member>>, falls: Arc<Mutex<Falls>>) {
     let dice = Dice(Mutex::new(9));
-    let (mut highest, mut fell): (Order, Option<Instant>) = ((0, 0), None);
+    let mut moving = Moving::default();
     loop {
         if let Some(order) = members[dice.below(REPLICAS)].usable() {
-            let mut falls = falls.lock().unwrap();
-            falls.reads += 1;
-            if order.0 == highest.0 && order < highest {
-                let since = *fell.get_or_insert_with(Instant::now);
-                falls.blocks.push(highest.1 - order.1);
-                falls.milliseconds.push(since.elapsed().as_millis());
-            } else {
-                (highest, fell) = (highest.max(order), None);
-            }
+            moving.read(order, &mut falls.lock().unwrap());
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
