@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use axum::{Router, http::StatusCode};
 use finality_sidecar::store::FileStore;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -92,6 +93,38 @@ async fn calls_are_counted_for_each_endpoint_and_purpose() {
     };
     assert!(calls(0, "latest") > Some(0), "{report}");
     assert!(calls(4, "height") > Some(0), "{report}");
+}
+
+/// A member of etcd that answers every question alike.
+async fn etcd(status: StatusCode, answer: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let routes = Router::new().fallback(async move || (status, answer));
+    tokio::spawn(async { axum::serve(listener, routes).await.unwrap() });
+    format!("etcd://{address}/finality")
+}
+
+/// Where replicas publish together, etcd is asked for their head; nothing is written there either.
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_is_asked_for_the_head_of_all_replicas() {
+    let (folder, fakes) = (TempDir::new().unwrap(), services().await);
+    let nothing = r#"{"header": {"cluster_id": "1", "revision": "1"}}"#;
+    let foreign = r#"{"header": {"cluster_id": "1", "revision": "2"},
+        "kvs": [{"key": "aGVhZA==", "mod_revision": "2", "value": "e30="}]}"#;
+    let wrong = [("cut_off", "store")];
+    for (store, problems) in [
+        (etcd(StatusCode::OK, nothing).await, &[][..]),
+        (etcd(StatusCode::OK, foreign).await, &wrong),
+        (etcd(StatusCode::UNAUTHORIZED, "{}").await, &wrong),
+        ("etcd://127.0.0.1:9/finality".into(), &wrong),
+    ] {
+        let ended = check(folder.path(), &fakes, &[("store", &store)], &["--json"]);
+        let report = json(&ended);
+        let expected = problems.iter().map(|(code, setting)| ((*code).into(), (*setting).into()));
+        assert_eq!(remarks(&report, "problems"), expected.collect(), "{store}");
+        assert_eq!(ended.code, if problems.is_empty() { 0 } else { 4 });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is written");
+    }
 }
 
 /// Each fault is told by its code, with the setting to change.
