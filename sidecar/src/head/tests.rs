@@ -50,8 +50,9 @@ async fn the_time_of_a_head_is_that_of_its_number() {
 }
 
 #[tokio::test]
-async fn how_far_hotshot_was_compared_is_shown_with_the_head() {
-    let (mut keeper, watcher) = HeadKeeper::new(MemoryStore::default(), Metrics::new());
+async fn how_far_hotshot_was_compared_is_shown_with_the_head_and_outlives_it() {
+    let disk = MemoryStore::default();
+    let (mut keeper, watcher) = HeadKeeper::new(disk.clone(), Metrics::new());
     keeper.bind(identity()).unwrap();
     keeper.show_proofs("payload");
     keeper.confirm(block(5), 50, 40).await.unwrap();
@@ -62,6 +63,10 @@ async fn how_far_hotshot_was_compared_is_shown_with_the_head() {
     for audited in [None, Some(45), Some(50)] {
         assert_eq!(shown(&mut keeper, audited), audited);
     }
+    // What moved the head before is of no matter once Ethereum has moved it.
+    keeper.finalize(block(6), None, Status::Ok).await.unwrap();
+    let audit = disk.on_disk().unwrap().audit;
+    assert_eq!(audit, Audit { audited: Some(50), ..Audit::default() });
 }
 
 #[tokio::test]
