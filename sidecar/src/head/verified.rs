@@ -85,3 +85,57 @@ impl Path {
         is_new && steps.hashes.get(&number) == Some(&hash)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(fork: u8, number: u64) -> B256 {
+        let mut bytes = [fork; 32];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        bytes.into()
+    }
+
+    fn block(fork: u8, number: u64) -> HeadBlock {
+        HeadBlock { number, hash: Some(hash(fork, number)), l1_origin: None }
+    }
+
+    /// From a stored block 5 to block 8.
+    fn path() -> Path {
+        let path = Path::default();
+        path.begin(block(0, 5));
+        for number in 6..=8 {
+            path.step(number, hash(0, number));
+        }
+        path
+    }
+
+    #[test]
+    fn a_path_leads_from_the_stored_block_to_those_that_were_verified_since() {
+        let path = path();
+        for number in 5..=8 {
+            assert_eq!(path.below(block(0, 8), number), Some(hash(0, number)));
+            assert_eq!(path.has_seen(number, hash(0, number)), number > 5);
+        }
+        assert_eq!(path.below(block(0, 8), 4), None);
+        assert_eq!(path.below(block(0, 7), 8), None, "it is not below");
+        assert_eq!(path.below(block(1, 8), 7), None, "another branch");
+        let unknown = HeadBlock { hash: None, ..block(0, 9) };
+        assert_eq!(path.below(unknown, 7), None);
+        path.step(10, hash(0, 10));
+        assert_eq!(path.below(block(0, 10), 8), None, "there is a gap");
+    }
+
+    #[test]
+    fn what_ethereum_has_decided_against_was_not_seen() {
+        let path = path();
+        path.arrive(block(0, 8));
+        assert_eq!(path.below(block(0, 8), 5), Some(hash(0, 5)), "it leads there");
+        path.arrive(block(1, 8));
+        assert!(!path.has_seen(8, hash(0, 8)));
+        assert_eq!(path.below(block(0, 8), 7), None);
+        assert_eq!(path.below(block(1, 8), 7), None);
+        path.step(9, hash(1, 9));
+        assert_eq!(path.below(block(1, 9), 8), Some(hash(1, 8)));
+    }
+}

@@ -373,6 +373,8 @@ mod tests {
             let members: Value = serde_json::from_slice(&text).unwrap();
             assert_eq!(members["l2_block_number"], number);
             assert_eq!(members["fallback_hotshot_height"], fallback);
+            // An earlier version would refuse members that it does not know.
+            assert_eq!(members.get("unproven"), None);
             assert!(members["updated_at"].as_str().unwrap().parse::<Timestamp>().is_ok());
             assert_eq!(parse(&text).unwrap().go_proxy_can_read(), readable, "{number} {fallback}");
         }

@@ -532,12 +532,12 @@ async fn a_head_that_is_gone_is_lost_at_any_revision_and_an_answer_that_is_late_
     let late = engine.reading();
     members[0].verify(0, 6).await;
     pass(100).await;
+    // The node does not have it any more, so that nothing is written back.
+    members[0].node.latest.store(3, Ordering::Relaxed);
     engine.news.send(News::Head(Box::new(late))).unwrap();
     pass(10).await;
     assert_eq!(state_of(&members[0]), ClusterState::Connected);
 
-    // The node does not have it any more, so that it is not written back.
-    members[0].node.latest.store(3, Ordering::Relaxed);
     let at = Moment { engine: 1, revision: 50 };
     *engine.contents.lock() = Contents { at, published: None };
     pass(3_000).await;
@@ -705,6 +705,23 @@ async fn what_was_never_published_is_no_head_after_a_restart() {
     assert_eq!(members[0].report().unwrap().status, Status::CutOff);
     let running = members[0].running.as_ref().unwrap();
     assert!(running.confirmations.confirm().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_verified_since_a_start_needs_no_word_of_the_node() {
+    let (engine, mut members) = started(1).await;
+    members[0].verify(0, 5).await;
+    pass(100).await;
+    members[0].kill();
+    members[0].start(&engine);
+    pass(100).await;
+    members[0].node.latest.store(0, Ordering::Relaxed);
+    let keeper = &mut members[0].running.as_mut().unwrap().keeper;
+    keeper.walked(6, hash(0, 6));
+    keeper.confirm(block(0, 6), 6, 6).await.unwrap();
+    pass(100).await;
+    let report = members[0].report().unwrap();
+    assert_eq!((report.number, report.status), (6, Status::Ok));
 }
 
 #[tokio::test(start_paused = true)]

@@ -269,6 +269,40 @@ fn the_number_never_falls_except_by_reset() {
 }
 
 #[test]
+fn of_a_reset_by_all_replicas_only_what_is_not_above_it_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.json");
+    let mut store = FileStore::open(&path).unwrap();
+    store.take_over(1, 5).unwrap();
+    assert_eq!(store.record(), None, "nothing is stored");
+    let stored = Record {
+        restart_height: Some(40),
+        fallback_height: Some(39),
+        audit: super::super::Audit { audited: Some(38), ..Default::default() },
+        ..record(9)
+    };
+    store.save(stored.clone()).unwrap();
+    store.take_over(1, 9).unwrap();
+    let kept = read(&path).unwrap();
+    assert!(kept.updated_at > stored.updated_at);
+    assert_eq!(kept, Record { generation: 1, updated_at: kept.updated_at, ..stored.clone() });
+
+    store.take_over(2, 8).unwrap();
+    let lowered = Record {
+        generation: 2,
+        number: 8,
+        hash: None,
+        l1_origin: None,
+        restart_height: None,
+        fallback_height: None,
+        audit: super::super::Audit::default(),
+        ..stored
+    };
+    let found = read(&path).unwrap();
+    assert_eq!(found, Record { updated_at: found.updated_at, ..lowered });
+}
+
+#[test]
 fn the_go_proxy_gets_no_height_of_zero() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.json");

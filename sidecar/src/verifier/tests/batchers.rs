@@ -377,16 +377,18 @@ async fn the_fallback_batcher_is_named_as_the_reason() {
 async fn a_fixed_list_may_carry_l1_ranges_and_reads_no_contract() {
     let world = World::new(20);
     post_rotated(&world, 1..=20);
+    let list = vec![
+        BatcherTenure { batcher: OLD, from: 0, until: Some(5) },
+        BatcherTenure { batcher: NEW, from: 5, until: Some(8) },
+    ];
     let mut runner = world.verifier_with(&MemoryStore::default(), |options| {
-        options.batchers = BatcherSource::Fixed(vec![
-            BatcherTenure { batcher: OLD, from: 0, until: Some(5) },
-            BatcherTenure { batcher: NEW, from: 5, until: Some(8) },
-        ]);
+        options.batchers = BatcherSource::Fixed(list.clone());
     });
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 15);
     assert_eq!(runner.code(), "awaiting_batch");
     assert_eq!(world.calls("batchers"), 0);
+    assert_eq!(runner.board.findings().batchers.tenures, list);
 }
 
 #[tokio::test]
