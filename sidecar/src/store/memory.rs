@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Record, Store, StoreError, StoreId};
+use super::{Record, Store, StoreError, StoreId, following};
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MemoryStore {
@@ -80,10 +80,8 @@ impl Store for MemoryStore {
         if disk.writes == Writes::Fail {
             return Err(failed());
         }
-        if let Some(stored) = disk.record.as_ref().filter(|stored| stored.order() > record.order())
-        {
-            return Err(StoreError::Regression { stored: stored.number, given: record.number });
-        }
+        let floor = disk.record.as_ref().map(Record::order);
+        let record = following(record, self.record.as_ref(), floor)?;
         disk.saves.push(record.number);
         disk.record = Some(record.clone());
         if disk.writes == Writes::FailAfterWriting {
@@ -92,4 +90,10 @@ impl Store for MemoryStore {
         self.record = Some(record);
         Ok(())
     }
+}
+
+#[test]
+fn the_store_of_the_model_keeps_what_a_store_promises() {
+    let store = MemoryStore::default();
+    super::testing::one_record_that_never_goes_down(|| store.reopen());
 }

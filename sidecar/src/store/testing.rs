@@ -5,7 +5,7 @@ use finality_core::head::Source;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::{Audit, HeaderMark, Identity, Record, SafeSample, engine::Moment};
+use super::{Audit, HeaderMark, Identity, Record, SafeSample, Store, StoreError, engine::Moment};
 use crate::{batchers::HistoryMark, eth::BlockId};
 
 pub(super) const IDENTITY: Identity =
@@ -26,6 +26,38 @@ pub(super) fn record(number: u64) -> Record {
         updated_at: "2026-03-27T10:11:12.123456789Z".parse().unwrap(),
         samples: Vec::new(),
         audit: Audit::default(),
+    }
+}
+
+/// What every store promises; `open` is what a new process does.
+pub(super) fn one_record_that_never_goes_down<S: Store>(mut open: impl FnMut() -> S) {
+    let with = |generation, number| Record { generation, ..record(number) };
+    let mut store = open();
+    let id = store.id();
+    assert_eq!(store.record(), None);
+    let mut kept = None;
+    for (next, is_kept) in [
+        (with(0, 5), true),
+        (Record { restart_height: Some(101), ..with(0, 5) }, true),
+        (with(0, 4), false),
+        (with(0, 9), true),
+        (Record { identity: Some(Identity { namespace: 1, ..IDENTITY }), ..with(0, 10) }, false),
+        (with(1, 3), true),
+        (with(0, 99), false),
+        // Of a start that does not know its chain yet.
+        (Record { identity: None, ..with(1, 4) }, true),
+    ] {
+        let saved = store.save(next.clone());
+        match saved {
+            Ok(()) => kept = Some(Record { identity: Some(IDENTITY), ..next.clone() }),
+            Err(StoreError::Regression { .. } | StoreError::OtherChain { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+        assert_eq!(store.record(), kept.as_ref());
+        drop(store);
+        store = open();
+        assert_eq!((store.id(), store.record()), (id, kept.as_ref()));
+        assert_eq!(kept.as_ref().map(Record::order) == Some(next.order()), is_kept, "{next:?}");
     }
 }
 

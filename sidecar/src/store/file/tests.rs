@@ -142,6 +142,13 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
+fn it_keeps_what_a_store_promises() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.json");
+    crate::store::testing::one_record_that_never_goes_down(|| FileStore::open(&path).unwrap());
+}
+
+#[test]
 fn a_save_is_synced_before_and_after_the_rename() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.json");
