@@ -13,6 +13,8 @@ use crate::{
 
 /// Seconds before now at which L1 begins, so that its first blocks are not of the future.
 const AGE: u64 = 10;
+/// No query service is believed about anything.
+const PROOFS: &str = "root";
 
 /// Runs the demo until Ctrl-C, or the check until it has passed or failed, with an emulated or a
 /// real rollup. Everything has stopped when this returns. True means success.
@@ -42,7 +44,7 @@ pub async fn run(check: bool, real: bool) -> bool {
 
 async fn run_all<R: Rollup>(net: Builder<Parts<R>>, check: bool) -> bool {
     println!("starting L1, sequencer, full node, op-node, HotShot, batcher, sidecar and Envoy …");
-    let net = net.age(AGE).start().await;
+    let net = net.age(AGE).sidecar("--hotshot-proofs", PROOFS).start().await;
     net.catch_up().await;
     net.by_the_clock(async {
         if check {

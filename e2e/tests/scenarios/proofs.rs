@@ -344,8 +344,7 @@ async fn s20_another_committee() {
 /// HotShot goes from one way of dispersal to the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn s20_an_upgrade_to_another_dispersal() {
-    let devnet = Devnet::emulated().hotshot_version(5).sidecar("--hotshot-proofs", "payload");
-    let net = devnet.start().await;
+    let net = Devnet::emulated().hotshot_version(5).start().await;
     let watch = net.watch();
     net.produce(3).await;
     net.head_reaches(net.height().await).await;

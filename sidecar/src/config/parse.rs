@@ -215,9 +215,10 @@ pub(super) fn log_level(text: &str) -> Result<String, String> {
     }
 }
 
+/// In YAML, off is false.
 pub(super) fn hotshot_proofs(text: &str) -> Result<HotshotProofs, String> {
     match text {
-        "off" => Ok(HotshotProofs::Off),
+        "off" | "false" => Ok(HotshotProofs::Off),
         "payload" => Ok(HotshotProofs::Payload),
         "root" => Ok(HotshotProofs::Root),
         _ => Err(format!("{text:?} is neither off, payload nor root")),

@@ -152,7 +152,7 @@ settings! {
         /// payload (the namespace in each block, under the header that a majority returns; compared
         /// with the light client afterwards) or root (all, under the light client's root; the head
         /// waits for it)
-        hotshot_proofs: HotshotProofs = "off", plain("MODE"), parse::hotshot_proofs;
+        hotshot_proofs: HotshotProofs = "payload", plain("MODE"), parse::hotshot_proofs;
         /// Espresso namespace of the rollup, if it is not the L2 chain ID
         namespace: Option<u32> = optional, NUMBER, parse::namespace;
         /// Addresses authorized to sign batches, instead of the contract; ADDRESS@FIRST..END limits

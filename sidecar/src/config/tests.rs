@@ -431,6 +431,24 @@ fn numbers_and_levels_may_be_written_as_go_writes_them() {
     }
 }
 
+/// YAML, and so a values file of the chart, reads a bare off as false.
+#[test]
+fn what_is_proven_is_off_as_yaml_writes_it_too() {
+    let mode = |text: &str| {
+        let mut given = Given::complete();
+        given.file = text.into();
+        given.config().map(|config| config.hotshot_proofs)
+    };
+    assert_eq!(mode(""), Ok(HotshotProofs::Payload));
+    for text in ["false", "\"false\"", "\"off\""] {
+        assert_eq!(mode(&format!("hotshot_proofs = {text}")), Ok(HotshotProofs::Off), "{text}");
+    }
+    for text in ["true", "\"on\"", "\"Off\""] {
+        let problems = mode(&format!("hotshot_proofs = {text}")).unwrap_err();
+        assert!(problems.to_string().starts_with("hotshot_proofs"), "{problems}");
+    }
+}
+
 #[test]
 fn names_are_unique_and_defaults_parse() {
     let mut names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();

@@ -88,7 +88,7 @@ async fn a_hundred_thousand_hostile_payloads_cost_no_call_no_memory_and_no_log_l
             "height" | "limits" => assert!(*calls < BLOCKS, "{name}: {calls}"),
             // Blocks that are too long to be read beside others are asked for in smaller and
             // smaller ranges.
-            "range" => assert!(*calls < 2 * BLOCKS, "{name}: {calls}"),
+            "range" | "headers" => assert!(*calls < 2 * BLOCKS, "{name}: {calls}"),
             // Each range makes one run of confirmations at most, after which it is asked for.
             "node eth_blockNumber" => {
                 assert!(*calls <= usual + attack.calls["range"], "{name}: {calls}");
