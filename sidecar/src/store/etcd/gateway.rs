@@ -48,7 +48,7 @@ enum Trouble {
     Silent(String),
     /// It does not know the token.
     Unauthenticated,
-    /// All would say the same.
+    /// It is etcd that refuses: all would say the same.
     Refused(String),
 }
 
@@ -78,15 +78,11 @@ impl Gateway {
                 answer => answer,
             }
         };
-        let answer = match tokio::time::timeout(LIMIT, ask).await {
-            Ok(answer) => answer.map_err(EngineError::from)?,
-            Err(_) => {
-                // None of them has a quorum, or all are frozen.
-                return Err(EngineError::Silent(format!("not within {LIMIT:?}")));
-            }
-        };
-        serde_json::from_slice(&answer)
-            .map_err(|error| EngineError::Refused(format!("not an answer of etcd: {error}")))
+        match tokio::time::timeout(LIMIT, ask).await {
+            Ok(answer) => answer.map_err(EngineError::from),
+            // None of them has a quorum, or all are frozen.
+            Err(_) => Err(EngineError::Silent(format!("not within {LIMIT:?}"))),
+        }
     }
 
     /// Opens a stream of answers at the first member that takes the question.
@@ -94,12 +90,12 @@ impl Gateway {
         let mut last = Trouble::Silent("there is none".into());
         for index in self.order() {
             let Some(request) = self.request(index, path, question) else { continue };
-            match tokio::time::timeout(LIMIT, request.send()).await {
-                Ok(Ok(response)) if response.status().is_success() => return Ok(response),
-                Ok(Ok(response)) => last = refusal(response).await,
-                Ok(Err(error)) => last = Trouble::Silent(describe(&error)),
-                Err(_) => last = Trouble::Silent(format!("not within {LIMIT:?}")),
-            }
+            let opened = tokio::time::timeout(LIMIT, answer(request)).await;
+            last = match opened {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(trouble)) => trouble,
+                Err(_) => Trouble::Silent(format!("not within {LIMIT:?}")),
+            };
             if matches!(last, Trouble::Silent(_)) {
                 self.blame(index);
             }
@@ -112,13 +108,12 @@ impl Gateway {
             return Err(Trouble::Refused("it wants a user and a password".into()));
         };
         let question = json!({ "name": name, "password": password });
-        let answer = match self.ask_members("auth/authenticate", &question).await {
+        let answer: Value = match self.ask_members("auth/authenticate", &question).await {
             Err(Trouble::Unauthenticated) => {
                 return Err(Trouble::Refused("it knows no such user and password".into()));
             }
             answer => answer?,
         };
-        let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
         let token = answer.get("token").and_then(Value::as_str);
         let Some(token) = token else {
             return Err(Trouble::Refused("it gives no token for the user".into()));
@@ -127,7 +122,11 @@ impl Gateway {
         Ok(())
     }
 
-    async fn ask_members(&self, path: &str, question: &Value) -> Result<Vec<u8>, Trouble> {
+    async fn ask_members<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        question: &Value,
+    ) -> Result<T, Trouble> {
         let mut asked = FuturesUnordered::new();
         let mut waiting = self.order().into_iter();
         let mut last = Trouble::Silent("there is none".into());
@@ -166,21 +165,18 @@ impl Gateway {
         }
     }
 
-    async fn ask_member(
+    async fn ask_member<T: DeserializeOwned>(
         &self,
         index: usize,
         path: &str,
         question: &Value,
-    ) -> Result<Vec<u8>, Trouble> {
+    ) -> Result<T, Trouble> {
         let Some(request) = self.request(index, path, question) else {
             return Err(Trouble::Silent("there is none".into()));
         };
-        let mut response =
-            request.send().await.map_err(|error| Trouble::Silent(describe(&error)))?;
-        if !response.status().is_success() {
-            return Err(refusal(response).await);
-        }
-        read(&mut response).await
+        let body = read(&mut answer(request).await?).await?;
+        serde_json::from_slice(&body)
+            .map_err(|error| Trouble::Silent(format!("not an answer of etcd: {error}")))
     }
 
     fn request(&self, index: usize, path: &str, question: &Value) -> Option<RequestBuilder> {
@@ -213,6 +209,12 @@ impl Gateway {
     }
 }
 
+/// The answer of a member that does not refuse.
+async fn answer(request: RequestBuilder) -> Result<Response, Trouble> {
+    let response = request.send().await.map_err(|error| Trouble::Silent(describe(&error)))?;
+    if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+}
+
 async fn read(response: &mut Response) -> Result<Vec<u8>, Trouble> {
     let mut body = Vec::new();
     loop {
@@ -220,7 +222,7 @@ async fn read(response: &mut Response) -> Result<Vec<u8>, Trouble> {
             Ok(Some(chunk)) if body.len().saturating_add(chunk.len()) <= LONGEST => {
                 body.extend_from_slice(&chunk);
             }
-            Ok(Some(_)) => return Err(Trouble::Refused("its answer is too long".into())),
+            Ok(Some(_)) => return Err(Trouble::Silent("its answer is too long".into())),
             Ok(None) => return Ok(body),
             Err(error) => return Err(Trouble::Silent(describe(&error))),
         }
@@ -241,8 +243,9 @@ async fn refusal(mut response: Response) -> Trouble {
     match code {
         Some(UNAUTHENTICATED | INVALID_ARGUMENT) => Trouble::Unauthenticated,
         Some(UNAVAILABLE | DEADLINE) => Trouble::Silent(text),
-        None if status >= 500 => Trouble::Silent(text),
-        _ => Trouble::Refused(text),
+        // Whoever says that, it is not etcd.
+        None => Trouble::Silent(text),
+        Some(_) => Trouble::Refused(text),
     }
 }
 
@@ -253,5 +256,68 @@ impl From<Trouble> for EngineError {
             Trouble::Unauthenticated => Self::Refused("it does not know the user's token".into()),
             Trouble::Refused(text) => Self::Refused(format!("etcd refuses (store): {text}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::{Router, body::Body, http::Response as Answer};
+    use futures::stream;
+
+    use super::*;
+
+    /// A member that answers every question alike.
+    async fn member(answer: impl Fn() -> Answer<Body> + Clone + Send + Sync + 'static) -> String {
+        let router = Router::new().fallback(async move || answer());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address.to_string()
+    }
+
+    fn says(status: u16, body: &'static str) -> impl Fn() -> Answer<Body> + Clone {
+        move || Answer::builder().status(status).body(Body::from(body)).unwrap()
+    }
+
+    fn gateway(members: &[String]) -> Arc<Gateway> {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let location = EtcdLocation::parse(&format!("etcd://{}", members.join(","))).unwrap();
+        Arc::new(Gateway::new(&location, Client::new()))
+    }
+
+    /// A port that something else has, or a proxy in front of a member.
+    #[tokio::test]
+    async fn a_member_that_is_no_etcd_does_not_keep_the_others_from_answering() {
+        let long: &'static str = "x".repeat(LONGEST + 1).leak();
+        for (status, body) in [(404, "not here"), (302, ""), (200, "<html>"), (200, long)] {
+            let other = member(says(status, body)).await;
+            let etcd = member(says(200, r#"{"works":"yes"}"#)).await;
+            let gateway = gateway(&[other, etcd]);
+            let answer: Result<Value, _> = gateway.ask("kv/range", &json!({})).await;
+            assert_eq!(answer.unwrap(), json!({"works": "yes"}), "{status} {body:.10}");
+        }
+        // What etcd itself refuses is refused at once, and by its words.
+        let refusing = says(403, r#"{"code":7,"error":"etcdserver: permission denied"}"#);
+        let frozen = member(|| Answer::new(Body::from_stream(never()))).await;
+        let gateway = gateway(&[member(refusing).await, frozen]);
+        let answer: Result<Value, _> = gateway.ask("kv/range", &json!({})).await;
+        assert!(matches!(answer, Err(EngineError::Refused(_))), "{answer:?}");
+    }
+
+    fn never() -> stream::Pending<Result<Vec<u8>, std::io::Error>> {
+        stream::pending()
+    }
+
+    #[tokio::test]
+    async fn a_member_that_begins_to_refuse_and_hangs_does_not_hold_up_a_watch() {
+        let hanging = || Answer::builder().status(503).body(Body::from_stream(never())).unwrap();
+        let etcd = says(200, "");
+        let gateway = gateway(&[member(hanging).await, member(etcd).await]);
+        let question = json!({});
+        let opened = gateway.open("watch", &question);
+        let opened = tokio::time::timeout(Duration::from_secs(20), opened).await;
+        assert!(opened.is_ok_and(|opened| opened.is_ok()));
     }
 }
