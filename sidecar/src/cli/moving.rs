@@ -10,7 +10,7 @@ use clap::Args;
 use jiff::Timestamp;
 use tokio::runtime::{Builder, Runtime};
 
-use super::{exit::Failure, flags::StoreFlags};
+use super::{exit::Failure, flags::StoreFlags, replicas::served_path};
 use crate::{
     config::Stores,
     store::{
@@ -60,6 +60,7 @@ pub(super) fn run(arguments: &Move, out: &mut impl Write) -> Result<(), Failure>
     let from = Side::read(from, identity, &runtime)?;
     let to = Side::read(to, identity, &runtime)?;
     let head = from.record().ok_or_else(|| Failure::failed("there is no head to move (--from)"))?;
+    from.has_no_higher_head("--from")?;
     if head.audit.unproven {
         return Err(Failure::failed(format_args!(
             "the head {} is unproven (--from): wait until it is proven or finalized, or run store clear-unproven there",
@@ -140,6 +141,20 @@ impl Side {
                 let published = runtime.block_on(etcd.load()).map_err(failed)?.published;
                 Ok(Self::Etcd(etcd, published))
             }
+        }
+    }
+
+    /// What a replica has verified is not all that it has served.
+    fn has_no_higher_head(&self, flag: &str) -> Result<(), Failure> {
+        let Self::File(path, record) = self else { return Ok(()) };
+        let served = store::read(&served_path(path))?.map(|file| file.record.order());
+        match served {
+            Some((generation, number)) if served > record.as_ref().map(Record::order) => {
+                Err(Failure::failed(format_args!(
+                    "the sidecar of this file has served the head {number} of generation {generation} with others ({flag}): start it once without store, then move it"
+                )))
+            }
+            _ => Ok(()),
         }
     }
 

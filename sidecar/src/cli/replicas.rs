@@ -29,7 +29,7 @@ pub(super) struct Joining {
 }
 
 /// The file with what this replica has served of the published head.
-fn served_path(store_path: &Path) -> PathBuf {
+pub(super) fn served_path(store_path: &Path) -> PathBuf {
     let mut name = store_path.as_os_str().to_owned();
     name.push(OsString::from(".served"));
     name.into()

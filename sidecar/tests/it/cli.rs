@@ -268,6 +268,13 @@ fn store_move_copies_a_head_up_and_never_down() {
     let shown = place.run(&["store", "show", "--json", "--store-path", "new.json"], "");
     assert!(shown.out.contains("\"number\":12"), "{}", shown.out);
 
+    // A replica that runs with others may have served more than it has verified.
+    fs::write(place.path("go.json.served"), GO_FILE.replace(":10,", ":40,")).unwrap();
+    assert_eq!(moved("go.json", "other.json").code, 1);
+    assert!(!place.path("other.json").exists());
+    fs::write(place.path("go.json.served"), GO_FILE.replace(":10,", ":9,")).unwrap();
+    assert_eq!(moved("go.json", "other.json").code, 0);
+
     for bad in ["redis://host/x", "etcd:///x", "etcd://user@host", "etcd://host/../x"] {
         let ended = moved("go.json", bad);
         assert_eq!((ended.code, ended.err.lines().count()), (64, 1), "{}", ended.err);
