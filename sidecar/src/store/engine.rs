@@ -131,6 +131,12 @@ impl Moment {
     pub const fn follows(self, earlier: Self) -> bool {
         self.engine == earlier.engine && self.revision >= earlier.revision
     }
+
+    /// What the engine is known by.
+    #[must_use]
+    pub fn store(self) -> String {
+        format!("{:016x}", self.engine)
+    }
 }
 
 /// What an engine answers.

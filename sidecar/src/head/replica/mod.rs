@@ -47,7 +47,7 @@ const RACES: usize = 8;
 /// The node of this replica.
 #[async_trait]
 pub trait Blocks: Send + Sync + 'static {
-    /// The hash of its block at a number.
+    /// The hash of its block at a number, none above its latest one.
     ///
     /// # Errors
     /// It did not answer.
@@ -219,7 +219,8 @@ impl HeadKeeper {
         self.view.change(|shown| {
             shown.block = served.as_ref().map(|served| (served.block, served.source));
             shown.generation = served.as_ref().map_or(0, |served| served.generation);
-            shown.store = None;
+            let at = served.as_ref().and_then(|served| served.at);
+            shown.store = at.map(Moment::store);
             if served.is_some() {
                 shown.status = Status::NodeUnchecked;
             }
@@ -462,7 +463,7 @@ impl Shared {
             }
             shown.block = Some((next.block, next.source));
             shown.generation = next.generation;
-            shown.store = Some(format!("{:016x}", at.engine));
+            shown.store = Some(at.store());
             shown.status = status;
         });
         *regressed = false;

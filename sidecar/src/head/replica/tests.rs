@@ -942,3 +942,19 @@ async fn a_head_is_usable_once_it_is_verified_here_and_not_by_what_was_stored() 
     let report = members[1].report().unwrap();
     assert_eq!((report.number, report.status), (7, Status::Diverged));
 }
+
+/// Envoys order generations within one store: one that asks before the engine has answered must
+/// not take the head for that of another.
+#[tokio::test(start_paused = true)]
+async fn a_start_names_the_store_of_the_head_that_it_has_served() {
+    let (engine, mut members) = started(1).await;
+    members[0].verify(0, 5).await;
+    pass(100).await;
+    let store = members[0].report().unwrap().store.clone();
+    assert!(store.is_some());
+    members[0].kill();
+    engine.down.store(true, Ordering::Relaxed);
+    members[0].start(&engine);
+    let report = members[0].report().unwrap();
+    assert_eq!((report.status, &report.store), (Status::CutOff, &store));
+}
