@@ -105,6 +105,6 @@ struct NodeBlocks(Node);
 #[async_trait]
 impl Blocks for NodeBlocks {
     async fn hash_at(&self, number: u64) -> Result<Option<B256>, String> {
-        self.0.hash_at(number).await.map_err(|error| error.to_string())
+        self.0.hash_up_to_latest(number).await.map_err(|error| error.to_string())
     }
 }

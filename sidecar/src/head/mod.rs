@@ -354,6 +354,9 @@ impl HeadKeeper {
 
     /// Whether the node still has that block, if it is the head.
     pub fn observe_status(&mut self, head: Option<HeadBlock>, status: Status) {
+        if matches!(status, Status::NodeBehind | Status::Diverged) {
+            self.path.forget_seen();
+        }
         self.view.observe_status(head, status);
     }
 

@@ -33,15 +33,22 @@ pub(super) struct Path(Arc<Mutex<Steps>>);
 #[derive(Debug, Default)]
 struct Steps {
     hashes: BTreeMap<u64, B256>,
-    /// Where it began: the node was not asked for that block since the start.
-    stored: Option<u64>,
+    /// The node was not asked for the blocks up to here since the start, or since it was behind.
+    unseen: Option<u64>,
 }
 
 impl Path {
     /// The stored block, where it begins.
     pub(super) fn begin(&self, block: HeadBlock) {
         self.arrive(block);
-        self.0.lock().stored = Some(block.number);
+        self.forget_seen();
+    }
+
+    /// What the node has shown so far says nothing of what it has now.
+    pub(super) fn forget_seen(&self) {
+        let mut steps = self.0.lock();
+        let last = steps.hashes.last_key_value().map(|(last, _)| *last);
+        steps.unseen = steps.unseen.max(last);
     }
 
     /// A block that follows the one before it.
@@ -78,10 +85,10 @@ impl Path {
         hashes.get(&number).copied().filter(|_| passes && number <= block.number)
     }
 
-    /// Whether the node has shown this block since the start.
+    /// Whether the node has shown this block, and was not behind since.
     pub(super) fn has_seen(&self, number: u64, hash: B256) -> bool {
         let steps = self.0.lock();
-        let is_new = steps.stored.is_none_or(|stored| number > stored);
+        let is_new = steps.unseen.is_none_or(|unseen| number > unseen);
         is_new && steps.hashes.get(&number) == Some(&hash)
     }
 }

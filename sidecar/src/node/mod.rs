@@ -155,6 +155,21 @@ impl Node {
         Ok(block.map(|block| block.hash))
     }
 
+    /// The hash of the block with a number, if it is at or below the latest one: after an unclean
+    /// stop, geth still has others.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn hash_up_to_latest(&self, number: u64) -> Result<Option<B256>, UpstreamError> {
+        let calls = vec![
+            Call::new("eth_getBlockByNumber", json!([format!("{number:#x}"), false])),
+            Call::new("eth_blockNumber", json!([])),
+        ];
+        let (block, Quantity(latest)): (Option<Header>, _) = self.execution.batch(calls).await?;
+        expect_number(number, block.map(|block| block.number))?;
+        Ok(block.filter(|_| number <= latest).map(|block| block.hash))
+    }
+
     /// The block with a number; none if the node does not have it.
     ///
     /// # Errors
@@ -262,6 +277,40 @@ mod tests {
         assert!(of(Some("0x7E")).is_type(0x7e));
         for kind in [None, Some("0x2"), Some("7e"), Some("0x17e"), Some("")] {
             assert!(!of(kind).is_type(0x7e), "{kind:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_block_above_the_latest_one_is_not_counted() {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let answers = async |body: String| {
+            let calls: Vec<serde_json::Value> = serde_json::from_str(&body).unwrap();
+            let answer = |call: &serde_json::Value| {
+                let result = match call["method"].as_str() {
+                    Some("eth_blockNumber") => json!("0x5"),
+                    _ => json!({"number": call["params"][0], "hash": B256::repeat_byte(7),
+                        "parentHash": B256::ZERO, "timestamp": "0x1"}),
+                };
+                json!({"jsonrpc": "2.0", "id": call["id"], "result": result})
+            };
+            serde_json::to_string(&calls.iter().map(answer).collect::<Vec<_>>()).unwrap()
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = axum::Router::new().fallback(answers);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let url = crate::redact::SecretUrl::parse(&url).unwrap();
+        let options = crate::upstream::UpstreamOptions {
+            request_timeout: std::time::Duration::from_secs(20),
+            retry_interval: std::time::Duration::from_secs(1),
+            metrics: crate::telemetry::Metrics::new(),
+        };
+        let target = crate::telemetry::metrics::Target::Node;
+        let upstream = crate::upstream::Upstream::new(target, "node_execution_rpc", url, options);
+        let upstream = upstream.unwrap();
+        let node = Node::new(upstream.clone(), upstream);
+        for (number, found) in [(4, true), (5, true), (6, false)] {
+            assert_eq!(node.hash_up_to_latest(number).await.unwrap().is_some(), found, "{number}");
         }
     }
 

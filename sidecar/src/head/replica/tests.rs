@@ -958,3 +958,23 @@ async fn a_start_names_the_store_of_the_head_that_it_has_served() {
     let report = members[0].report().unwrap();
     assert_eq!((report.status, &report.store), (Status::CutOff, &store));
 }
+
+/// As after an unclean stop: it showed the blocks once, and its latest one is below them now.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_fell_behind_is_asked_again_for_what_it_has_shown() {
+    let (_, mut members) = counting(2, Quorum::Of(2)).await;
+    members[1].verify(0, 9).await;
+    members[0].verify(0, 5).await;
+    pass(1_000).await;
+    assert_eq!(members[1].report().unwrap().status, Status::Ok);
+    members[1].node.latest.store(3, Ordering::Relaxed);
+    let keeper = &mut members[1].running.as_mut().unwrap().keeper;
+    keeper.observe_status(Some(block(0, 5)), Status::NodeBehind);
+    keeper.observe_finalized(block(0, 2));
+    pass(100).await;
+    assert_eq!(members[1].report().unwrap().status, Status::NodeBehind, "of finality below it");
+    members[0].verify(0, 6).await;
+    pass(100).await;
+    let report = members[1].report().unwrap();
+    assert_eq!((report.number, report.status), (6, Status::NodeBehind));
+}
