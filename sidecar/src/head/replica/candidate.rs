@@ -23,8 +23,9 @@ impl Shared {
             (state.published.clone(), state.served.clone(), state.regressed, allowed)
         };
         let allowed = match allowed {
-            Allowed::Block(block, source) => Some((block, source)),
-            Allowed::Nothing | Allowed::Short => None,
+            // What is unproven here is not for the others.
+            Allowed::Block(block, source) if !self.view.shown().unproven => Some((block, source)),
+            Allowed::Block(..) | Allowed::Nothing | Allowed::Short => None,
         };
         let identity = verified.identity?;
         let lost = served.as_ref().filter(|_| regressed);

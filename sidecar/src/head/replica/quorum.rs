@@ -54,7 +54,8 @@ impl Shared {
 
     /// Tells the other replicas what this one has verified, where they count it.
     pub(super) async fn tell(&self, engine: &dyn Engine) -> Result<(), Stop> {
-        let verified = self.verified.borrow().block.filter(|_| self.counts());
+        let is_told = self.counts() && !self.view.shown().unproven;
+        let verified = self.verified.borrow().block.filter(|_| is_told);
         if let Some((HeadBlock { number, hash: Some(hash), l1_origin }, source)) = verified {
             let replica = self.id;
             engine.report(&Report { replica, number, hash, l1_origin, source }).await?;

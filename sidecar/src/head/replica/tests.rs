@@ -978,3 +978,19 @@ async fn a_node_that_fell_behind_is_asked_again_for_what_it_has_shown() {
     let report = members[1].report().unwrap();
     assert_eq!((report.number, report.status), (6, Status::NodeBehind));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_unproven_here_is_not_published() {
+    let (engine, mut members) = started(1).await;
+    engine.down.store(true, Ordering::Relaxed);
+    members[0].verify(0, 5).await;
+    let keeper = &mut members[0].running.as_mut().unwrap().keeper;
+    keeper.set_unproven(true).await.unwrap();
+    engine.down.store(false, Ordering::Relaxed);
+    pass(3_000).await;
+    assert_eq!(published(&engine), None);
+    let keeper = &mut members[0].running.as_mut().unwrap().keeper;
+    keeper.set_unproven(false).await.unwrap();
+    pass(3_000).await;
+    assert_eq!(published(&engine), Some(5));
+}
