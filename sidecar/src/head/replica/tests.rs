@@ -78,6 +78,8 @@ struct Memory {
     /// Whether answers are delayed and lost.
     faulty: AtomicBool,
     down: AtomicBool,
+    /// How long the answer to a reading travels, in milliseconds.
+    slowness: AtomicU64,
 }
 
 impl Memory {
@@ -95,6 +97,7 @@ impl Memory {
             dice,
             faulty: AtomicBool::new(false),
             down: AtomicBool::new(false),
+            slowness: AtomicU64::new(0),
         })
     }
 
@@ -145,6 +148,7 @@ impl Engine for Memory {
         self.loads.fetch_add(1, Ordering::Relaxed);
         self.travel().await?;
         let reading = self.reading();
+        pass(self.slowness.load(Ordering::Relaxed)).await;
         self.travel().await?;
         Ok(reading)
     }
@@ -662,6 +666,23 @@ async fn those_who_ask_share_readings_that_are_spaced_and_nobody_causes_none() {
     assert!(engine.reports.lock().is_empty(), "nobody counts them");
     drop(keeper);
     task.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reading_that_is_under_way_answers_nobody_who_asks_later() {
+    let (engine, mut members) = started(1).await;
+    members[0].verify(0, 5).await;
+    pass(100).await;
+    let confirmations = &members[0].running.as_ref().unwrap().confirmations;
+    engine.slowness.store(50, Ordering::Relaxed);
+    let before = engine.loads.load(Ordering::Relaxed);
+    let later = async {
+        pass(20).await;
+        confirmations.confirm().await
+    };
+    let (first, later) = tokio::join!(confirmations.confirm(), later);
+    assert!(first.is_some() && later.is_some());
+    assert_eq!(engine.loads.load(Ordering::Relaxed) - before, 2);
 }
 
 #[tokio::test(start_paused = true)]
