@@ -96,7 +96,7 @@ impl Tool {
         quick.args(["--timeout", "120"]).env("PROPTEST_CASES", QUICK_CASES);
         quick.args(package.quick.iter().map(|argument| format!("--cargo-arg={argument}")));
         quick.args(["--", "--"]).args(package.slow.iter().flat_map(|test| ["--skip", test]));
-        unnoticed(quick, &out)
+        unnoticed(quick, &out, names)
     }
 
     /// Those of the named mutants that no test of the package notices. Each is compiled by itself.
@@ -112,7 +112,7 @@ impl Tool {
         let out = self.folder.join(format!("{}-all", package.folder));
         let mut all = self.trial(files, names, &out);
         all.args(["--timeout", "1200"]);
-        unnoticed(all, &out)
+        unnoticed(all, &out, names)
     }
 
     /// The tests have passed without a mutant already.
@@ -136,9 +136,9 @@ impl Tool {
     }
 }
 
-/// Runs cargo-mutants and returns the names of the mutants that no test noticed. A mutant that
-/// hangs is noticed.
-fn unnoticed(mut mutants: Command, out: &Path) -> Result<Vec<String>> {
+/// Runs cargo-mutants and returns which of the named mutants no test noticed. A mutant that hangs
+/// is noticed. It does not choose among fields by their names.
+fn unnoticed(mut mutants: Command, out: &Path, names: &[&str]) -> Result<Vec<String>> {
     fs::create_dir_all(out)?;
     let status = mutants.status().context("cannot start `cargo-mutants`")?;
     // 2 and 3: some mutants survived or timed out.
@@ -146,7 +146,9 @@ fn unnoticed(mut mutants: Command, out: &Path) -> Result<Vec<String>> {
         bail!("cargo-mutants failed ({status})");
     }
     let outcomes = fs::read_to_string(out.join("mutants.out/outcomes.json"))?;
-    missed(&serde_json::from_str(&outcomes)?)
+    let mut missed = missed(&serde_json::from_str(&outcomes)?)?;
+    missed.retain(|name| names.contains(&name.as_str()));
+    Ok(missed)
 }
 
 /// The names of the mutants that no test noticed, in the output of cargo-mutants.
