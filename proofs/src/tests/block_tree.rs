@@ -308,4 +308,35 @@ proptest! {
             prop_assert_eq!(other.tree(), path.tree());
         }
     }
+
+    /// The chain of these headers is under the light client's root, or not read at all.
+    #[test]
+    fn no_single_bit_of_a_header_is_under_the_root(at in any::<usize>(), bit in 0..8_u8) {
+        static CHAIN: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+            recorded_json()[..5].iter().map(|json| json.to_string().into_bytes()).collect()
+        });
+        let mut texts = CHAIN.clone();
+        let lengths: usize = texts.iter().map(Vec::len).sum();
+        let mut at = at % lengths;
+        for text in &mut texts {
+            match at.checked_sub(text.len()) {
+                Some(rest) => at = rest,
+                None => {
+                    text[at] ^= 1 << bit;
+                    break;
+                }
+            }
+        }
+        let headers: Option<Vec<_>> = texts.iter().map(|text| Header::read(text).ok()).collect();
+        let mut chain = Chain::new();
+        if let Some(headers) = headers
+            && chain.extend(&headers).is_ok()
+            && checkpoint().check(chain.tree()).is_ok()
+        {
+            let commitments = |headers: &[Header]| -> Vec<_> {
+                headers.iter().map(|header| header.committed().unwrap()).collect()
+            };
+            prop_assert_eq!(commitments(&headers), commitments(&recorded()[..5]));
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use alloy_primitives::{B256, hex};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use proptest::{prelude::*, test_runner::Config};
+use proptest::{collection::vec, prelude::*, test_runner::Config};
 use serde_json::{Value, json};
 
 use super::{
@@ -92,6 +92,44 @@ impl Case {
 
     fn reason(&self) -> Reason {
         self.block().unwrap_err().reason()
+    }
+}
+
+/// A case as bytes, with what it proves.
+struct Recorded {
+    case: Case,
+    commitment: B256,
+    header: Vec<u8>,
+    answer: Vec<u8>,
+    block: NamespaceBlock,
+}
+
+impl Recorded {
+    fn of(case: Case) -> Self {
+        let bytes = |json: &Value| json.to_string().into_bytes();
+        Self {
+            commitment: header(&case.header).committed().unwrap(),
+            header: bytes(&case.header),
+            answer: bytes(&case.answer),
+            block: case.block().unwrap(),
+            case,
+        }
+    }
+
+    /// What is proven with one bit of header and answer turned, the header's commitment being
+    /// known: others have it, or the root covers it.
+    fn turned(&self, at: usize, bit: u8) -> Option<NamespaceBlock> {
+        let (mut header, mut answer) = (self.header.clone(), self.answer.clone());
+        let at = at % (header.len() + answer.len());
+        match at.checked_sub(header.len()) {
+            None => header[at] ^= 1 << bit,
+            Some(at) => answer[at] ^= 1 << bit,
+        }
+        let header = Header::read(&header).ok()?;
+        (header.committed() == Ok(self.commitment)).then_some(())?;
+        let answer = Answer::read(&answer).ok()?;
+        let evidence = answer.check(&header, self.case.namespace, self.case.size, &[]).ok()?;
+        Some(answer.into_block(&evidence))
     }
 }
 
@@ -410,33 +448,35 @@ proptest! {
     #![proptest_config(Config { cases: 2_000, ..Config::default() })]
 
     #[test]
-    fn any_single_bit_turned_is_refused_or_changes_nothing(at in any::<usize>(), bit in 0..8_u8) {
-        static BLOCK: LazyLock<(B256, Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
-            let block = Block { namespaces: vec![
-                Dispersed::honest(7, payload(&[b"one", b"two"]), 10),
-                Dispersed::honest(9, payload(&[b"three", b"", b"four"]), 10),
-            ]};
-            let commitment = block.header().committed().unwrap();
-            let bytes = |json: Value| json.to_string().into_bytes();
-            (commitment, bytes(block.header_json(42)), bytes(block.opening(1)))
+    fn any_single_bit_turned_is_refused_or_changes_nothing(
+        transactions in vec(vec(any::<u8>(), 0..40), 0..4), weight in 1..30_usize,
+        at in any::<usize>(), bit in 0..8_u8,
+    ) {
+        let ours = payload(&transactions.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let block = Block { namespaces: vec![
+            Dispersed::honest(7, payload(&[b"one"]), weight),
+            Dispersed::honest(9, ours, weight),
+        ]};
+        let case = Recorded::of(Case {
+            namespace: 9,
+            header: block.header_json(42),
+            answer: block.opening(1),
+            size: weight as u32,
         });
-        let (commitment, json, answered) = &*BLOCK;
-        let (mut changed_header, mut changed_answer) = (json.clone(), answered.clone());
-        let at = at % (json.len() + answered.len());
-        match at.checked_sub(json.len()) {
-            None => changed_header[at] ^= 1 << bit,
-            Some(at) => changed_answer[at] ^= 1 << bit,
+        if let Some(block) = case.turned(at, bit) {
+            prop_assert_eq!(&block, &case.block);
         }
-        let outcome = || {
-            let header = Header::read(&changed_header).ok()?;
-            // The header is the one that others have, or that the root covers.
-            (header.committed() == Ok(*commitment)).then_some(())?;
-            let answer = Answer::read(&changed_answer).ok()?;
-            let evidence = answer.check(&header, 9, 10, &[]).ok()?;
-            Some(answer.into_block(&evidence))
-        };
-        if let Some(block) = outcome() {
-            prop_assert!(block.payloads().eq([&b"three"[..], b"", b"four"]));
+    }
+
+    #[test]
+    fn any_single_bit_of_a_case_turned_is_refused_or_changes_nothing(
+        case in any::<usize>(), at in any::<usize>(), bit in 0..8_u8,
+    ) {
+        static CASES: LazyLock<Vec<Recorded>> =
+            LazyLock::new(|| Case::all().into_iter().map(Recorded::of).collect());
+        let case = &CASES[case % CASES.len()];
+        if let Some(block) = case.turned(at, bit) {
+            prop_assert_eq!(&block, &case.block);
         }
     }
 }
