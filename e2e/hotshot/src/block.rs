@@ -1,5 +1,7 @@
 //! A block: what it contains, its header, and what a query service says of it.
 
+use std::sync::OnceLock;
+
 use alloy_primitives::{Address, B256};
 use serde_json::{Value, json};
 
@@ -65,6 +67,7 @@ pub struct Block {
     commitments: Vec<B256>,
     builder_commitment: B256,
     block_tree: [u8; 48],
+    header_text: OnceLock<String>,
 }
 
 impl Block {
@@ -94,6 +97,7 @@ impl Block {
             commitments,
             builder_commitment: B256::ZERO,
             block_tree,
+            header_text: OnceLock::new(),
         };
         let payloads = block.namespaces.iter().map(|namespace| namespace.payload.as_slice());
         let raw = payloads.collect::<Vec<_>>().concat();
@@ -180,6 +184,12 @@ impl Block {
             fields["leader_counts"] = json!(vec![0; 100]);
         }
         json!({"version": {"Version": {"major": 0, "minor": minor}}, "fields": fields})
+    }
+
+    /// The same as JSON. It is made once: benchmarks serve thousands of them a second.
+    #[must_use]
+    pub fn header_text(&self) -> &str {
+        self.header_text.get_or_init(|| self.header().to_string())
     }
 
     /// What is common to all shares: the answer of `vid/common/{height}`.

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use alloy_primitives::Address;
 use finality_sidecar::{
     batchers::{BatcherSource, BatcherTenure},
     config::HotshotProofs,
@@ -37,10 +38,25 @@ pub(crate) struct Followed {
     pub(crate) peak_rss_mib: f64,
 }
 
-/// Follows the services to block `target` in another process.
+/// How the services are followed.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Way {
+    /// As `hotshot_proofs`: 0 is `off`, 1 `payload`, 2 `root`.
+    pub(crate) proofs: u8,
+    /// How many query services there are.
+    pub(crate) services: usize,
+}
+
+/// Follows the services to block `target` in another process, without proofs.
 pub(crate) fn follow(services: &Services, target: u64) -> Followed {
+    follow_so(services, target, Way { proofs: 0, services: 1 })
+}
+
+/// Follows the services to block `target` in another process.
+pub(crate) fn follow_so(services: &Services, target: u64, way: Way) -> Followed {
+    let way = serde_json::to_string(&way).unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["follow", &services.url, &target.to_string()])
+        .args(["follow", &services.url, &target.to_string(), &way])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -76,14 +92,20 @@ async fn reach(head: &mut PublishedHead, number: u64) {
 }
 
 /// The other process.
-pub(crate) async fn run(url: &str, target: u64) {
+pub(crate) async fn run(url: &str, target: u64, way: Way) {
+    let proofs = match way.proofs {
+        0 => HotshotProofs::Off,
+        1 => HotshotProofs::Payload,
+        _ => HotshotProofs::Root,
+    };
     let interval = Duration::from_secs(1);
     let folder = tempfile::tempdir().unwrap();
     let metrics = Metrics::new();
     let store = FileStore::open(&folder.path().join("store.json")).unwrap();
     let (keeper, mut head) = HeadKeeper::new(store, metrics.clone());
     let upstream = |target, path| upstream(url, target, path, &metrics);
-    let query = QueryServices::new(vec![upstream(Target::Query, "v1")], 0, metrics.clone());
+    let services = (0..way.services).map(|_| upstream(Target::Query, "v1")).collect();
+    let query = QueryServices::new(services, 0, metrics.clone()).with_proofs(proofs);
     let parts = Parts {
         rollup: Op::default(),
         node: Node::new(
@@ -100,11 +122,11 @@ pub(crate) async fn run(url: &str, target: u64) {
     };
     let batcher = services::batcher().address();
     let options = Options {
-        proofs: HotshotProofs::Off,
+        proofs,
         interval,
         namespace: None,
         batchers: BatcherSource::Fixed(vec![BatcherTenure::always(batcher)]),
-        light_client: None,
+        light_client: (proofs != HotshotProofs::Off).then_some(Address::ZERO),
         initial_hotshot_height: Some(0),
         budget: BUDGET,
         trust_node_finalized: false,

@@ -1,8 +1,8 @@
 //! How fast the verifier catches up and how soon a head is visible, against canned services over
 //! HTTP on loopback: real batches, signed, and the blocks that they describe.
 //!
-//! `cargo xtask bench verifier`; with `--quick` a tenth of the blocks, with `steady` or `pollers`
-//! that part alone. Services and verifier are
+//! `cargo xtask bench verifier`; with `--quick` a tenth of the blocks, with `modes`, `steady`
+//! or `pollers` that part alone. Services and verifier are
 //! processes of their own on the same machine, so that they share its processors.
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +12,7 @@
 )]
 
 mod follow;
+mod modes;
 mod pollers;
 mod services;
 mod stages;
@@ -61,6 +62,7 @@ struct Report {
     empty_hotshot_blocks_per_second: f64,
     batch_sizes: Vec<BatchSize>,
     memory: Memory,
+    modes: modes::Modes,
 }
 
 /// Without streams, blocks come at L2's usual pace, which is what polling goes by; with them,
@@ -83,17 +85,15 @@ fn main() {
     let number = |text: &str| text.parse::<u64>().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     match words[..] {
-        ["serve", blocks, transactions, empty, visible, l1_delay, streams] => {
-            runtime.block_on(services::serve(Content {
-                blocks: number(blocks),
-                transactions: number(transactions) as usize,
-                empty: number(empty),
-                visible: number(visible),
-                l1_delay: number(l1_delay),
-                streams: streams == "1",
-            }))
+        ["serve", content] => {
+            runtime.block_on(services::serve(serde_json::from_str(content).unwrap()));
         }
-        ["follow", url, target] => runtime.block_on(follow::run(url, number(target))),
+        ["follow", url, target, way] => {
+            let way = serde_json::from_str(way).unwrap();
+            runtime.block_on(follow::run(url, number(target), way));
+        }
+        ["modes"] => print(&modes::all(1)),
+        ["modes", "--quick"] => print(&modes::all(10)),
         ["steady"] => print(&all_steady(1)),
         ["pollers"] => print(&all_pollers(&runtime)),
         _ => report(&runtime, words.contains(&"--quick")),
@@ -111,6 +111,7 @@ fn report(runtime: &tokio::runtime::Runtime, quick: bool) {
         .collect();
     let (memory, peak_rss_mib) = memory(100_000 / scale);
     let empty_hotshot_blocks_per_second = empty(500_000 / scale);
+    let modes = modes::all(scale);
     let (steady, pollers) = (all_steady(scale), all_pollers(runtime));
     let first = &batch_sizes[0];
     let report = Report {
@@ -123,6 +124,7 @@ fn report(runtime: &tokio::runtime::Runtime, quick: bool) {
         empty_hotshot_blocks_per_second,
         batch_sizes,
         memory,
+        modes,
     };
     let text = serde_json::to_string_pretty(&report).unwrap();
     println!("{text}");

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::canned::{Chain, Fakes, Signer, services::Habits};
 
 /// What the services have.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 pub(crate) struct Content {
     pub(crate) blocks: u64,
     pub(crate) transactions: usize,
@@ -23,12 +23,25 @@ pub(crate) struct Content {
     pub(crate) l1_delay: u64,
     /// Whether they tell of new blocks.
     pub(crate) streams: bool,
+    /// The weight of HotShot's committee.
+    pub(crate) weight: usize,
+    /// The length of what nobody signed beside each batch.
+    pub(crate) junk: usize,
 }
 
 impl Content {
     /// So many blocks of three transactions, all there from the start.
     pub(crate) const fn of(blocks: u64) -> Self {
-        Self { blocks, transactions: 3, empty: 0, visible: blocks, l1_delay: 0, streams: true }
+        Self {
+            blocks,
+            transactions: 3,
+            empty: 0,
+            visible: blocks,
+            l1_delay: 0,
+            streams: true,
+            weight: 10,
+            junk: 0,
+        }
     }
 }
 
@@ -49,12 +62,10 @@ struct Served {
 
 impl Services {
     pub(crate) fn start(content: Content) -> Self {
-        let Content { blocks, transactions, empty, visible, l1_delay, streams } = content;
-        let numbers = [blocks, transactions as u64, empty, visible, l1_delay, u64::from(streams)];
-        let numbers = numbers.map(|number| number.to_string());
+        let content = serde_json::to_string(&content).unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap())
             .arg("serve")
-            .args(numbers)
+            .arg(content)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -80,12 +91,15 @@ pub(crate) fn batcher() -> Signer {
 
 /// Serves until standard input ends.
 pub(crate) async fn serve(content: Content) {
-    let Content { blocks, transactions, empty, visible, l1_delay, streams } = content;
+    let Content { blocks, transactions, empty, visible, l1_delay, streams, weight, junk } = content;
     let chain = Chain::new(blocks, transactions, |_| 1);
-    let habits = Habits { l1_delay: Duration::from_millis(l1_delay), streams };
+    let habits = Habits { l1_delay: Duration::from_millis(l1_delay), streams, weight };
     let fakes = Fakes::start_with(chain, visible, batcher(), habits).await;
     (0..empty).for_each(|_| fakes.post(Vec::new()));
-    (1..=visible).for_each(|number| fakes.post(vec![fakes.signed(number)]));
+    let junk = (junk > 0).then(|| vec![0; junk]);
+    for number in 1..=visible {
+        fakes.post(std::iter::once(fakes.signed(number)).chain(junk.clone()).collect());
+    }
     let served = Served { url: format!("http://{}", fakes.address), arguments: fakes.arguments() };
     println!("{}", serde_json::to_string(&served).unwrap());
     std::io::stdout().flush().unwrap();

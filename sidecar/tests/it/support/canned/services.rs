@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     Json, Router,
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody},
     extract::{Path, Request, State},
     http::StatusCode,
     middleware::{self, Next},
@@ -30,8 +30,6 @@ use tokio_tungstenite::{
 
 use super::chain::{CHAIN_ID, Chain, L1_CHAIN_ID, Signer, l1_hash};
 
-/// The weight of HotShot's committee.
-const WEIGHT: usize = 10;
 /// L1 blocks up to here are final.
 const L1_FINALIZED: u64 = 1_000_000;
 
@@ -48,6 +46,8 @@ struct Content {
 struct Calls {
     by_name: BTreeMap<String, u64>,
     total: u64,
+    /// The length of all answers of the query service.
+    bytes: u64,
     watch: Option<Watch>,
 }
 
@@ -73,11 +73,13 @@ pub(crate) struct Habits {
     pub(crate) l1_delay: Duration,
     /// Whether HotShot and the node tell of new blocks.
     pub(crate) streams: bool,
+    /// The weight of HotShot's committee.
+    pub(crate) weight: usize,
 }
 
 impl Default for Habits {
     fn default() -> Self {
-        Self { l1_delay: Duration::ZERO, streams: true }
+        Self { l1_delay: Duration::ZERO, streams: true, weight: 10 }
     }
 }
 
@@ -131,9 +133,11 @@ impl Fakes {
             .route("/v1/availability/block/{from}/{until}/namespace/{namespace}", get(range))
             .route("/v1/availability/header/{from}/{until}", get(headers))
             .route("/v1/availability/vid/common/{height}", get(vid_common))
+            .route("/v1/block-state/{headers}/{height}", get(path))
             .fallback(async || StatusCode::NOT_FOUND)
             .layer(middleware::from_fn_with_state(Arc::clone(&shared), flood))
             .route("/advance", post(advance))
+            .route("/calls", get(calls))
             .with_state(Arc::clone(&shared));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -147,7 +151,7 @@ impl Fakes {
 
     /// A HotShot block with these payloads.
     pub(crate) fn post(&self, payloads: Vec<Vec<u8>>) {
-        self.shared.content.write().post(&payloads);
+        self.shared.content.write().post(&payloads, self.shared.habits.weight);
         self.shared.grown.send_replace(());
     }
 
@@ -196,10 +200,10 @@ impl Fakes {
 
 impl Content {
     /// A HotShot block with these payloads.
-    fn post(&mut self, payloads: &[Vec<u8>]) {
+    fn post(&mut self, payloads: &[Vec<u8>], weight: usize) {
         let circumstances = Circumstances {
             minor: 6,
-            weight: WEIGHT,
+            weight,
             timestamp: 1_700_000_000,
             l1_head: 1,
             l1_finalized: None,
@@ -207,6 +211,8 @@ impl Content {
         let namespace = || Namespace::new(u32::try_from(CHAIN_ID).unwrap(), payloads);
         let namespaces = (!payloads.is_empty()).then(namespace);
         self.hotshot.push(circumstances, namespaces.into_iter().collect());
+        // Written out before anybody asks, so that whoever asks first does not wait longer.
+        self.hotshot.blocks().last().inspect(|block| _ = block.header_text());
     }
 }
 
@@ -238,6 +244,19 @@ impl Shared {
         self.batcher.sign(&self.chain.batch(block))
     }
 
+    /// The light client: it knows all of HotShot as of L1's final block, and nothing before. No
+    /// other contract is there.
+    fn light_client(&self, call: &Value) -> String {
+        if !call["params"][0].to_string().contains("9fdb54a7") {
+            return "\"0x\"".into();
+        }
+        let is_final = call["params"][1].to_string().contains(&l1_hash(L1_FINALIZED).to_string());
+        let content = self.content.read();
+        let height = if is_final { content.hotshot.height() } else { 0 };
+        let root = content.hotshot.tree().light_client_root(height);
+        format!("\"0x{height:064x}{height:064x}{}\"", alloy_primitives::hex::encode(root))
+    }
+
     /// A block that the node has.
     fn node_block(&self, number: u64, whole: bool) -> Option<String> {
         let latest = self.content.read().latest;
@@ -254,10 +273,15 @@ fn json_text(text: String) -> Response {
 
 /// Answers in place of a service that should send too much.
 async fn flood(State(shared): Fake, request: Request, next: Next) -> Response {
-    match shared.flood(request.uri().path()) {
+    let is_query = request.uri().path().starts_with("/v1/");
+    let answer = match shared.flood(request.uri().path()) {
         Some(answer) => answer,
         None => next.run(request).await,
+    };
+    if is_query {
+        shared.calls.lock().bytes += answer.body().size_hint().exact().unwrap_or(0);
     }
+    answer
 }
 
 async fn rpc(State(shared): Fake, Path(name): Path<String>, Json(call): Json<Value>) -> Response {
@@ -300,7 +324,7 @@ fn answer(shared: &Shared, name: &str, call: &Value) -> String {
                 "parentHash": l1_hash(number.saturating_sub(1))})
             .to_string()
         }
-        ("l1", "eth_call") => "\"0x\"".into(),
+        ("l1", "eth_call") => shared.light_client(call),
         (name @ ("node" | "l1"), "web3_clientVersion") => format!("\"{name}/v1\""),
         ("consensus", "optimism_rollupConfig") => shared.chain.rollup_config().to_string(),
         // As while op-node starts.
@@ -388,7 +412,7 @@ async fn range(
 }
 
 async fn headers(shared: Fake, Path((from, until)): Path<(usize, usize)>) -> Response {
-    blocks(&shared, "headers", from..until, |block| block.header().to_string())
+    blocks(&shared, "headers", from..until, |block| block.header_text().to_owned())
 }
 
 async fn vid_common(State(shared): Fake, Path(height): Path<usize>) -> Response {
@@ -397,6 +421,21 @@ async fn vid_common(State(shared): Fake, Path(height): Path<usize>) -> Response 
         Some(block) => Json(block.vid_common()).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+async fn path(State(shared): Fake, Path((headers, height)): Path<(u64, u64)>) -> Response {
+    shared.called("path".into());
+    let content = shared.content.read();
+    match height < headers && headers <= content.hotshot.height() {
+        true => Json(content.hotshot.tree().path(headers, height)).into_response(),
+        false => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// What was asked so far, and the length of the query service's answers.
+async fn calls(State(shared): Fake) -> Json<(BTreeMap<String, u64>, u64)> {
+    let calls = shared.calls.lock();
+    Json((calls.by_name.clone(), calls.bytes))
 }
 
 /// One JSON text for each HotShot block of a range.
@@ -423,7 +462,7 @@ async fn advance(State(shared): Fake) {
     let payload = shared.signed(next);
     let mut content = shared.content.write();
     content.latest = next;
-    content.post(&[payload]);
+    content.post(&[payload], shared.habits.weight);
     drop(content);
     shared.grown.send_replace(());
 }
