@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alloy_primitives::Address;
 use finality_sidecar::{
     batchers::{BatcherSource, BatcherTenure},
     config::HotshotProofs,
@@ -25,7 +24,10 @@ use finality_sidecar::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::services::{self, Services};
+use super::{
+    canned::services::LIGHT_CLIENT,
+    services::{self, Services},
+};
 
 /// What following the services to a block cost.
 #[derive(Debug, Serialize, Deserialize)]
@@ -126,7 +128,7 @@ pub(crate) async fn run(url: &str, target: u64, way: Way) {
         interval,
         namespace: None,
         batchers: BatcherSource::Fixed(vec![BatcherTenure::always(batcher)]),
-        light_client: (proofs != HotshotProofs::Off).then_some(Address::ZERO),
+        light_client: (proofs != HotshotProofs::Off).then_some(LIGHT_CLIENT),
         initial_hotshot_height: Some(0),
         budget: BUDGET,
         trust_node_finalized: false,
