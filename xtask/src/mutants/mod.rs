@@ -64,6 +64,9 @@ struct Survivor {
     /// How many such mutants the file has.
     #[serde(default = "one")]
     count: usize,
+    /// Whether a test notices it where the machine is fast, or slow, enough: fewer may survive.
+    #[serde(default)]
+    timing: bool,
     reason: String,
 }
 
@@ -106,7 +109,7 @@ pub(crate) fn run(workspace: &Workspace, cache: &Cache, wanted: &[String]) -> Re
             survived.extend(counted(&mutator.survivors(package, &files, &expected)?)?);
         }
     }
-    let problems = differences(&survived, &expected);
+    let problems = differences(&survived, &expected, &list.survivor);
     if !problems.is_empty() {
         bail!("the survivors differ from {LIST}:\n{}", problems.join("\n"));
     }
@@ -285,7 +288,10 @@ fn expected(list: &[Survivor], files: &[String]) -> Mutants {
     expected
 }
 
-fn differences(survived: &Mutants, expected: &Mutants) -> Vec<String> {
+fn differences(survived: &Mutants, expected: &Mutants, list: &[Survivor]) -> Vec<String> {
+    let may_be_fewer = |(file, mutant): &(String, String)| {
+        list.iter().any(|one| one.timing && one.file == *file && one.mutant == *mutant)
+    };
     let count = |mutants: &Mutants, key| mutants.get(key).copied().unwrap_or_default();
     let keys = survived.keys().chain(expected.keys().filter(|key| !survived.contains_key(*key)));
     keys.filter_map(|key| {
@@ -293,6 +299,7 @@ fn differences(survived: &Mutants, expected: &Mutants) -> Vec<String> {
         let (file, mutant) = key;
         match found.cmp(&listed) {
             std::cmp::Ordering::Greater => Some(format!("survives: {file}: {mutant}")),
+            std::cmp::Ordering::Less if may_be_fewer(key) => None,
             std::cmp::Ordering::Less => Some(format!("no longer survives: {file}: {mutant}")),
             std::cmp::Ordering::Equal => None,
         }
@@ -324,12 +331,15 @@ mod tests {
             file: file.into(),
             mutant: mutant.into(),
             count,
+            timing: false,
             reason: "a reason".into(),
         };
         let files = ["a.rs".to_owned(), "b.rs".to_owned()];
         let both = survivor("b.rs", "replace h with ()", 1);
         let list = [survivor("a.rs", "replace < with <= in X::f", 2), both];
-        assert_eq!(differences(&survived, &expected(&list, &files)), Vec::<String>::new());
+        let differences =
+            |list: &[Survivor]| super::differences(&survived, &expected(list, &files), list);
+        assert_eq!(differences(&list), Vec::<String>::new());
 
         let list = [
             survivor("a.rs", "replace < with <= in X::f", 1),
@@ -337,13 +347,20 @@ mod tests {
             survivor("c.rs", "replace j with ()", 1),
         ];
         assert_eq!(
-            differences(&survived, &expected(&list, &files)),
+            differences(&list),
             [
                 "survives: a.rs: replace < with <= in X::f",
                 "survives: b.rs: replace h with ()",
                 "no longer survives: b.rs: replace i with ()",
             ]
         );
+
+        let timing = |survivor| Survivor { timing: true, ..survivor };
+        let list = [
+            timing(survivor("a.rs", "replace < with <= in X::f", 3)),
+            timing(survivor("b.rs", "replace h with ()", 0)),
+        ];
+        assert_eq!(differences(&list), ["survives: b.rs: replace h with ()"]);
     }
 
     #[test]
