@@ -29,6 +29,7 @@ impl OpBatcher {
             ("num-confirmations", "1".into()),
             ("safe-abort-nonce-too-low-count", "3".into()),
             ("resubmission-timeout", "20s".into()),
+            ("txmgr.receipt-query-interval", "500ms".into()),
             ("data-availability-type", "calldata".into()),
             ("throttle.unsafe-da-bytes-lower-threshold", "0".into()),
             ("rpc.addr", "127.0.0.1".into()),
