@@ -12,7 +12,7 @@ use finality_e2e::{
     envoy::{self, Envoy},
     etcd::Etcd,
     history::{self, Kind, Operation},
-    link::{Link, Links, Way},
+    link::{Link, Way},
     process,
     rollup::Rollup,
     sidecar::{Settings, Sidecar},
@@ -21,7 +21,7 @@ use finality_e2e::{
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::{Dice, Falls, RECOVERY, published, record::Record, setting};
+use super::{Dice, Falls, Faults, Moving, RECOVERY, published, record::Record, setting};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
@@ -56,18 +56,18 @@ struct Gate {
     strict: Envoy,
     cached: Envoy,
     to_etcd: Vec<Link>,
-    to_node: Links,
+    to_node: Link,
     _folders: [tempfile::TempDir; 3],
 }
 
 impl Gate {
     async fn start(net: &Devnet<impl Rollup>, etcd: &Etcd) -> Self {
         let folders = [process::folder(), process::folder(), process::folder()];
-        let (to_etcd, to_node) =
-            ((0..3).map(|_| Link::default()).collect::<Vec<_>>(), Links::default());
+        let to_etcd: Vec<_> = (0..3).map(|_| Link::default()).collect();
+        let to_node = Link::default();
         let settings = net.sidecar.settings().clone();
         let settings = Settings {
-            node_execution_rpc: to_node.node.to(&settings.node_execution_rpc),
+            node_execution_rpc: to_node.to(&settings.node_execution_rpc),
             more: vec![("--store", etcd.store_over(&to_etcd))],
             ..settings
         };
@@ -117,7 +117,7 @@ fn clients(gates: &Arc<[Gate; 2]>, record: &Arc<Record>, falls: &Arc<Mutex<Falls
     clients.spawn(async move {
         let dice = Dice(Mutex::new(9));
         let mut of_gates = [0; 2];
-        let mut moving = super::Moving::default();
+        let mut moving = Moving::default();
         loop {
             let gate = dice.below(2);
             if let Some(number) = head(&gates[gate].cached).await {
@@ -177,9 +177,9 @@ impl Chaos {
             Fault::EtcdHangs => self.cut(gate, Way::Hangs).await,
             Fault::EtcdOneWay => self.cut(gate, Way::OneWay).await,
             Fault::NodeCut => {
-                gate.to_node.node.set(Way::Away);
+                gate.to_node.set(Way::Away);
                 self.hold().await;
-                gate.to_node.node.set(Way::Open);
+                gate.to_node.set(Way::Open);
             }
             Fault::SidecarKilled => {
                 gate.sidecar.kill();
@@ -227,20 +227,10 @@ async fn s21_chaos_no_client_that_moves_between_envoys_sees_a_strict_head_fall()
     chaos.settle("the start").await;
     let (record, falls) = (Record::new(), Arc::default());
     let mut clients = clients(&chaos.gates, &record, &falls);
-    let begun = Instant::now();
-    let mut faults: Vec<_> = FAULTS.to_vec();
-    let mut done = 0_usize;
-    while minutes.map_or(!faults.is_empty(), |m| begun.elapsed() < Duration::from_secs(60 * m)) {
-        // Each once in an order of the seed, then any.
-        let fault = if faults.is_empty() {
-            FAULTS[chaos.dice.below(FAULTS.len())]
-        } else {
-            faults.remove(chaos.dice.below(faults.len()))
-        };
-        println!("{:>6} ms {fault:?}", begun.elapsed().as_millis());
+    let mut faults = Faults::new(&FAULTS, minutes);
+    while let Some(fault) = faults.next(&chaos.dice) {
         chaos.fault(fault).await;
         chaos.settle(&format!("{fault:?}")).await;
-        done += 1;
     }
     clients.abort_all();
     while let Some(ended) = clients.join_next().await {
@@ -259,7 +249,7 @@ async fn s21_chaos_no_client_that_moves_between_envoys_sees_a_strict_head_fall()
     assert_eq!(history::check_register((0, 0), &operations), Ok(()));
     assert_eq!(history::check_chain(&published, &[]), Ok(()));
     let mut falls = falls.lock().unwrap();
-    assert!(reads.len() > done && falls.reads > done, "clients were served");
+    assert!(reads.len() > faults.drawn && falls.reads > faults.drawn, "clients were served");
     falls.print();
-    println!("seed {seed}: {done} faults, {} strict reads, none fell", reads.len());
+    println!("seed {seed}: {} faults, {} strict reads, none fell", faults.drawn, reads.len());
 }

@@ -8,6 +8,7 @@ mod record;
 
 use std::{
     env,
+    fmt::Debug,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -93,6 +94,41 @@ impl Dice {
         let mixed = (*seed ^ (*seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         usize::try_from((mixed ^ (mixed >> 31)) >> 8).unwrap() % limit
+    }
+}
+
+/// The faults of a run: each once in an order of the dice, then any, until the time is over.
+struct Faults<T: 'static> {
+    all: &'static [T],
+    left: Vec<T>,
+    drawn: usize,
+    /// Without it, each comes once.
+    minutes: Option<u64>,
+    begun: Instant,
+}
+
+impl<T: Copy + Debug> Faults<T> {
+    fn new(all: &'static [T], minutes: Option<u64>) -> Self {
+        Self { all, left: all.to_vec(), drawn: 0, minutes, begun: Instant::now() }
+    }
+
+    fn next(&mut self, dice: &Dice) -> Option<T> {
+        let elapsed = self.begun.elapsed();
+        let is_over = match self.minutes {
+            Some(minutes) => self.drawn > 0 && elapsed >= Duration::from_secs(60 * minutes),
+            None => self.left.is_empty(),
+        };
+        if is_over {
+            return None;
+        }
+        let fault = if self.left.is_empty() {
+            self.all[dice.below(self.all.len())]
+        } else {
+            self.left.remove(dice.below(self.left.len()))
+        };
+        self.drawn += 1;
+        println!("{:>6} ms {fault:?}", elapsed.as_millis());
+        Some(fault)
     }
 }
 
@@ -455,31 +491,14 @@ async fn s21_chaos_ends_with_a_history_that_one_rising_head_explains() {
     let mut chaos = Chaos::start(folder.path(), seed, quorum).await;
     chaos.start_clients();
     chaos.settle("the start").await;
-    let begun = Instant::now();
-    let mut faults: Vec<_> = FAULTS.to_vec();
-    let mut done = 0_usize;
-    loop {
-        // Each once in an order of the seed, then any.
-        let fault = if faults.is_empty() {
-            FAULTS[chaos.dice.below(FAULTS.len())]
-        } else {
-            faults.remove(chaos.dice.below(faults.len()))
-        };
-        println!("{:>6} ms {fault:?}", begun.elapsed().as_millis());
+    let mut faults = Faults::new(&FAULTS, minutes);
+    while let Some(fault) = faults.next(&chaos.dice) {
         let lossy = matches!(fault, Fault::Restored | Fault::RestoredFromBeforeReset);
         chaos.fault(fault).await;
         chaos.settle(&format!("{fault:?}")).await;
         if lossy {
             // Between replicas nothing was promised meanwhile.
             chaos.begin_anew().await;
-        }
-        done += 1;
-        let enough = match minutes {
-            Some(minutes) => begun.elapsed() >= Duration::from_secs(60 * minutes),
-            None => faults.is_empty(),
-        };
-        if enough {
-            break;
         }
     }
     chaos.check().await;
@@ -488,5 +507,5 @@ async fn s21_chaos_ends_with_a_history_that_one_rising_head_explains() {
         assert_eq!(history::check_rising(&shown), Ok(()), "replica {index}");
     }
     chaos.falls.lock().unwrap().print();
-    println!("seed {seed}: {done} faults, {} operations explained", chaos.checked);
+    println!("seed {seed}: {} faults, {} operations explained", faults.drawn, chaos.checked);
 }
