@@ -100,8 +100,12 @@ impl<F: FeedSource> Feed<F> {
         self.ahead.fill(&self.source, self.cursor, height, limit, self.proven_below);
     }
 
-    /// From now on headers below this state's height are proven under its root.
+    /// From now on headers below this state's height are proven under its root. What is in flight
+    /// is not, and is requested again.
     pub(super) fn prove_under(&mut self, checkpoint: Checkpoint) {
+        if checkpoint.height > self.proven_below.max(self.cursor) {
+            self.ahead.forget();
+        }
         self.proven_below = checkpoint.height;
         self.source.prove_under(checkpoint);
     }

@@ -3,7 +3,11 @@
 use alloy_primitives::Address;
 
 use super::{world::*, *};
-use crate::{config::HotshotProofs, store::memory::MemoryStore};
+use crate::{
+    config::HotshotProofs,
+    store::memory::MemoryStore,
+    verifier::{BUDGET, audit::MOST_HEADERS},
+};
 
 /// The fork that services forge a batch of.
 const FORGED: Fork = Fork { name: 1, at: 8 };
@@ -377,4 +381,38 @@ async fn in_root_a_forging_majority_does_not_hide_what_is_below_the_light_client
         settle(&mut runner).await;
     }
     assert_eq!((runner.number(), status(&runner)), (9, Status::Ok), "{:?}", runner.stall());
+}
+
+/// Reading waits where no more can be kept, and goes on under the root once the light client has
+/// moved: nothing that was in flight by then is left uncovered.
+#[tokio::test]
+async fn in_root_a_long_way_behind_needs_no_room_for_it() {
+    // With room for a few of the batches, or for all of them, but not for their headers.
+    for (heights, budget) in [(1_000, 16), (5_000, 16), (100_000, 16), (100_000, BUDGET)] {
+        let world = World::new(40);
+        world.change().range_limit = 500;
+        world.change().light_client.insert(0, 0);
+        show(&world, 1, 0);
+        for number in 1..=40 {
+            world.change().hotshot.extend(std::iter::repeat_n(Vec::new(), heights / 40 - 1));
+            world.post_all(MAIN, [number]);
+        }
+        let heights = heights as u64;
+        let mut runner = world.verifier_with(&MemoryStore::default(), |options| {
+            options.proofs = HotshotProofs::Root;
+            options.light_client = Some(Address::ZERO);
+            options.budget = budget;
+        });
+        settle(&mut runner).await;
+        assert_eq!((runner.head(), runner.code()), (None, "awaiting_checkpoint"));
+        let cursor = runner.board.findings().hotshot.cursor.unwrap();
+        assert!(cursor < (MOST_HEADERS as u64 + 500).min(heights * 3 / 4), "{cursor}");
+        next_l1(&world, heights);
+        settle(&mut runner).await;
+        assert_eq!((runner.number(), status(&runner)), (40, Status::Ok), "{:?}", runner.stall());
+        // One for what was read before, and those ranges again that were in flight.
+        let (ranges, first) = (world.calls("feed range"), 24);
+        assert!(ranges <= heights / 500 + first, "{ranges}");
+        assert_eq!(world.calls("feed path"), 2, "where the chain begins, and what was read");
+    }
 }

@@ -9,6 +9,7 @@ mod choosing;
 mod cluster;
 mod feeding;
 mod finality;
+mod headers;
 mod light_client;
 mod model;
 mod proving;

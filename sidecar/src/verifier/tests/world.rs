@@ -1,20 +1,21 @@
 //! The world in memory.
 
 use std::{
+    borrow::Cow,
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
-use espresso_proofs::{
-    BlockTree, BlockTreeRoot, Chain, Checkpoint, Header, Link, NamespaceBlock, Version, commitment,
-};
+use espresso_proofs::{BlockTreeRoot, Chain, Checkpoint, Header, NamespaceBlock, commitment};
 use finality_core::head::{HeadReport, Status};
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::headers::{HeadersMade, HotshotBlock};
 use crate::{
     batchers::{BatcherSource, BatcherTenure, KnownBatchers},
     config::HotshotProofs,
@@ -198,7 +199,10 @@ pub(super) struct State {
     pub(super) named_authenticator: Option<Address>,
     pub(super) active_is_espresso: bool,
     pub(super) l1_latest: u64,
-    pub(super) hotshot: Vec<Vec<Vec<u8>>>,
+    pub(super) hotshot: Vec<HotshotBlock>,
+    headers: RefCell<HeadersMade>,
+    /// The most blocks that services return at once.
+    pub(super) range_limit: u64,
     /// Blocks that are decided but whose payload the service does not have.
     pub(super) hotshot_missing: BTreeSet<u64>,
     /// Blocks that are too long to be read beside others.
@@ -241,7 +245,7 @@ pub(super) struct State {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Forgery {
     pub(super) from: usize,
-    pub(super) blocks: Vec<Vec<Vec<u8>>>,
+    pub(super) blocks: Vec<HotshotBlock>,
 }
 
 pub(super) type Probe = Arc<dyn Fn(&'static str) + Send + Sync>;
@@ -280,6 +284,8 @@ impl World {
                 active_is_espresso: true,
                 l1_latest: 1_000_000,
                 hotshot: Vec::new(),
+                headers: RefCell::default(),
+                range_limit: 10,
                 hotshot_missing: BTreeSet::new(),
                 long_hotshot_blocks: BTreeSet::new(),
                 long_node_blocks: BTreeSet::new(),
@@ -522,72 +528,58 @@ fn not_under_the_root() -> UpstreamError {
     UpstreamError::Disproven { reason: "root", problem: String::new() }
 }
 
-/// What the headers of blocks say of their place in the chain.
-pub(super) fn links(blocks: &[Vec<Vec<u8>>]) -> Vec<Link> {
-    let mut tree = BlockTree::new();
-    let link = |(height, payloads): (u64, &Vec<Vec<u8>>)| {
-        let root = tree.root();
-        let content: Vec<u8> = payloads.concat();
-        let commitment = keccak256([&root.hash[..], &height.to_le_bytes(), &content].concat());
-        tree.append(commitment);
-        let version = Version { major: 0, minor: 6 };
-        Link { height, version, commitment, root: Some(root) }
-    };
-    (0..).zip(blocks).map(link).collect()
-}
-
-/// The chain below a height.
-fn chain_of(blocks: &[Vec<Vec<u8>>], height: u64) -> Chain {
-    let mut chain = Chain::new();
-    let below = blocks.iter().take(height as usize).cloned().collect::<Vec<_>>();
-    links(&below).iter().for_each(|link| chain.append(link.commitment));
-    chain
-}
-
 impl State {
     /// The blocks that a majority of the services shows.
-    pub(super) fn majority(&self) -> Vec<Vec<Vec<u8>>> {
+    pub(super) fn majority(&self) -> Cow<'_, [HotshotBlock]> {
         match &self.forged {
-            Some(Forgery { from, blocks }) => [&self.hotshot[..*from], blocks].concat(),
-            None => self.hotshot.clone(),
+            Some(Forgery { from, blocks }) => [&self.hotshot[..*from], blocks].concat().into(),
+            None => Cow::Borrowed(&self.hotshot),
         }
+    }
+
+    /// The chain of blocks below a height.
+    fn chain_of(&self, blocks: &[HotshotBlock], height: u64) -> Chain {
+        self.headers.borrow_mut().chain(blocks, height)
     }
 
     /// The light client's state at a HotShot height.
     fn checkpoint(&self, height: u64) -> Checkpoint {
-        let root = chain_of(&self.hotshot, height).tree().root().light_client_root();
+        let root = self.chain_of(&self.hotshot, height).tree().root().light_client_root();
         let root = if self.false_root == Some(height) { !root } else { root };
         Checkpoint { height, root }
     }
 
     /// The blocks under the light client's root that any service shows.
-    fn shown(&self, checkpoint: Checkpoint) -> Option<Vec<Vec<Vec<u8>>>> {
+    fn shown(&self, checkpoint: Checkpoint) -> Option<&[HotshotBlock]> {
         let is_shown = self.forged.is_none() || self.one_is_honest;
         let is_true = self.checkpoint(checkpoint.height) == checkpoint
             && self.false_root != Some(checkpoint.height);
-        (is_shown && is_true).then(|| self.hotshot.clone())
+        (is_shown && is_true).then_some(&*self.hotshot)
     }
 
     fn blocks(&self, from: u64, until: u64) -> Result<Blocks, UpstreamError> {
         let range = from as usize..until as usize;
-        let payloads = |blocks: &[Vec<Vec<u8>>]| -> Vec<NamespaceBlock> {
+        let payloads = |blocks: &[HotshotBlock]| -> Vec<NamespaceBlock> {
             blocks[range.clone()].iter().map(|payloads| payloads.iter().collect()).collect()
         };
         let rooted = self.rooted.filter(|rooted| until <= rooted.height && self.serves_paths);
         if let Some(rooted) = rooted {
             let shown = self.shown(rooted).ok_or_else(not_under_the_root)?;
             let headers = Headers::Proven {
-                before: Box::new(chain_of(&shown, from)),
-                after: Box::new(chain_of(&shown, until)),
+                before: Box::new(self.chain_of(shown, from)),
+                after: Box::new(self.chain_of(shown, until)),
             };
-            return Ok(Blocks { payloads: payloads(&shown), headers });
+            return Ok(Blocks { payloads: payloads(shown), headers });
         }
         let majority = self.majority();
         if majority.len() < until as usize {
             return Err(UpstreamError::Absent(String::new()));
         }
         let links = match self.proven {
-            true => Headers::Agreed(links(&majority[..until as usize])[range.clone()].to_vec()),
+            true => {
+                let mut made = self.headers.borrow_mut();
+                Headers::Agreed(made.links(&majority, range.clone()))
+            }
             false => Headers::Unread,
         };
         Ok(Blocks { payloads: payloads(&majority), headers: links })
@@ -826,8 +818,7 @@ impl FeedSource for World {
     }
 
     async fn range_limit(&self) -> Result<u64, UpstreamError> {
-        drop(self.called("feed", "feed limits")?);
-        Ok(10)
+        Ok(self.called("feed", "feed limits")?.range_limit)
     }
 
     async fn range(&self, from: u64, until: u64) -> Result<Blocks, UpstreamError> {
@@ -837,7 +828,7 @@ impl FeedSource for World {
             tokio::time::sleep(range_time).await;
         }
         let mut state = self.change();
-        if until - from > 10 {
+        if until - from > state.range_limit {
             return Err(UpstreamError::Status { status: 400, answer: String::new() });
         }
         if state.long_hotshot_blocks.range(from..until).next().is_some() {
@@ -877,7 +868,7 @@ impl FeedSource for World {
             return Err(UpstreamError::Absent(String::new()));
         }
         let shown = state.shown(checkpoint).ok_or_else(not_under_the_root)?;
-        Ok(chain_of(&shown, height))
+        Ok(state.chain_of(shown, height))
     }
 
     async fn chain_before(&self, height: u64, root: BlockTreeRoot) -> Result<Chain, UpstreamError> {
@@ -885,8 +876,8 @@ impl FeedSource for World {
         if !state.serves_paths {
             return Err(UpstreamError::Absent(String::new()));
         }
-        let chains = [state.majority(), state.hotshot.clone()];
-        let chains = chains.iter().map(|blocks| chain_of(blocks, height));
+        let chains = [state.majority(), Cow::Borrowed(&*state.hotshot)];
+        let chains = chains.iter().map(|blocks| state.chain_of(blocks, height));
         let mut chains = chains.filter(|chain| chain.tree().root() == root);
         chains.next().ok_or_else(not_under_the_root)
     }
