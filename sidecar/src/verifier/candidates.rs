@@ -43,6 +43,8 @@ pub struct Candidates<R: Rollup> {
     numbers: BTreeMap<Position, u64>,
     /// What each signer has; its last one is the next that it loses.
     by_signer: BTreeMap<Address, BTreeSet<(u64, Position)>>,
+    /// Those that the node's block was found equal to.
+    compared: BTreeSet<Position>,
     budget: usize,
     dropped: BTreeMap<Address, Dropped>,
     /// The head above which only batches that can follow it are kept, since the budget was full.
@@ -66,6 +68,7 @@ impl<R: Rollup> Candidates<R> {
             by_number: BTreeMap::new(),
             numbers: BTreeMap::new(),
             by_signer: BTreeMap::new(),
+            compared: BTreeSet::new(),
             budget,
             dropped: BTreeMap::new(),
             strict_above: None,
@@ -128,6 +131,7 @@ impl<R: Rollup> Candidates<R> {
     /// Completes the removal of a batch that is no longer listed by its number.
     fn unlist(&mut self, number: u64, position: Position, batch: &Batch<R::Content>) {
         self.numbers.remove(&position);
+        self.compared.remove(&position);
         if let Some(kept) = self.by_signer.get_mut(&batch.signer) {
             kept.remove(&(number, position));
             if kept.is_empty() {
@@ -171,6 +175,24 @@ impl<R: Rollup> Candidates<R> {
             .into_iter()
             .flatten()
             .map(|(position, batch)| (*position, batch))
+    }
+
+    /// Whether the node's block was found equal to the batch at a position.
+    #[must_use]
+    pub fn is_compared(&self, position: Position) -> bool {
+        self.compared.contains(&position)
+    }
+
+    /// The node's block equals the batch at a position.
+    pub fn note_compared(&mut self, position: Position) {
+        if self.numbers.contains_key(&position) {
+            self.compared.insert(position);
+        }
+    }
+
+    /// The node may have other blocks now.
+    pub fn forget_compared(&mut self) {
+        self.compared.clear();
     }
 
     /// The number of consecutive numbers from `first` on that have a candidate, at most `limit`.

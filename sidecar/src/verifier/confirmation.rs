@@ -23,7 +23,7 @@ use crate::{
 /// The longest round: the answers of L1 and the node must not get stale meanwhile.
 const ROUND_LENGTH: Duration = Duration::from_secs(2);
 /// Blocks confirmed before the head is saved and published.
-const BLOCKS_PER_SAVE: u64 = 256;
+pub(super) const BLOCKS_PER_SAVE: u64 = 256;
 /// The same as a time, for slow nodes.
 const TIME_PER_SAVE: Duration = Duration::from_millis(500);
 /// Blocks requested from the node at once.
@@ -33,9 +33,11 @@ const CHECKPOINT_DISTANCE: u64 = 1000;
 
 /// Why a run of confirmations ended.
 #[derive(Debug)]
-enum Halt {
+pub(super) enum Halt {
     /// The next block waits for something.
     Stalled(Stall),
+    /// The light client does not cover the next block yet.
+    Uncovered(Stall),
     /// The node's next block is not what HotShot confirmed.
     Mismatch(Box<Mismatch>),
     /// Candidates were dropped because the budget was full: read again from this height.
@@ -46,19 +48,25 @@ enum Halt {
 
 /// How a run of confirmations went.
 #[derive(Debug)]
-struct Walk {
-    confirmed: Option<Confirmed>,
-    halt: Halt,
+pub(super) struct Walk {
+    pub(super) confirmed: Option<Confirmed>,
+    pub(super) halt: Halt,
     /// The node's latest block, if it was read after its other blocks.
-    latest: Option<u64>,
+    pub(super) latest: Option<u64>,
 }
 
 /// The last confirmed block of a run.
 #[derive(Debug, Clone, Copy)]
-struct Confirmed {
-    tip: HeadBlock,
-    hotshot_height: u64,
-    count: u64,
+pub(super) struct Confirmed {
+    pub(super) tip: HeadBlock,
+    pub(super) hotshot_height: u64,
+    pub(super) count: u64,
+}
+
+/// The block of a batch.
+pub(super) const fn tip_of<C>(batch: &Batch<C>) -> HeadBlock {
+    let Facts { number, hash, l1_origin, .. } = batch.facts;
+    HeadBlock { number, hash: Some(hash), l1_origin: Some(l1_origin) }
 }
 
 impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
@@ -171,7 +179,11 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         if self.pace.is_missed(next, self.node_latest) {
             return Ok(ControlFlow::Break(Stall::NodeMissingBlock { number: next }));
         }
-        let Walk { confirmed, halt, latest } = self.find_confirmed(tip, chain, l1).await;
+        let walk = match self.leap(tip, chain, l1).await {
+            Some(walk) => walk,
+            None => self.find_confirmed(tip, chain, l1).await,
+        };
+        let Walk { confirmed, halt, latest } = walk;
         self.node_latest = latest.or(self.node_latest);
         match &halt {
             Halt::Stalled(Stall::NodeMissingBlock { number }) => self.pace.missed(*number),
@@ -196,6 +208,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 ControlFlow::Break(Stall::AwaitingBatch { number: self.next_number() })
             }
             Halt::Stalled(stall) => ControlFlow::Break(stall),
+            Halt::Uncovered(stall) => match self.compare_ahead(chain, l1).await {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(stall),
+            },
             Halt::Mismatch(mismatch) if !self.covers_after(mismatch.number, latest).await? => {
                 self.up_to_latest(self.confirmed_number())
             }
@@ -253,7 +269,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             };
             let number = batch.facts.number;
             if !self.audit.covers(position.height) {
-                let halt = Halt::Stalled(self.audit.uncovered(number, position.height));
+                let halt = Halt::Uncovered(self.audit.uncovered(number, position.height));
                 return Walk { confirmed, halt, latest };
             }
             let answer = if run == 1 {
@@ -274,9 +290,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             };
             match self.compare(position, batch, answer) {
                 Ok(()) => {
-                    let Facts { hash, l1_origin, .. } = batch.facts;
-                    self.keeper.walked(number, hash);
-                    tip = HeadBlock { number, hash: Some(hash), l1_origin: Some(l1_origin) };
+                    self.keeper.walked(number, batch.facts.hash);
+                    tip = tip_of(batch);
                     let count = confirmed.map_or(0, |confirmed| confirmed.count) + 1;
                     confirmed = Some(Confirmed { tip, hotshot_height: position.height, count });
                 }
@@ -287,7 +302,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     }
 
     /// Compares the chosen batch with the node's answer for its number.
-    fn compare(
+    pub(super) fn compare(
         &self,
         position: Position,
         batch: &Batch<R::Content>,

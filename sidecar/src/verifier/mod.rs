@@ -6,6 +6,7 @@
 //! tell of something new (`pace`).
 
 mod admission;
+mod ahead;
 mod anchor;
 mod audit;
 mod batchers;

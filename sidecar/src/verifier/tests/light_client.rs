@@ -337,6 +337,74 @@ async fn in_root_the_head_passes_nothing_that_is_not_under_the_root() {
 }
 
 #[tokio::test]
+async fn in_root_the_node_s_blocks_are_compared_ahead() {
+    let world = world();
+    let store = MemoryStore::default();
+    let mut runner = start(&world, &store, HotshotProofs::Root);
+    settle(&mut runner).await;
+    assert_eq!((runner.head(), runner.code()), (None, "awaiting_checkpoint"));
+    assert_eq!(world.calls("node block"), 8);
+    settle(&mut runner).await;
+    assert_eq!(world.calls("node block"), 8, "each is asked for once");
+    // Of those that the light client covers now, the last one is looked up again.
+    for (height, asked) in [(5, 9), (8, 10)] {
+        next_l1(&world, height);
+        settle(&mut runner).await;
+        assert_eq!((runner.number(), world.calls("node block")), (height, asked));
+    }
+    // What the node does not have yet is compared once it has.
+    world.post_all(MAIN, 9..=12);
+    world.change().node_latest = 10;
+    settle(&mut runner).await;
+    assert_eq!(world.calls("node block"), 12);
+    world.change().node_latest = 11;
+    settle(&mut runner).await;
+    assert_eq!((world.calls("node block"), runner.code()), (13, "awaiting_checkpoint"));
+    checkpoint(&world, &mut runner).await;
+    assert_eq!((runner.number(), runner.code()), (11, "node_missing_block"));
+}
+
+/// The node leaves blocks that were compared before the light client covered their batches, or
+/// comes back to them.
+#[tokio::test]
+async fn in_root_what_was_compared_ahead_is_looked_up_again() {
+    for comes_back in [false, true] {
+        let world = world();
+        let other = Fork { name: 1, at: 4 };
+        world.change().node_fork = if comes_back { other } else { MAIN };
+        let mut runner = start(&world, &MemoryStore::default(), HotshotProofs::Root);
+        settle(&mut runner).await;
+        assert_eq!((runner.head(), runner.code()), (None, "awaiting_checkpoint"));
+        world.change().node_fork = if comes_back { MAIN } else { other };
+        checkpoint(&world, &mut runner).await;
+        let expected = if comes_back { (8, "awaiting_batch") } else { (4, "mismatch") };
+        assert_eq!((runner.number(), runner.code()), expected);
+        world.change().node_fork = MAIN;
+        settle(&mut runner).await;
+        assert_eq!((runner.number(), status(&runner)), (8, Status::Ok));
+    }
+}
+
+/// The node goes back below what was compared, or does not answer any more.
+#[tokio::test]
+async fn in_root_a_node_that_lost_what_was_compared_confirms_what_it_has() {
+    let world = world();
+    let mut runner = start(&world, &MemoryStore::default(), HotshotProofs::Root);
+    settle(&mut runner).await;
+    world.change().down.insert("node block");
+    world.change().down.insert("block and latest");
+    checkpoint(&world, &mut runner).await;
+    assert_eq!((runner.head(), runner.code()), (None, "node_unavailable"));
+    world.change().down.clear();
+    world.change().node_latest = 6;
+    settle(&mut runner).await;
+    assert_eq!((runner.number(), runner.code()), (6, "node_missing_block"));
+    world.change().node_latest = 40;
+    settle(&mut runner).await;
+    assert_eq!((runner.number(), status(&runner)), (8, Status::Ok));
+}
+
+#[tokio::test]
 async fn in_root_forged_headers_move_nothing() {
     for one_is_honest in [false, true] {
         let world = world();
