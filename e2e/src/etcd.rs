@@ -222,10 +222,17 @@ impl Etcd {
 
     /// The member that leads, once there is one.
     pub async fn leader(&self) -> usize {
+        self.leader_without(None).await
+    }
+
+    /// The same without a member that is gone or frozen.
+    pub async fn leader_without(&self, gone: Option<usize>) -> usize {
         until("etcd to have a leader", PATIENCE, async || {
-            for (index, member) in self.members.iter().enumerate() {
+            let members = self.members.iter().enumerate();
+            for (index, member) in members.filter(|(index, _)| Some(*index) != gone) {
                 let url = format!("http://127.0.0.1:{}/v3/maintenance/status", member.client);
-                let Ok(answer) = send(http().post(url).body("{}")).await else { continue };
+                let asked = http().post(url).timeout(Duration::from_secs(1)).body("{}");
+                let Ok(answer) = send(asked).await else { continue };
                 let status = answer.json();
                 let led = status["leader"].as_str().is_some_and(|leader| leader != "0");
                 if led && status["leader"] == status["header"]["member_id"] {

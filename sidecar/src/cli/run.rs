@@ -252,13 +252,17 @@ fn start_verifier(
     let verifier = dependencies.verifier(config, keeper, board, metrics.clone());
     let task = tokio::spawn(async move {
         let Some(replica) = replica else { return Ok(verifier.run(stopped).await?) };
-        let mut replica = std::pin::pin!(replica.run());
+        // A task of its own: it does not wait for work of the verifier.
+        let mut replica = tokio::spawn(replica.run());
         tokio::select! {
             ended = verifier.run(stopped) => ended?,
-            ended = &mut replica => return Ok(ended?),
+            ended = &mut replica => return Ok(ended??),
         }
         // Without a verifier it takes back what it has told the others, and ends.
-        Ok(tokio::time::timeout(LEAVING, replica).await.unwrap_or(Ok(()))?)
+        match tokio::time::timeout(LEAVING, replica).await {
+            Ok(ended) => Ok(ended??),
+            Err(_) => Ok(()),
+        }
     });
     Ok(Verifier { head, confirmations, status: Arc::new(status), task })
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write as _,
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -14,7 +15,8 @@ use serde_json::{Value, json};
 use super::EtcdLocation;
 use crate::{redact::describe, store::engine::EngineError};
 
-/// A question without an answer for this long is also put to the next member.
+/// A question without an answer for this long is also put to the next member, and after the last
+/// one to the first one again.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// The longest question: a member without a quorum never answers by itself.
 const LIMIT: Duration = Duration::from_millis(900);
@@ -87,20 +89,14 @@ impl Gateway {
 
     /// Opens a stream of answers at the first member that takes the question.
     pub(super) async fn open(&self, path: &str, question: &Value) -> Result<Response, EngineError> {
-        let mut last = Trouble::Silent("there is none".into());
-        for index in self.order() {
-            let Some(request) = self.request(index, path, question) else { continue };
-            let opened = tokio::time::timeout(LIMIT, answer(request)).await;
-            last = match opened {
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(trouble)) => trouble,
-                Err(_) => Trouble::Silent(format!("not within {LIMIT:?}")),
-            };
-            if matches!(last, Trouble::Silent(_)) {
-                self.blame(index);
-            }
+        let open = self.in_turn(|index| {
+            let request = self.request(index, path, question);
+            async { answer(request?).await }
+        });
+        match tokio::time::timeout(LIMIT, open).await {
+            Ok(opened) => opened.map_err(EngineError::from),
+            Err(_) => Err(EngineError::Silent(format!("not within {LIMIT:?}"))),
         }
-        Err(last.into())
     }
 
     async fn authenticate(&self) -> Result<(), Trouble> {
@@ -127,60 +123,70 @@ impl Gateway {
         path: &str,
         question: &Value,
     ) -> Result<T, Trouble> {
-        let mut asked = FuturesUnordered::new();
-        let mut waiting = self.order().into_iter();
-        let mut last = Trouble::Silent("there is none".into());
-        let mut slow = Vec::new();
-        loop {
-            if let Some(index) = waiting.next() {
-                asked.push(async move { (index, self.ask_member(index, path, question).await) });
-                slow.push(index);
+        self.in_turn(|index| {
+            let request = self.request(index, path, question);
+            async {
+                let body = read(&mut answer(request?).await?).await?;
+                serde_json::from_slice(&body)
+                    .map_err(|error| Trouble::Silent(format!("not an answer of etcd: {error}")))
             }
-            let patience = async {
-                match waiting.len() {
-                    0 => std::future::pending().await,
-                    _ => tokio::time::sleep(PATIENCE).await,
-                }
-            };
-            tokio::select! {
-                biased;
-                Some((index, answer)) = asked.next() => match answer {
+        })
+        .await
+    }
+
+    /// The first member's answer. While none answers, the members are asked in turn, again and
+    /// again: what one was asked before it lost its leader, it may never answer.
+    async fn in_turn<T, A: Future<Output = Result<T, Trouble>>>(
+        &self,
+        ask: impl Fn(usize) -> A,
+    ) -> Result<T, Trouble> {
+        let named = async |index, answer: A| (index, answer.await);
+        let order = self.order();
+        let mut unasked = order.len();
+        let (mut asked, mut hanging) = (FuturesUnordered::new(), Vec::new());
+        let mut last = Trouble::Silent("there is none".into());
+        for index in order.into_iter().cycle() {
+            asked.push(named(index, ask(index)));
+            hanging.push(index);
+            unasked = unasked.saturating_sub(1);
+            let mut patience = pin!(tokio::time::sleep(PATIENCE));
+            loop {
+                let (index, answer) = tokio::select! {
+                    biased;
+                    Some(answer) = asked.next() => answer,
+                    () = &mut patience => break,
+                };
+                match answer {
                     Ok(answer) => {
-                        slow.retain(|slow| *slow != index);
-                        slow.into_iter().for_each(|index| self.blame(index));
+                        let slow = hanging.into_iter().filter(|slow| *slow != index);
+                        slow.for_each(|index| self.blame(index));
                         return Ok(answer);
                     }
                     Err(trouble @ Trouble::Silent(_)) => {
                         self.blame(index);
                         last = trouble;
-                        if asked.is_empty() && waiting.len() == 0 {
+                        if unasked > 0 {
+                            break;
+                        }
+                        if asked.is_empty() {
                             return Err(last);
                         }
                     }
                     Err(trouble) => return Err(trouble),
-                },
-                () = patience => {}
-                else => return Err(last),
+                }
             }
         }
+        Err(last)
     }
 
-    async fn ask_member<T: DeserializeOwned>(
+    fn request(
         &self,
         index: usize,
         path: &str,
         question: &Value,
-    ) -> Result<T, Trouble> {
-        let Some(request) = self.request(index, path, question) else {
-            return Err(Trouble::Silent("there is none".into()));
-        };
-        let body = read(&mut answer(request).await?).await?;
-        serde_json::from_slice(&body)
-            .map_err(|error| Trouble::Silent(format!("not an answer of etcd: {error}")))
-    }
-
-    fn request(&self, index: usize, path: &str, question: &Value) -> Option<RequestBuilder> {
-        let mut url = self.members.get(index)?.clone();
+    ) -> Result<RequestBuilder, Trouble> {
+        let member = self.members.get(index);
+        let mut url = member.ok_or_else(|| Trouble::Silent("there is none".into()))?.clone();
         url.set_path(&format!("/v3/{path}"));
         // A member without a leader refuses what needs one, and is not silent.
         let request = self.client.post(url).header("grpc-metadata-hasleader", "true");
@@ -188,7 +194,7 @@ impl Gateway {
             Some(token) => request.header("authorization", token),
             None => request,
         };
-        Some(request.json(question))
+        Ok(request.json(question))
     }
 
     /// The members in the order in which they are asked.
@@ -261,7 +267,10 @@ impl From<Trouble> for EngineError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
 
     use axum::{Router, body::Body, http::Response as Answer};
     use futures::stream;
@@ -308,6 +317,20 @@ mod tests {
 
     fn never() -> stream::Pending<Result<Vec<u8>, std::io::Error>> {
         stream::pending()
+    }
+
+    /// A member of which the leader froze: what it had passed on is lost, the next question is not.
+    #[tokio::test]
+    async fn what_a_member_has_lost_is_asked_again_in_the_same_question() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let forgets = move || match count.fetch_add(1, Ordering::Relaxed) {
+            0 => Answer::new(Body::from_stream(never())),
+            _ => says(200, r#"{"works":"yes"}"#)(),
+        };
+        let hangs = || Answer::new(Body::from_stream(never()));
+        let gateway = gateway(&[member(hangs).await, member(forgets).await]);
+        let answer: Result<Value, _> = gateway.ask("kv/range", &json!({})).await;
+        assert_eq!(answer.unwrap(), json!({"works": "yes"}));
     }
 
     #[tokio::test]
