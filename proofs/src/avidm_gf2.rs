@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::B256;
-use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
+use reed_solomon_simd::rate::{DefaultRateDecoder, DefaultRateEncoder, RateDecoder, RateEncoder};
 
-use crate::merkle::Tree;
+use crate::{erasure::Arithmetic, merkle::Tree};
 
 /// Ends the payload; zeros follow.
 const END: u8 = 1;
@@ -28,7 +28,9 @@ pub(crate) fn commit(payload: &[u8], count: usize, threshold: usize) -> Option<B
     if parity == 0 {
         return Some(TREE.root(data().map(value)));
     }
-    let mut encoder = ReedSolomonEncoder::new(threshold, parity, length).ok()?;
+    let arithmetic = Arithmetic::of(count);
+    let encoder = DefaultRateEncoder::new(threshold, parity, length, arithmetic, None);
+    let mut encoder = encoder.ok()?;
     for shard in data() {
         encoder.add_original_shard(shard).ok()?;
     }
@@ -44,8 +46,9 @@ pub(crate) fn recover(shards: &BTreeMap<u32, &[u8]>, count: usize) -> Option<Vec
     if length == 0 || length % 2 == 1 || shards.values().any(|shard| shard.len() != length) {
         return None;
     }
-    let mut decoder =
-        ReedSolomonDecoder::new(threshold, count.checked_sub(threshold)?.max(1), length).ok()?;
+    let (parity, arithmetic) = (count.checked_sub(threshold)?.max(1), Arithmetic::of(count));
+    let decoder = DefaultRateDecoder::new(threshold, parity, length, arithmetic, None);
+    let mut decoder = decoder.ok()?;
     for (position, shard) in shards {
         match (*position as usize).checked_sub(threshold) {
             None => decoder.add_original_shard(*position as usize, shard).ok()?,

@@ -34,6 +34,7 @@ mod bounded;
 mod chain;
 mod checkpoint;
 mod committee;
+mod erasure;
 mod header;
 mod merkle;
 mod namespace;

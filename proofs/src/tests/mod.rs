@@ -2,6 +2,7 @@
 
 mod block_tree;
 mod encoder;
+mod erasure;
 mod namespace;
 mod wrong_encoding;
 
