@@ -48,6 +48,7 @@ pub mod l1;
 pub mod l1_info;
 pub mod link;
 pub mod new_heads;
+pub mod nitro;
 pub mod ports;
 pub mod process;
 pub mod real;

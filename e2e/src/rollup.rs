@@ -29,6 +29,14 @@ impl OriginPolicy {
     }
 }
 
+/// A block of L2.
+pub trait Numbered: Debug + Send + Sync + 'static {
+    /// Its number.
+    fn number(&self) -> u64;
+    /// Its hash.
+    fn hash(&self) -> B256;
+}
+
 /// A sequencer, and the full node that Envoy and the sidecar talk to.
 pub trait Rollup: Debug + Send + Sync + Sized + 'static {
     /// What can be chosen before it starts.

@@ -82,8 +82,30 @@ impl Signer {
     /// A batcher's payload: signature and body.
     #[must_use]
     pub fn sign(&self, body: &[u8]) -> Vec<u8> {
-        let signature = self.sign_hash(keccak256(body));
-        let (r, s) = (signature.r().to_be_bytes::<32>(), signature.s().to_be_bytes::<32>());
-        [&r[..], &s[..], &[signature.v().into()], body].concat()
+        [&self.sign_digest(keccak256(body))[..], body].concat()
     }
+
+    /// The signature of a hash in bytes.
+    #[must_use]
+    pub fn sign_digest(&self, digest: B256) -> [u8; 65] {
+        let signature = self.sign_hash(digest);
+        let mut bytes = [0; 65];
+        bytes[..32].copy_from_slice(&signature.r().to_be_bytes::<32>());
+        bytes[32..64].copy_from_slice(&signature.s().to_be_bytes::<32>());
+        bytes[64] = signature.v().into();
+        bytes
+    }
+}
+
+/// Who signed a hash.
+///
+/// # Panics
+/// When nobody did.
+#[must_use]
+pub fn recover(signature: &Signature, hash: B256) -> Address {
+    let (r, s) = (signature.r().to_be_bytes::<32>(), signature.s().to_be_bytes::<32>());
+    let recovery = i32::from(signature.v()).try_into().unwrap();
+    let signature = RecoverableSignature::from_compact(&[r, s].concat(), recovery).unwrap();
+    let public = signature.recover(Message::from_digest(hash.0)).unwrap();
+    Address::from_slice(&keccak256(&public.serialize_uncompressed()[1..])[12..])
 }
