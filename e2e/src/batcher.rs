@@ -6,6 +6,7 @@ use crate::{
     batch::{Batch, Shape},
     block::{self, Block},
     hotshot::{Hotshot, Transaction},
+    rollup::Poster,
     signer::Signer,
 };
 
@@ -55,7 +56,7 @@ impl Batcher {
     /// Posts a batch with any content under the authorized signature; returns the payload.
     pub fn post_batch(&self, batch: &Batch, shape: Shape) -> Vec<u8> {
         let payload = self.sign(batch, shape);
-        let confirms = Some((batch.header.number, batch.header.hash_slow()));
+        let confirms = vec![(batch.header.number, batch.header.hash_slow())];
         let (namespace, copy) = (namespace(), payload.clone());
         self.hotshot.submit(Transaction { namespace, payload: copy, confirms });
         payload
@@ -73,7 +74,13 @@ impl Batcher {
 
     /// Posts any bytes, as anybody can.
     pub fn post_bytes(&self, payload: Vec<u8>) {
-        let transaction = Transaction { namespace: namespace(), payload, confirms: None };
+        let transaction = Transaction { namespace: namespace(), payload, confirms: Vec::new() };
         self.hotshot.submit(transaction);
+    }
+}
+
+impl Poster<Block> for Batcher {
+    fn post(&self, blocks: &[Arc<Block>]) {
+        self.post(blocks);
     }
 }

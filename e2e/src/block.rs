@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     batch::Batch,
     client::{hash, quantity},
+    rollup::Numbered,
 };
 
 /// The chain id of L2, which is also its HotShot namespace.
@@ -28,6 +29,16 @@ pub struct Block {
     pub json: Value,
     /// What the batcher posts of it.
     pub batch: Batch,
+}
+
+impl Numbered for Block {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn hash(&self) -> B256 {
+        self.hash
+    }
 }
 
 /// A chain from block 1 on. Chains share their blocks.

@@ -17,7 +17,7 @@ pub const CHAIN_ID: u64 = 900;
 /// Seconds between two L1 blocks.
 pub const BLOCK_TIME: u64 = 1;
 /// Anvil calls `latest - 2 * slots` finalized.
-const SLOTS_IN_AN_EPOCH: u64 = 2;
+pub(crate) const SLOTS_IN_AN_EPOCH: u64 = 2;
 /// How far `finalized` is behind `latest`; reorgs up to this depth are honest.
 pub const FINALITY_DEPTH: u64 = 2 * SLOTS_IN_AN_EPOCH;
 
@@ -31,7 +31,7 @@ const UNSAFE_BLOCK_SIGNER: &str =
     "0x65a7ed542fb37fe237fdfbdd70b31598523fe5b32879e307bae27a0bd9581c08";
 
 /// Anvil's first development account; it deploys and sets the contracts.
-const DEPLOYER: &str = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
+pub(crate) const DEPLOYER: &str = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
 
 /// What L2 and the tests need to know of an L1 block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct L1Block {
 }
 
 impl L1Block {
-    fn from_json(block: &Value) -> Self {
+    pub(crate) fn from_json(block: &Value) -> Self {
         Self {
             number: quantity(&block["number"]),
             hash: hash(&block["hash"]),

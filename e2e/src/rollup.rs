@@ -5,7 +5,9 @@ use std::{fmt::Debug, path::Path, sync::Arc};
 use alloy_primitives::B256;
 
 use crate::{
-    block::{Block, Chain},
+    batcher::Batcher,
+    block::Block,
+    hotshot::Hotshot,
     l1::{L1, L1Block},
 };
 
@@ -37,15 +39,28 @@ pub trait Numbered: Debug + Send + Sync + 'static {
     fn hash(&self) -> B256;
 }
 
+/// Who posts a rollup's blocks to HotShot.
+pub trait Poster<B>: Debug + Send + Sync + 'static {
+    /// Posts blocks as they are, in this order.
+    fn post(&self, blocks: &[Arc<B>]);
+}
+
+/// An OP rollup.
+pub trait OpRollup: Rollup<Block = Block, Poster = Batcher> {}
+
+impl<R: Rollup<Block = Block, Poster = Batcher>> OpRollup for R {}
+
 /// A sequencer, and the full node that Envoy and the sidecar talk to.
 pub trait Rollup: Debug + Send + Sync + Sized + 'static {
     /// What can be chosen before it starts.
     type Settings: Debug + Default + Send;
+    /// Its blocks.
+    type Block: Numbered;
+    /// Who posts them.
+    type Poster: Poster<Self::Block>;
 
     /// How long ago L1 begins, in seconds.
     const AGE: u64;
-    /// Whether the rollup's configuration names the BatchAuthenticator, as Espresso's op-node does.
-    const NAMES_BATCH_AUTHENTICATOR: bool;
 
     /// Starts everything on an L1 that has some blocks already.
     fn start(
@@ -58,21 +73,27 @@ pub trait Rollup: Debug + Send + Sync + Sized + 'static {
     /// The port of the full node's execution RPC.
     fn execution_port(&self) -> u16;
 
-    /// The port of the full node's op-node RPC.
-    fn consensus_port(&self) -> u16;
+    /// The port of the full node's op-node RPC, if it has an op-node.
+    fn consensus_port(&self) -> Option<u16>;
+
+    /// What else the sidecar is told of it: flags and their values.
+    fn sidecar(&self, l1: &L1) -> Vec<(&'static str, String)>;
+
+    /// Who posts its blocks.
+    fn poster(&self, hotshot: Arc<Hotshot>) -> Self::Poster;
 
     /// The L1 block on which L2 begins.
     fn genesis_origin(&self) -> L1Block;
 
     /// The sequencer's next `count` blocks, once the full node has them. After a reorg they begin
     /// where the chains part.
-    fn build(&self, count: u64) -> impl Future<Output = Vec<Arc<Block>>>;
+    fn build(&self, count: u64) -> impl Future<Output = Vec<Arc<Self::Block>>>;
 
     /// The sequencer's chain, up to the newest block that [`Rollup::build`] gave.
-    fn chain(&self) -> impl Future<Output = Chain>;
+    fn chain(&self) -> impl Future<Output = Vec<Arc<Self::Block>>>;
 
     /// Builds one block in its time, and lets finality follow: for a devnet that runs by the clock.
-    fn tick(&self) -> impl Future<Output = Vec<Arc<Block>>>;
+    fn tick(&self) -> impl Future<Output = Vec<Arc<Self::Block>>>;
 
     /// How many blocks the sequencer has beyond those that [`Rollup::build`] gave.
     fn waiting(&self) -> impl Future<Output = u64>;

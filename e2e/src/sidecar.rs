@@ -25,15 +25,13 @@ pub struct Settings {
     /// Execution RPC of the full node.
     pub node_execution_rpc: String,
     /// op-node RPC of the full node.
-    pub node_consensus_rpc: String,
+    pub node_consensus_rpc: Option<String>,
     /// L1.
     pub l1_rpc: String,
     /// HotShot's query services.
     pub query_service_url: String,
     /// The light client on L1.
     pub light_client_address: Address,
-    /// The BatchAuthenticator on L1, where the rollup's configuration does not name it.
-    pub batch_authenticator_address: Option<Address>,
     /// Other flags and their values.
     pub more: Vec<(&'static str, String)>,
 }
@@ -83,7 +81,6 @@ impl Sidecar {
         let values = [
             ("--listen-addr", format!("127.0.0.1:{}", self.port)),
             ("--node-execution-rpc", settings.node_execution_rpc.clone()),
-            ("--node-consensus-rpc", settings.node_consensus_rpc.clone()),
             ("--l1-rpc", settings.l1_rpc.clone()),
             ("--query-service-url", settings.query_service_url.clone()),
             ("--light-client-address", settings.light_client_address.to_string()),
@@ -95,13 +92,12 @@ impl Sidecar {
         let mut arguments = vec!["run".to_owned()];
         let is_default =
             |(flag, _): &(&str, String)| settings.more.iter().all(|(more, _)| more != flag);
-        let values = values.into_iter().filter(is_default);
+        let consensus = settings.node_consensus_rpc.clone();
+        let values = values.into_iter().chain(consensus.map(|url| ("--node-consensus-rpc", url)));
+        let values = values.filter(is_default);
         arguments.extend(values.flat_map(|(flag, value)| [flag.to_owned(), value]));
         let more = settings.more.iter().cloned();
         arguments.extend(more.flat_map(|(flag, value)| [flag.to_owned(), value]));
-        if let Some(address) = settings.batch_authenticator_address {
-            arguments.extend(["--batch-authenticator-address".to_owned(), address.to_string()]);
-        }
         self.service.start(arguments);
     }
 

@@ -13,7 +13,9 @@ use std::{path::Path, sync::Arc, time::Duration};
 use alloy_primitives::B256;
 
 use crate::{
+    batcher::Batcher,
     block::{BLOCK_TIME, Block, Chain},
+    hotshot::Hotshot,
     l1::{L1, L1Block},
     l1_info::L1InfoFormat,
     rollup::{OriginPolicy, Rollup},
@@ -54,10 +56,11 @@ impl Emulated {
 
 impl Rollup for Emulated {
     type Settings = Settings;
+    type Block = Block;
+    type Poster = Batcher;
 
     // Time stamps stay in the past however fast a test makes blocks.
     const AGE: u64 = 3600;
-    const NAMES_BATCH_AUTHENTICATOR: bool = true;
 
     async fn start(settings: Settings, origins: OriginPolicy, l1: Arc<L1>, folder: &Path) -> Self {
         let genesis_time = l1.latest().await.timestamp;
@@ -74,8 +77,17 @@ impl Rollup for Emulated {
         self.op_node.execution().port()
     }
 
-    fn consensus_port(&self) -> u16 {
-        self.op_node.consensus().port()
+    fn consensus_port(&self) -> Option<u16> {
+        Some(self.op_node.consensus().port())
+    }
+
+    fn sidecar(&self, _: &L1) -> Vec<(&'static str, String)> {
+        // The rollup configuration names the BatchAuthenticator.
+        Vec::new()
+    }
+
+    fn poster(&self, hotshot: Arc<Hotshot>) -> Batcher {
+        Batcher::new(hotshot)
     }
 
     fn genesis_origin(&self) -> L1Block {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::{Router, extract::DefaultBodyLimit};
 
+pub(crate) use super::state::fail;
 pub use super::state::{Fault, Seen};
 use super::{
     consensus, execution,

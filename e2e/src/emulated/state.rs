@@ -82,7 +82,7 @@ impl Context {
 }
 
 /// The answer under a fault of the whole port.
-pub(super) async fn fail(fault: Fault) -> Response {
+pub(crate) async fn fail(fault: Fault) -> Response {
     match fault {
         Fault::Status(code) => {
             (StatusCode::from_u16(code).unwrap(), "injected fault").into_response()

@@ -41,8 +41,8 @@ pub struct Transaction {
     pub namespace: u32,
     /// The bytes.
     pub payload: Vec<u8>,
-    /// The block (number and hash) that it confirms, if the authorized batcher signed it.
-    pub confirms: Option<(u64, B256)>,
+    /// The blocks (number and hash) that it confirms, if the authorized batcher signed it.
+    pub confirms: Vec<(u64, B256)>,
 }
 
 /// What is posted, and how the next block is made.
@@ -114,7 +114,9 @@ impl State {
 
     fn mine(&mut self, l1_head: L1Block, l1_finalized: L1Block) {
         let Next { transactions, forged, mut encodings } = std::mem::take(&mut self.next);
-        for (number, hash) in transactions.iter().filter_map(|transaction| transaction.confirms) {
+        for (number, hash) in
+            transactions.iter().flat_map(|transaction| transaction.confirms.clone())
+        {
             self.confirmed.entry(number).or_default().insert(hash);
         }
         let circumstances = Circumstances {

@@ -28,8 +28,10 @@ use tokio::{
 };
 
 use crate::{
+    batcher::Batcher,
     block::{Block, Chain},
     client::{hash, hex, quantity},
+    hotshot::Hotshot,
     l1::{L1, L1Block},
     rollup::{OriginPolicy, Rollup},
     signer::Signer,
@@ -141,10 +143,11 @@ impl Real {
 
 impl Rollup for Real {
     type Settings = Settings;
+    type Block = Block;
+    type Poster = Batcher;
 
     // L1 has ten blocks before L2 begins; the sequencer catches up with the clock by itself.
     const AGE: u64 = 12;
-    const NAMES_BATCH_AUTHENTICATOR: bool = false;
 
     async fn start(settings: Settings, origins: OriginPolicy, l1: Arc<L1>, folder: &Path) -> Self {
         let stack = OpStack::from_env().unwrap_or_else(|error| panic!("{error}"));
@@ -208,8 +211,16 @@ impl Rollup for Real {
         self.node.op_geth.http_port()
     }
 
-    fn consensus_port(&self) -> u16 {
-        self.node.op_node.port()
+    fn consensus_port(&self) -> Option<u16> {
+        Some(self.node.op_node.port())
+    }
+
+    fn sidecar(&self, l1: &L1) -> Vec<(&'static str, String)> {
+        vec![("--batch-authenticator-address", l1.batch_authenticator().to_string())]
+    }
+
+    fn poster(&self, hotshot: Arc<Hotshot>) -> Batcher {
+        Batcher::new(hotshot)
     }
 
     fn genesis_origin(&self) -> L1Block {

@@ -9,7 +9,7 @@ use finality_e2e::{
     emulated::Emulated,
     envoy::Framing,
     real::Real,
-    rollup::Rollup,
+    rollup::OpRollup,
 };
 use serde_json::{Value, json};
 
@@ -100,7 +100,7 @@ fn tagged(at: &str) -> Vec<(&'static str, Value)> {
 }
 
 /// What only one kind of devnet can be asked for.
-trait Recorded: Rollup {
+trait Recorded: OpRollup {
     /// The bodies with `marker` that reached the node, and whether they came by way of Envoy; none
     /// where nobody records them.
     fn recorded(&self, marker: &str) -> Option<Vec<(String, bool)>>;

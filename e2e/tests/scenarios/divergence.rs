@@ -171,7 +171,7 @@ async fn s09_another_endpoint_leaves_the_head_while_one_hangs() {
     let last = net.rollup.sequencer.node().rpc().url();
     let settings = Settings {
         node_execution_rpc: format!("{silent_url},{},{last}", own.node_execution_rpc),
-        node_consensus_rpc: format!("{silent_url},{}", own.node_consensus_rpc),
+        node_consensus_rpc: own.node_consensus_rpc.map(|url| format!("{silent_url},{url}")),
         ..own
     };
     let folder = process::folder();

@@ -230,7 +230,7 @@ async fn hotshot_with_batches() -> (Hotshot, L1Block) {
         let payloads =
             if height % 2 == 0 { vec![vec![height; 9], vec![height; 90]] } else { vec![] };
         for payload in payloads {
-            hotshot.submit(Transaction { namespace: namespace(), payload, confirms: None });
+            hotshot.submit(Transaction { namespace: namespace(), payload, confirms: Vec::new() });
         }
         hotshot.mine(genesis, genesis);
     }
@@ -269,7 +269,7 @@ async fn fixture_hotshot_proves_what_it_shows() {
 
     // A wrongly encoded namespace: no proof where others have theirs, one at a route of its own.
     hotshot.encode_next(namespace(), Encoding::AlteredParity);
-    hotshot.submit(Transaction { namespace: namespace(), payload: vec![6], confirms: None });
+    hotshot.submit(Transaction { namespace: namespace(), payload: vec![6], confirms: Vec::new() });
     hotshot.mine(genesis, genesis);
     let routes = [
         (Proven::Apart, format!("availability/incorrect-encoding-proof/6/{}", namespace())),
@@ -305,7 +305,7 @@ async fn fixture_hotshot_lies_per_service() {
     let (liar, genesis) = hotshot_with_batches().await;
     let honest = liar.another().await;
     liar.forge();
-    let forged = Transaction { namespace: namespace(), payload: vec![6], confirms: None };
+    let forged = Transaction { namespace: namespace(), payload: vec![6], confirms: Vec::new() };
     liar.submit_forged(forged);
     liar.mine(genesis, genesis);
     let paths = [

@@ -2,7 +2,7 @@
 
 use finality_e2e::{
     devnet::Devnet,
-    rollup::Rollup,
+    rollup::{Poster, Rollup},
     wait::{PATIENCE, until},
 };
 

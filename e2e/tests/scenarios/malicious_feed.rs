@@ -8,13 +8,13 @@ use finality_e2e::{
     block::CHAIN_ID,
     devnet::Devnet,
     hotshot::Transaction,
-    rollup::Rollup,
+    rollup::OpRollup,
     signer::Signer,
     wait::{PATIENCE, until},
 };
 
 /// The batch of the next block, built but not posted.
-async fn next_batch(net: &Devnet<impl Rollup>) -> Batch {
+async fn next_batch(net: &Devnet<impl OpRollup>) -> Batch {
     net.mine_l1(1).await;
     let blocks = net.build(1).await;
     blocks[0].batch.clone()
@@ -25,7 +25,7 @@ fn with_extra_data(mut batch: Batch, data: &'static [u8]) -> Batch {
     batch
 }
 
-async fn unauthorized_garbage_and_far_future(net: &Devnet<impl Rollup>) {
+async fn unauthorized_garbage_and_far_future(net: &Devnet<impl OpRollup>) {
     let watch = net.watch();
     for round in 0..4_u64 {
         let batch = next_batch(net).await;
@@ -53,7 +53,7 @@ async fn unauthorized_garbage_and_far_future(net: &Devnet<impl Rollup>) {
         net.batcher.post_bytes(Signer::batcher().sign(b"no batch at all"));
         // Another rollup.
         let payload = Signer::batcher().sign(&batch.body(Shape::FourFields));
-        let other = Transaction { namespace: namespace() + 1, payload, confirms: None };
+        let other = Transaction { namespace: namespace() + 1, payload, confirms: Vec::new() };
         net.hotshot.submit(other);
         net.mine_hotshot(1).await;
         net.head_stays_at(batch.header.number - 1).await;
@@ -67,7 +67,7 @@ async fn unauthorized_garbage_and_far_future(net: &Devnet<impl Rollup>) {
 }
 
 /// Authorized batches that do not extend the head do no harm.
-async fn batches_that_do_not_extend_the_head_are_skipped(net: &Devnet<impl Rollup>) {
+async fn batches_that_do_not_extend_the_head_are_skipped(net: &Devnet<impl OpRollup>) {
     let watch = net.watch();
     let batch = next_batch(net).await;
     let number = batch.header.number;
@@ -113,7 +113,7 @@ async fn batches_that_do_not_extend_the_head_are_skipped(net: &Devnet<impl Rollu
 
 /// A batch that extends the head but is not the node's block comes first: the head waits until
 /// Ethereum has decided.
-async fn batch_that_differs_from_the_node(net: &Devnet<impl Rollup>) {
+async fn batch_that_differs_from_the_node(net: &Devnet<impl OpRollup>) {
     let watch = net.watch();
     let batch = next_batch(net).await;
     let number = batch.header.number;
@@ -138,7 +138,7 @@ async fn batch_that_differs_from_the_node(net: &Devnet<impl Rollup>) {
     watch.finish().await;
 }
 
-async fn duplicates_and_disorder(net: &Devnet<impl Rollup>) {
+async fn duplicates_and_disorder(net: &Devnet<impl OpRollup>) {
     let watch = net.watch();
     let start = net.height().await;
     net.head_reaches(start).await;
@@ -161,7 +161,7 @@ async fn duplicates_and_disorder(net: &Devnet<impl Rollup>) {
     net.hotshot.submit(Transaction {
         namespace: namespace(),
         payload: high_s_twin(&payload),
-        confirms: Some((batches[0].header.number, batches[0].header.hash_slow())),
+        confirms: vec![(batches[0].header.number, batches[0].header.hash_slow())],
     });
     net.mine_hotshot(1).await;
     net.head_reaches(start + 5).await;

@@ -63,7 +63,11 @@ async fn forge(net: &Devnet<Emulated>, services: usize) -> Vec<Arc<Block>> {
     net.mine_l1(FINALITY_DEPTH + 1).await;
     let blocks = net.build(1).await;
     let payload = Signer::batcher().sign(&blocks[0].batch.body(Shape::FourFields));
-    net.hotshot.submit_forged(Transaction { namespace: namespace(), payload, confirms: None });
+    net.hotshot.submit_forged(Transaction {
+        namespace: namespace(),
+        payload,
+        confirms: Vec::new(),
+    });
     net.mine_hotshot(2).await;
     blocks
 }
@@ -244,7 +248,7 @@ async fn s20_a_forged_chain_against_a_majority() {
     net.mine_l1(1).await;
     let blocks = net.build(1).await;
     let payload = Signer::batcher().sign(&blocks[0].batch.body(Shape::FourFields));
-    let transaction = Transaction { namespace: namespace(), payload, confirms: None };
+    let transaction = Transaction { namespace: namespace(), payload, confirms: Vec::new() };
     net.hotshot.submit_forged(transaction);
     until("the forged headers to be refused", PATIENCE, async || {
         net.mine_hotshot(1).await;

@@ -5,7 +5,7 @@ use finality_e2e::{
     batch::Shape,
     devnet::Devnet,
     l1::FINALITY_DEPTH,
-    rollup::{OriginPolicy, Rollup},
+    rollup::{OpRollup, OriginPolicy},
     signer::Signer,
     wait::{PATIENCE, until},
 };
@@ -13,7 +13,7 @@ use serde_json::json;
 
 /// The sequencer follows the L1 tip, so batches of both keys are on HotShot long before the
 /// rotation between them is final.
-async fn the_batchers_key_changes(net: &Devnet<impl Rollup>) {
+async fn the_batchers_key_changes(net: &Devnet<impl OpRollup>) {
     let watch = net.watch();
     net.catch_up().await;
     net.produce(3).await;

@@ -39,7 +39,8 @@ async fn s19_mixed_up_urls_are_named() {
     let cases: Vec<Case<'_>> = vec![
         ("node and op-node swapped", "chain_unknown", "eth_chainId", {
             Box::new(|settings| {
-                std::mem::swap(&mut settings.node_execution_rpc, &mut settings.node_consensus_rpc);
+                let consensus = settings.node_consensus_rpc.as_mut().unwrap();
+                std::mem::swap(&mut settings.node_execution_rpc, consensus);
             })
         }),
         ("the port of the Engine API", "chain_unknown", "401", {

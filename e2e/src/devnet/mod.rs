@@ -1,9 +1,8 @@
 //! Everything together.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+mod parts;
+
+use std::{sync::Arc, time::Duration};
 
 use finality_core::head::HeadReport;
 use serde_json::{Value, json};
@@ -11,42 +10,24 @@ use tempfile::TempDir;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use crate::{
-    batcher::Batcher,
-    block::Block,
     builder::Builder,
     client::{Answer, Client, hex, quantity},
-    emulated::{self, Emulated},
+    emulated::Emulated,
     envoy::Envoy,
     hotshot::{Hotshot, MINOR},
     invariants::{DevnetTruth, Watch},
     l1::{self, L1},
-    l1_info::L1InfoFormat,
-    link::Links,
+    nitro::Nitro,
     process,
-    real::{Real, genesis::Forks},
-    rollup::{OriginPolicy, Rollup},
-    sidecar::{self, Sidecar},
+    real::Real,
+    rollup::{Numbered, OpRollup, OriginPolicy, Poster, Rollup},
+    sidecar::Sidecar,
     signer::Signer,
-    tools::Tools,
     wait::{PATIENCE, until},
 };
+use parts::local;
 
-/// L1 blocks before L2 starts: enough for finality to advance.
-const L1_BEFORE: u64 = 8;
-/// L2 blocks before the sidecar starts.
-const L2_BEFORE: u64 = 6;
-
-/// What stands around Envoy.
-#[derive(Debug)]
-pub struct Parts<R: Rollup> {
-    rollup: R::Settings,
-    origins: OriginPolicy,
-    age: u64,
-    services: usize,
-    minor: u64,
-    sidecar: Vec<(&'static str, String)>,
-    links: Option<Arc<Links>>,
-}
+pub use parts::Parts;
 
 /// A running devnet, with an emulated rollup or a real one.
 #[derive(Debug)]
@@ -57,8 +38,8 @@ pub struct Devnet<R: Rollup = Emulated> {
     pub sidecar: Arc<Sidecar>,
     /// L2.
     pub rollup: Arc<R>,
-    /// The batcher.
-    pub batcher: Batcher,
+    /// Who posts its blocks.
+    pub batcher: R::Poster,
     /// HotShot, and its first query service.
     pub hotshot: Arc<Hotshot>,
     /// Its other query services.
@@ -70,133 +51,10 @@ pub struct Devnet<R: Rollup = Emulated> {
     folder: TempDir,
 }
 
-impl<R: Rollup> Builder<Parts<R>> {
-    /// Which L1 blocks the sequencer takes as origins.
-    #[must_use]
-    pub fn origins(mut self, origins: OriginPolicy) -> Self {
-        self.parts.origins = origins;
-        self
-    }
-
-    /// Lets the sidecar reach its dependencies over these.
-    #[must_use]
-    pub fn links(mut self, links: Arc<Links>) -> Self {
-        self.parts.links = Some(links);
-        self
-    }
-
-    /// How long ago L1 begins, in seconds.
-    #[must_use]
-    pub fn age(mut self, seconds: u64) -> Self {
-        self.parts.age = seconds;
-        self
-    }
-
-    /// How many query services HotShot has; the sidecar asks all of them.
-    #[must_use]
-    pub fn services(mut self, count: usize) -> Self {
-        self.parts.services = count;
-        self
-    }
-
-    /// HotShot begins with the protocol version 0.x.
-    #[must_use]
-    pub fn hotshot_version(mut self, minor: u64) -> Self {
-        self.parts.minor = minor;
-        self
-    }
-
-    /// Tells the sidecar another setting, by the name of its flag.
-    #[must_use]
-    pub fn sidecar(mut self, flag: &'static str, value: &str) -> Self {
-        self.parts.sidecar.push((flag, value.to_owned()));
-        self
-    }
-
-    /// Starts everything and waits until a tag is answered through Envoy.
-    ///
-    /// # Panics
-    /// When a part does not start.
-    pub async fn start(self) -> Devnet<R> {
-        let folder = process::folder();
-        let path = folder.path();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let l1_genesis = now - self.parts.age;
-        let l1 = Arc::new(L1::start(l1_genesis, Signer::batcher().address(), path).await);
-        l1.mine(L1_BEFORE).await;
-        let Parts { rollup, origins, services: count, minor, sidecar: more, links, .. } =
-            self.parts;
-        let rollup = R::start(rollup, origins, Arc::clone(&l1), path).await;
-        let rollup = Arc::new(rollup);
-        let hotshot = Arc::new(Hotshot::start_at(rollup.genesis_origin(), minor).await);
-        let mut services = Vec::new();
-        for _ in 1..count {
-            services.push(hotshot.another().await);
-        }
-        let urls: Vec<_> = std::iter::once(&*hotshot).chain(&services).map(Hotshot::url).collect();
-        let batcher = Batcher::new(Arc::clone(&hotshot));
-        let mut settings = sidecar::Settings {
-            program: Tools::from_env().unwrap_or_else(|error| panic!("{error}")).sidecar,
-            node_execution_rpc: local(rollup.execution_port()),
-            node_consensus_rpc: local(rollup.consensus_port()),
-            l1_rpc: l1.rpc().url().into(),
-            query_service_url: urls.join(","),
-            light_client_address: l1.light_client(),
-            batch_authenticator_address: (!R::NAMES_BATCH_AUTHENTICATOR)
-                .then(|| l1.batch_authenticator()),
-            more,
-        };
-        if let Some(links) = links {
-            settings.node_execution_rpc = links.node.to(&settings.node_execution_rpc);
-            settings.node_consensus_rpc = links.op_node.to(&settings.node_consensus_rpc);
-            settings.l1_rpc = links.l1.to(&settings.l1_rpc);
-            settings.query_service_url = links.query_service.to(&settings.query_service_url);
-        }
-        let sidecar = Arc::new(Sidecar::new(settings, path));
-        let tag = self.envoy.tags.first().cloned().unwrap_or_else(|| "espresso".into());
-        let envoy = Envoy::new(self.envoy, rollup.execution_port(), sidecar.port(), path);
-        let devnet = Devnet { envoy, sidecar, rollup, batcher, hotshot, services, l1, tag, folder };
-        devnet.produce(L2_BEFORE).await;
-        let finalized = devnet.rollup.first_finalized().await;
-        tokio::join!(devnet.sidecar.start(), devnet.envoy.start());
-        devnet.head_reaches(finalized).await;
-        devnet
-    }
-}
-
-impl Builder<Parts<Emulated>> {
-    /// Format of the info deposits.
-    #[must_use]
-    pub fn l1_info(mut self, format: L1InfoFormat) -> Self {
-        self.parts.rollup = emulated::Settings { l1_info: format };
-        self
-    }
-}
-
-impl Builder<Parts<Real>> {
-    /// When the forks are activated.
-    #[must_use]
-    pub fn forks(mut self, forks: Forks) -> Self {
-        self.parts.rollup.forks = forks;
-        self
-    }
-
-    /// Lets op-batcher run all the time.
-    #[must_use]
-    pub fn with_op_batcher(mut self) -> Self {
-        self.parts.rollup.op_batcher = true;
-        self
-    }
-}
-
 fn clock(seconds: u64) -> Interval {
     let mut clock = interval(Duration::from_secs(seconds));
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     clock
-}
-
-fn local(port: u16) -> String {
-    format!("http://127.0.0.1:{port}")
 }
 
 impl<R: Rollup> Drop for Devnet<R> {
@@ -220,6 +78,26 @@ impl Devnet<Real> {
     #[must_use]
     pub fn real() -> Builder<Parts<Real>> {
         Self::of_that_rollup()
+    }
+}
+
+impl Devnet<Nitro> {
+    /// A devnet with a Nitro chain, to be changed before it starts.
+    #[must_use]
+    pub fn nitro() -> Builder<Parts<Nitro>> {
+        Self::of_that_rollup()
+    }
+}
+
+impl<R: OpRollup> Devnet<R> {
+    /// An L1 block that gives the batcher another key; answers its number. Batches built on it or
+    /// later are signed with that key.
+    pub async fn rotate_batcher(&self, signer: Signer) -> u64 {
+        let from = self.l1.latest().await.number + 1;
+        self.l1.set_batcher(signer.address()).await;
+        self.batcher.rotate(from, signer);
+        self.mine_l1(1).await;
+        from
     }
 }
 
@@ -266,16 +144,6 @@ impl<R: Rollup> Devnet<R> {
             self.batcher.post(&blocks);
             self.mine_hotshot(1).await;
         }
-    }
-
-    /// An L1 block that gives the batcher another key; answers its number. Batches built on it or
-    /// later are signed with that key.
-    pub async fn rotate_batcher(&self, signer: Signer) -> u64 {
-        let from = self.l1.latest().await.number + 1;
-        self.l1.set_batcher(signer.address()).await;
-        self.batcher.rotate(from, signer);
-        self.mine_l1(1).await;
-        from
     }
 
     /// Posts all that the sequencer has, and lets HotShot include it.
@@ -344,7 +212,7 @@ impl<R: Rollup> Devnet<R> {
     }
 
     /// The sequencer's next blocks, which the node has too; nothing is posted.
-    pub async fn build(&self, count: u64) -> Vec<Arc<Block>> {
+    pub async fn build(&self, count: u64) -> Vec<Arc<R::Block>> {
         self.rollup.build(count).await
     }
 
@@ -399,7 +267,7 @@ impl<R: Rollup> Devnet<R> {
 
     /// The number of the newest block that was built.
     pub async fn height(&self) -> u64 {
-        self.rollup.chain().await.len() as u64
+        self.rollup.chain().await.last().map_or(0, |block| block.number())
     }
 
     /// The number of the node's latest block.
