@@ -2,6 +2,7 @@
 //! the contracts on its parent chain. Nothing here is shared with the sidecar's reader.
 
 pub mod block;
+pub mod broadcast;
 pub mod content;
 pub mod contracts;
 pub mod feed;
@@ -13,6 +14,7 @@ pub mod parent;
 mod parse;
 pub mod payloads;
 pub mod poster;
+pub mod relay;
 pub mod rpc;
 pub mod sequencer;
 pub mod transaction;
@@ -33,6 +35,8 @@ use crate::{
     signer::Signer,
 };
 use block::{Block, Chain, Rules};
+use broadcast::Broadcast;
+use feed::FeedMessage;
 use ledger::Ledger;
 use node::Node;
 use parent::{Parent, ParentChain};
@@ -55,6 +59,8 @@ pub struct Nitro {
     pub sequencer: Sequencer,
     /// The parent chain.
     pub parent: Arc<Parent>,
+    /// The sequencer's feed.
+    pub feed: Broadcast,
     rules: Rules,
     genesis_l1: L1Block,
     posting: Posting,
@@ -139,7 +145,8 @@ impl Rollup for Nitro {
         let genesis = Arc::new(rules.genesis(genesis_l1.timestamp, ledger));
         let node = Node::start(rules, Arc::clone(&genesis)).await;
         let sequencer = Sequencer::new(rules, genesis, l1, Arc::clone(&parent), origins);
-        Self { node, sequencer, parent, rules, genesis_l1, posting }
+        let feed = Broadcast::start().await;
+        Self { node, sequencer, parent, feed, rules, genesis_l1, posting }
     }
 
     fn poster(&self, hotshot: Arc<Hotshot>) -> NitroPoster {
@@ -173,6 +180,10 @@ impl Rollup for Nitro {
         self.mine_orbit().await;
         let blocks = self.sequencer.produce(count).await;
         self.follow_sequencer();
+        let (signer, chain_id) = (Signer::batcher(), self.rules.chain_id);
+        for block in &blocks {
+            self.feed.add(&FeedMessage::of(block).sign_v2(&signer, chain_id));
+        }
         blocks
     }
 

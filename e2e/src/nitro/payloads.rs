@@ -33,11 +33,13 @@ pub fn sealed(signer: &Signer, entries: &[u8]) -> Vec<u8> {
 /// What Espresso's posting service posts: messages of the feed, as they are.
 #[must_use]
 pub fn v1(messages: &[FeedMessage]) -> Vec<u8> {
-    let texts = messages.iter().map(FeedMessage::json);
-    std::iter::once("\"V1\"".to_owned())
-        .chain(texts)
-        .flat_map(|text| sized(text.as_bytes()))
-        .collect()
+    let texts: Vec<String> = messages.iter().map(FeedMessage::json).collect();
+    v1_texts(texts.iter().map(String::as_str))
+}
+
+/// The same for messages in JSON.
+pub(super) fn v1_texts<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    std::iter::once("\"V1\"").chain(texts).flat_map(|text| sized(text.as_bytes())).collect()
 }
 
 fn sized(bytes: &[u8]) -> Vec<u8> {

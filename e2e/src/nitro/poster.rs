@@ -104,6 +104,12 @@ impl NitroPoster {
         self.post_bytes(payloads::v1(messages));
     }
 
+    /// The same, if the honest messages of these blocks are among them.
+    pub fn post_confirmed(&self, messages: &[FeedMessage], blocks: &[Arc<Block>]) {
+        let confirms = blocks.iter().map(|block| (block.header.number, block.hash)).collect();
+        self.submit(payloads::v1(messages), confirms);
+    }
+
     /// Posts any bytes, as anybody can.
     pub fn post_bytes(&self, payload: Vec<u8>) {
         self.submit(payload, Vec::new());

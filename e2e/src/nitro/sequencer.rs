@@ -69,10 +69,11 @@ impl Sequencer {
         self.chain.lock().unwrap().clone()
     }
 
-    /// Builds `count` blocks.
+    /// Builds `count` blocks, while users do something on the parent chain.
     pub async fn produce(&self, count: u64) -> Vec<Arc<Block>> {
         let mut blocks = Vec::new();
         for _ in 0..count {
+            self.users(self.next_position()).await;
             let message = self.next_message().await;
             blocks.push(self.put(message));
         }
@@ -103,8 +104,7 @@ impl Sequencer {
     /// one with users' transactions.
     pub async fn next_message(&self) -> Message {
         let parent = self.tip();
-        let position = parent.header.number + 1 - self.rules.genesis;
-        self.users(position).await;
+        let position = self.next_position();
         let read = parent.delayed_read();
         let newest = self.parent.newest(self.policy).await;
         if self.parent.delayed_count(&newest).await > read {
@@ -115,7 +115,7 @@ impl Sequencer {
             kind: Kind::L2,
             poster: SEQUENCER,
             block_number: latest.number,
-            timestamp: self.time(position),
+            timestamp: latest.timestamp,
             request_id: None,
             base_fee: Some(U256::ZERO),
         };
@@ -137,13 +137,12 @@ impl Sequencer {
         }
     }
 
-    fn tip(&self) -> Arc<Block> {
-        Arc::clone(self.chain.lock().unwrap().last().unwrap_or(&self.genesis))
+    fn next_position(&self) -> u64 {
+        self.chain.lock().unwrap().len() as u64 + 1
     }
 
-    /// Two blocks have the same time.
-    fn time(&self, position: u64) -> u64 {
-        self.genesis.header.timestamp + position.div_ceil(2)
+    fn tip(&self) -> Arc<Block> {
+        Arc::clone(self.chain.lock().unwrap().last().unwrap_or(&self.genesis))
     }
 
     /// Three transfers of each type; every sixth message has one that is dropped, too.
@@ -204,14 +203,10 @@ impl Sequencer {
             }
             4 => self.parent.deliver(Kind::RETRYABLE, USER, &retryable(ether)).await,
             7 => {
-                let batch = content::report(
-                    self.time(position),
-                    Signer::batcher().address(),
-                    B256::repeat_byte(7),
-                    position,
-                    U256::from(FEE),
-                );
-                self.parent.deliver(Kind::BATCH_REPORT, SEQUENCER, &batch).await;
+                let (time, poster) = (self.tip().header.timestamp, Signer::batcher().address());
+                let (data, base_fee) = (B256::repeat_byte(7), U256::from(FEE));
+                let report = content::report(time, poster, data, position, base_fee);
+                self.parent.deliver(Kind::BATCH_REPORT, poster, &report).await;
             }
             10 => {
                 let nonce = self.from_origin.fetch_add(1, Ordering::Relaxed);

@@ -8,10 +8,14 @@ use finality_e2e::{
     client::{Client, hash, quantity},
     l1::{FINALITY_DEPTH, L1},
     nitro::{
-        Nitro, Settings,
+        CHAIN_ID, Nitro, Settings,
+        block::Block,
         contracts::{INBOX, selector},
+        feed::FeedMessage,
         message::Kind,
         parent::{Parent, ParentChain},
+        payloads,
+        relay::relay,
         rpc::NODE_INTERFACE,
     },
     process,
@@ -149,6 +153,34 @@ async fn fixture_nitro_node_serves_what_its_sequencer_makes() {
     for block in [forked, tip] {
         assert!(nitro.ever_had(block.header.number, block.hash));
     }
+}
+
+/// What a node's feed tells is posted as it is.
+#[tokio::test]
+async fn fixture_nitro_feed_is_relayed() {
+    let folder = process::folder();
+    let (nitro, _) = nitro(folder.path(), Settings::default()).await;
+    nitro.build(2).await;
+    let (post, mut posted) = tokio::sync::mpsc::unbounded_channel();
+    let url = nitro.feed.url();
+    let relay = relay(&url, move |payload| drop(post.send(payload)));
+    let payloads = async {
+        let mut all = Vec::new();
+        while all.len() < 3 {
+            all.push(posted.recv().await.unwrap());
+            nitro.build(1).await;
+        }
+        all
+    };
+    let payloads = tokio::select! {
+        payloads = payloads => payloads,
+        () = relay => unreachable!("a relay never ends"),
+    };
+    let signer = Signer::batcher();
+    let feed = |block: &Arc<Block>| FeedMessage::of(block).sign_v2(&signer, CHAIN_ID);
+    let feed: Vec<_> = nitro.chain().await.iter().map(feed).collect();
+    let expected = [&feed[..2], &feed[2..3], &feed[3..4]].map(payloads::v1);
+    assert_eq!(payloads, expected);
 }
 
 /// The genesis block has no message, and account states have their block.
