@@ -1,5 +1,5 @@
-//! Espresso's posting service, as far as HotShot sees it: posts what the sequencer's feed tells, as it
-//! is. So a real Nitro node can stand where the fixture does.
+//! Espresso's posting service, as far as HotShot sees it: posts what the sequencer's feed tells, as
+//! it is. So a real Nitro node can stand where the fixture does.
 
 use std::time::Duration;
 
