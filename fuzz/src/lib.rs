@@ -13,10 +13,10 @@ use finality_core::rewrite::{Inspection, Rewriter, Rules, Scope};
 use finality_sidecar::{
     config::{Config, Environment, Secrets, Values},
     l1::FinalizedState,
-    node::{Block, RollupConfig, SyncStatus},
+    node::Block,
     rollup::{
         nitro::{FeedMessage, Message, Parsed, Payload, parse},
-        op::{Deposit, OpBatch, decode_l1_origin, recover_signer},
+        op::{Deposit, OpBatch, RollupConfig, SyncStatus, decode_l1_origin, recover_signer},
     },
     store::StateFile,
 };

@@ -15,7 +15,7 @@ use finality_sidecar::{
     l1::L1,
     node::{Execution, Node},
     redact::SecretUrl,
-    rollup::op::Op,
+    rollup::op::{Consensus, Op, OpStack},
     store::FileStore,
     telemetry::{Metrics, metrics::Target},
     upstream::{News, Upstream, UpstreamOptions},
@@ -109,11 +109,11 @@ pub(crate) async fn run(url: &str, target: u64, way: Way) {
     let services = (0..way.services).map(|_| upstream(Target::Query, "v1")).collect();
     let query = QueryServices::new(services, 0, metrics.clone()).with_proofs(proofs);
     let parts = Parts {
-        rollup: Op::default(),
-        node: Node::new(
-            Execution::from(upstream(Target::Node, "rpc/node")),
-            upstream(Target::Consensus, "rpc/consensus"),
+        rollup: OpStack::new(
+            Op::default(),
+            Consensus::new(upstream(Target::Consensus, "rpc/consensus")),
         ),
+        node: Node::new(Execution::from(upstream(Target::Node, "rpc/node"))),
         // Two, as operators have: one alone must say its final block twice, an interval apart.
         l1: L1::new(["rpc/l1"; 2].map(|path| upstream(Target::L1, path)).into(), interval),
         open_feed: Box::new(move |namespace| query.with_namespace(namespace)),

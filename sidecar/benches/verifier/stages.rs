@@ -8,11 +8,8 @@ use std::{
 use finality_core::head::Source;
 use finality_sidecar::{
     espresso::QueryServices,
-    node::Node,
-    rollup::{
-        Rollup,
-        op::{Op, OpBatch, recover_signer},
-    },
+    node::{Block, Node},
+    rollup::op::{Form as _, Op, OpBatch, recover_signer},
     store::{Audit, FileStore, Identity, Record, Store},
     telemetry::{Metrics, metrics::Target},
 };
@@ -58,7 +55,7 @@ pub(crate) async fn measure(services: &Services, count: u64, range: u64) -> Stag
     let open = |target, path| upstream(&services.url, target, path, &metrics);
     let query =
         QueryServices::new(vec![open(Target::Query, "v1")], CHAIN_ID as u32, metrics.clone());
-    let node = Node::new(open(Target::Node, "rpc/node"), open(Target::Consensus, "rpc/consensus"));
+    let node = Node::new(open(Target::Node, "rpc/node"));
     let op = Op::new([services::batcher().address()]);
 
     let clock = Clock::start();
@@ -85,7 +82,7 @@ pub(crate) async fn measure(services: &Services, count: u64, range: u64) -> Stag
     let clock = Clock::start();
     let mut blocks = Vec::new();
     for number in 1..=count {
-        blocks.push(node.block(number).await.unwrap().unwrap());
+        blocks.push(node.block::<Block>(number).await.unwrap().unwrap());
     }
     let node = clock.micros_each(count);
 

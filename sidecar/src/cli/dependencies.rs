@@ -13,14 +13,14 @@ use crate::{
     l1::{BatchAuthenticatorError, BatcherHistory, L1, LightClientError, State},
     node::{Execution, Node},
     redact::SecretUrl,
-    rollup::op::Op,
+    rollup::op::{Consensus, Op, OpStack},
     telemetry::{Metrics, metrics::Target},
     upstream::{DependencyReport, Failover, News, Upstream, UpstreamOptions},
     verifier::{self, Board},
 };
 
 /// The verifier of these dependencies.
-pub(super) type Verifier = verifier::Verifier<Op, Node, L1, QueryServices>;
+pub(super) type Verifier = verifier::Verifier<OpStack<Op, Consensus>, Node, L1, QueryServices>;
 
 /// One client for each URL, by the setting that names it.
 pub(super) struct Clients {
@@ -106,7 +106,7 @@ impl Dependencies {
 
     /// The node.
     pub(super) fn node(&self) -> Node {
-        Node::new(self.execution.clone(), self.consensus.clone())
+        Node::new(self.execution.clone())
     }
 
     /// How each of them is.
@@ -148,8 +148,8 @@ impl Dependencies {
     ) -> Verifier {
         let Self { execution, consensus, l1, query, news } = self;
         let parts = verifier::Parts {
-            rollup: Op::default(),
-            node: Node::new(execution, consensus),
+            rollup: OpStack::new(Op::default(), Consensus::new(consensus)),
+            node: Node::new(execution),
             l1,
             open_feed: Box::new(move |namespace| query.with_namespace(namespace)),
             keeper,

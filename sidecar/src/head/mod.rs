@@ -198,7 +198,7 @@ impl HeadKeeper {
         self.batchers = mark;
     }
 
-    /// What op-node has said of safe blocks, as stored.
+    /// What may prove finality later, as stored.
     #[must_use]
     pub fn samples(&self) -> &[SafeSample] {
         &self.samples

@@ -9,6 +9,7 @@ mod endpoint;
 mod light_client;
 mod panel;
 mod reading;
+mod view;
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,6 +29,7 @@ pub use depth::state_depth;
 pub use endpoint::{Endpoint, Log, Look};
 pub use light_client::{FinalizedState, LightClientError};
 pub use reading::Reading;
+pub use view::{OriginVerdict, View};
 
 /// L1 behind one or more endpoints; clones share state.
 #[derive(Debug, Clone)]

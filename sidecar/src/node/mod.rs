@@ -1,10 +1,9 @@
-//! The full node: its execution RPC, and the consensus RPC of its op-node.
+//! The full node by its execution RPC.
 //!
-//! The node is the operator's own and is trusted for its blocks, but not for what is final (see
-//! `verifier::admission`).
+//! The node is the operator's own and is trusted for its blocks, but not for what is final: that is
+//! judged by the rollup kind.
 
 mod choice;
-mod consensus;
 mod execution;
 
 use std::{borrow::Cow, fmt};
@@ -12,20 +11,28 @@ use std::{borrow::Cow, fmt};
 use alloy_primitives::{B256, Bytes};
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, SeqAccess, Visitor},
+    de::{DeserializeOwned, Error as _, SeqAccess, Visitor},
 };
 use serde_json::json;
 
 use crate::{
     eth::{BlockId, Header, Quantity, quantity},
     head::HeadBlock,
-    upstream::{Call, Failover, UpstreamError, expect_number},
+    upstream::{Call, UpstreamError, expect_number},
 };
 
-pub use consensus::{Genesis, L2Ref, RollupConfig, SafeHead, SyncStatus};
 pub use execution::{Execution, Survey};
 
-/// A block with its transactions, as far as the comparison with a batch needs them.
+/// A block of the node, as far as a rollup kind reads it.
+pub trait NodeBlock: DeserializeOwned + Send + Sync + 'static {
+    /// Block number.
+    fn number(&self) -> u64;
+
+    /// Block hash.
+    fn hash(&self) -> B256;
+}
+
+/// A block with its transactions, as far as a comparison by hash needs them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Block {
@@ -44,11 +51,23 @@ pub struct Block {
     pub transactions: Vec<Transaction>,
 }
 
+impl NodeBlock for Block {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn hash(&self) -> B256 {
+        self.hash
+    }
+}
+
 /// More transactions than a block can have.
 const MAX_TRANSACTIONS: usize = 64 * 1024;
 
 /// The transactions, unless they are so many that they take more memory than the answer.
-fn transactions<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<Transaction>, D::Error> {
+pub(crate) fn transactions<'de, D: Deserializer<'de>>(
+    reader: D,
+) -> Result<Vec<Transaction>, D::Error> {
     struct Bounded;
 
     impl<'de> Visitor<'de> for Bounded {
@@ -101,18 +120,17 @@ impl Transaction {
     }
 }
 
-/// The full node. There may be several endpoints of each kind.
+/// The full node. There may be several endpoints.
 #[derive(Debug, Clone)]
 pub struct Node {
     execution: Execution,
-    consensus: Failover,
 }
 
 impl Node {
     /// A node with these RPC endpoints.
     #[must_use]
-    pub fn new(execution: impl Into<Execution>, consensus: impl Into<Failover>) -> Self {
-        Self { execution: execution.into(), consensus: consensus.into() }
+    pub fn new(execution: impl Into<Execution>) -> Self {
+        Self { execution: execution.into() }
     }
 
     /// What the node says at the beginning of a round; see [`Execution::survey`].
@@ -174,7 +192,7 @@ impl Node {
     ///
     /// # Errors
     /// [`UpstreamError`].
-    pub async fn block(&self, number: u64) -> Result<Option<Block>, UpstreamError> {
+    pub async fn block<B: NodeBlock>(&self, number: u64) -> Result<Option<B>, UpstreamError> {
         match self.short_block(number).await {
             Err(UpstreamError::TooLarge { .. }) => {
                 let params = json!([format!("{number:#x}"), true]);
@@ -189,7 +207,7 @@ impl Node {
     ///
     /// # Errors
     /// [`UpstreamError`]; [`UpstreamError::TooLarge`] for a long one.
-    pub async fn short_block(&self, number: u64) -> Result<Option<Block>, UpstreamError> {
+    pub async fn short_block<B: NodeBlock>(&self, number: u64) -> Result<Option<B>, UpstreamError> {
         let params = json!([format!("{number:#x}"), true]);
         of_number(number, self.execution.call("eth_getBlockByNumber", params).await?)
     }
@@ -199,10 +217,10 @@ impl Node {
     ///
     /// # Errors
     /// As [`Self::short_block`].
-    pub async fn block_and_latest(
+    pub async fn block_and_latest<B: NodeBlock>(
         &self,
         number: u64,
-    ) -> Result<(Option<Block>, u64), UpstreamError> {
+    ) -> Result<(Option<B>, u64), UpstreamError> {
         let calls = vec![
             Call::new("eth_getBlockByNumber", json!([format!("{number:#x}"), true])),
             Call::new("eth_blockNumber", json!([])),
@@ -225,40 +243,13 @@ impl Node {
         Ok(block.flatten().map(BlockId::from))
     }
 
-    /// The rollup's configuration.
-    ///
-    /// # Errors
-    /// [`UpstreamError`].
-    pub async fn rollup_config(&self) -> Result<RollupConfig, UpstreamError> {
-        self.consensus.call("optimism_rollupConfig", json!([])).await
-    }
-
-    /// What op-node has derived.
-    ///
-    /// # Errors
-    /// [`UpstreamError`].
-    pub async fn sync_status(&self) -> Result<SyncStatus, UpstreamError> {
-        self.consensus.call("optimism_syncStatus", json!([])).await
-    }
-
-    /// The newest L2 block that was safe at an L1 block, by op-node's safe-head database. None when
-    /// it does not have it: most op-nodes keep no such database.
-    ///
-    /// # Errors
-    /// [`UpstreamError`].
-    pub async fn safe_head_at(&self, l1_number: u64) -> Result<Option<SafeHead>, UpstreamError> {
-        let params = json!([format!("{l1_number:#x}")]);
-        let method = "optimism_safeHeadAtL1Block";
-        self.consensus.call_optional(method, params, |_, _| true).await
-    }
-
     async fn header(&self, block: serde_json::Value) -> Result<Option<Header>, UpstreamError> {
         self.execution.call("eth_getBlockByNumber", json!([block, false])).await
     }
 }
 
-fn of_number(number: u64, block: Option<Block>) -> Result<Option<Block>, UpstreamError> {
-    expect_number(number, block.as_ref().map(|block| block.number))?;
+fn of_number<B: NodeBlock>(number: u64, block: Option<B>) -> Result<Option<B>, UpstreamError> {
+    expect_number(number, block.as_ref().map(NodeBlock::number))?;
     Ok(block)
 }
 
@@ -308,7 +299,7 @@ mod tests {
         let target = crate::telemetry::metrics::Target::Node;
         let upstream = crate::upstream::Upstream::new(target, "node_execution_rpc", url, options);
         let upstream = upstream.unwrap();
-        let node = Node::new(upstream.clone(), upstream);
+        let node = Node::new(upstream);
         for (number, found) in [(4, true), (5, true), (6, false)] {
             assert_eq!(node.hash_up_to_latest(number).await.unwrap().is_some(), found, "{number}");
         }

@@ -1,82 +1,264 @@
-//! Rollup kinds: how a payload of the namespace becomes a batch, and when a batch equals a block.
+//! Rollup kinds: what a payload of the namespace holds, which of it decides, and when it equals a
+//! block of the node.
 //!
-//! The verifier knows no rollup kind; it works on the [`Facts`] of a batch and asks a [`Rollup`]
-//! for the rest.
+//! The verifier knows no rollup kind. It keeps candidates in HotShot's order and asks a [`Rollup`]
+//! for every rule that differs between the kinds.
 
 pub mod nitro;
 pub mod op;
 mod signature;
+mod sources;
+mod verdict;
+
+use std::fmt::Debug;
 
 use alloy_primitives::{Address, B256};
 use thiserror::Error;
 
-use crate::{batchers::KnownBatchers, eth::BlockId, node::Block};
+use crate::{
+    batchers::KnownBatchers, eth::BlockId, head::HeadBlock, l1::View, node::NodeBlock,
+    store::SafeSample, upstream::UpstreamError,
+};
 
 pub use signature::{SIGNATURE_LENGTH, recover};
+pub use sources::{FeedSource, L1Source, NodeSource};
+pub use verdict::{Judgement, OutOfPlay, Proven, Refused, Uncompared, Verified, Waiting};
 
-/// What every batch says about its block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facts {
+/// What the rules use of a batch.
+pub trait Facts: Copy + PartialEq + Debug + Send + Sync + 'static {
     /// L2 block number.
-    pub number: u64,
-    /// Hash of the L2 block.
-    pub hash: B256,
-    /// Hash of its parent.
-    pub parent_hash: B256,
-    /// L2 block time, seconds since the epoch.
-    pub timestamp: u64,
-    /// The L1 block that the L2 block is built on.
-    pub l1_origin: BlockId,
+    fn number(&self) -> u64;
+
+    /// Hash of the L2 block, if the batch says it.
+    fn hash(&self) -> Option<B256>;
+
+    /// The block, if the batch names it and, by it, every block below.
+    fn names(&self) -> Option<HeadBlock>;
+
+    /// The L1 block at which the signer must be authorized.
+    fn l1_block(&self) -> u64;
 }
 
-/// A batch by a known batcher. Whether the batcher is authorized depends on the L1 origin.
+/// A batch by a known batcher: what HotShot says of one L2 block. Whether the batcher is authorized
+/// depends on the L1 block that the rollup kind measures by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Batch<C> {
+pub struct Batch<F, C> {
     /// The signer.
     pub signer: Address,
-    /// What the verifier's rules use.
-    pub facts: Facts,
+    /// What the rules use.
+    pub facts: F,
     /// What only the comparison with a block uses.
     pub content: C,
 }
 
+/// A batch of a rollup kind.
+pub type BatchOf<R> = Batch<<R as Rollup>::Facts, <R as Rollup>::Content>;
+
+/// The position of a batch in HotShot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// HotShot height.
+    pub height: u64,
+    /// Index among the namespace's transactions of that block.
+    pub index: usize,
+    /// Index in that transaction, which may hold several batches.
+    pub part: usize,
+}
+
+impl Position {
+    /// The first position of a HotShot block.
+    #[must_use]
+    pub const fn start_of(height: u64) -> Self {
+        Self { height, index: 0, part: 0 }
+    }
+}
+
+/// The chain of a rollup, as far as all kinds have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chain {
+    /// The first block.
+    pub genesis: BlockId,
+    /// The L1 block that it is built on, if that is known.
+    pub genesis_l1: Option<BlockId>,
+    /// The L1 chain id, if something beside L1 says it.
+    pub l1_chain_id: Option<u64>,
+    /// Seconds between two blocks, if they are regular.
+    pub block_time: Option<u64>,
+    /// The contract that authorizes batchers, if the configuration names one.
+    pub authenticator: Option<Address>,
+}
+
+/// Why the chain is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ChainError {
+    /// Something gave no answer, or not yet.
+    #[error("{0}")]
+    Unknown(String),
+    /// What was said does not fit together.
+    #[error("{0}")]
+    Mismatched(String),
+}
+
+impl From<UpstreamError> for ChainError {
+    fn from(error: UpstreamError) -> Self {
+        Self::Unknown(error.to_string())
+    }
+}
+
 /// A rollup kind.
 pub trait Rollup: Send + Sync + 'static {
-    /// What is kept of a batch, besides its facts, until its number is confirmed: of one size,
-    /// however long the batch is. Batches with equal signers, facts and contents are one batch:
-    /// every verdict on one holds for the other.
-    type Content: Copy + PartialEq + Send + Sync + 'static;
+    /// What the rules use of a batch.
+    type Facts: Facts;
+
+    /// What is kept of a batch besides, until its number is confirmed: of one size, however long
+    /// the batch is. Batches with equal signers, facts and contents are one batch: every verdict on
+    /// one holds for the other.
+    type Content: Copy + PartialEq + Debug + Send + Sync + 'static;
+
+    /// A block of the node, as far as it is read.
+    type Block: NodeBlock;
+
+    /// What the comparison uses of the block below, which is verified.
+    type Below: Clone + Send + Sync + 'static;
+
+    /// What must be asked before a verdict.
+    type Question: Debug + Send;
+
+    /// What is known about Ethereum's finality.
+    type Finality: Finality;
 
     /// The batchers whose signatures [`Self::admit`] accepts; the verifier adds to it.
     fn batchers(&self) -> &KnownBatchers;
 
-    /// Authenticates and decodes a payload found in the namespace, in this order. Anybody may post
-    /// there: no I/O, and no work beyond a hash and a signature recovery before the signer is
-    /// known. A signer that is ruled out at the batch's L1 origin causes no memory and no work that
+    /// The chain, as the node and what belongs to it describe it.
+    fn chain(
+        &self,
+        chain_id: u64,
+        node: &impl NodeSource<Self::Block>,
+    ) -> impl Future<Output = Result<Chain, ChainError>> + Send;
+
+    /// Authenticates and decodes a payload found in the namespace, in this order, in a HotShot
+    /// block whose header names this final L1 block. Anybody may post there: no I/O, and little
+    /// work before a signer is known. A signer that is ruled out causes no memory and no work that
     /// grows with the number of transactions but reading them.
     ///
-    /// # Errors
-    /// The first failed check.
-    fn admit(&self, payload: &[u8]) -> Result<Batch<Self::Content>, Rejected>;
+    /// The results are the parts of the payload in order: a batch, or the first check that failed.
+    fn admit(
+        &self,
+        payload: &[u8],
+        l1_finalized: Option<u64>,
+    ) -> impl IntoIterator<Item = Result<BatchOf<Self>, Rejected>>;
 
-    /// Compares a batch with the node's block of the same number.
+    /// Whether a batch above `tip` can be confirmed as long as verification goes on from there, now
+    /// or later.
+    fn can_follow(&self, tip: &HeadBlock, batch: &BatchOf<Self>) -> bool;
+
+    /// Judges a batch for the block after `tip`: the first in HotShot's order that decides is
+    /// compared with the node's block.
+    fn judge(&self, tip: &HeadBlock, batch: &BatchOf<Self>, l1: &View)
+    -> Judgement<Self::Question>;
+
+    /// Whether two batches for one number stand or fall together: if one decides, the other may
+    /// prove the block, too.
+    fn are_copies(&self, one: &BatchOf<Self>, other: &BatchOf<Self>) -> bool;
+
+    /// Asks, and keeps the answer for the next judgement.
+    fn ask(
+        &self,
+        question: Self::Question,
+        l1: &impl L1Source,
+        view: &mut View,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// What the comparison uses of a block that is verified; none if the node does not have it.
+    fn below(
+        &self,
+        tip: &HeadBlock,
+        node: &impl NodeSource<Self::Block>,
+    ) -> impl Future<Output = Result<Option<Self::Below>, UpstreamError>> + Send;
+
+    /// Compares a batch with the node's block of its number, and says what it proves of it.
     ///
     /// # Errors
-    /// The first difference, as far as the batch tells.
-    fn compare(&self, batch: &Batch<Self::Content>, block: &Block) -> Result<(), Difference>;
+    /// The first difference, as far as the batch tells, or why nothing can be said yet.
+    fn compare(
+        &self,
+        batch: &BatchOf<Self>,
+        below: &Self::Below,
+        block: &Self::Block,
+    ) -> Result<Verified<Self::Below>, Uncompared<Self::Question>>;
 
-    /// Compares the payload of a batch with the node's block, for the words of a difference that
+    /// Compares a part of a payload with the node's block, for the words of a difference that
     /// [`Self::compare`] found: the payload has what is not kept of a batch.
     ///
     /// # Errors
     /// The first difference.
-    fn compare_payload(&self, payload: &[u8], block: &Block) -> Result<(), Difference>;
+    fn compare_payload(
+        &self,
+        payload: &[u8],
+        part: usize,
+        block: &Self::Block,
+    ) -> Result<(), Difference>;
 
-    /// The L1 origin of a block of the node.
+    /// The number of the L1 block that a block of the node is built on, and its hash if the block
+    /// says it. Batches of later blocks are posted later.
     ///
     /// # Errors
     /// When the block is not one of this rollup kind.
-    fn l1_origin(&self, block: &Block) -> Result<BlockId, Difference>;
+    fn l1_origin(&self, block: &Self::Block) -> Result<(u64, Option<B256>), Difference>;
+
+    /// What is known about Ethereum's finality, with what an earlier run has stored of it.
+    fn finality(&self, stored: &[SafeSample]) -> Self::Finality;
+
+    /// Asks whatever tells beside the node what Ethereum has finalized. `trusted` says whether the
+    /// node's `finalized` needs no proof.
+    fn ask_finality(
+        &self,
+        known: &mut Self::Finality,
+        finalized: Option<BlockId>,
+        trusted: bool,
+        l1: &View,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// Judges the node's `finalized`. Returns it if it is admitted, else the highest block below it
+    /// that is, and why not the block itself. `admitted` was admitted before.
+    fn judge_finalized(
+        &self,
+        known: &mut Self::Finality,
+        finalized: BlockId,
+        admitted: Option<HeadBlock>,
+        trusted: bool,
+        node: &impl NodeSource<Self::Block>,
+        l1: (&impl L1Source, &mut View),
+    ) -> impl Future<Output = (Option<HeadBlock>, Option<Refused>)> + Send;
+}
+
+/// What a rollup kind knows about Ethereum's finality.
+pub trait Finality: Send + Sync + 'static {
+    /// Drops what was concluded from a final block of L1 that turned out to be wrong.
+    fn forget(&mut self);
+
+    /// Whether what was asked has given no answer.
+    fn is_unanswered(&self) -> bool;
+
+    /// Whether it is known that nothing but genesis is finalized, though the node does not say so.
+    fn is_only_genesis(&self, genesis: BlockId) -> bool;
+
+    /// Whether a node is right that says that it has no finalized block: one that is starting may
+    /// not know it yet.
+    fn bears_out_none(&self, genesis: BlockId) -> bool;
+
+    /// Whether a block that is not proven may be later, by what is known.
+    fn may_prove(&self, block: BlockId) -> bool;
+
+    /// The highest block that is proven to be final.
+    fn proven(&self) -> Option<BlockId>;
+
+    /// The newest block that is derived from L1.
+    fn safe(&self) -> Option<u64>;
+
+    /// What may prove something later, to be stored.
+    fn samples(&self) -> &[SafeSample];
 }
 
 /// The check that rejected a payload of the namespace.
@@ -97,7 +279,7 @@ pub enum Rejected {
     /// Signed by an unauthorized signer.
     #[error("signer: {0} is not an authorized batcher")]
     UnauthorizedSigner(Address),
-    /// Signed by a batcher that is not authorized for batches with that L1 origin.
+    /// Signed by a batcher that is not authorized at the L1 block of the batch.
     #[error("signer: {signer} is not the authorized batcher at L1 block {l1_origin}")]
     UnauthorizedThere {
         /// The signer.

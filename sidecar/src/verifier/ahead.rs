@@ -1,45 +1,71 @@
 //! While batches wait for the light client, they are compared with the node's blocks already. Once
 //! it covers them, the head moves to the last of them at once, if the node still has that block.
+//! That needs batches that name their blocks and with them those before.
 
 use std::pin::pin;
 
 use futures::{StreamExt, stream};
 
 use super::{
-    ChainFacts, Choice, FeedSource, L1Source, L1View, NodeSource, Position, Verifier, choose,
-    confirmation::{BLOCKS_IN_FLIGHT, BLOCKS_PER_SAVE, Confirmed, Halt, Walk, tip_of},
+    Choice, FeedSource, L1Source, NodeSource, Verifier, choose,
+    confirmation::{BLOCKS_IN_FLIGHT, BLOCKS_PER_SAVE, Confirmed, Halt, Walk},
 };
 use crate::{
     head::HeadBlock,
-    rollup::{Batch, Rollup},
+    l1::View,
+    rollup::{BatchOf, Facts as _, Position, Rollup},
+    upstream::UpstreamError,
 };
 
-impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
+/// A batch, and the block that it names.
+struct Named<R: Rollup> {
+    position: Position,
+    batch: BatchOf<R>,
+    block: HeadBlock,
+}
+
+impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// The batch that follows a block, if the node may have its block.
-    async fn following(
-        &self,
-        tip: HeadBlock,
-        chain: &ChainFacts,
-        l1: &mut L1View,
-    ) -> Option<(Position, Batch<R::Content>)> {
-        let number = tip.number.checked_add(1).filter(|next| Some(*next) <= self.node_latest)?;
+    async fn following(&self, tip: HeadBlock, l1: &mut View) -> Option<Named<R>> {
+        tip.number.checked_add(1).filter(|next| Some(*next) <= self.node_latest)?;
         loop {
-            match choose(&self.candidates, &tip, chain.config.timestamp(number), l1) {
-                Choice::Chosen(position, batch) => return Some((position, *batch)),
-                Choice::Ask(origin) => l1.learn(origin, self.l1.hash_at(origin.number).await),
+            match choose(&*self.rollup, &self.candidates, &tip, l1) {
+                Choice::Chosen(position, batch) => {
+                    let block = batch.facts.names()?;
+                    return Some(Named { position, batch: *batch, block });
+                }
+                Choice::Ask(question) => self.rollup.ask(question, &self.l1, l1).await,
                 Choice::Reread(_) | Choice::Stalled(_) => return None,
             }
         }
     }
 
+    /// Whether the node's answer for the block after `tip` is the block that a batch names.
+    async fn equals(
+        &self,
+        tip: HeadBlock,
+        named: &Named<R>,
+        answer: Result<Option<R::Block>, UpstreamError>,
+        l1: &mut View,
+    ) -> bool {
+        let (Ok(Some(block)), Ok(Some(below))) =
+            (answer, self.rollup.below(&tip, &self.node).await)
+        else {
+            return false;
+        };
+        self.compare(&named.batch, &below, &block, l1).await.is_ok()
+    }
+
     /// Compares batches that the light client does not cover yet. Returns whether there may be more
     /// to compare at once. A difference is no mismatch before it is covered.
-    pub(super) async fn compare_ahead(&mut self, chain: &ChainFacts, l1: &mut L1View) -> bool {
+    pub(super) async fn compare_ahead(&mut self, l1: &mut View) -> bool {
         let Some(mut tip) = self.current() else { return false };
-        let mut next = self.following(tip, chain, l1).await;
-        while let Some((_, batch)) = next.filter(|(at, _)| self.candidates.is_compared(*at)) {
-            tip = tip_of(&batch);
-            next = self.following(tip, chain, l1).await;
+        let mut next = self.following(tip, l1).await;
+        while let Some(named) = &next
+            && self.candidates.is_compared(named.position)
+        {
+            tip = named.block;
+            next = self.following(tip, l1).await;
         }
         let (first, latest) = (tip.number.saturating_add(1), self.node_latest.unwrap_or(0));
         let run = self.candidates.run_length(first, BLOCKS_PER_SAVE);
@@ -49,12 +75,13 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             .buffered(BLOCKS_IN_FLIGHT);
         let mut blocks = pin!(blocks);
         let mut equal = Vec::new();
-        while let Some((position, batch)) = next
-            && let Some(block) = blocks.next().await
-            && self.compare(position, &batch, block).is_ok()
+        while let Some(named) = &next
+            && let Some(answer) = blocks.next().await
+            && self.equals(tip, named, answer, l1).await
         {
-            equal.push(position);
-            next = self.following(tip_of(&batch), chain, l1).await;
+            equal.push(named.position);
+            tip = named.block;
+            next = self.following(tip, l1).await;
         }
         let is_full = equal.len() as u64 == BLOCKS_PER_SAVE;
         equal.into_iter().for_each(|position| self.candidates.note_compared(position));
@@ -64,35 +91,28 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// Walks over the batches that were compared ahead and are covered now, to the last of them.
     /// The node may have other blocks by now: the last one is compared again, and it names those
     /// before it. None if there are none, or if all must be compared again.
-    pub(super) async fn leap(
-        &mut self,
-        mut tip: HeadBlock,
-        chain: &ChainFacts,
-        l1: &mut L1View,
-    ) -> Option<Walk> {
+    pub(super) async fn leap(&mut self, mut tip: HeadBlock, l1: &mut View) -> Option<Walk> {
         let (mut passed, mut last) = (Vec::new(), None);
-        while let Some((position, batch)) = self.following(tip, chain, l1).await
-            && self.audit.covers(position.height)
-            && self.candidates.is_compared(position)
+        while let Some(named) = self.following(tip, l1).await
+            && self.audit.covers(named.position.height)
+            && self.candidates.is_compared(named.position)
         {
-            tip = tip_of(&batch);
-            passed.push((tip.number, batch.facts.hash));
-            last = Some((position, batch));
+            let below = std::mem::replace(&mut tip, named.block);
+            passed.push((tip.number, named.block.hash));
+            last = Some((below, named));
         }
-        let (position, batch) = last.filter(|_| passed.len() > 1)?;
+        let (below, named) = last.filter(|_| passed.len() > 1)?;
         let answer = self.node.block_and_latest(tip.number).await;
         let latest = answer.as_ref().ok().map(|(_, latest)| *latest);
-        let confirmed = match self.compare(position, &batch, answer.map(|(block, _)| block)) {
-            Ok(()) => {
-                passed.iter().for_each(|(number, hash)| self.keeper.walked(*number, *hash));
-                let count = passed.len() as u64;
-                Confirmed { tip, hotshot_height: position.height, count }
-            }
-            Err(_) => {
-                self.candidates.forget_compared();
-                return None;
-            }
-        };
+        if !self.equals(below, &named, answer.map(|(block, _)| block), l1).await {
+            self.candidates.forget_compared();
+            return None;
+        }
+        for (number, hash) in &passed {
+            hash.iter().for_each(|hash| self.keeper.walked(*number, *hash));
+        }
+        let count = passed.len() as u64;
+        let confirmed = Confirmed { tip, hotshot_height: named.position.height, count };
         Some(Walk { confirmed: Some(confirmed), halt: Halt::RunEnded, latest })
     }
 }

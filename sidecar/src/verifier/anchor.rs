@@ -6,10 +6,14 @@ use super::{
     Candidates, ChainFacts, Feed, FeedSource, L1Source, NodeSource, Stall, Stop, Verifier,
 };
 use crate::{
-    eth::BlockId, head::HeadBlock, l1::LightClientError, rollup::Rollup, upstream::UpstreamError,
+    eth::BlockId,
+    head::HeadBlock,
+    l1::LightClientError,
+    rollup::{Finality as _, Rollup},
+    upstream::UpstreamError,
 };
 
-impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
+impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// The block to continue from: the head. Without a head, or where its hash is not known,
     /// genesis if the node has reported that nothing is finalized yet. Genesis is an anchor only
     /// and is not published.
@@ -21,16 +25,16 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             return Err(self.without_finality().into());
         }
         if let Some(head) = self.keeper.block()
-            && !self.proving.nothing_is_finalized(chain.config.genesis.l2.number)
+            && !self.ethereum.bears_out_none(chain.chain.genesis)
         {
             // A node that is starting may not know it yet; from genesis, reading would take long.
             return Err(Stall::HeadHashUnknown { number: head.number }.into());
         }
-        let genesis = chain.config.genesis;
+        let genesis = chain.chain.genesis;
         let anchor = HeadBlock {
-            number: genesis.l2.number,
-            hash: Some(genesis.l2.hash),
-            l1_origin: Some(genesis.l1),
+            number: genesis.number,
+            hash: Some(genesis.hash),
+            l1_origin: chain.chain.genesis_l1,
         };
         tracing::info!(
             number = anchor.number,
@@ -135,16 +139,33 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     ) -> Result<(u64, BlockId), LightClientError> {
         let origin = match tip.l1_origin {
             Some(origin) => origin,
-            None => {
-                // Imported or reset: the node has its L1 origin.
-                let block = self.node.block(tip.number).await?.ok_or_else(|| {
-                    UpstreamError::Malformed(format!("the node does not have block {}", tip.number))
-                })?;
-                let origin = self.rollup.l1_origin(&block);
-                origin.map_err(|error| UpstreamError::Malformed(error.to_string()))?
-            }
+            // Imported or reset, or the batch did not say it: the node has its L1 origin.
+            None => self.origin_by_node(tip).await?,
         };
         Ok((self.l1.light_client(contract, origin).await?.block_height, origin))
+    }
+
+    /// The L1 origin of a block by the node's block. Where that has the number alone, L1 has the
+    /// hash, and an earlier L1 block is as good as one that is not final.
+    async fn origin_by_node(&self, tip: &HeadBlock) -> Result<BlockId, UpstreamError> {
+        let missing = |what: &str, number| {
+            UpstreamError::Malformed(format!("{what} does not have block {number}"))
+        };
+        let block = self.node.block(tip.number).await?;
+        let block = block.ok_or_else(|| missing("the node", tip.number))?;
+        let (number, hash) = self
+            .rollup
+            .l1_origin(&block)
+            .map_err(|error| UpstreamError::Malformed(error.to_string()))?;
+        if let Some(hash) = hash {
+            return Ok(BlockId { number, hash });
+        }
+        let finalized = self.findings.l1_finalized.filter(|finalized| finalized.number <= number);
+        if let Some(finalized) = finalized {
+            return Ok(finalized);
+        }
+        let hash = self.l1.hash_at(number).await?.ok_or_else(|| missing("L1", number))?;
+        Ok(BlockId { number, hash })
     }
 }
 

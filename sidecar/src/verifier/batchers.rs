@@ -6,15 +6,15 @@ use std::sync::Arc;
 use alloy_primitives::Address;
 
 use super::{
-    Candidates, ChainFacts, FeedSource, L1Source, L1View, NodeSource, Stall, Verifier,
+    Candidates, ChainFacts, FeedSource, L1Source, NodeSource, Stall, Verifier,
     findings::BatcherFindings,
 };
 use crate::{
     batchers::{Authority, BatcherSource, BatcherTenure, HistoryMark},
     eth::BlockId,
     head::HeadBlock,
-    l1::State,
-    rollup::Rollup,
+    l1::{State, View},
+    rollup::{Facts as _, Rollup},
 };
 
 /// Why no contract can be read.
@@ -73,13 +73,13 @@ impl Batchers {
     }
 }
 
-impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
+impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// Learns the authorized batchers, if L1 has a new final block, and passes them to `l1`. Fails
     /// only while none is known at all.
     pub(super) async fn refresh_batchers(
         &mut self,
         chain: &ChainFacts,
-        l1: &mut L1View,
+        l1: &mut View,
     ) -> Result<(), Stall> {
         if self.batchers.authority.is_none() {
             self.rollup.batchers().judge_by(None);
@@ -93,12 +93,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     self.findings.batchers = BatcherFindings { tenures, ..Default::default() };
                     Ok(())
                 }
-                BatcherSource::Contract(address) => {
-                    match address.or(chain.config.authenticator()) {
-                        Some(contract) => self.read_contract(contract, l1).await,
-                        None => Err(NO_AUTHENTICATOR.into()),
-                    }
-                }
+                BatcherSource::Contract(address) => match address.or(chain.chain.authenticator) {
+                    Some(contract) => self.read_contract(contract, l1).await,
+                    None => Err(NO_AUTHENTICATOR.into()),
+                },
             };
             // Without a final block it was not asked.
             self.pace.contract_read(read.is_ok() || l1.finalized().is_none());
@@ -114,7 +112,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// Whether there is something to read: once for a fixed list, otherwise once per final L1
     /// block.
-    fn batchers_unread(&self, l1: &L1View) -> bool {
+    fn batchers_unread(&self, l1: &View) -> bool {
         match (&self.batchers.authority, &self.options.batchers) {
             (Some(_), BatcherSource::Fixed(_)) => false,
             (Some(_), BatcherSource::Contract(_)) => {
@@ -126,7 +124,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// Reads the contract at L1's final block, and at its latest one for batchers whose first
     /// batches may already be on HotShot.
-    async fn read_contract(&mut self, contract: Address, l1: &L1View) -> Result<(), String> {
+    async fn read_contract(&mut self, contract: Address, l1: &View) -> Result<(), String> {
         let finalized = l1.finalized().ok_or("L1's final block is not known")?;
         let history = self.l1.batchers(contract, State::Of(finalized)).await;
         let history = history.map_err(|error| {
@@ -178,8 +176,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let authority = Arc::new(authority);
         let known = self.rollup.batchers();
         known.judge_by(Some(Arc::clone(&authority)));
-        self.candidates
-            .retain(|batch| !known.rules_out(batch.signer, batch.facts.l1_origin.number));
+        self.candidates.retain(|batch| !known.rules_out(batch.signer, batch.facts.l1_block()));
         self.batchers.authority = Some(authority);
     }
 

@@ -10,20 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
 
-use super::descent::can_follow;
 use crate::{
     head::HeadBlock,
-    rollup::{Batch, Rollup},
+    rollup::{BatchOf, Facts as _, Position, Rollup},
 };
-
-/// The position of a batch in HotShot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position {
-    /// HotShot height.
-    pub height: u64,
-    /// Index among the namespace's transactions of that block.
-    pub index: usize,
-}
 
 /// The number of batches that are kept, if nothing else is set. Each takes the same memory.
 pub const BUDGET: usize = 16 * 1024;
@@ -39,7 +29,7 @@ struct Dropped {
 
 /// The candidates.
 pub struct Candidates<R: Rollup> {
-    by_number: BTreeMap<u64, BTreeMap<Position, Batch<R::Content>>>,
+    by_number: BTreeMap<u64, BTreeMap<Position, BatchOf<R>>>,
     numbers: BTreeMap<Position, u64>,
     /// What each signer has; its last one is the next that it loses.
     by_signer: BTreeMap<Address, BTreeSet<(u64, Position)>>,
@@ -76,20 +66,18 @@ impl<R: Rollup> Candidates<R> {
     }
 
     /// Adds a batch unless an earlier one is identical, and drops others if the budget is full:
-    /// first, without remembering them, those that can never follow `tip`, whose next block must
-    /// have `timestamp`.
+    /// first, without remembering them, those that can never follow `tip`.
     pub fn insert(
         &mut self,
         position: Position,
-        batch: Batch<R::Content>,
+        batch: BatchOf<R>,
         tip: &HeadBlock,
-        timestamp: Option<u64>,
+        can_follow: impl Fn(&BatchOf<R>) -> bool,
     ) {
-        let can_follow = |batch: &Batch<R::Content>| can_follow(tip, timestamp, &batch.facts);
         if self.strict_above == Some(*tip) && !can_follow(&batch) {
             return;
         }
-        let number = batch.facts.number;
+        let number = batch.facts.number();
         let twin = self.of(number).find(|(_, kept)| **kept == batch).map(|(position, _)| position);
         match twin {
             Some(first) if first <= position => return,
@@ -109,7 +97,7 @@ impl<R: Rollup> Candidates<R> {
     }
 
     /// Forgets the batches that do not pass.
-    pub fn retain(&mut self, pass: impl Fn(&Batch<R::Content>) -> bool) {
+    pub fn retain(&mut self, pass: impl Fn(&BatchOf<R>) -> bool) {
         let all = self.by_number.iter();
         let all = all.flat_map(|(number, batches)| batches.iter().map(move |it| (*number, it)));
         let failed = all.filter(|(_, (_, batch))| !pass(batch));
@@ -129,7 +117,7 @@ impl<R: Rollup> Candidates<R> {
     }
 
     /// Completes the removal of a batch that is no longer listed by its number.
-    fn unlist(&mut self, number: u64, position: Position, batch: &Batch<R::Content>) {
+    fn unlist(&mut self, number: u64, position: Position, batch: &BatchOf<R>) {
         self.numbers.remove(&position);
         self.compared.remove(&position);
         if let Some(kept) = self.by_signer.get_mut(&batch.signer) {
@@ -162,14 +150,14 @@ impl<R: Rollup> Candidates<R> {
         let discarded = std::mem::replace(&mut self.by_number, kept);
         let mut count = 0;
         for (position, batch) in discarded.into_values().flatten() {
-            self.unlist(batch.facts.number, position, &batch);
+            self.unlist(batch.facts.number(), position, &batch);
             count += 1;
         }
         count
     }
 
     /// The candidates for a number, in HotShot order.
-    pub fn of(&self, number: u64) -> impl Iterator<Item = (Position, &Batch<R::Content>)> {
+    pub fn of(&self, number: u64) -> impl Iterator<Item = (Position, &BatchOf<R>)> {
         self.by_number
             .get(&number)
             .into_iter()
@@ -232,7 +220,7 @@ impl<R: Rollup> Candidates<R> {
     /// again: they must not be decided before the dropped ones.
     pub fn reread(&mut self, height: u64) {
         self.dropped.retain(|_, dropped| dropped.first.height < height);
-        let later = self.numbers.range(Position { height, index: 0 }..);
+        let later = self.numbers.range(Position::start_of(height)..);
         let later: Vec<_> = later.map(|(position, number)| (*number, *position)).collect();
         for (number, position) in later {
             self.remove(number, position);
@@ -241,7 +229,7 @@ impl<R: Rollup> Candidates<R> {
 
     /// Reading goes on at a height below which no batch counts.
     pub fn skip_to(&mut self, height: u64) {
-        let start = Position { height, index: 0 };
+        let start = Position::start_of(height);
         let earlier = self.numbers.range(..start);
         let earlier: Vec<_> = earlier.map(|(position, number)| (*number, *position)).collect();
         for (number, position) in earlier {
@@ -273,6 +261,6 @@ impl<R: Rollup> Candidates<R> {
     /// The memory that the batches use, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.len() * size_of::<Batch<R::Content>>()
+        self.len() * size_of::<BatchOf<R>>()
     }
 }

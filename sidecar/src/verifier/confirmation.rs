@@ -2,19 +2,23 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
+use alloy_primitives::B256;
 use espresso_proofs::commitment;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
-    ChainFacts, Choice, Feed, FeedSource, L1Source, L1View, NodeSource, Position, Stall, Stop,
-    Verifier, choose, findings::Mismatch,
+    ChainFacts, Choice, Feed, FeedSource, L1Source, NodeSource, Stall, Stop, Verifier,
+    choice::{Candidate, copies_of},
+    choose,
+    findings::Mismatch,
 };
 use crate::{
     head::HeadBlock,
-    node::Block,
-    rollup::{Batch, Facts, Rollup},
+    l1::View,
+    node::NodeBlock,
+    rollup::{BatchOf, Difference, Facts as _, Position, Rollup, Uncompared, Verified},
     store::StoreError,
     telemetry::metrics::BatchResult,
     upstream::UpstreamError,
@@ -46,6 +50,39 @@ pub(super) enum Halt {
     RunEnded,
 }
 
+/// Why a batch does not prove the node's block.
+#[derive(Debug)]
+pub(super) enum Failed {
+    Differs(Difference),
+    Waits(Stall),
+}
+
+impl Failed {
+    fn halt<R: Rollup>(self, (position, batch): Candidate<'_, R>, node_hash: B256) -> Halt {
+        match self {
+            Self::Waits(stall) => Halt::Stalled(stall),
+            Self::Differs(difference) => Halt::Mismatch(Box::new(Mismatch {
+                number: batch.facts.number(),
+                batch_hash: batch.facts.hash(),
+                node_hash,
+                hotshot_height: position.height,
+                hotshot_index: position.index,
+                hotshot_part: position.part,
+                transaction: None,
+                difference: difference.to_string(),
+                since: Timestamp::now(),
+            })),
+        }
+    }
+}
+
+/// The node's answer for a block.
+pub(super) fn found<B>(number: u64, answer: Result<Option<B>, UpstreamError>) -> Result<B, Halt> {
+    answer
+        .map_err(|error| Halt::Stalled(Stall::NodeUnavailable(error.to_string())))?
+        .ok_or(Halt::Stalled(Stall::NodeMissingBlock { number }))
+}
+
 /// How a run of confirmations went.
 #[derive(Debug)]
 pub(super) struct Walk {
@@ -63,25 +100,19 @@ pub(super) struct Confirmed {
     pub(super) count: u64,
 }
 
-/// The block of a batch.
-pub(super) const fn tip_of<C>(batch: &Batch<C>) -> HeadBlock {
-    let Facts { number, hash, l1_origin, .. } = batch.facts;
-    HeadBlock { number, hash: Some(hash), l1_origin: Some(l1_origin) }
-}
-
-impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
+impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// Confirms and reads until there is nothing left or the round is long enough. Returns why the
     /// head does not advance, or none if there may be more to do at once.
     pub(super) async fn advance(
         &mut self,
         chain: &ChainFacts,
-        l1: &mut L1View,
+        l1: &mut View,
     ) -> Result<Option<Stall>, Stop> {
         let feed = self.refresh_feed().await;
         let started = Instant::now();
         while started.elapsed() < ROUND_LENGTH {
             self.take_in(started).await;
-            let stall = match self.confirm_run(chain, l1).await? {
+            let stall = match self.confirm_run(l1).await? {
                 ControlFlow::Continue(()) => continue,
                 ControlFlow::Break(stall) => stall,
             };
@@ -164,11 +195,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// Confirms as many blocks as are ready, and saves the last one. Breaks with what keeps the
     /// next one back.
-    async fn confirm_run(
-        &mut self,
-        chain: &ChainFacts,
-        l1: &mut L1View,
-    ) -> Result<ControlFlow<Stall>, Stop> {
+    async fn confirm_run(&mut self, l1: &mut View) -> Result<ControlFlow<Stall>, Stop> {
         let Some(tip) = self.current() else {
             return Ok(ControlFlow::Break(Stall::Starting));
         };
@@ -179,9 +206,9 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         if self.pace.is_missed(next, self.node_latest) {
             return Ok(ControlFlow::Break(Stall::NodeMissingBlock { number: next }));
         }
-        let walk = match self.leap(tip, chain, l1).await {
+        let walk = match self.leap(tip, l1).await {
             Some(walk) => walk,
-            None => self.find_confirmed(tip, chain, l1).await,
+            None => self.find_confirmed(tip, l1).await,
         };
         let Walk { confirmed, halt, latest } = walk;
         self.node_latest = latest.or(self.node_latest);
@@ -208,7 +235,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 ControlFlow::Break(Stall::AwaitingBatch { number: self.next_number() })
             }
             Halt::Stalled(stall) => ControlFlow::Break(stall),
-            Halt::Uncovered(stall) => match self.compare_ahead(chain, l1).await {
+            Halt::Uncovered(stall) => match self.compare_ahead(l1).await {
                 true => ControlFlow::Continue(()),
                 false => ControlFlow::Break(stall),
             },
@@ -231,12 +258,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
 
     /// Walks from `tip` over the candidates and the node's blocks, up to the last block that both
     /// agree on. A single block is read together with the node's latest one.
-    async fn find_confirmed(
-        &mut self,
-        tip: HeadBlock,
-        chain: &ChainFacts,
-        l1: &mut L1View,
-    ) -> Walk {
+    async fn find_confirmed(&mut self, tip: HeadBlock, l1: &mut View) -> Walk {
         let first = tip.number.saturating_add(1);
         let behind = self.node_latest.unwrap_or(first).saturating_sub(tip.number);
         let run = self.candidates.run_length(first, BLOCKS_PER_SAVE).min(behind.max(1));
@@ -252,13 +274,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             if confirmed.is_some() && started.elapsed() >= TIME_PER_SAVE {
                 break;
             }
-            let timestamp = chain.config.timestamp(tip.number.saturating_add(1));
             let (position, batch) = loop {
-                match choose(&self.candidates, &tip, timestamp, l1) {
+                match choose(&*self.rollup, &self.candidates, &tip, l1) {
                     Choice::Chosen(position, batch) => break (position, batch),
-                    Choice::Ask(origin) => {
-                        l1.learn(origin, self.l1.hash_at(origin.number).await);
-                    }
+                    Choice::Ask(question) => self.rollup.ask(question, &self.l1, l1).await,
                     Choice::Reread(height) => {
                         return Walk { confirmed, halt: Halt::Reread(height), latest };
                     }
@@ -267,11 +286,19 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     }
                 }
             };
-            let number = batch.facts.number;
+            let number = batch.facts.number();
             if !self.audit.covers(position.height) {
                 let halt = Halt::Uncovered(self.audit.uncovered(number, position.height));
                 return Walk { confirmed, halt, latest };
             }
+            let below = match self.below.take().filter(|(block, _)| *block == tip) {
+                Some((_, below)) => Ok(Some(below)),
+                None => self.rollup.below(&tip, node).await,
+            };
+            let below = match found(tip.number, below) {
+                Ok(below) => below,
+                Err(halt) => return Walk { confirmed, halt, latest },
+            };
             let answer = if run == 1 {
                 let answer = node.block_and_latest(number).await;
                 latest = answer.as_ref().ok().map(|(_, latest)| *latest);
@@ -288,42 +315,80 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                 // Only if a candidate appeared beyond the run: the next run takes it.
                 None => return Walk { confirmed, halt: Halt::RunEnded, latest },
             };
-            match self.compare(position, batch, answer) {
-                Ok(()) => {
-                    self.keeper.walked(number, batch.facts.hash);
-                    tip = tip_of(batch);
+            let block = match found(number, answer) {
+                Ok(block) => block,
+                Err(halt) => return Walk { confirmed, halt, latest },
+            };
+            match self.verify((position, batch), &below, &block, l1).await {
+                Ok((position, verified)) => {
+                    tip = verified.block;
+                    self.keeper.walked(number, block.hash());
+                    self.below = Some((tip, verified.below));
                     let count = confirmed.map_or(0, |confirmed| confirmed.count) + 1;
                     confirmed = Some(Confirmed { tip, hotshot_height: position.height, count });
                 }
-                Err(halt) => return Walk { confirmed, halt, latest },
+                Err(halt) => {
+                    self.below = Some((tip, below));
+                    return Walk { confirmed, halt, latest };
+                }
             }
         }
         Walk { confirmed, halt: Halt::RunEnded, latest }
     }
 
-    /// Compares the chosen batch with the node's answer for its number.
-    pub(super) fn compare(
+    /// Whether the chosen batch, or a copy of it, proves the node's block.
+    async fn verify(
         &self,
-        position: Position,
-        batch: &Batch<R::Content>,
-        answer: Result<Option<Block>, UpstreamError>,
-    ) -> Result<(), Halt> {
-        let Facts { number, hash, .. } = batch.facts;
-        let block = answer
-            .map_err(|error| Halt::Stalled(Stall::NodeUnavailable(error.to_string())))?
-            .ok_or(Halt::Stalled(Stall::NodeMissingBlock { number }))?;
-        self.rollup.compare(batch, &block).map_err(|difference| {
-            Halt::Mismatch(Box::new(Mismatch {
-                number,
-                batch_hash: hash,
-                node_hash: block.hash,
-                hotshot_height: position.height,
-                hotshot_index: position.index,
-                transaction: None,
-                difference: difference.to_string(),
-                since: Timestamp::now(),
-            }))
-        })
+        chosen: Candidate<'_, R>,
+        below: &R::Below,
+        block: &R::Block,
+        l1: &mut View,
+    ) -> Result<(Position, Verified<R::Below>), Halt> {
+        let refused = match self.compare(chosen.1, below, block, l1).await {
+            Ok(verified) => return Ok((chosen.0, verified)),
+            Err(refused) => refused,
+        };
+        let rollup = &*self.rollup;
+        if !rollup.are_copies(chosen.1, chosen.1) {
+            return Err(refused.halt::<R>(chosen, block.hash()));
+        }
+        let mut refused = refused;
+        for (position, copy) in copies_of(rollup, &self.candidates, chosen).into_iter().skip(1) {
+            if !self.audit.covers(position.height) {
+                continue;
+            }
+            match self.compare(copy, below, block, l1).await {
+                Ok(verified) => return Ok((position, verified)),
+                Err(Failed::Waits(stall)) => refused = Failed::Waits(stall),
+                Err(Failed::Differs(_)) => {}
+            }
+        }
+        match (self.candidates.dropped_for(chosen.1.facts.number()), refused) {
+            // A copy may be among the dropped.
+            (Some(dropped), Failed::Differs(_)) => Err(Halt::Reread(dropped.height)),
+            (_, refused) => Err(refused.halt::<R>(chosen, block.hash())),
+        }
+    }
+
+    /// Compares a batch with the node's block, and asks what must be known for that.
+    pub(super) async fn compare(
+        &self,
+        batch: &BatchOf<R>,
+        below: &R::Below,
+        block: &R::Block,
+        l1: &mut View,
+    ) -> Result<Verified<R::Below>, Failed> {
+        loop {
+            match self.rollup.compare(batch, below, block) {
+                Ok(verified) => return Ok(verified),
+                Err(Uncompared::Ask(question)) => self.rollup.ask(question, &self.l1, l1).await,
+                Err(Uncompared::Differs(difference)) => return Err(Failed::Differs(difference)),
+                Err(Uncompared::Waits(waiting)) => {
+                    let number = batch.facts.number();
+                    return Err(Failed::Waits(Stall::of(number, waiting)));
+                }
+            }
+        }
     }
 
     /// Reports a mismatch once: it is found again in every round while it lasts.
@@ -336,7 +401,8 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         if !is_known {
             self.metrics.batch(BatchResult::Mismatch);
             tracing::error!(
-                number, batch = %batch_hash, node = %node_hash, hotshot_height, difference,
+                number, batch = batch_hash.map(tracing::field::display), node = %node_hash,
+                hotshot_height, difference,
                 "the node's block is not the one that HotShot confirmed"
             );
             self.findings.last_mismatch = Some(mismatch);
@@ -357,13 +423,15 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         else {
             return;
         };
-        let batch = self.rollup.admit(&payload);
-        if !batch.is_ok_and(|batch| batch.facts.hash == mismatch.batch_hash) {
+        let part = mismatch.hotshot_part;
+        let batch = self.rollup.admit(&payload, None).into_iter().nth(part);
+        let is_it = |batch: BatchOf<R>| batch.facts.hash() == mismatch.batch_hash;
+        if !batch.is_some_and(|batch| batch.is_ok_and(is_it)) {
             return;
         }
         if let Ok(Some(block)) = self.node.block(mismatch.number).await
-            && block.hash == mismatch.node_hash
-            && let Err(difference) = self.rollup.compare_payload(&payload, &block)
+            && block.hash() == mismatch.node_hash
+            && let Err(difference) = self.rollup.compare_payload(&payload, part, &block)
         {
             mismatch.difference = difference.to_string();
         }

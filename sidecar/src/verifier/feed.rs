@@ -12,7 +12,10 @@ use super::{
     read_ahead::{Range, ReadAhead},
 };
 use crate::{
-    espresso::Blocks, rollup::Rollup, telemetry::metrics::Target, upstream::UpstreamError,
+    espresso::Blocks,
+    rollup::{Facts as _, Rollup},
+    telemetry::metrics::Target,
+    upstream::UpstreamError,
 };
 
 /// The feed, and how far it has been read.
@@ -172,7 +175,7 @@ impl<F> Feed<F> {
     }
 }
 
-impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
+impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// Requests HotShot's height. Returns the last problem while that is not due.
     pub(super) async fn refresh_feed(&mut self) -> Result<(), Stall> {
         let Some(feed) = &mut self.feed else { return Ok(()) };
@@ -239,8 +242,6 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// Reads one range, if there is one. Returns whether the cursor moved.
     pub(super) async fn read_range(&mut self, confirmed: u64) -> Result<bool, Stall> {
         let Some(tip) = self.current() else { return Ok(false) };
-        let config = self.chain.as_ref().map(|chain| &chain.config);
-        let timestamp = config.and_then(|config| config.timestamp(tip.number.checked_add(1)?));
         if !self.pace.payload_is_due() {
             return Ok(false);
         }
@@ -271,10 +272,12 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
                     for (reason, count) in rejected {
                         self.metrics.rejected(reason, count);
                     }
+                    let rollup = Arc::clone(&self.rollup);
                     for (position, batch) in admitted {
                         self.look_for_head(position.height, &batch.facts);
-                        if batch.facts.number > confirmed {
-                            self.candidates.insert(position, batch, &tip, timestamp);
+                        if batch.facts.number() > confirmed {
+                            let can_follow = |batch: &_| rollup.can_follow(&tip, batch);
+                            self.candidates.insert(position, batch, &tip, can_follow);
                         }
                     }
                     self.pace.payload_came();

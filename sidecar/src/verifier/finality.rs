@@ -1,17 +1,25 @@
 //! What Ethereum has decided.
 
+use std::time::Duration;
+
 use finality_core::head::Status;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::{
-    ChainFacts, FeedSource, L1Source, L1View, NodeSource, Stall, Stop, Verifier,
-    admission::{self, Refused},
-    findings::Contradiction,
+    ChainFacts, FeedSource, L1Source, NodeSource, Stall, Stop, Verifier, findings::Contradiction,
 };
 use crate::{
-    eth::BlockId, head::HeadBlock, l1::Reading, rollup::Rollup, store::StoreError,
+    eth::BlockId,
+    head::HeadBlock,
+    l1::{Reading, View},
+    rollup::{Finality as _, Refused, Rollup},
+    store::StoreError,
     upstream::UpstreamError,
 };
+
+/// How long what may prove finality later may be lost by a kill, while the head does not change.
+const SAMPLES_UNSAVED: Duration = Duration::from_secs(60);
 
 /// The last reading of the node's `finalized`, and the verdict on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,10 +32,10 @@ pub(super) struct FinalityReading {
     refused: Option<Refused>,
 }
 
-impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
+impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// Reads L1 if that is due. What was concluded from a final block that turned out to be wrong
     /// is dropped with it.
-    pub(super) async fn refresh_l1(&mut self, chain: &ChainFacts, view: &mut L1View) {
+    pub(super) async fn refresh_l1(&mut self, chain: &ChainFacts, view: &mut View) {
         if view.is_unanswered() {
             self.pace.l1_unanswered();
         }
@@ -36,7 +44,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             return;
         }
         let before = view.finalized();
-        let reading = self.l1.read(chain.config.l1_chain_id).await;
+        let reading = self.l1.read(chain.l1_chain_id).await;
         let is_certain = reading.as_ref().is_ok_and(|reading| !reading.unconfirmed);
         self.pace.l1_read(!is_certain);
         if let Ok(Reading { epoch, .. }) = reading
@@ -45,7 +53,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             self.l1_epoch = epoch;
             view.forget();
             self.finality = None;
-            self.proving.forget_proof();
+            self.ethereum.forget();
             self.forget_imported_anchor();
             self.batchers.forget_reading();
         }
@@ -64,7 +72,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     pub(super) async fn apply_finality(
         &mut self,
         chain: &ChainFacts,
-        l1: &mut L1View,
+        l1: &mut View,
     ) -> Result<bool, Stop> {
         if !self.pace.finality_is_due() {
             return Ok(false);
@@ -72,23 +80,27 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let moved = self.read_finality(chain, l1).await;
         let refused = self.finality.as_ref().and_then(|reading| reading.refused.as_ref());
         let hurry = self.problem.is_some()
-            || self.proving.status().is_err()
+            || self.ethereum.is_unanswered()
             || self.findings.node.finalized_refused.is_some()
                 && !matches!(refused, Some(Refused::Unproven { .. }));
         self.pace.finality_read(hurry);
         moved
     }
 
-    async fn read_finality(&mut self, chain: &ChainFacts, l1: &mut L1View) -> Result<bool, Stop> {
-        let genesis = chain.config.genesis.l2.number;
+    async fn read_finality(&mut self, chain: &ChainFacts, l1: &mut View) -> Result<bool, Stop> {
+        let genesis = chain.chain.genesis;
         let answer = self.node.finalized().await;
         let known = self.finality.as_ref().and_then(|reading| reading.block);
-        let block = answer.as_ref().map_or(known, |block| block.filter(|it| it.number > genesis));
-        self.ask_op_node(block, l1).await;
+        let block =
+            answer.as_ref().map_or(known, |block| block.filter(|it| it.number > genesis.number));
+        let trusted = self.options.trust_node_finalized;
+        self.rollup.ask_finality(&mut self.ethereum, block, trusted, l1).await;
+        self.note_finality();
         match answer {
             Ok(_) => {}
             // Nodes say in many ways that they have none.
-            Err(UpstreamError::Rpc { .. }) if block.is_none() && self.has_only_genesis(chain) => {}
+            Err(UpstreamError::Rpc { .. })
+                if block.is_none() && self.ethereum.is_only_genesis(genesis) => {}
             Err(error) => {
                 // Nothing follows from a missing reading.
                 self.findings.node.finalized_refused =
@@ -99,7 +111,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         self.metrics.node_finalized(block.map(|block| block.number));
         let reading = match block {
             None => FinalityReading::default(),
-            Some(block) => self.judge_finality(block, chain, l1).await,
+            Some(block) => self.judge_finality(block, l1).await,
         };
         self.findings.node.finalized = block;
         self.findings.node.finalized_refused = reading.refused.as_ref().map(ToString::to_string);
@@ -111,52 +123,39 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         }
     }
 
-    /// Whether op-node, which knows L1, has finalized nothing but genesis.
-    fn has_only_genesis(&self, chain: &ChainFacts) -> bool {
-        let Ok(status) = self.proving.status() else { return false };
-        let knows_l1 = status.head_l1.is_some_and(|block| !block.hash.is_zero());
-        knows_l1 && status.ready_finalized_l2() == Some(chain.config.genesis.l2)
+    /// Shows and keeps what is known beside the node's `finalized`.
+    fn note_finality(&mut self) {
+        self.findings.node.safe = self.ethereum.safe().or(self.findings.node.safe);
+        self.keeper.set_samples(self.ethereum.samples());
     }
 
-    async fn judge_finality(
-        &mut self,
-        block: BlockId,
-        chain: &ChainFacts,
-        l1: &mut L1View,
-    ) -> FinalityReading {
+    async fn judge_finality(&mut self, block: BlockId, view: &mut View) -> FinalityReading {
         let known = self.finality.clone().unwrap_or_default();
         // An admitted block stays admitted: it is final.
         if known.block == Some(block) && known.refused.is_none() {
             return known;
         }
-        let proven = if self.options.trust_node_finalized {
-            Some(block)
-        } else {
-            self.prove(block, chain.config.seq_window_size, l1).await
-        };
-        let refused = (proven != Some(block)).then_some(Refused::Unproven { block, proven });
-        let Some(proven) = proven else {
-            return FinalityReading { block: Some(block), admitted: None, refused };
-        };
-        let is_proven = |admitted: &HeadBlock| {
-            admitted.number == proven.number && admitted.hash == Some(proven.hash)
-        };
-        let verdict = match known.admitted.filter(is_proven) {
-            Some(admitted) => Ok(admitted),
-            None => self.admit(proven, chain, l1).await,
-        };
-        let (admitted, other) = (verdict.as_ref().ok().copied(), verdict.err());
-        FinalityReading { block: Some(block), admitted, refused: other.or(refused) }
+        let trusted = self.options.trust_node_finalized;
+        let l1 = (&self.l1, view);
+        let (ethereum, node) = (&mut self.ethereum, &self.node);
+        let verdict =
+            self.rollup.judge_finalized(ethereum, block, known.admitted, trusted, node, l1);
+        let (admitted, refused) = verdict.await;
+        self.note_finality();
+        if !trusted {
+            self.findings.node.finalized_proven = self.ethereum.proven();
+        }
+        FinalityReading { block: Some(block), admitted, refused }
     }
 
-    async fn admit(
-        &self,
-        block: BlockId,
-        chain: &ChainFacts,
-        l1: &mut L1View,
-    ) -> Result<HeadBlock, Refused> {
-        let (status, chain_id) = (self.proving.status()?, chain.config.l2_chain_id);
-        admission::admit(&*self.rollup, block, chain_id, status, &self.node, &self.l1, l1).await
+    /// Whether what may prove something later must be saved although the head has not changed.
+    pub(super) fn samples_are_due(&mut self, at_the_end: bool) -> bool {
+        let saved = *self.samples_saved.get_or_insert_with(Instant::now);
+        if self.keeper.samples_saved() {
+            self.samples_saved = Some(Instant::now());
+            return false;
+        }
+        at_the_end || saved.elapsed() >= SAMPLES_UNSAVED
     }
 
     /// Makes the node's finalized block the head, if it is new. Returns whether it did.
@@ -259,12 +258,12 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         )
     }
 
-    /// The node's `finalized` if the head would be that block, but nothing that op-node has said
-    /// can prove it.
+    /// The node's `finalized` if the head would be that block, but nothing that is known can prove
+    /// it.
     pub(super) fn unproven_above(&self, head: u64) -> Option<u64> {
         match self.finality.as_ref()?.refused.as_ref()? {
             Refused::Unproven { block, .. }
-                if block.number > head && !self.may_be_proven(*block) =>
+                if block.number > head && !self.ethereum.may_prove(*block) =>
             {
                 Some(block.number)
             }

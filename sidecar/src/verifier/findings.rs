@@ -70,8 +70,8 @@ pub struct Chain {
     pub genesis_hash: B256,
     /// Espresso namespace.
     pub namespace: u32,
-    /// Seconds between two L2 blocks.
-    pub block_time: u64,
+    /// Seconds between two L2 blocks; null if they are not regular.
+    pub block_time: Option<u64>,
 }
 
 /// A HotShot block by its header.
@@ -157,11 +157,11 @@ pub struct NodeFindings {
     pub finalized: Option<BlockId>,
     /// Why that reading is not admitted.
     pub finalized_refused: Option<String>,
-    /// The highest block that L1 was seen to have finalized, by what op-node derived.
+    /// The highest block that L1 was seen to have finalized.
     pub finalized_proven: Option<BlockId>,
     /// Whether its `finalized` is trusted without such a proof.
     pub finalized_trusted: bool,
-    /// op-node's newest safe block.
+    /// The newest block that is derived from L1.
     pub safe: Option<u64>,
 }
 
@@ -170,8 +170,8 @@ pub struct NodeFindings {
 pub struct Lag {
     /// In blocks; zero if the node is behind.
     pub blocks: u64,
-    /// In seconds of block time.
-    pub seconds: u64,
+    /// In seconds of block time; null where blocks are not regular.
+    pub seconds: Option<u64>,
 }
 
 /// A block of the node that is not what HotShot confirmed.
@@ -179,14 +179,16 @@ pub struct Lag {
 pub struct Mismatch {
     /// L2 block number.
     pub number: u64,
-    /// Hash of the batch's block.
-    pub batch_hash: B256,
+    /// Hash of the batch's block; null if the batch does not say it.
+    pub batch_hash: Option<B256>,
     /// Hash of the node's block.
     pub node_hash: B256,
     /// HotShot height of the batch.
     pub hotshot_height: u64,
     /// Index of the batch among the namespace's transactions there.
     pub hotshot_index: usize,
+    /// Index of the batch in that transaction, which may hold several.
+    pub hotshot_part: usize,
     /// Commitment of the transaction with the batch, to look it up by; null until it has been read
     /// again.
     pub transaction: Option<String>,

@@ -5,9 +5,9 @@ use finality_core::head::Status;
 use super::{FeedSource, L1Source, NodeSource, Stall, Stop, Verifier};
 use crate::{head::HeadBlock, node::Survey, rollup::Rollup, upstream::UpstreamError};
 
-impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
-    /// Asks the execution node which chain it is, and about the head, whenever that is due. Neither
-    /// op-node nor L1 is needed: a head that the node has left is not served while they are down.
+impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
+    /// Asks the node which chain it is, and about the head, whenever that is due. Nothing else is
+    /// needed: a head that the node has left is not served while other dependencies are down.
     /// Returns what is wrong with the head, which blocks confirmations.
     pub(super) async fn ask_node(&mut self) -> Result<Result<(), Stall>, Stop> {
         if !self.pace.survey_is_due() {
@@ -40,7 +40,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         let was_above = std::mem::replace(&mut self.head_above_latest, latest < number);
         self.diverged_elsewhere =
             contradiction.is_some() && found.is_none_or(|found| Some(found) == hash);
-        let chain = self.chain.as_ref().map(|chain| chain.config.l2_chain_id);
+        let chain = self.chain.as_ref().map(|chain| chain.chain_id);
         let (status, problem) = match (found, hash) {
             _ if chain.is_some_and(|chain| chain != chain_id) => {
                 let problem = format!("the node is of chain {chain_id} now (node_execution_rpc)");

@@ -5,17 +5,16 @@ use std::{collections::BTreeMap, sync::Arc, thread::available_parallelism};
 use espresso_proofs::NamespaceBlock;
 use tokio::task::JoinError;
 
-use super::Position;
-use crate::rollup::{Batch, Rollup};
+use crate::rollup::{BatchOf, Position, Rejected, Rollup};
 
 /// Fewer payloads than this are not worth another thread.
 const WORTH_A_THREAD: usize = 8;
 
 /// The outcome for a range.
-pub(super) struct Intake<C> {
+pub(super) struct Intake<R: Rollup> {
     /// The batches, in HotShot order.
-    pub(super) admitted: Vec<(Position, Batch<C>)>,
-    /// The number of payloads that each check rejected.
+    pub(super) admitted: Vec<(Position, BatchOf<R>)>,
+    /// The number of payloads, or of their parts, that each check rejected.
     pub(super) rejected: BTreeMap<&'static str, u64>,
 }
 
@@ -27,7 +26,7 @@ pub(super) async fn admit<R: Rollup>(
     rollup: &Arc<R>,
     from: u64,
     blocks: Vec<NamespaceBlock>,
-) -> Result<Intake<R::Content>, JoinError> {
+) -> Result<Intake<R>, JoinError> {
     let count: usize = blocks.iter().map(|block| block.payloads().len()).sum();
     let mut intake = Intake { admitted: Vec::new(), rejected: BTreeMap::new() };
     if count < WORTH_A_THREAD {
@@ -60,23 +59,27 @@ pub(super) async fn admit<R: Rollup>(
 fn payloads(from: u64, blocks: &[NamespaceBlock]) -> impl Iterator<Item = (Position, &[u8])> {
     (from..).zip(blocks).flat_map(|(height, block)| {
         let payloads = block.payloads().enumerate();
-        payloads.map(move |(index, payload)| (Position { height, index }, payload))
+        payloads.map(move |(index, payload)| {
+            (Position { index, ..Position::start_of(height) }, payload)
+        })
     })
 }
 
-impl<C> Intake<C> {
-    fn extend<'a, R: Rollup<Content = C>>(
-        &mut self,
-        rollup: &R,
-        payloads: impl Iterator<Item = (Position, &'a [u8])>,
-    ) {
+impl<R: Rollup> Intake<R> {
+    fn extend<'a>(&mut self, rollup: &R, payloads: impl Iterator<Item = (Position, &'a [u8])>) {
         for (position, payload) in payloads {
-            match rollup.admit(payload) {
-                Ok(batch) => self.admitted.push((position, batch)),
-                Err(rejected) => {
-                    tracing::debug!(?position, %rejected, "payload refused");
-                    *self.rejected.entry(rejected.reason()).or_default() += 1;
-                }
+            for (part, batch) in rollup.admit(payload, None).into_iter().enumerate() {
+                self.take(Position { part, ..position }, batch);
+            }
+        }
+    }
+
+    fn take(&mut self, position: Position, batch: Result<BatchOf<R>, Rejected>) {
+        match batch {
+            Ok(batch) => self.admitted.push((position, batch)),
+            Err(rejected) => {
+                tracing::debug!(?position, %rejected, "payload refused");
+                *self.rejected.entry(rejected.reason()).or_default() += 1;
             }
         }
     }

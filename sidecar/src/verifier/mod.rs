@@ -5,7 +5,6 @@
 //! ([`Verifier::run`]) pauses only after a round without work, until something is due or streams
 //! tell of something new (`pace`).
 
-mod admission;
 mod ahead;
 mod anchor;
 mod audit;
@@ -14,20 +13,16 @@ mod candidates;
 mod chain;
 mod choice;
 mod confirmation;
-mod descent;
 mod feed;
 mod finality;
-mod finality_proof;
 pub mod findings;
 mod head_check;
 mod intake;
 mod memory;
 mod pace;
 mod progress;
-mod proving;
 mod read_ahead;
 mod skip;
-mod sources;
 mod stall;
 
 use std::{sync::Arc, time::Duration};
@@ -41,8 +36,8 @@ use crate::{
     batchers::BatcherSource,
     config::HotshotProofs,
     head::{ClusterState, HeadBlock, HeadKeeper},
-    node::RollupConfig,
-    rollup::Rollup,
+    l1::View,
+    rollup::{self, FeedSource, L1Source, NodeSource, Rollup},
     store::StoreError,
     telemetry::{
         Metrics,
@@ -56,17 +51,14 @@ use feed::Feed;
 use finality::FinalityReading;
 use findings::Lag;
 use pace::Pace;
-use proving::Proving;
 use skip::Skip;
 use stall::{ChangeLog, Since};
 
 pub use batchers::NO_AUTHENTICATOR;
-pub use candidates::{BUDGET, Candidates, Position};
-pub use choice::{Choice, L1View, OriginVerdict, choose};
-pub use descent::extends;
+pub use candidates::{BUDGET, Candidates};
+pub use choice::{Choice, choose};
 pub use findings::{Board, Findings};
 pub use progress::CatchUp;
-pub use sources::{FeedSource, L1Source, NodeSource};
 pub use stall::{Person, Stall, StallKind};
 
 /// Settings of the verifier.
@@ -100,10 +92,12 @@ pub enum Round {
     Idle,
 }
 
-/// The chain of a rollup, as reported by node and op-node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The chain of a rollup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ChainFacts {
-    config: RollupConfig,
+    chain_id: u64,
+    l1_chain_id: u64,
+    chain: rollup::Chain,
     namespace: u32,
 }
 
@@ -153,9 +147,14 @@ pub struct Verifier<R: Rollup, N, L, F> {
     skip: Skip,
     candidates: Candidates<R>,
     finality: Option<FinalityReading>,
-    proving: Proving,
+    /// What is known of Ethereum's finality beside that.
+    ethereum: R::Finality,
+    /// When that was last seen saved.
+    samples_saved: Option<Instant>,
+    /// What the next comparison uses of the block that was verified last.
+    below: Option<(HeadBlock, R::Below)>,
     /// The last reading of L1.
-    l1_view: L1View,
+    l1_view: View,
     /// Of that reading.
     l1_epoch: u64,
     /// What the last survey of the node found wrong with the head.
@@ -192,7 +191,7 @@ impl<R: Rollup, N, L, F> std::fmt::Debug for Verifier<R, N, L, F> {
     }
 }
 
-impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
+impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// A verifier of these parts.
     #[must_use]
     pub fn new(parts: Parts<R, N, L, F>, options: Options) -> Self {
@@ -203,7 +202,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             l1.pin(origin);
         }
         let batchers = Batchers::marked(keeper.batchers());
-        let proving = Proving::new(keeper.samples());
+        let ethereum = rollup.finality(keeper.samples());
         let audit = Audit::new(&options, keeper.audit());
         keeper.show_proofs(options.proofs.into());
         let mut findings = Findings::default();
@@ -230,8 +229,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
             skip: Skip::default(),
             candidates,
             finality: None,
-            proving,
-            l1_view: L1View::default(),
+            ethereum,
+            samples_saved: None,
+            below: None,
+            l1_view: View::default(),
             l1_epoch: 0,
             checked: Ok(()),
             pace,
@@ -347,7 +348,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     }
 
     /// Returns why the head does not advance, or none when there may be more to do at once.
-    async fn work(&mut self, l1: &mut L1View) -> Result<Option<Stall>, Stop> {
+    async fn work(&mut self, l1: &mut View) -> Result<Option<Stall>, Stop> {
         let checked = self.ask_node().await?;
         let chain = match (self.chain().await, &checked) {
             // What is wrong with the head matters more than who does not answer.
@@ -444,10 +445,10 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     /// Shows head, state and findings as one snapshot, in status and metrics.
     fn show(&mut self, stall: Stall, since: Timestamp) {
         let head = self.keeper.report();
-        let block_time = self.chain.as_ref().map_or(0, |chain| chain.config.block_time);
+        let block_time = self.chain.as_ref().and_then(|chain| chain.chain.block_time);
         let lag = head.as_ref().zip(self.node_latest).map(|(head, latest)| {
             let blocks = latest.saturating_sub(head.number);
-            Lag { blocks, seconds: blocks.saturating_mul(block_time) }
+            Lag { blocks, seconds: block_time.map(|seconds| blocks.saturating_mul(seconds)) }
         });
         self.metrics.standing(Standing {
             head: head.as_ref().map(|head| HeadFacts {

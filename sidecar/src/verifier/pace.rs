@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ChainFacts;
-use crate::{head::HeadBlock, telemetry::metrics::Target, upstream::News};
+use crate::{head::HeadBlock, rollup::Chain, telemetry::metrics::Target, upstream::News};
 
 /// Looks at something between two of its changes, where no stream tells of them.
 const LOOKS: u32 = 7;
@@ -77,16 +77,20 @@ impl Pace {
         (self.is_reading, self.began) = (false, Instant::now());
     }
 
-    /// Learns how often blocks come: on L2 by the rollup's configuration, on L1 by how far the
+    /// Learns how often blocks come: on L2 if they are regular, and then on L1 by how far the
     /// head's L1 origin is from that of genesis.
     pub(super) fn learn(&mut self, chain: &ChainFacts, head: Option<HeadBlock>) {
-        let config = &chain.config;
-        self.block_time = Duration::from_secs(config.block_time);
+        let Chain { genesis, genesis_l1, block_time, .. } = chain.chain;
+        let Some((block_time, genesis_l1)) = block_time.zip(genesis_l1) else {
+            return;
+        };
+        self.block_time = Duration::from_secs(block_time);
         let Some((head, origin)) = head.and_then(|head| Some((head, head.l1_origin?))) else {
             return;
         };
-        let time = config.timestamp(head.number).map(|time| time - config.genesis.l2_time);
-        let blocks = origin.number.saturating_sub(config.genesis.l1.number);
+        let time = head.number.checked_sub(genesis.number);
+        let time = time.and_then(|blocks| blocks.checked_mul(block_time));
+        let blocks = origin.number.saturating_sub(genesis_l1.number);
         let millis = time.and_then(|time| time.saturating_mul(1000).checked_div(blocks));
         let cadence = millis.map_or(self.longest, Duration::from_millis);
         self.l1_cadence = cadence.min(SLOT).max(self.longest);

@@ -22,7 +22,7 @@ impl Skip {
     }
 }
 
-impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
+impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// Skips what cannot have a batch above the head, if there is reason to. Returns why reading
     /// cannot go on if the next block cannot be had and no other place is known.
     pub(super) async fn skip_ahead(&mut self) -> Option<Stall> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use strum::{EnumDiscriminants, IntoStaticStr, VariantArray, VariantNames};
 use tokio::time::Instant;
 
-use crate::eth::BlockId;
+use crate::{eth::BlockId, rollup::Waiting, upstream::UpstreamError};
 
 /// Why the head does not advance; or that it does, or need not. The code of a variant is its name
 /// in snake case.
@@ -28,7 +28,7 @@ pub enum Stall {
     /// The head is the node's latest block, and HotShot, read to its tip, has no batch beyond it.
     /// Its newest block may be unread: the payload can come later than the height.
     UpToDate { number: u64 },
-    /// Node, op-node or L1 could not be asked which chain it is.
+    /// The node, what describes its chain, or L1 could not be asked which chain it is.
     ChainUnknown(String),
     /// Settings or chains do not fit together.
     ConfigMismatch(String),
@@ -104,6 +104,25 @@ pub enum Stall {
 impl Stall {
     /// All codes.
     pub const CODES: &[&str] = Self::VARIANTS;
+
+    /// Why the block with a number waits.
+    pub(super) fn of(number: u64, waiting: Waiting) -> Self {
+        match waiting {
+            Waiting::BatcherHistory(origin) => Self::AwaitingBatcherHistory { number, origin },
+            Waiting::L1Finality { origin, finalized } => {
+                Self::AwaitingL1Finality { number, origin, finalized }
+            }
+            Waiting::L1 { origin, problem } => {
+                let text = problem.as_ref().map(ToString::to_string).unwrap_or_default();
+                match problem {
+                    Some(UpstreamError::NoMajority(_)) => {
+                        Self::L1NoMajority { number, origin, problem: text }
+                    }
+                    _ => Self::L1Unavailable { number, origin, problem: text },
+                }
+            }
+        }
+    }
 
     /// The code, one of [`Self::CODES`].
     #[must_use]

@@ -11,8 +11,9 @@ use crate::{
     espresso::QueryService,
     eth::BlockId,
     l1::{self, Endpoint as _},
-    node::{Execution, Node, RollupConfig, SyncStatus},
-    upstream::{Failover, Upstream, UpstreamError},
+    node::{Block, Execution, Node},
+    rollup::op::{RollupConfig, SyncStatus},
+    upstream::{Upstream, UpstreamError},
 };
 
 /// JSON-RPC's code for an unknown method.
@@ -117,11 +118,11 @@ pub(super) async fn ask(clients: &Clients) -> Vec<Endpoint> {
 
 async fn ask_execution(client: &Upstream) -> Endpoint {
     let mut found = Endpoint::of(client);
-    let node = Node::new(Execution::from(client.clone()), Failover::new(Vec::new()));
+    let node = Node::new(Execution::from(client.clone()));
     found.chain_id = found.needs("eth_chainId", node.chain_id().await);
     found.latest = found.needs_timed("eth_blockNumber", node.latest()).await;
     if let Some(latest) = found.latest {
-        found.needs("eth_getBlockByNumber", node.block(latest).await);
+        found.needs("eth_getBlockByNumber", node.block::<Block>(latest).await);
     }
     found.needs("eth_getBlockByNumber finalized", node.finalized().await);
     found.version = version(client, "web3_clientVersion").await;

@@ -7,7 +7,10 @@ use serde::Serialize;
 use crate::{
     batchers::BatcherTenure,
     espresso::QueryServices,
-    rollup::{Rejected, Rollup, op::Op},
+    rollup::{
+        Rejected,
+        op::{Form as _, Op},
+    },
     upstream::UpstreamError,
 };
 

@@ -1,24 +1,108 @@
-//! OP Stack rollups: batches as Espresso's batcher posts them, and OP Stack blocks.
+//! OP Stack rollups: batches as Espresso's batcher posts them, OP Stack blocks ([`Op`]), and the
+//! rules for them ([`OpStack`]).
 
 mod batch;
+mod consensus;
 mod deposit;
+mod descent;
+mod finality;
 mod l1_info;
 mod signature;
+mod stack;
+
+use std::fmt::Debug;
 
 use alloy_primitives::{Address, B256, Keccak256, keccak256};
 
-use super::{Batch, Difference, Facts, KnownBatchers, Rejected, Rollup};
+use super::{Batch, Difference, Rejected};
 use crate::{
+    batchers::KnownBatchers,
     eth::BlockId,
+    head::HeadBlock,
     node::{Block, Transaction},
 };
 
 pub use batch::{OpBatch, Transactions};
+pub use consensus::{
+    Consensus, ConsensusSource, Genesis, L2Ref, RollupConfig, SafeHead, SyncStatus,
+};
 pub use deposit::{DEPOSIT_TYPE, Deposit};
+#[cfg(test)]
+pub(crate) use descent::can_follow;
+pub use finality::Derived;
 pub use l1_info::{L1InfoError, decode_l1_origin};
 pub use signature::recover_signer;
+pub use stack::OpStack;
 
-/// The OP Stack, with the addresses whose signatures are read.
+/// What every batch says about its block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// L2 block number.
+    pub number: u64,
+    /// Hash of the L2 block.
+    pub hash: B256,
+    /// Hash of its parent.
+    pub parent_hash: B256,
+    /// L2 block time, seconds since the epoch.
+    pub timestamp: u64,
+    /// The L1 block that the L2 block is built on.
+    pub l1_origin: BlockId,
+}
+
+impl super::Facts for Facts {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn hash(&self) -> Option<B256> {
+        Some(self.hash)
+    }
+
+    fn names(&self) -> Option<HeadBlock> {
+        let Self { number, hash, l1_origin, .. } = *self;
+        Some(HeadBlock { number, hash: Some(hash), l1_origin: Some(l1_origin) })
+    }
+
+    fn l1_block(&self) -> u64 {
+        self.l1_origin.number
+    }
+}
+
+/// The form of batches and blocks to which the rules of the OP Stack apply.
+pub trait Form: Send + Sync + 'static {
+    /// What only the comparison of a batch with a block uses.
+    type Content: Copy + PartialEq + Debug + Send + Sync + 'static;
+
+    /// The batchers whose signatures [`Self::admit`] accepts.
+    fn batchers(&self) -> &KnownBatchers;
+
+    /// As [`Rollup::admit`](super::Rollup::admit); a payload is one batch.
+    ///
+    /// # Errors
+    /// The first failed check.
+    fn admit(&self, payload: &[u8]) -> Result<Batch<Facts, Self::Content>, Rejected>;
+
+    /// Compares a batch with the node's block of the same number.
+    ///
+    /// # Errors
+    /// The first difference, as far as the batch tells.
+    fn compare(&self, batch: &Batch<Facts, Self::Content>, block: &Block)
+    -> Result<(), Difference>;
+
+    /// As [`Rollup::compare_payload`](super::Rollup::compare_payload).
+    ///
+    /// # Errors
+    /// The first difference.
+    fn compare_payload(&self, payload: &[u8], block: &Block) -> Result<(), Difference>;
+
+    /// The L1 origin of a block of the node.
+    ///
+    /// # Errors
+    /// When the block is not of this form.
+    fn l1_origin(&self, block: &Block) -> Result<BlockId, Difference>;
+}
+
+/// The form of the OP Stack, with the addresses whose signatures are read.
 #[derive(Debug, Clone, Default)]
 pub struct Op {
     batchers: KnownBatchers,
@@ -81,14 +165,14 @@ impl Op {
     }
 }
 
-impl Rollup for Op {
+impl Form for Op {
     type Content = OpContent;
 
     fn batchers(&self) -> &KnownBatchers {
         &self.batchers
     }
 
-    fn admit(&self, payload: &[u8]) -> Result<Batch<OpContent>, Rejected> {
+    fn admit(&self, payload: &[u8]) -> Result<Batch<Facts, OpContent>, Rejected> {
         let Signed { signer, body } = self.authenticate(payload)?;
         let batch = OpBatch::decode(body)?;
         let l1_origin = batch.l1_origin.number;
@@ -98,7 +182,7 @@ impl Rollup for Op {
         Ok(Batch { signer, facts: batch.facts(), content: OpContent::of(&batch) })
     }
 
-    fn compare(&self, batch: &Batch<OpContent>, block: &Block) -> Result<(), Difference> {
+    fn compare(&self, batch: &Batch<Facts, OpContent>, block: &Block) -> Result<(), Difference> {
         let listed = listed(&batch.facts, &batch.content, block)?;
         let of_block = digest(listed.iter().map(|transaction| transaction.hash));
         if of_block == batch.content.transactions {

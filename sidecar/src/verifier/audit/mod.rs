@@ -9,14 +9,14 @@ use espresso_proofs::{Checkpoint, Link, Reason};
 use tokio::time::Instant;
 
 use super::{
-    Feed, FeedSource, L1Source, L1View, NodeSource, Options, Stall, Verifier,
-    findings::ProofFindings, intake,
+    Feed, FeedSource, L1Source, NodeSource, Options, Stall, Verifier, findings::ProofFindings,
+    intake,
 };
 use crate::{
     config::HotshotProofs,
     espresso::{Headers, is_unserved},
     eth::BlockId,
-    l1::LightClientError,
+    l1::{LightClientError, View},
     rollup::{Facts, Rollup},
     store::{self, HeaderMark},
     upstream::UpstreamError,
@@ -152,14 +152,14 @@ impl Audit {
     }
 }
 
-impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
+impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// Whether anything is compared.
     const fn is_audited(&self) -> bool {
         !matches!(self.options.proofs, HotshotProofs::Off) && self.options.light_client.is_some()
     }
 
     /// Reads the light client if L1 has a new final block, and compares what is to be compared.
-    pub(super) async fn audit(&mut self, l1: &L1View) -> Result<(), Stall> {
+    pub(super) async fn audit(&mut self, l1: &View) -> Result<(), Stall> {
         self.audit.ledger.head_is_at(self.keeper.audit().head_height);
         if self.is_audited() {
             if let Some(finalized) = l1.finalized() {
@@ -347,7 +347,7 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
         };
         let batches = intake::admit(&self.rollup, height, blocks.payloads).await;
         let batches = batches.map_err(|error| Stall::FeedUnavailable(error.to_string()))?;
-        let is_head = |facts: &Facts| facts.number == head.number && Some(facts.hash) == head.hash;
+        let is_head = |facts: &R::Facts| facts.number() == head.number && facts.hash() == head.hash;
         if batches.admitted.iter().any(|(_, batch)| is_head(&batch.facts)) {
             self.audit.ledger.head_is_proven(height);
             self.withdraw_doubt(About::Head);
@@ -437,11 +437,11 @@ impl<R: Rollup, N: NodeSource, L: L1Source, F: FeedSource> Verifier<R, N, L, F> 
     }
 
     /// Notes where the head's batch is seen while the head is unproven.
-    pub(super) fn look_for_head(&mut self, height: u64, facts: &Facts) {
+    pub(super) fn look_for_head(&mut self, height: u64, facts: &R::Facts) {
         let Some(head) = self.keeper.block().filter(|_| self.keeper.audit().unproven) else {
             return;
         };
-        if facts.number == head.number && Some(facts.hash) == head.hash {
+        if facts.number() == head.number && facts.hash() == head.hash {
             self.audit.found = Some(self.audit.found.map_or(height, |found| found.min(height)));
         }
     }

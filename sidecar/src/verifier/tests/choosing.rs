@@ -9,23 +9,26 @@ use crate::{
     batchers::{Authority, BatcherTenure},
     eth::BlockId,
     head::HeadBlock,
-    rollup::{Batch, Facts},
+    l1::View as L1View,
+    rollup::{Batch, Position, Rollup as _, op::Facts},
     store::memory::MemoryStore,
     upstream::UpstreamError,
-    verifier::{Candidates, Choice, L1View, Position, choose},
+    verifier::{Candidates, Choice, choose},
 };
 
 const OTHER: Fork = Fork { name: 1, at: 5 };
 
 /// What the candidates for block 1 come to, by their signers.
 fn outcome(l1: &L1View, batches: impl IntoIterator<Item = (Address, Facts)>) -> Stall {
+    let rollup = World::new(0).rollup();
     let mut candidates = Candidates::<TestRollup>::new(10);
     let tip = HeadBlock { number: 0, hash: Some(l2_hash(MAIN, 0)), l1_origin: Some(origin(0)) };
     for (index, (signer, facts)) in batches.into_iter().enumerate() {
         let batch = Batch { signer, facts, content: () };
-        candidates.insert(Position { height: 0, index }, batch, &tip, None);
+        let position = Position { index, ..Position::start_of(0) };
+        candidates.insert(position, batch, &tip, |batch| rollup.can_follow(&tip, batch));
     }
-    match choose(&candidates, &tip, Some(Posted::of(MAIN, 1).timestamp), l1) {
+    match choose(&rollup, &candidates, &tip, l1) {
         Choice::Stalled(stall) => stall,
         other => panic!("{other:?}"),
     }

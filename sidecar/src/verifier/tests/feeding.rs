@@ -11,10 +11,13 @@ use super::{world::*, *};
 use crate::{
     eth::BlockId,
     head::HeadBlock,
-    rollup::{Batch, Facts},
+    rollup::{
+        Batch, Position,
+        op::{Facts, can_follow},
+    },
     store::memory::MemoryStore,
     telemetry::metrics::Target,
-    verifier::{Candidates, Position},
+    verifier::Candidates,
 };
 
 const OTHER: Fork = Fork { name: 1, at: 5 };
@@ -400,7 +403,7 @@ async fn a_verifier_that_is_told_to_stop_stops_and_says_so() {
 }
 
 /// The honest batch for a block, as it is kept.
-fn kept(signer: Address, number: u64) -> Batch<()> {
+fn kept(signer: Address, number: u64) -> Batch<Facts, ()> {
     let Posted { hash, parent_hash, timestamp, l1_origin, .. } = Posted::of(MAIN, number);
     Batch { facts: Facts { number, hash, parent_hash, timestamp, l1_origin }, signer, content: () }
 }
@@ -409,15 +412,25 @@ fn genesis() -> HeadBlock {
     HeadBlock { number: 0, hash: Some(l2_hash(MAIN, 0)), l1_origin: Some(origin(0)) }
 }
 
+/// Whether a batch can follow a block whose next one must have a timestamp.
+fn after(tip: HeadBlock, timestamp: Option<u64>) -> impl Fn(&Batch<Facts, ()>) -> bool {
+    move |batch| can_follow(&tip, timestamp, &batch.facts)
+}
+
 #[test]
 fn going_back_forgets_what_stands_behind() {
     let mut candidates = Candidates::<TestRollup>::new(3);
     for (height, number) in [(0, 6), (1, 9), (2, 7), (3, 8)] {
-        let position = Position { height, index: 0 };
-        candidates.insert(position, kept(Address::ZERO, number), &genesis(), None);
+        let position = Position::start_of(height);
+        candidates.insert(
+            position,
+            kept(Address::ZERO, number),
+            &genesis(),
+            after(genesis(), None),
+        );
     }
     assert_eq!((candidates.dropped_for(8), candidates.reread_from()), (None, Some(1)));
-    assert_eq!(candidates.dropped_for(9), Some(Position { height: 1, index: 0 }));
+    assert_eq!(candidates.dropped_for(9), Some(Position::start_of(1)));
     candidates.reread(1);
     assert_eq!((candidates.len(), candidates.reread_from()), (1, None));
     assert_eq!((candidates.run_length(6, 9), candidates.run_length(7, 9)), (1, 0));
@@ -427,8 +440,8 @@ fn going_back_forgets_what_stands_behind() {
 fn of_identical_batches_only_the_first_is_kept() {
     let mut candidates = Candidates::<TestRollup>::new(10);
     for (height, first) in [(5, 5), (8, 5), (2, 2), (5, 2)] {
-        let position = Position { height, index: 0 };
-        candidates.insert(position, kept(BATCHER, 1), &genesis(), None);
+        let position = Position::start_of(height);
+        candidates.insert(position, kept(BATCHER, 1), &genesis(), after(genesis(), None));
         let heights: Vec<_> = candidates.of(1).map(|(position, _)| position.height).collect();
         assert_eq!((heights, candidates.len()), (vec![first], 1));
     }
@@ -443,11 +456,11 @@ fn what_each_signer_lost_is_read_again_from_its_own_place() {
     for (height, signer, number) in
         [(0, flood, 9), (1, flood, 8), (2, flood, 7), (3, BATCHER, 5), (4, BATCHER, 6)]
     {
-        let position = Position { height, index: 0 };
-        candidates.insert(position, kept(signer, number), &genesis(), None);
+        let position = Position::start_of(height);
+        candidates.insert(position, kept(signer, number), &genesis(), after(genesis(), None));
     }
-    assert_eq!(candidates.dropped_for(6), Some(Position { height: 4, index: 0 }));
-    assert_eq!(candidates.bytes(), 2 * size_of::<Batch<()>>());
+    assert_eq!(candidates.dropped_for(6), Some(Position::start_of(4)));
+    assert_eq!(candidates.bytes(), 2 * size_of::<Batch<Facts, ()>>());
     candidates.reread(4);
     assert_eq!((candidates.dropped_for(6), candidates.reread_from()), (None, Some(0)));
     assert_eq!((candidates.len(), candidates.is_empty()), (2, false));
@@ -460,13 +473,13 @@ fn the_signer_that_has_the_most_gives_way() {
     let mut candidates = Candidates::<TestRollup>::new(10);
     let flood = Address::repeat_byte(1);
     for number in 2..100 {
-        let position = Position { height: number, index: 0 };
-        candidates.insert(position, kept(flood, number), &genesis(), None);
+        let position = Position::start_of(number);
+        candidates.insert(position, kept(flood, number), &genesis(), after(genesis(), None));
     }
     assert_eq!((candidates.dropped_for(11), candidates.reread_from()), (None, Some(12)));
     for number in 2..7 {
-        let position = Position { height: 100 + number, index: 0 };
-        candidates.insert(position, kept(BATCHER, number), &genesis(), None);
+        let position = Position::start_of(100 + number);
+        candidates.insert(position, kept(BATCHER, number), &genesis(), after(genesis(), None));
     }
     let has = |number| candidates.of(number).any(|(_, batch)| batch.signer == BATCHER);
     assert!((2..7).all(has), "each signer keeps its share");
@@ -483,8 +496,8 @@ fn what_can_never_follow_the_head_stays_while_there_is_room() {
     for (height, batch, count) in
         [(0, elsewhere, 1), (1, kept(BATCHER, 2), 2), (2, kept(BATCHER, 1), 2)]
     {
-        let position = Position { height, index: 0 };
-        candidates.insert(position, batch, &genesis(), timestamp);
+        let position = Position::start_of(height);
+        candidates.insert(position, batch, &genesis(), after(genesis(), timestamp));
         assert_eq!((candidates.len(), candidates.reread_from()), (count, None));
     }
     assert_eq!(candidates.of(1).map(|(position, _)| position.height).collect::<Vec<_>>(), [2]);
@@ -505,9 +518,9 @@ fn what_can_never_follow_the_head_is_dropped_first_and_not_remembered() {
     let late = Batch { facts: Facts { timestamp: 7, ..honest.facts }, ..honest };
     let useless = (0..20).map(of_another_fork).chain([too_far, late]);
     for (height, batch) in (0..).zip(useless) {
-        candidates.insert(Position { height, index: 0 }, batch, &tip, timestamp);
+        candidates.insert(Position::start_of(height), batch, &tip, after(tip, timestamp));
     }
-    candidates.insert(Position { height: 90, index: 0 }, honest, &tip, timestamp);
+    candidates.insert(Position::start_of(90), honest, &tip, after(tip, timestamp));
     assert_eq!(candidates.of(1).map(|(position, _)| position.height).collect::<Vec<_>>(), [90]);
     assert_eq!(candidates.reread_from(), None);
 }

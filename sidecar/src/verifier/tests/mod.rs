@@ -7,6 +7,7 @@ mod batchers;
 mod budget;
 mod choosing;
 mod cluster;
+mod counter;
 mod feeding;
 mod finality;
 mod headers;

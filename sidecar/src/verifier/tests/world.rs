@@ -26,14 +26,18 @@ use crate::{
         BatchAuthenticatorError, BatcherHistory, FinalizedState, LightClientError, Reading,
         State as L1State,
     },
-    node::{Block, Genesis, L2Ref, RollupConfig, SafeHead, Survey, SyncStatus, Transaction},
-    rollup::{Batch, Difference, Facts, Rejected, Rollup},
+    node::{Block, Survey, Transaction},
+    rollup::{
+        Batch, Difference, FeedSource, L1Source, NodeSource, Rejected, Rollup as _,
+        op::{
+            ConsensusSource, Facts, Form, Genesis, L2Ref, OpStack, RollupConfig, SafeHead,
+            SyncStatus,
+        },
+    },
     store::memory::MemoryStore,
     telemetry::Metrics,
     upstream::{News, UpstreamError},
-    verifier::{
-        BUDGET, Board, FeedSource, L1Source, NodeSource, Options, Parts, Round, Stall, Verifier,
-    },
+    verifier::{BUDGET, Board, Options, Parts, Round, Stall, Verifier},
 };
 
 pub(super) const CHAIN_ID: u64 = 77;
@@ -107,18 +111,21 @@ pub(super) fn by_payload() -> Difference {
     Difference::Transactions("transaction 0".into())
 }
 
-/// A rollup whose payloads are JSON and whose blocks have their origin in the first transaction.
-#[derive(Debug, Default)]
-pub(super) struct TestRollup(KnownBatchers);
+/// The rules of the OP Stack, for a form of our own.
+pub(super) type TestRollup = OpStack<TestForm, World>;
 
-impl Rollup for TestRollup {
+/// Payloads are JSON, and blocks have their origin in the first transaction.
+#[derive(Debug, Default)]
+pub(super) struct TestForm(KnownBatchers);
+
+impl Form for TestForm {
     type Content = ();
 
     fn batchers(&self) -> &KnownBatchers {
         &self.0
     }
 
-    fn admit(&self, payload: &[u8]) -> Result<Batch<()>, Rejected> {
+    fn admit(&self, payload: &[u8]) -> Result<Batch<Facts, ()>, Rejected> {
         let posted: Posted = serde_json::from_slice(payload)
             .map_err(|error| Rejected::Structure(error.to_string()))?;
         if !posted.signed || !self.0.contains(&posted.signer) {
@@ -132,7 +139,7 @@ impl Rollup for TestRollup {
         Ok(Batch { signer, facts, content: () })
     }
 
-    fn compare(&self, batch: &Batch<()>, block: &Block) -> Result<(), Difference> {
+    fn compare(&self, batch: &Batch<Facts, ()>, block: &Block) -> Result<(), Difference> {
         if batch.facts.hash == block.hash {
             Ok(())
         } else {
@@ -365,6 +372,13 @@ impl World {
         Ok(state)
     }
 
+    /// The rollup, once op-node has described it.
+    pub(super) fn rollup(&self) -> TestRollup {
+        let rollup = OpStack::new(TestForm::default(), self.clone());
+        futures::executor::block_on(rollup.chain(CHAIN_ID, self)).unwrap();
+        rollup
+    }
+
     pub(super) fn verifier(&self, store: &MemoryStore) -> Runner {
         self.verifier_with(store, |_| {})
     }
@@ -393,7 +407,7 @@ impl World {
         let board = Arc::<Board>::default();
         let world = self.clone();
         let parts = Parts {
-            rollup: TestRollup::default(),
+            rollup: OpStack::new(TestForm::default(), self.clone()),
             node: self.clone(),
             l1: self.clone(),
             open_feed: Box::new(move |_| world.clone()),
@@ -620,7 +634,7 @@ impl State {
     }
 }
 
-impl NodeSource for World {
+impl NodeSource<Block> for World {
     async fn survey(
         &self,
         _: Option<u64>,
@@ -682,7 +696,9 @@ impl NodeSource for World {
         let finalized = state.node_finalized.max(state.el_synced);
         Ok(finalized.map(|number| BlockId { number, hash: l2_hash(state.node_fork, number) }))
     }
+}
 
+impl ConsensusSource for World {
     async fn rollup_config(&self) -> Result<RollupConfig, UpstreamError> {
         let state = self.called("consensus", "rollup config")?;
         Ok(RollupConfig {

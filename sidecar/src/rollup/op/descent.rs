@@ -1,19 +1,13 @@
 //! Which batches can follow a block. Pure.
 
-use crate::{head::HeadBlock, rollup::Facts};
-
-/// Whether a batch extends `tip`, whose next block must have `timestamp`: everything known about
-/// the tip must agree.
-#[must_use]
-pub fn extends(tip: &HeadBlock, timestamp: Option<u64>, facts: &Facts) -> bool {
-    tip.number.checked_add(1) == Some(facts.number) && can_follow(tip, timestamp, facts)
-}
+use super::Facts;
+use crate::head::HeadBlock;
 
 /// Whether a batch can be confirmed as long as verification goes on from `tip`, now or later. The
 /// L1 origin of a block is that of its parent or the one after it, so it cannot be further above
-/// the tip's than the block is above the tip.
+/// the tip's than the block is above the tip. The next block must have `timestamp`.
 #[must_use]
-pub(super) fn can_follow(tip: &HeadBlock, timestamp: Option<u64>, facts: &Facts) -> bool {
+pub(crate) fn can_follow(tip: &HeadBlock, timestamp: Option<u64>, facts: &Facts) -> bool {
     let Some(above) = facts.number.checked_sub(tip.number).filter(|above| *above > 0) else {
         return false;
     };

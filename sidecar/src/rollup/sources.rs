@@ -1,4 +1,5 @@
-//! The dependencies of the verifier as traits, so that it can be tested without them.
+//! The dependencies of the verifier and of rollup kinds as traits, so that they can be tested
+//! without them.
 //!
 //! The methods are those of the clients, which document them.
 
@@ -15,12 +16,12 @@ use crate::{
         BatchAuthenticatorError, BatcherHistory, Endpoint, FinalizedState, L1, LightClientError,
         Reading, State,
     },
-    node::{Block, Node, RollupConfig, SafeHead, Survey, SyncStatus},
+    node::{Node, NodeBlock, Survey},
     upstream::UpstreamError,
 };
 
-/// The full node; see [`Node`].
-pub trait NodeSource: Send + Sync + 'static {
+/// The full node, whose blocks are read as `B`; see [`Node`].
+pub trait NodeSource<B>: Send + Sync + 'static {
     fn survey(
         &self,
         chain_id: Option<u64>,
@@ -32,25 +33,16 @@ pub trait NodeSource: Send + Sync + 'static {
         &self,
         number: u64,
     ) -> impl Future<Output = Result<Option<B256>, UpstreamError>> + Send;
-    fn block(
-        &self,
-        number: u64,
-    ) -> impl Future<Output = Result<Option<Block>, UpstreamError>> + Send;
+    fn block(&self, number: u64) -> impl Future<Output = Result<Option<B>, UpstreamError>> + Send;
     fn short_block(
         &self,
         number: u64,
-    ) -> impl Future<Output = Result<Option<Block>, UpstreamError>> + Send;
+    ) -> impl Future<Output = Result<Option<B>, UpstreamError>> + Send;
     fn block_and_latest(
         &self,
         number: u64,
-    ) -> impl Future<Output = Result<(Option<Block>, u64), UpstreamError>> + Send;
+    ) -> impl Future<Output = Result<(Option<B>, u64), UpstreamError>> + Send;
     fn finalized(&self) -> impl Future<Output = Result<Option<BlockId>, UpstreamError>> + Send;
-    fn rollup_config(&self) -> impl Future<Output = Result<RollupConfig, UpstreamError>> + Send;
-    fn sync_status(&self) -> impl Future<Output = Result<SyncStatus, UpstreamError>> + Send;
-    fn safe_head_at(
-        &self,
-        l1_number: u64,
-    ) -> impl Future<Output = Result<Option<SafeHead>, UpstreamError>> + Send;
 }
 
 /// L1; see [`L1`].
@@ -110,7 +102,7 @@ pub trait FeedSource: Send + Sync + 'static {
     fn newest_header(&self) -> Option<Arc<Header>>;
 }
 
-impl NodeSource for Node {
+impl<B: NodeBlock> NodeSource<B> for Node {
     async fn survey(
         &self,
         chain_id: Option<u64>,
@@ -131,32 +123,20 @@ impl NodeSource for Node {
         Self::hash_at(self, number).await
     }
 
-    async fn block(&self, number: u64) -> Result<Option<Block>, UpstreamError> {
+    async fn block(&self, number: u64) -> Result<Option<B>, UpstreamError> {
         Self::block(self, number).await
     }
 
-    async fn short_block(&self, number: u64) -> Result<Option<Block>, UpstreamError> {
+    async fn short_block(&self, number: u64) -> Result<Option<B>, UpstreamError> {
         Self::short_block(self, number).await
     }
 
-    async fn block_and_latest(&self, number: u64) -> Result<(Option<Block>, u64), UpstreamError> {
+    async fn block_and_latest(&self, number: u64) -> Result<(Option<B>, u64), UpstreamError> {
         Self::block_and_latest(self, number).await
     }
 
     async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
         Self::finalized(self).await
-    }
-
-    async fn rollup_config(&self) -> Result<RollupConfig, UpstreamError> {
-        Self::rollup_config(self).await
-    }
-
-    async fn sync_status(&self) -> Result<SyncStatus, UpstreamError> {
-        Self::sync_status(self).await
-    }
-
-    async fn safe_head_at(&self, l1_number: u64) -> Result<Option<SafeHead>, UpstreamError> {
-        Self::safe_head_at(self, l1_number).await
     }
 }
 

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 
 use crate::{
     eth::BlockId,
-    node::{SafeHead, SyncStatus},
+    rollup::op::{SafeHead, SyncStatus},
     store::SafeSample,
 };
 
@@ -140,7 +140,7 @@ mod tests {
     use alloy_primitives::B256;
 
     use super::*;
-    use crate::node::L2Ref;
+    use crate::rollup::op::L2Ref;
 
     const WINDOW: u64 = 10;
 

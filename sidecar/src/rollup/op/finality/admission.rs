@@ -3,21 +3,21 @@
 
 use thiserror::Error;
 
-use super::{
-    choice::{L1View, OriginVerdict},
-    sources::{L1Source, NodeSource},
-};
 use crate::{
     eth::BlockId,
     head::HeadBlock,
-    node::SyncStatus,
-    rollup::{Difference, Rollup},
+    l1::{OriginVerdict, View},
+    node::Block,
+    rollup::{
+        Difference, L1Source, NodeSource,
+        op::{Form, SyncStatus},
+    },
     upstream::UpstreamError,
 };
 
 /// Why the node's `finalized` is not admitted.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(super) enum Refused {
+pub(super) enum Unadmitted {
     /// A dependency that is needed to judge it did not answer.
     #[error("{0}")]
     Upstream(#[from] UpstreamError),
@@ -81,28 +81,29 @@ fn below(proven: Option<BlockId>) -> String {
 }
 
 /// Judges the node's `finalized` by op-node, by L1 and by the chain id.
-pub(super) async fn admit<R: Rollup>(
-    rollup: &R,
+pub(super) async fn admit(
+    form: &impl Form,
     finalized: BlockId,
-    chain_id: u64,
+    chain_id: Option<u64>,
     status: &SyncStatus,
-    node: &impl NodeSource,
+    node: &impl NodeSource<Block>,
     l1: &impl L1Source,
-    view: &mut L1View,
-) -> Result<HeadBlock, Refused> {
-    let consensus = status.ready_finalized_l2().ok_or(Refused::ConsensusNotReady)?;
+    view: &mut View,
+) -> Result<HeadBlock, Unadmitted> {
+    let consensus = status.ready_finalized_l2().ok_or(Unadmitted::ConsensusNotReady)?;
     let same_number = finalized.number == consensus.number;
     if finalized.number > consensus.number || (same_number && finalized.hash != consensus.hash) {
-        return Err(Refused::AboveConsensus { node: finalized, consensus });
+        return Err(Unadmitted::AboveConsensus { node: finalized, consensus });
     }
     let answered = node.chain_id().await?;
-    if answered != chain_id {
-        return Err(Refused::OtherChain(answered));
+    if Some(answered) != chain_id {
+        return Err(Unadmitted::OtherChain(answered));
     }
     let block = node.block(finalized.number).await?;
-    let block =
-        block.filter(|block| block.hash == finalized.hash).ok_or(Refused::Vanished(finalized))?;
-    let origin = rollup.l1_origin(&block)?;
+    let block = block
+        .filter(|block| block.hash == finalized.hash)
+        .ok_or(Unadmitted::Vanished(finalized))?;
+    let origin = form.l1_origin(&block)?;
     let number = finalized.number;
     if let OriginVerdict::Ask(origin) = view.judge(origin) {
         view.learn(origin, Ok(l1.hash_at(origin.number).await?));
@@ -111,7 +112,7 @@ pub(super) async fn admit<R: Rollup>(
         OriginVerdict::Valid => {
             Ok(HeadBlock { number, hash: Some(finalized.hash), l1_origin: Some(origin) })
         }
-        OriginVerdict::Invalid => Err(Refused::OriginInvalid { number, origin }),
-        _ => Err(Refused::OriginNotFinal { number, origin }),
+        OriginVerdict::Invalid => Err(Unadmitted::OriginInvalid { number, origin }),
+        _ => Err(Unadmitted::OriginNotFinal { number, origin }),
     }
 }

@@ -1,9 +1,54 @@
-//! Answers of op-node. Its numbers are plain JSON integers; unknown members are accepted.
+//! op-node. Its numbers are plain JSON integers; unknown members of its answers are accepted.
 
 use alloy_primitives::{Address, B256};
 use serde::Deserialize;
+use serde_json::json;
 
-use crate::eth::BlockId;
+use crate::{
+    eth::BlockId,
+    upstream::{Failover, UpstreamError},
+};
+
+/// op-node; see [`Consensus`].
+pub trait ConsensusSource: Send + Sync + 'static {
+    fn rollup_config(&self) -> impl Future<Output = Result<RollupConfig, UpstreamError>> + Send;
+    fn sync_status(&self) -> impl Future<Output = Result<SyncStatus, UpstreamError>> + Send;
+    fn safe_head_at(
+        &self,
+        l1_number: u64,
+    ) -> impl Future<Output = Result<Option<SafeHead>, UpstreamError>> + Send;
+}
+
+/// The consensus RPC of an op-node. There may be several endpoints.
+#[derive(Debug, Clone)]
+pub struct Consensus(Failover);
+
+impl Consensus {
+    /// An op-node with these RPC endpoints.
+    #[must_use]
+    pub fn new(endpoints: impl Into<Failover>) -> Self {
+        Self(endpoints.into())
+    }
+}
+
+impl ConsensusSource for Consensus {
+    /// The rollup's configuration.
+    async fn rollup_config(&self) -> Result<RollupConfig, UpstreamError> {
+        self.0.call("optimism_rollupConfig", json!([])).await
+    }
+
+    /// What op-node has derived.
+    async fn sync_status(&self) -> Result<SyncStatus, UpstreamError> {
+        self.0.call("optimism_syncStatus", json!([])).await
+    }
+
+    /// The newest L2 block that was safe at an L1 block, by op-node's safe-head database. None when
+    /// it does not have it: most op-nodes keep no such database.
+    async fn safe_head_at(&self, l1_number: u64) -> Result<Option<SafeHead>, UpstreamError> {
+        let params = json!([format!("{l1_number:#x}")]);
+        self.0.call_optional("optimism_safeHeadAtL1Block", params, |_, _| true).await
+    }
+}
 
 /// The part of `optimism_rollupConfig` that is used.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -102,7 +147,7 @@ mod tests {
 
     fn vector(name: &str) -> Value {
         let vectors: Value =
-            serde_json::from_str(include_str!("../../testdata/op_node_rpc.json")).unwrap();
+            serde_json::from_str(include_str!("../../../testdata/op_node_rpc.json")).unwrap();
         vectors[name].clone()
     }
 
@@ -119,7 +164,7 @@ mod tests {
     #[test]
     fn what_a_real_op_node_says_is_read() {
         let real: Value =
-            serde_json::from_str(include_str!("../../testdata/op_real_blocks.json")).unwrap();
+            serde_json::from_str(include_str!("../../../testdata/op_real_blocks.json")).unwrap();
         let status: SyncStatus = serde_json::from_value(real["sync_status"].clone()).unwrap();
         assert_eq!(status.ready_finalized_l2().unwrap().number, 1238);
         let config: RollupConfig = serde_json::from_value(real["rollup_config"].clone()).unwrap();
