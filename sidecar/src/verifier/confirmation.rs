@@ -456,9 +456,8 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             self.anchor = Some(tip);
             return Ok(None);
         }
-        let cursor = self.feed.as_ref().map_or(hotshot_height, super::Feed::cursor);
-        let restart = self.candidates.restart_height(tip.number, cursor);
-        self.note_owed(Some(hotshot_height));
+        let restart = self.restart_height(tip.number).unwrap_or(hotshot_height);
+        self.head_moves_to(hotshot_height);
         let result = self.keeper.confirm(tip, hotshot_height, restart).await;
         self.note_save(&result);
         match result {

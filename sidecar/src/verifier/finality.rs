@@ -195,10 +195,7 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             Some(head) => self.node.hash_at(head.number).await.ok().flatten(),
             None => None,
         };
-        let restart = match &self.feed {
-            Some(feed) => Some(self.candidates.restart_height(finalized.number, feed.cursor())),
-            None => self.keeper.restart_height(),
-        };
+        let restart = self.restart_height(finalized.number).or(self.keeper.restart_height());
         let status = if self.diverged_elsewhere { status } else { Status::Ok };
         let result = self.keeper.finalize(finalized, restart, status).await;
         self.note_save(&result);

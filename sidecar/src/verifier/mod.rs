@@ -481,18 +481,20 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         self.board.show(findings.clone());
     }
 
+    /// Where reading resumes after a restart with a head: at the first batch above it, and not above
+    /// what the light client covers, since blocks that it will contradict may hide batches.
+    fn restart_height(&self, number: u64) -> Option<u64> {
+        let height = self.candidates.restart_height(number, self.feed.as_ref()?.cursor());
+        Some(self.settled_height().map_or(height, |settled| settled.min(height)))
+    }
+
     /// Saves where reading resumes if it has moved by more than `distance` since it was last saved,
     /// and with it what may prove finality later.
     async fn save_restart_height(&mut self, distance: u64) -> Result<(), StoreError> {
         let Some(head) = self.keeper.block() else { return Ok(()) };
         let saved = self.keeper.restart_height();
-        let height = match &self.feed {
-            // The batches below a head whose hash is not known must be found again.
-            Some(feed) if head.hash.is_some() => {
-                Some(self.candidates.restart_height(head.number, feed.cursor()))
-            }
-            _ => saved,
-        };
+        // The batches below a head whose hash is not known must be found again.
+        let height = head.hash.and_then(|_| self.restart_height(head.number)).or(saved);
         let moved = height.is_some_and(|height| {
             saved.is_none_or(|saved| height.saturating_sub(saved) > distance)
         });

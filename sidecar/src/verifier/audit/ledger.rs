@@ -28,6 +28,8 @@ pub(super) struct Ledger {
     lost: Option<u64>,
     /// The height of the head's batch.
     used: Option<u64>,
+    /// Whether the head's batch was seen in the headers in a row.
+    is_seen: bool,
 }
 
 /// Headers in a row.
@@ -123,9 +125,24 @@ impl Ledger {
         self.lost = Some(self.lost.map_or(height, |lost| lost.min(height)));
     }
 
-    /// The head's batch is at a height.
-    pub(super) const fn head_is_at(&mut self, used: Option<u64>) {
+    /// The head's batch is at a height, as is stored. Where another one was seen, that says nothing.
+    pub(super) fn head_is_at(&mut self, used: Option<u64>) {
+        self.is_seen &= self.used == used;
         self.used = used;
+    }
+
+    /// A batch at a height that was read makes a block the head.
+    pub(super) fn head_moves_to(&mut self, height: u64) {
+        (self.used, self.is_seen) = (Some(height), self.covers(height));
+        if height >= self.settled {
+            // That another block at the height was compared says nothing of this one.
+            self.audited = self.audited.map(|audited| audited.min(height));
+        }
+    }
+
+    /// Whether comparing the headers in a row is enough for the head's batch.
+    pub(super) fn has_seen_head(&self) -> bool {
+        self.is_seen && self.used.is_some_and(|height| self.covers(height))
     }
 
     /// Whether the head's batch is at a height or above, and was not compared.
@@ -136,7 +153,7 @@ impl Ledger {
     /// The headers in a row are proven below a height.
     fn raise(&mut self, height: u64) {
         let begin = self.stretch.as_ref().map_or(height, |stretch| stretch.begin);
-        let is_elsewhere = self.is_used(0) && self.used < Some(begin);
+        let is_elsewhere = self.is_used(0) && (self.used < Some(begin) || !self.is_seen);
         if !is_elsewhere && self.owed.is_empty() {
             self.audited = self.audited.max(Some(height));
         }
@@ -144,7 +161,7 @@ impl Ledger {
     }
 
     /// Whether a height is among the headers in a row.
-    pub(super) fn covers(&self, height: u64) -> bool {
+    fn covers(&self, height: u64) -> bool {
         let stretch = self.stretch.as_ref();
         stretch.is_some_and(|it| it.begin <= height && height < it.tip.height())
     }

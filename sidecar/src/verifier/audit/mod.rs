@@ -175,8 +175,16 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         Ok(())
     }
 
+    /// The height below which everything that was read is under the light client's root; none while
+    /// nothing is compared.
+    pub(super) fn settled_height(&self) -> Option<u64> {
+        let is_compared = self.is_audited() && self.audit.problem.is_none();
+        is_compared.then(|| self.audit.ledger.settled())
+    }
+
     fn show_audit(&mut self) {
-        self.note_owed(self.keeper.audit().head_height);
+        self.audit.ledger.head_is_at(self.keeper.audit().head_height);
+        self.note_owed();
         let findings = self.audit.findings(self.keeper.audit());
         self.metrics.proven_heights(findings.audited, findings.light_client);
         self.findings.proofs = findings;
@@ -205,10 +213,19 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         self.audit.ledger.start(height);
     }
 
-    /// What is saved with a head whose batch is at a height: how far it was compared, and what is
-    /// still to be compared.
-    pub(super) fn note_owed(&mut self, head_height: Option<u64>) {
-        self.audit.ledger.head_is_at(head_height);
+    /// A batch at a HotShot height makes a block the head.
+    pub(super) fn head_moves_to(&mut self, height: u64) {
+        self.audit.ledger.head_moves_to(height);
+        if self.is_audited() {
+            return self.note_owed();
+        }
+        // Once something is compared, the head's batch is looked up.
+        self.audit.ledger.forgive();
+        self.keeper.set_audited(self.audit.ledger.audited(), Vec::new());
+    }
+
+    /// What is saved with the head: how far it was compared, and what is still to be compared.
+    fn note_owed(&mut self) {
         if self.is_audited() {
             let owed = self.audit.ledger.all_owed();
             self.keeper.set_audited(self.audit.ledger.audited(), owed);
@@ -275,6 +292,7 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         if let Comparison::Contradicts(mark) = comparison {
             return self.contradicted(known, About::Headers, Some(mark)).await;
         }
+        self.settle_doubt(known, comparison);
         if self.audit.doubt.is_none_or(|doubt| doubt.about == About::Head) {
             self.prove_under(checkpoint);
             self.look_up_head(known).await?;
@@ -310,25 +328,49 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             tracing::warn!(l1_block = %known.block, "the light client bears out the head after all");
             self.set_unproven(false).await?;
         }
-        if self.audit.proofs == HotshotProofs::Root
-            && let Some(lost) = self.audit.ledger.lost()
+        if let Some(lost) = self.audit.ledger.lost()
             && lost < checkpoint.height
+            && (self.audit.proofs == HotshotProofs::Root || !self.is_unserved())
         {
+            self.audit.ledger.break_off();
             self.read_again(lost);
         }
         Ok(())
     }
 
+    /// Ends a doubt about what is gone: nothing else would.
+    fn settle_doubt(&mut self, known: Sighting, comparison: Comparison) {
+        let Some(doubt) = self.audit.doubt else { return };
+        match doubt.about {
+            About::Owed if self.audit.ledger.owed().is_empty() => self.withdraw_doubt(About::Owed),
+            About::Head if self.unseen_head().is_none() => self.withdraw_doubt(About::Head),
+            // Batches of those headers may be kept.
+            About::Headers
+                if comparison == Comparison::Nothing && doubt.block.number < known.block.number =>
+            {
+                self.audit.doubt = None;
+                self.prove_under(known.checkpoint);
+                self.read_again(self.audit.ledger.settled());
+            }
+            _ => {}
+        }
+    }
+
+    /// The HotShot height of the head's batch if comparing headers does not show that it is there.
+    fn unseen_head(&self) -> Option<u64> {
+        let ledger = &self.audit.ledger;
+        let height = self.keeper.audit().head_height?;
+        let is_settled = Some(height) < ledger.audited() || ledger.has_seen_head();
+        (!is_settled && ledger.owed().is_empty()).then_some(height)
+    }
+
     /// Looks for the head's batch in its HotShot block if nothing else will show that it is there:
     /// after a start, and after headers that were in no chain.
     async fn look_up_head(&mut self, known: Sighting) -> Result<(), Stall> {
-        let stored = self.keeper.audit();
-        let (Some(height), Some(head)) = (stored.head_height, self.keeper.block()) else {
+        let (Some(height), Some(head)) = (self.unseen_head(), self.keeper.block()) else {
             return Ok(());
         };
-        let ledger = &self.audit.ledger;
-        let is_settled = Some(height) < ledger.audited() || ledger.covers(height);
-        if is_settled || !ledger.owed().is_empty() || height >= known.checkpoint.height {
+        if height >= known.checkpoint.height {
             return Ok(());
         }
         let Some(until) = height.checked_add(1) else { return Ok(()) };
@@ -418,7 +460,8 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             false => tracing::warn!(number, "the head is proven"),
         }
         self.audit.found = None;
-        self.note_owed(self.keeper.audit().head_height);
+        self.audit.ledger.head_is_at(self.keeper.audit().head_height);
+        self.note_owed();
         let result = self.keeper.set_unproven(unproven).await;
         self.note_save(&result);
         self.show_head();

@@ -1,8 +1,8 @@
 //! The headers of the world's HotShot blocks, each made once.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
-use alloy_primitives::{B256, keccak256};
+use alloy_primitives::{B256, U256, keccak256};
 use espresso_proofs::{Chain, Link, Version};
 
 /// A HotShot block: its payloads.
@@ -17,6 +17,8 @@ pub(super) struct HeadersMade {
     blocks: Vec<HotshotBlock>,
     commitments: Vec<B256>,
     chains: Vec<Chain>,
+    /// What the light client keeps of a root, which takes long to compute.
+    roots: BTreeMap<B256, U256>,
 }
 
 impl HeadersMade {
@@ -25,6 +27,12 @@ impl HeadersMade {
         let height = blocks.len().min(height as usize);
         self.reach(&blocks[..height]);
         self.chain_below(height)
+    }
+
+    /// The light client's root below a height.
+    pub(super) fn light_client_root(&mut self, blocks: &[HotshotBlock], height: u64) -> U256 {
+        let root = self.chain(blocks, height).tree().root();
+        *self.roots.entry(root.hash).or_insert_with(|| root.light_client_root())
     }
 
     /// What the headers of a range of the blocks say of their place in the chain.

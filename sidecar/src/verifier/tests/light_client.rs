@@ -239,6 +239,58 @@ async fn a_head_of_a_time_without_proofs_is_looked_up() {
     }
 }
 
+/// What forged headers hide moves no head, and the restart position must not be above it.
+#[tokio::test]
+async fn what_was_hidden_before_a_restart_is_read_after_it() {
+    for proofs in [HotshotProofs::Payload, HotshotProofs::Root] {
+        let world = world();
+        let store = MemoryStore::default();
+        let mut runner = start(&world, &store, proofs);
+        settle(&mut runner).await;
+        checkpoint(&world, &mut runner).await;
+        // A majority shows nothing in place of the next batch.
+        world.change().forged = Some(Forgery { from: 8, blocks: vec![Vec::new(); 2] });
+        world.post_all(MAIN, 9..=10);
+        mine(&world, 2);
+        settle(&mut runner).await;
+        assert_eq!(runner.board.findings().hotshot.cursor, Some(12));
+        // Ethereum moves the head meanwhile, and it is saved where reading is.
+        world.finalize(8);
+        settle(&mut runner).await;
+        be_honest(&world);
+        let mut runner = start(&world, &store, proofs);
+        settle(&mut runner).await;
+        checkpoint(&world, &mut runner).await;
+        assert_eq!((runner.number(), status(&runner)), (10, Status::Ok), "{:?}", runner.stall());
+    }
+}
+
+/// The blocks that the head was read from without proofs are read again with them, since a batch
+/// below is kept, and lack the head's batch.
+#[tokio::test]
+async fn a_head_of_a_time_without_proofs_is_looked_up_where_its_block_is_read_again() {
+    let world = World::new(40);
+    world.change().light_client.insert(0, 0);
+    show(&world, 1, 0);
+    world.post([Posted::of(FORGED, 9)]);
+    let store = MemoryStore::default();
+    let mut runner = start(&world, &store, HotshotProofs::Off);
+    settle(&mut runner).await;
+    let payload = serde_json::to_vec(&Posted::of(MAIN, 1)).unwrap();
+    world.change().hotshot.push(Vec::new());
+    world.change().forged = Some(Forgery { from: 1, blocks: vec![vec![payload]] });
+    settle(&mut runner).await;
+    assert_eq!((runner.number(), store.on_disk().unwrap().restart_height), (1, Some(0)));
+    be_honest(&world);
+    let mut runner = start(&world, &store, HotshotProofs::Payload);
+    for _ in 0..2 {
+        mine(&world, 1);
+        settle(&mut runner).await;
+        checkpoint(&world, &mut runner).await;
+    }
+    assert_eq!((runner.number(), status(&runner)), (1, Status::Unproven));
+}
+
 #[tokio::test]
 async fn a_light_client_that_is_false_for_one_reading_refuses_nothing() {
     for proofs in [HotshotProofs::Payload, HotshotProofs::Root] {

@@ -13,6 +13,7 @@ mod finality;
 mod headers;
 mod light_client;
 mod model;
+mod proven_model;
 mod proving;
 mod restarting;
 mod schedules;
