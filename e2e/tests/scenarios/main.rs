@@ -36,6 +36,7 @@ mod malicious_feed;
 mod nitro_fixtures;
 mod page;
 mod proofs;
+mod proofs_kills;
 mod real;
 mod replicas;
 mod rotation;

@@ -33,14 +33,14 @@ async fn proving(services: usize) -> Devnet<Emulated> {
     with(services, "payload").await
 }
 
-async fn with(services: usize, proofs: &str) -> Devnet<Emulated> {
+pub(crate) async fn with(services: usize, proofs: &str) -> Devnet<Emulated> {
     let devnet = Devnet::emulated().services(services).sidecar("--hotshot-proofs", proofs);
     devnet.start().await
 }
 
 /// HotShot goes on, L1 shows all blocks but that last one, and the sidecar reads that in two final
 /// blocks.
-async fn show_on_l1(net: &Devnet<Emulated>) {
+pub(crate) async fn show_on_l1(net: &Devnet<Emulated>) {
     net.mine_hotshot(1).await;
     for _ in 0..2 {
         let shown = net.l1.latest().await.number + 1;
@@ -56,7 +56,7 @@ async fn show_on_l1(net: &Devnet<Emulated>) {
 
 /// From now on these services show a chain that has a batch for the next block, which HotShot does
 /// not have. Returns that block.
-async fn forge(net: &Devnet<Emulated>, services: usize) -> Vec<Arc<Block>> {
+pub(crate) async fn forge(net: &Devnet<Emulated>, services: usize) -> Vec<Arc<Block>> {
     net.hotshot.forge();
     let all = std::iter::once(&*net.hotshot).chain(&net.services);
     all.take(services).for_each(|it| it.set_fault(Some(Fault::Lie(Lie::ForgedChain))));
@@ -72,7 +72,7 @@ async fn forge(net: &Devnet<Emulated>, services: usize) -> Vec<Arc<Block>> {
     blocks
 }
 
-fn be_honest(net: &Devnet<Emulated>) {
+pub(crate) fn be_honest(net: &Devnet<Emulated>) {
     std::iter::once(&*net.hotshot).chain(&net.services).for_each(|it| it.set_fault(None));
 }
 
@@ -124,7 +124,7 @@ fn is_alone(height: u64) -> bool {
     [1, 5].contains(&(height % 6))
 }
 
-async fn code(net: &Devnet<Emulated>, code: &str) {
+pub(crate) async fn code(net: &Devnet<Emulated>, code: &str) {
     until(code, PATIENCE, async || {
         (net.sidecar.status().await["reason_code"] == code).then_some(())
     })
