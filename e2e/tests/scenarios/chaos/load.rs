@@ -128,7 +128,10 @@ async fn measure(replicas: usize, polling: usize) {
     println!(
         "{STRICT} strict requests in {time:.1?}: {reads} reads of etcd, those of all ticks too"
     );
-    percentiles("strict request, a thousand a second", answered.into_iter().map(|(_, time)| time).collect());
+    percentiles(
+        "strict request, a thousand a second",
+        answered.into_iter().map(|(_, time)| time).collect(),
+    );
 
     // The leader goes away.
     for (name, frozen) in [("killed", false), ("frozen", true)] {
