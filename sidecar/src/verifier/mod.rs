@@ -481,8 +481,8 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         self.board.show(findings.clone());
     }
 
-    /// Where reading resumes after a restart with a head: at the first batch above it, and not above
-    /// what the light client covers, since blocks that it will contradict may hide batches.
+    /// Where reading resumes after a restart with a head: at the first batch above it, and not
+    /// above what the light client covers, since blocks that it will contradict may hide batches.
     fn restart_height(&self, number: u64) -> Option<u64> {
         let height = self.candidates.restart_height(number, self.feed.as_ref()?.cursor());
         Some(self.settled_height().map_or(height, |settled| settled.min(height)))

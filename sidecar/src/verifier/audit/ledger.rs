@@ -125,7 +125,7 @@ impl Ledger {
         self.lost = Some(self.lost.map_or(height, |lost| lost.min(height)));
     }
 
-    /// The head's batch is at a height, as is stored. Where another one was seen, that says nothing.
+    /// The head's batch is at a height, as is stored. That another was seen says nothing of it.
     pub(super) fn head_is_at(&mut self, used: Option<u64>) {
         self.is_seen &= self.used == used;
         self.used = used;
