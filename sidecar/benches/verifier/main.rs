@@ -95,6 +95,7 @@ fn main() {
         ["modes"] => print(&modes::all(1)),
         ["modes", "--quick"] => print(&modes::all(10)),
         ["steady"] => print(&all_steady(1)),
+        ["steady", "--quick"] => print(&all_steady(10)),
         ["pollers"] => print(&all_pollers(&runtime)),
         _ => report(&runtime, words.contains(&"--quick")),
     }

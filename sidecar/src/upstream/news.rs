@@ -2,6 +2,7 @@
 //! and looks without being woken, too.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,6 +17,9 @@ use crate::telemetry::{Metrics, metrics::Target};
 
 /// How long the other streams have to tell the same.
 pub(crate) const OTHERS: Duration = Duration::from_millis(100);
+
+/// Heights that are remembered as passed on.
+const REMEMBERED: usize = 16;
 
 /// News of each dependency; clones share state.
 #[derive(Debug, Clone, Default)]
@@ -36,14 +40,38 @@ struct Topic {
     cadence: AtomicU64,
     /// What a stream should begin with.
     from: AtomicU64,
-    /// What each stream said last, and the highest that enough of them have reached.
+    /// What each stream said last.
     told: Mutex<Told>,
 }
 
 #[derive(Debug, Default)]
 struct Told {
     by_stream: Vec<u64>,
-    agreed: u64,
+    /// Heights that were passed on: what the other streams tell of them is not new.
+    passed_on: VecDeque<u64>,
+}
+
+impl Told {
+    /// Notes what a stream tells, and how many streams have told as much; none if it is not new.
+    fn note(&mut self, stream: usize, height: u64) -> Option<usize> {
+        let before = std::mem::replace(self.by_stream.get_mut(stream)?, height);
+        if before == height {
+            return None;
+        }
+        if height < before {
+            // Other blocks with the same numbers.
+            self.passed_on.retain(|passed| *passed < height);
+        }
+        let reached = self.by_stream.iter().filter(|told| **told >= height).count();
+        (!self.passed_on.contains(&height)).then_some(reached)
+    }
+
+    fn pass_on(&mut self, height: u64) {
+        if self.passed_on.len() == REMEMBERED {
+            self.passed_on.pop_front();
+        }
+        self.passed_on.push_back(height);
+    }
 }
 
 impl News {
@@ -150,9 +178,9 @@ pub struct Listener {
     target: Target,
     stream: usize,
     needed: usize,
-    /// What only this stream has told so far, and until when the others may; the highest number if
-    /// it must be told then in any case.
-    pending: Option<(u64, Instant)>,
+    /// What only this stream has told so far, and until when the others may; no height if it is
+    /// told then in any case.
+    pending: Option<(Option<u64>, Instant)>,
     bucket: Bucket,
     metrics: Metrics,
 }
@@ -161,22 +189,11 @@ impl Listener {
     /// The stream tells a height. It counts at once if enough streams have told as much.
     pub(crate) fn told(&mut self, height: u64) {
         let Some(topic) = self.news.topic(self.target) else { return };
-        let mut told = topic.told.lock();
-        let Some(own) = told.by_stream.get_mut(self.stream) else { return };
-        if std::mem::replace(own, height) == height {
-            return;
-        }
-        let mut heights = told.by_stream.clone();
-        heights.sort_unstable_by(|one, other| other.cmp(one));
-        let agreed = heights.get(self.needed.saturating_sub(1)).copied().unwrap_or(0);
-        // Lower numbers may be new blocks, too.
-        let is_agreed = agreed != told.agreed && height <= agreed;
-        told.agreed = agreed;
-        drop(told);
-        if is_agreed {
-            self.ring();
+        let Some(reached) = topic.told.lock().note(self.stream, height) else { return };
+        if reached >= self.needed {
+            self.ring(Some(height));
         } else if self.pending.is_none() {
-            self.pending = Some((height, Instant::now() + OTHERS));
+            self.pending = Some((Some(height), Instant::now() + OTHERS));
         }
     }
 
@@ -186,22 +203,28 @@ impl Listener {
             Some((_, until)) => tokio::time::sleep_until(until).await,
             None => std::future::pending().await,
         }
-        let pending = self.pending.take();
-        let agreed = self.news.topic(self.target).map_or(0, |topic| topic.told.lock().agreed);
-        if pending.is_some_and(|(height, _)| height > agreed) {
-            self.ring();
+        let Some((height, _)) = self.pending.take() else { return };
+        let is_passed_on = |height: &u64| {
+            let topic = self.news.topic(self.target);
+            topic.is_some_and(|topic| topic.told.lock().passed_on.contains(height))
+        };
+        if !height.as_ref().is_some_and(is_passed_on) {
+            self.ring(height);
         }
     }
 
     /// Rings, or will as soon as this stream may again.
-    fn ring(&mut self) {
+    fn ring(&mut self, height: Option<u64>) {
         match self.bucket.take(self.cadence()) {
             Ok(()) => {
                 self.pending = None;
+                if let Some((topic, height)) = self.news.topic(self.target).zip(height) {
+                    topic.told.lock().pass_on(height);
+                }
                 self.metrics.woken(self.target);
                 self.news.ring(self.target);
             }
-            Err(until) => self.pending = Some((u64::MAX, until)),
+            Err(until) => self.pending = Some((None, until)),
         }
     }
 
@@ -270,6 +293,26 @@ mod tests {
         assert!(rang(&news));
         first.alone().now_or_never();
         assert!(!rang(&news), "the others have told it meanwhile");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_claims_any_height_mutes_no_other() {
+        let (news, [mut first, mut second, mut liar]) = listeners(1);
+        liar.told(u64::MAX);
+        assert!(rang(&news));
+        for height in 11..100 {
+            tokio::time::advance(CADENCE).await;
+            first.told(height);
+            assert!(rang(&news), "{height}");
+            second.told(height);
+            assert!(!rang(&news), "{height} is not new");
+        }
+        // The node goes back, and has other blocks.
+        for height in [97, 98] {
+            tokio::time::advance(CADENCE).await;
+            first.told(height);
+            assert!(rang(&news), "{height} again");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -285,6 +285,9 @@ pub(super) struct Rhythm {
     /// Whether the last move was found because a stream told of it. A stream that lies or is late
     /// replaces no looks.
     is_told: bool,
+    /// Whether a stream told of a move that the last look did not find: it may be ahead of what is
+    /// looked at, which one more look will tell.
+    is_early: bool,
 }
 
 impl Rhythm {
@@ -306,13 +309,14 @@ impl Rhythm {
         let steps = u32::try_from(steps).unwrap_or(u32::MAX);
         if steps == 0 {
             self.moved.get_or_insert(now);
+            self.is_early = was_told;
             return;
         }
         if let Some(moved) = self.moved {
             let step = (now.duration_since(moved) / steps).clamp(SHORTEST, 5 * SLOT);
             self.cadence = Some(self.cadence.map_or(step, |known| (known * 3 + step) / 4));
         }
-        (self.moved, self.is_told) = (Some(now), was_told);
+        (self.moved, self.is_told, self.is_early) = (Some(now), was_told, false);
     }
 
     /// A look failed.
@@ -325,7 +329,8 @@ impl Rhythm {
     fn pause(&self, longest: Duration) -> Duration {
         let cadence = self.cadence.unwrap_or(longest);
         if self.is_told && self.moved.is_some_and(|moved| moved.elapsed() < cadence * MISSED) {
-            return cadence.min(SLOT);
+            let soon = if self.is_early { (cadence / 10).max(SHORTEST) } else { cadence };
+            return soon.min(SLOT);
         }
         // By then, at the last look, it had stood still for so long.
         let stood = self.looked.zip(self.moved).map(|(looked, moved)| looked - moved);
@@ -394,6 +399,15 @@ mod tests {
     async fn a_stream_replaces_looks_only_while_it_tells_of_what_they_find() {
         let rhythm = steady(true).await;
         assert_eq!(rhythm.pause(LONGEST), STEP);
+        // It tells too early.
+        let mut early = steady(true).await;
+        tokio::time::advance(STEP).await;
+        early.wake();
+        early.looked(0);
+        assert_eq!(early.pause(LONGEST), STEP / 10);
+        tokio::time::advance(STEP / 10).await;
+        early.looked(0);
+        assert_eq!(early.pause(LONGEST), STEP, "once");
         // It is silent.
         tokio::time::advance(STEP * MISSED).await;
         assert!(rhythm.pause(LONGEST) < STEP);
