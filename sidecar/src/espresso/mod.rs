@@ -14,6 +14,7 @@ use crate::upstream::{Question, Upstream, UpstreamError};
 
 pub use majority::QueryServices;
 pub(crate) use majority::is_unserved;
+pub(crate) use proofs::disproven;
 
 /// The range that every query service accepts by default, in blocks.
 const DEFAULT_RANGE_LIMIT: u64 = 100;

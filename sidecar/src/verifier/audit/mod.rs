@@ -5,7 +5,7 @@ mod ledger;
 
 use std::time::Duration;
 
-use espresso_proofs::{Checkpoint, Link, Reason};
+use espresso_proofs::{Checkpoint, Link};
 use tokio::time::Instant;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::HotshotProofs,
-    espresso::{Headers, is_unserved},
+    espresso::{Headers, disproven, is_unserved},
     eth::BlockId,
     l1::{LightClientError, View},
     rollup::{Facts, Rollup},
@@ -451,13 +451,9 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         if self.keeper.audit().unproven == unproven {
             return Ok(());
         }
-        let number = self.keeper.block().map_or(0, |head| head.number);
-        match unproven {
-            true => tracing::error!(
-                number,
-                "HotShot, as the light client on L1 has it, does not have what moved the head: tags are refused"
-            ),
-            false => tracing::warn!(number, "the head is proven"),
+        if !unproven {
+            let number = self.keeper.block().map_or(0, |head| head.number);
+            tracing::warn!(number, "the head is proven");
         }
         self.audit.found = None;
         self.audit.ledger.head_is_at(self.keeper.audit().head_height);
@@ -527,8 +523,8 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             self.audit.ledger.lose(from);
             return Ok(());
         }
-        let reason = error.reason().code();
-        Err(Stall::AnswerDisproven(format!("{reason}: {error}")))
+        let error = disproven(error.reason(), error);
+        Err(Stall::AnswerDisproven(error.to_string()))
     }
 
     /// Whether the chain is known that the headers from a height on follow.
@@ -560,10 +556,6 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
     fn doubt(&mut self, sighting: Sighting, about: About) {
         if self.audit.doubt.is_none() {
             let (block, height) = (sighting.block, sighting.checkpoint.height);
-            tracing::error!(
-                l1_block = %block, height, reason = Reason::Root.code(),
-                "the light client on L1 contradicts what the query services say of HotShot"
-            );
             self.metrics.light_client_contradiction();
             self.audit.doubt = Some(Doubt { block, height, about });
         }

@@ -1,6 +1,7 @@
 //! What moves the head is compared with the light client on L1.
 
 use alloy_primitives::Address;
+use tracing::Level;
 
 use super::{world::*, *};
 use crate::{
@@ -152,6 +153,41 @@ async fn a_forged_batch_ends_in_unproven() {
     assert_eq!((runner.number(), status(&runner)), (10, Status::Unproven));
     checkpoint(&world, &mut runner).await;
     assert_eq!((runner.number(), status(&runner)), (11, Status::Ok));
+}
+
+/// The codes in the lines of the log that warn, since it was noted.
+fn warnings() -> Vec<Option<String>> {
+    let warns = |(level, _): &(Level, _)| *level <= Level::WARN;
+    log::lines().into_iter().filter(warns).map(|(_, code)| code).collect()
+}
+
+#[tokio::test]
+async fn a_head_that_stops_is_one_line_in_the_log() {
+    let world = world();
+    let mut runner = start(&world, &MemoryStore::default(), HotshotProofs::Payload);
+    settle(&mut runner).await;
+    checkpoint(&world, &mut runner).await;
+    log::note();
+    forge(&world, 9..=10);
+    settle(&mut runner).await;
+    for _ in 0..2 {
+        mine(&world, 1);
+        checkpoint(&world, &mut runner).await;
+    }
+    let codes = ["checkpoint_contradicts", "unproven"].map(|code| Some(code.to_owned()));
+    assert_eq!(runner.code(), "unproven");
+    assert_eq!(warnings(), codes);
+    // Headers that do not follow those before.
+    let world = self::world();
+    let mut runner = start(&world, &MemoryStore::default(), HotshotProofs::Payload);
+    settle(&mut runner).await;
+    forge(&world, 9..=10);
+    settle(&mut runner).await;
+    log::note();
+    be_honest(&world);
+    mine(&world, 1);
+    settle(&mut runner).await;
+    assert_eq!(warnings(), [Some("answer_disproven".to_owned())]);
 }
 
 #[tokio::test]

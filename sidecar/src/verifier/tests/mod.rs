@@ -12,6 +12,7 @@ mod feeding;
 mod finality;
 mod headers;
 mod light_client;
+mod log;
 mod model;
 mod proven_model;
 mod proving;

@@ -1,21 +1,9 @@
 //! The state of the head: one snapshot at any moment, and the true state.
 
-use std::{
-    cell::RefCell,
-    fmt,
-    sync::{Arc, Once},
-};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tracing::{
-    Event, Level,
-    field::{Field, Visit},
-};
-use tracing_subscriber::{
-    Layer, Registry,
-    filter::LevelFilter,
-    layer::{Context, SubscriberExt as _},
-};
+use tracing::Level;
 
 use super::{world::*, *};
 use crate::store::memory::MemoryStore;
@@ -196,43 +184,9 @@ async fn a_reason_stays_that_of_the_fault_while_nothing_is_asked() {
     assert!(after.since > fault.since);
 }
 
-thread_local! {
-    /// The lines of this thread's log that have a reason: level and code.
-    static LINES: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Notes those lines. It is the subscriber of the whole process: that of a thread may miss what
-/// other threads log first.
-struct Note;
-
-impl Note {
-    fn install() {
-        static INSTALLED: Once = Once::new();
-        INSTALLED.call_once(|| {
-            let subscriber = Registry::default().with(Self.with_filter(LevelFilter::INFO));
-            tracing::subscriber::set_global_default(subscriber).unwrap();
-        });
-    }
-}
-
-impl<S: tracing::Subscriber> Layer<S> for Note {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        struct Code(Level);
-        impl Visit for Code {
-            fn record_str(&mut self, field: &Field, value: &str) {
-                if field.name() == "reason_code" {
-                    LINES.with_borrow_mut(|lines| lines.push((self.0, value.to_owned())));
-                }
-            }
-            fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
-        }
-        event.record(&mut Code(*event.metadata().level()));
-    }
-}
-
 #[tokio::test]
 async fn the_log_has_one_line_for_each_change_of_state_with_its_code() {
-    Note::install();
+    log::note();
     let world = World::new(5);
     world.post_all(MAIN, 1..=4);
     let mut runner = world.verifier(&MemoryStore::default());
@@ -257,9 +211,10 @@ async fn the_log_has_one_line_for_each_change_of_state_with_its_code() {
             assert_eq!(runner.code(), code);
         }
         expected.push((level, code.to_owned()));
-        let mut lines = LINES.with_borrow(Clone::clone);
+        let lines = log::lines().into_iter();
+        let lines = lines.filter_map(|(level, code)| Some((level, code?)));
         // The first round has moved the head.
-        lines.retain(|(_, code)| code != "advancing");
+        let lines: Vec<_> = lines.filter(|(_, code)| code != "advancing").collect();
         assert_eq!(lines, expected);
     }
 }
