@@ -16,8 +16,8 @@ pub fn transaction(namespace: u32, payload: &[u8]) -> TaggedBase64 {
 }
 
 #[derive(Deserialize)]
-struct L1Finalized {
-    number: u64,
+pub(crate) struct L1Finalized {
+    pub(crate) number: u64,
     hash: B256,
     timestamp: U256,
 }
@@ -30,7 +30,7 @@ pub(crate) struct HeaderParts {
     pub(crate) timestamp: u64,
     timestamp_millis: Option<u64>,
     l1_head: u64,
-    l1_finalized: Option<L1Finalized>,
+    pub(crate) l1_finalized: Option<L1Finalized>,
     pub(crate) payload_commitment: TaggedBase64,
     builder_commitment: Option<TaggedBase64>,
     pub(crate) ns_table: EncodedTable,

@@ -66,6 +66,7 @@ pub struct Header {
     timestamp: u64,
     namespaces: NamespaceTable,
     payload_commitment: TaggedBase64,
+    l1_finalized: Option<u64>,
     block_tree_root: Option<BlockTreeRoot>,
     scheme: Option<Scheme>,
     commitment: Option<B256>,
@@ -151,6 +152,7 @@ impl Header {
                 timestamp,
                 namespaces,
                 payload_commitment,
+                l1_finalized: None,
                 block_tree_root: None,
                 scheme,
                 commitment: None,
@@ -162,6 +164,7 @@ impl Header {
             height: parts.height,
             timestamp: parts.timestamp,
             namespaces: NamespaceTable::decode(&table)?,
+            l1_finalized: parts.l1_finalized.as_ref().map(|block| block.number),
             block_tree_root: BlockTreeRoot::decode(&parts.block_merkle_tree_root),
             scheme,
             commitment: scheme.and_then(|scheme| parts.commitment(&scheme, &table)),
@@ -197,6 +200,13 @@ impl Header {
     #[must_use]
     pub const fn payload_commitment(&self) -> &TaggedBase64 {
         &self.payload_commitment
+    }
+
+    /// The number of the final L1 block that the header names. Part of the commitment: none of a
+    /// header without one says nothing.
+    #[must_use]
+    pub const fn l1_finalized(&self) -> Option<u64> {
+        self.l1_finalized
     }
 
     /// The root that the header names: of the tree of all headers before it.

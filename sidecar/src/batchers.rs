@@ -96,6 +96,12 @@ impl Authority {
         if self.tenures.iter().any(holds) { Standing::Authorized } else { Standing::Unauthorized }
     }
 
+    /// Whether a signer is not authorized at every L1 block.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.tenures.iter().any(|tenure| *tenure != BatcherTenure::always(tenure.batcher))
+    }
+
     /// The mark of this history: by it, a later reading shows whether it says the same.
     #[must_use]
     pub fn mark(&self) -> HistoryMark {
@@ -161,6 +167,12 @@ impl KnownBatchers {
         let known = self.0.read();
         let standing = known.authority.as_ref().map(|it| it.standing(signer, l1_origin));
         standing == Some(Standing::Unauthorized)
+    }
+
+    /// Whether a signer is known not to be authorized at every L1 block.
+    #[must_use]
+    pub fn are_limited(&self) -> bool {
+        self.0.read().authority.as_ref().is_some_and(|authority| authority.is_limited())
     }
 
     /// From now on this decides who is ruled out; without it nobody is.

@@ -4,23 +4,30 @@ use std::sync::Arc;
 
 use alloy_primitives::Address;
 use anyhow::Context as _;
+use futures::{FutureExt as _, future::BoxFuture};
+use tokio::sync::watch;
 
 use crate::{
-    config::Config,
+    config::{Config, RollupKind},
     espresso::QueryServices,
     eth::BlockId,
     head::HeadKeeper,
     l1::{BatchAuthenticatorError, BatcherHistory, L1, LightClientError, State},
     node::{Execution, Node},
     redact::SecretUrl,
-    rollup::op::{Consensus, Op, OpStack},
+    rollup::{
+        Rollup,
+        nitro::{NitroChain, Parent},
+        op::{Consensus, Op, OpStack},
+    },
+    store::StoreError,
     telemetry::{Metrics, metrics::Target},
     upstream::{DependencyReport, Failover, News, Upstream, UpstreamOptions},
-    verifier::{self, Board},
+    verifier::{self, Board, Verifier},
 };
 
-/// The verifier of these dependencies.
-pub(super) type Verifier = verifier::Verifier<OpStack<Op, Consensus>, Node, L1, QueryServices>;
+/// A verifier of these dependencies that runs until it is stopped.
+pub(super) type Running = BoxFuture<'static, Result<(), StoreError>>;
 
 /// One client for each URL, by the setting that names it.
 pub(super) struct Clients {
@@ -29,6 +36,8 @@ pub(super) struct Clients {
     pub(super) consensus: Vec<Upstream>,
     pub(super) query: Vec<Upstream>,
     pub(super) l1: Vec<Upstream>,
+    /// The parent chain, if it is not L1.
+    pub(super) parent: Option<Vec<Upstream>>,
     /// Those that only tell of new blocks, if the others do not.
     pub(super) node_sockets: Option<Vec<Upstream>>,
     pub(super) l1_sockets: Option<Vec<Upstream>>,
@@ -59,8 +68,13 @@ impl Clients {
             consensus: clients(
                 Target::Consensus,
                 "node_consensus_rpc",
-                &config.node_consensus_rpc,
+                config.node_consensus_rpc.as_deref().unwrap_or_default(),
             )?,
+            parent: config
+                .parent_rpc
+                .as_deref()
+                .map(|urls| clients(Target::L1, "parent_rpc", urls))
+                .transpose()?,
             query: clients(Target::Query, "query_service_url", &config.query_service_url)?,
             l1: clients(Target::L1, "l1_rpc", &config.l1_rpc)?,
             node_sockets: sockets(Target::Node, "node_execution_ws", &config.node_execution_ws)?,
@@ -70,7 +84,7 @@ impl Clients {
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Upstream> {
         let node = self.node.iter().chain(&self.unrouted).chain(&self.consensus);
-        node.chain(&self.l1).chain(&self.query)
+        node.chain(&self.l1).chain(self.parent.iter().flatten()).chain(&self.query)
     }
 }
 
@@ -80,6 +94,10 @@ pub(super) struct Dependencies {
     execution: Execution,
     consensus: Failover,
     l1: L1,
+    /// The parent chain, if it is not L1.
+    parent: Option<L1>,
+    /// L1's endpoints, for a rollup whose parent chain it is.
+    l1_clients: Vec<Upstream>,
     query: QueryServices,
     news: News,
 }
@@ -87,7 +105,9 @@ pub(super) struct Dependencies {
 impl Dependencies {
     pub(super) fn new(clients: Clients, config: &Config, metrics: &Metrics) -> Self {
         let execution = Execution::new(clients.node, clients.unrouted);
+        let l1_clients = clients.l1.clone();
         let l1 = L1::new(clients.l1, config.verification_interval);
+        let parent = clients.parent.map(|it| L1::new(it, config.verification_interval));
         let query = QueryServices::new(clients.query, 0, metrics.clone())
             .with_proofs(config.hotshot_proofs);
         let news = News::default();
@@ -101,7 +121,7 @@ impl Dependencies {
             None => l1.listen(&news, metrics),
         }
         let consensus = Failover::new(clients.consensus);
-        Self { execution, consensus, l1, query, news }
+        Self { execution, consensus, l1, parent, l1_clients, query, news }
     }
 
     /// The node.
@@ -112,7 +132,8 @@ impl Dependencies {
     /// How each of them is.
     pub(super) fn reports(&self) -> Vec<DependencyReport> {
         let node = self.execution.reports().chain(self.consensus.reports());
-        node.chain(self.l1.reports()).chain(self.query.reports()).collect()
+        let l1 = self.l1.reports().chain(self.parent.iter().flat_map(L1::reports));
+        node.chain(l1).chain(self.query.reports()).collect()
     }
 
     /// The query services, asked about one namespace.
@@ -145,10 +166,42 @@ impl Dependencies {
         keeper: HeadKeeper,
         board: Arc<Board>,
         metrics: Metrics,
-    ) -> Verifier {
-        let Self { execution, consensus, l1, query, news } = self;
+        stopped: watch::Receiver<bool>,
+    ) -> Running {
+        match config.rollup {
+            RollupKind::Op => {
+                let consensus = Consensus::new(self.consensus.clone());
+                let rollup = OpStack::new(Op::default(), consensus);
+                self.verifier_of(rollup, config, keeper, board, metrics).run(stopped).boxed()
+            }
+            RollupKind::Nitro => {
+                let rollup = self.nitro(config);
+                self.verifier_of(rollup, config, keeper, board, metrics).run(stopped).boxed()
+            }
+        }
+    }
+
+    fn nitro(&self, config: &Config) -> NitroChain<Parent> {
+        let interval = config.verification_interval;
+        let l1 = || L1::new(self.l1_clients.clone(), interval);
+        let chain = self.parent.clone().unwrap_or_else(l1);
+        let bridge = config.bridge_address.unwrap_or_default();
+        let sequencer_inbox = config.sequencer_inbox_address.unwrap_or_default();
+        let parent = Parent::new(chain, bridge, sequencer_inbox);
+        NitroChain::new(parent, config.genesis_block, config.nitro_require)
+    }
+
+    fn verifier_of<R: Rollup>(
+        self,
+        rollup: R,
+        config: &Config,
+        keeper: HeadKeeper,
+        board: Arc<Board>,
+        metrics: Metrics,
+    ) -> Verifier<R, Node, L1, QueryServices> {
+        let Self { execution, l1, query, news, .. } = self;
         let parts = verifier::Parts {
-            rollup: OpStack::new(Op::default(), Consensus::new(consensus)),
+            rollup,
             node: Node::new(execution),
             l1,
             open_feed: Box::new(move |namespace| query.with_namespace(namespace)),

@@ -249,13 +249,13 @@ fn start_verifier(
     let board = Arc::new(Board::default());
     let shown = dependencies.clone();
     let status = StatusReader::new(Arc::clone(&board), metrics.clone(), move || shown.reports());
-    let verifier = dependencies.verifier(config, keeper, board, metrics.clone());
+    let verifier = dependencies.verifier(config, keeper, board, metrics.clone(), stopped);
     let task = tokio::spawn(async move {
-        let Some(replica) = replica else { return Ok(verifier.run(stopped).await?) };
+        let Some(replica) = replica else { return Ok(verifier.await?) };
         // A task of its own: it does not wait for work of the verifier.
         let mut replica = tokio::spawn(replica.run());
         tokio::select! {
-            ended = verifier.run(stopped) => ended?,
+            ended = verifier => ended?,
             ended = &mut replica => return Ok(ended??),
         }
         // Without a verifier it takes back what it has told the others, and ends.

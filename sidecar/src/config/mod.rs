@@ -5,11 +5,13 @@ mod environment;
 mod file;
 mod gather;
 mod go_proxy;
+mod needs;
 mod parse;
 mod problem;
 mod proofs;
 mod reader;
 mod reference;
+mod rollup;
 mod secret_files;
 mod settings;
 mod value;
@@ -35,6 +37,7 @@ pub use self::{
     problem::{Problem, Problems},
     proofs::HotshotProofs,
     reference::Part,
+    rollup::{NitroRequire, RollupKind},
     secret_files::{News, SecretFiles},
     settings::{Config, Form, SETTINGS, Setting},
     value::{Source, Value},
@@ -48,6 +51,7 @@ impl Config {
     pub fn from_values(values: &Values) -> Result<Self, Problems> {
         let mut reader = Reader::new(values);
         let config = Self::read(&mut reader);
+        needs::check(&mut reader, values);
         if values.get("batcher_addresses").is_some()
             && values.get("batch_authenticator_address").is_some()
         {

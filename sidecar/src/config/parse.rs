@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use alloy_primitives::Address;
 
-use super::HotshotProofs;
+use super::{HotshotProofs, NitroRequire, RollupKind};
 use crate::{
     batchers::BatcherTenure, redact::SecretUrl, store::engine::Quorum, telemetry::log::Format,
 };
@@ -222,6 +222,22 @@ pub(super) fn hotshot_proofs(text: &str) -> Result<HotshotProofs, String> {
         "payload" => Ok(HotshotProofs::Payload),
         "root" => Ok(HotshotProofs::Root),
         _ => Err(format!("{text:?} is neither off, payload nor root")),
+    }
+}
+
+pub(super) fn rollup(text: &str) -> Result<RollupKind, String> {
+    match text {
+        "op" => Ok(RollupKind::Op),
+        "nitro" => Ok(RollupKind::Nitro),
+        _ => Err(format!("{text:?} is neither op nor nitro")),
+    }
+}
+
+pub(super) fn nitro_require(text: &str) -> Result<NitroRequire, String> {
+    match text {
+        "hash" => Ok(NitroRequire::Hash),
+        "inputs" => Ok(NitroRequire::Inputs),
+        _ => Err(format!("{text:?} is neither hash nor inputs")),
     }
 }
 

@@ -40,6 +40,11 @@ impl Problems {
         self.0.push(problem);
     }
 
+    /// Puts them in another order; equals stay in theirs.
+    pub(super) fn sort_by(&mut self, place: impl Fn(&Problem) -> Option<usize>) {
+        self.0.sort_by_key(place);
+    }
+
     /// Whether nothing is wrong.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -1,6 +1,6 @@
 //! From text to values: everything that is wrong is collected.
 
-use super::{Problem, Problems, Setting, Values, settings::ReadValue};
+use super::{Problem, Problems, SETTINGS, Setting, Values, settings::ReadValue};
 
 /// Reads values one after the other and collects what is wrong.
 pub(super) struct Reader<'a> {
@@ -19,8 +19,10 @@ impl<'a> Reader<'a> {
         self.problems.add(Problem::of(name, source, text));
     }
 
-    /// The result, if nothing was wrong.
-    pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Problems> {
+    /// The result, if nothing was wrong. What is wrong is in the order of the settings.
+    pub(super) fn finish<T>(mut self, value: Option<T>) -> Result<T, Problems> {
+        self.problems
+            .sort_by(|problem| SETTINGS.iter().position(|setting| setting.name == problem.setting));
         match value {
             Some(value) if self.problems.is_empty() => Ok(value),
             _ => Err(self.problems),

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use alloy_primitives::Address;
 
-use super::{HotshotProofs, parse};
+use super::{HotshotProofs, NitroRequire, RollupKind, parse};
 use crate::{
     batchers::BatcherTenure,
     redact::SecretUrl,
@@ -128,6 +128,8 @@ macro_rules! settings {
 
 settings! {
     "Node" {
+        /// Kind of the rollup: op (the OP Stack) or nitro (Arbitrum Nitro)
+        rollup: RollupKind = "op", plain("KIND"), parse::rollup;
         /// URLs of the full node's execution RPC; the one with the most blocks is read, the first
         /// of equals; tags are refused while any of them has another block at the head
         node_execution_rpc: Vec<SecretUrl> = required, URLS, parse::urls;
@@ -138,8 +140,8 @@ settings! {
         /// of node_execution_rpc take no WebSocket
         node_execution_ws: Option<Vec<SecretUrl>> = optional, URLS, parse::sockets;
         /// URLs of the full node's consensus RPC (op-node), tried in order; later URLs are
-        /// fallbacks
-        node_consensus_rpc: Vec<SecretUrl> = required, URLS, parse::urls;
+        /// fallbacks; required for the OP Stack, of no use for Nitro
+        node_consensus_rpc: Option<Vec<SecretUrl>> = optional, URLS, parse::urls;
         /// true: trust the finalized block of node and op-node without proof that L1 has finalized
         /// it; after execution-layer sync, they call their unsafe tip finalized
         trust_node_finalized: bool = "false", plain("BOOLEAN"), parse::boolean;
@@ -176,6 +178,19 @@ settings! {
         /// Address of the BatchAuthenticator contract, which lists the authorized batchers, if it
         /// is not the one in the rollup configuration
         batch_authenticator_address: Option<Address> = optional, ADDRESS, parse::address;
+    }
+    "Nitro" {
+        /// What must be proven of a block: hash (the sequencer has signed it) or inputs (the
+        /// message and what the block makes of it, but not what comes of it)
+        nitro_require: NitroRequire = "hash", plain("PROOF"), parse::nitro_require;
+        /// URLs of execution RPCs of the parent chain, if it is not L1; a majority must agree
+        parent_rpc: Option<Vec<SecretUrl>> = optional, URLS, parse::voters;
+        /// Address of the Bridge contract on the parent chain, which has the delayed messages
+        bridge_address: Option<Address> = optional, ADDRESS, parse::address;
+        /// Address of the SequencerInbox contract on the parent chain, which has the batches
+        sequencer_inbox_address: Option<Address> = optional, ADDRESS, parse::address;
+        /// Number of the chain's first block of Nitro, if it is not 0, or 22207817 for Arbitrum One
+        genesis_block: Option<u64> = optional, NUMBER, parse::height;
     }
     "API" {
         /// IP address and port of the HTTP API

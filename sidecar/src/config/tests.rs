@@ -333,7 +333,8 @@ fn what_is_described_yields_the_same_configuration() {
     std::fs::write(secret.path(), "https://l1.test/secret\n").unwrap();
     let given = given_in_all_ways(secret.path());
     let shown = |config: &Config| {
-        let urls = [&config.node_execution_rpc, &config.node_consensus_rpc, &config.l1_rpc];
+        let consensus = config.node_consensus_rpc.clone().unwrap();
+        let urls = [&config.node_execution_rpc, &consensus, &config.l1_rpc];
         let urls: Vec<_> = urls.into_iter().flatten().map(|url| url.expose().clone()).collect();
         format!("{config:?}{urls:?}")
     };
@@ -488,4 +489,47 @@ fn batchers_are_a_list_with_l1_ranges_or_a_contract() {
     assert_eq!(given.config().unwrap().batchers(), BatcherSource::Contract(None));
     given.variable("batch_authenticator_address", ADDRESS);
     assert_eq!(given.config().unwrap().batchers(), BatcherSource::Contract(Some(batcher)));
+}
+
+#[test]
+fn each_kind_of_rollup_has_its_settings() {
+    let address = format!("0x{:040x}", 1);
+    let nitro = || {
+        let mut given = Given::default();
+        for name in ["node_execution_rpc", "l1_rpc", "query_service_url"] {
+            given.variable(name, "http://a.test");
+        }
+        given.variable("rollup", "nitro");
+        for name in ["bridge_address", "sequencer_inbox_address", "batcher_addresses"] {
+            given.variable(name, &address);
+        }
+        given
+    };
+    let config = nitro().config().unwrap();
+    assert_eq!((config.rollup, config.nitro_require), (RollupKind::Nitro, NitroRequire::Hash));
+    let refused = |change: &dyn Fn(&mut Given)| {
+        let mut given = nitro();
+        change(&mut given);
+        let problems = given.problems();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems[0].split([' ', ':']).next().unwrap().to_owned()
+    };
+    for name in ["bridge_address", "sequencer_inbox_address", "batcher_addresses"] {
+        assert_eq!(
+            refused(&|given| {
+                given.variables.retain(|key, _| !key.ends_with(&name.to_uppercase()));
+            }),
+            name
+        );
+    }
+    let consensus = |given: &mut Given| given.variable("node_consensus_rpc", "http://a.test");
+    assert_eq!(refused(&consensus), "node_consensus_rpc");
+    assert_eq!(refused(&|given| given.variable("rollup", "cosmos")), "rollup");
+    assert_eq!(refused(&|given| given.variable("nitro_require", "state")), "nitro_require");
+    let op = refused(&|given| {
+        given.variable("rollup", "op");
+        consensus(given);
+        given.variables.retain(|key, _| !key.ends_with("SEQUENCER_INBOX_ADDRESS"));
+    });
+    assert_eq!(op, "bridge_address");
 }

@@ -4,6 +4,7 @@
 //! its hash, and an endpoint votes only while it has that block: all answers belong to one chain.
 
 mod batch_authenticator;
+mod bridge;
 mod depth;
 mod endpoint;
 mod light_client;
@@ -25,6 +26,7 @@ use panel::Panel;
 use reading::Memory;
 
 pub use batch_authenticator::{BatchAuthenticatorError, BatcherHistory};
+pub use bridge::{DelayedMessage, Event, Made, ParentEndpoint};
 pub use depth::state_depth;
 pub use endpoint::{Endpoint, Log, Look};
 pub use light_client::{FinalizedState, LightClientError};

@@ -8,7 +8,7 @@ mod execution;
 
 use std::{borrow::Cow, fmt};
 
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error as _, SeqAccess, Visitor},
@@ -241,6 +241,15 @@ impl Node {
         let block: Option<Option<Header>> =
             self.execution.call_optional("eth_getBlockByNumber", params, absent).await?;
         Ok(block.flatten().map(BlockId::from))
+    }
+
+    /// The return data of a contract's view function in the node's present state.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn view(&self, contract: Address, data: Bytes) -> Result<Bytes, UpstreamError> {
+        let call = json!([{"to": contract, "data": data}, "latest"]);
+        self.execution.call("eth_call", call).await
     }
 
     async fn header(&self, block: serde_json::Value) -> Result<Option<Header>, UpstreamError> {

@@ -10,7 +10,7 @@ mod signature;
 mod sources;
 mod verdict;
 
-use std::fmt::Debug;
+use std::{collections::BTreeMap, fmt::Debug};
 
 use alloy_primitives::{Address, B256};
 use thiserror::Error;
@@ -70,6 +70,34 @@ impl Position {
     #[must_use]
     pub const fn start_of(height: u64) -> Self {
         Self { height, index: 0, part: 0 }
+    }
+}
+
+/// The payloads of copies that were read again for a comparison.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Payloads<'a>(Option<&'a ReadAgain>);
+
+/// By the place of the copy: its payload, if it could be had, and its part in it.
+pub type ReadAgain = BTreeMap<usize, (Option<Vec<u8>>, usize)>;
+
+impl<'a> Payloads<'a> {
+    /// What was read again.
+    #[must_use]
+    pub const fn new(read: &'a ReadAgain) -> Self {
+        Self(Some(read))
+    }
+
+    /// The payload of a copy, and its part in it.
+    #[must_use]
+    pub fn get(self, copy: usize) -> Option<(&'a [u8], usize)> {
+        let (payload, part) = self.0?.get(&copy)?;
+        Some((payload.as_deref()?, *part))
+    }
+
+    /// Whether it was tried to read the payload of a copy.
+    #[must_use]
+    pub fn is_read(self, copy: usize) -> bool {
+        self.0.is_some_and(|read| read.contains_key(&copy))
     }
 }
 
@@ -137,10 +165,18 @@ pub trait Rollup: Send + Sync + 'static {
         node: &impl NodeSource<Self::Block>,
     ) -> impl Future<Output = Result<Chain, ChainError>> + Send;
 
+    /// Whether signers are authorized by the final L1 block that the header of a HotShot block
+    /// names, and not all of them always.
+    fn measures_by_hotshot(&self) -> bool {
+        false
+    }
+
     /// Authenticates and decodes a payload found in the namespace, in this order, in a HotShot
-    /// block whose header names this final L1 block. Anybody may post there: no I/O, and little
-    /// work before a signer is known. A signer that is ruled out causes no memory and no work that
-    /// grows with the number of transactions but reading them.
+    /// block whose header names this final L1 block, if that is measured by.
+    ///
+    /// Anybody may post there: no I/O, and little work before a signer is known. A signer that is
+    /// ruled out causes no memory and no work that grows with the number of transactions but
+    /// reading them.
     ///
     /// The results are the parts of the payload in order: a batch, or the first check that failed.
     fn admit(
@@ -162,6 +198,16 @@ pub trait Rollup: Send + Sync + 'static {
     /// prove the block, too.
     fn are_copies(&self, one: &BatchOf<Self>, other: &BatchOf<Self>) -> bool;
 
+    /// Whether a copy is kept rather than another one, where there are too many.
+    fn prefers(&self, _: &BatchOf<Self>, _: &BatchOf<Self>) -> bool {
+        false
+    }
+
+    /// Batches this far above the next block are not kept, but read again when their turn comes.
+    fn horizon(&self) -> u64 {
+        u64::MAX
+    }
+
     /// Asks, and keeps the answer for the next judgement.
     fn ask(
         &self,
@@ -177,13 +223,15 @@ pub trait Rollup: Send + Sync + 'static {
         node: &impl NodeSource<Self::Block>,
     ) -> impl Future<Output = Result<Option<Self::Below>, UpstreamError>> + Send;
 
-    /// Compares a batch with the node's block of its number, and says what it proves of it.
+    /// Compares a batch and its copies with the node's block of their number; the first of them
+    /// decides. Says which of them proves the block, and what it proves of it.
     ///
     /// # Errors
-    /// The first difference, as far as the batch tells, or why nothing can be said yet.
+    /// The first difference, as far as they tell, or why nothing can be said yet.
     fn compare(
         &self,
-        batch: &BatchOf<Self>,
+        copies: &[&BatchOf<Self>],
+        payloads: Payloads<'_>,
         below: &Self::Below,
         block: &Self::Block,
     ) -> Result<Verified<Self::Below>, Uncompared<Self::Question>>;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, Bytes};
 use espresso_proofs::{BlockTreeRoot, Chain, Checkpoint, Header};
 
 use crate::{
@@ -43,6 +43,11 @@ pub trait NodeSource<B>: Send + Sync + 'static {
         number: u64,
     ) -> impl Future<Output = Result<(Option<B>, u64), UpstreamError>> + Send;
     fn finalized(&self) -> impl Future<Output = Result<Option<BlockId>, UpstreamError>> + Send;
+    fn view(
+        &self,
+        contract: Address,
+        data: Bytes,
+    ) -> impl Future<Output = Result<Bytes, UpstreamError>> + Send;
 }
 
 /// L1; see [`L1`].
@@ -100,6 +105,10 @@ pub trait FeedSource: Send + Sync + 'static {
     fn is_gone(&self, height: u64, newer: u64) -> impl Future<Output = bool> + Send;
     fn header(&self, height: u64) -> impl Future<Output = Result<Header, UpstreamError>> + Send;
     fn newest_header(&self) -> Option<Arc<Header>>;
+    fn l1_finalized(
+        &self,
+        height: u64,
+    ) -> impl Future<Output = Result<Option<u64>, UpstreamError>> + Send;
 }
 
 impl<B: NodeBlock> NodeSource<B> for Node {
@@ -137,6 +146,10 @@ impl<B: NodeBlock> NodeSource<B> for Node {
 
     async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
         Self::finalized(self).await
+    }
+
+    async fn view(&self, contract: Address, data: Bytes) -> Result<Bytes, UpstreamError> {
+        Self::view(self, contract, data).await
     }
 }
 
@@ -233,5 +246,9 @@ impl FeedSource for QueryServices {
 
     fn newest_header(&self) -> Option<Arc<Header>> {
         Self::newest_header(self)
+    }
+
+    async fn l1_finalized(&self, height: u64) -> Result<Option<u64>, UpstreamError> {
+        Self::l1_finalized(self, height).await
     }
 }

@@ -50,6 +50,26 @@ pub enum Waiting {
         /// What is wrong.
         problem: Option<UpstreamError>,
     },
+    /// The parent chain has the message with this index not at or below its final block.
+    ParentFinality {
+        /// The index.
+        index: u64,
+        /// The parent chain's final block.
+        finalized: BlockId,
+    },
+    /// The parent chain gave no answer about the message with this index.
+    Parent {
+        /// The index.
+        index: u64,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The block's hash is not signed, but must be.
+    HashUnsigned,
+    /// The signature may be over the hash of another block.
+    HashHidden,
+    /// The block is of before a reorg of the parent chain.
+    Superseded,
 }
 
 /// What is proven of a block, from less to more.
@@ -65,6 +85,8 @@ pub enum Proven {
 /// A block of the node that equals a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verified<B> {
+    /// The place of the copy that proves it.
+    pub copy: usize,
     /// The block.
     pub block: HeadBlock,
     /// What is proven of it.
@@ -82,6 +104,8 @@ pub enum Uncompared<Q> {
     Waits(Waiting),
     /// This must be asked first.
     Ask(Q),
+    /// The payload of this copy must be read again first.
+    Payload(usize),
 }
 
 impl<Q> From<Difference> for Uncompared<Q> {

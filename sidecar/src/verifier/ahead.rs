@@ -53,7 +53,8 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         else {
             return false;
         };
-        self.compare(&named.batch, &below, &block, l1).await.is_ok()
+        let copies = [(named.position, &named.batch)];
+        self.compare(&copies, &below, &block, l1).await.is_ok()
     }
 
     /// Compares batches that the light client does not cover yet. Returns whether there may be more

@@ -18,6 +18,9 @@ use crate::{
 /// The number of batches that are kept, if nothing else is set. Each takes the same memory.
 pub const BUDGET: usize = 16 * 1024;
 
+/// The most copies of one batch that are kept.
+const MOST_COPIES: usize = 64;
+
 /// What was dropped of one signer because the budget was full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Dropped {
@@ -96,6 +99,37 @@ impl<R: Rollup> Candidates<R> {
         }
     }
 
+    /// A batch that is not kept, but may be needed when its number comes.
+    pub fn put_off(&mut self, position: Position, batch: &BatchOf<R>) {
+        self.note_dropped(batch.signer, batch.facts.number(), position);
+    }
+
+    /// Whether one more copy of a batch is kept. Where there are too many, one that is worse gives
+    /// way, but never the first, which has its place in HotShot's order.
+    pub fn make_room(&mut self, rollup: &R, batch: &BatchOf<R>) -> bool {
+        let number = batch.facts.number();
+        let copies = self.of(number).filter(|(_, kept)| rollup.are_copies(kept, batch));
+        let (mut count, mut worst) = (0, None::<(Position, &BatchOf<R>)>);
+        for (position, kept) in copies {
+            count += 1;
+            let is_worse = |(_, worst): (_, &BatchOf<R>)| rollup.prefers(worst, kept);
+            if count > 1 && worst.is_none_or(is_worse) {
+                worst = Some((position, kept));
+            }
+        }
+        if count < MOST_COPIES {
+            return true;
+        }
+        let worst = worst.filter(|(_, worst)| rollup.prefers(batch, worst));
+        match worst.map(|(position, _)| position) {
+            Some(position) => {
+                self.remove(number, position);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Forgets the batches that do not pass.
     pub fn retain(&mut self, pass: impl Fn(&BatchOf<R>) -> bool) {
         let all = self.by_number.iter();
@@ -134,6 +168,10 @@ impl<R: Rollup> Candidates<R> {
         let last = most.and_then(|(signer, kept)| Some((*signer, *kept.last()?)));
         let Some((signer, (number, position))) = last else { return };
         self.remove(number, position);
+        self.note_dropped(signer, number, position);
+    }
+
+    fn note_dropped(&mut self, signer: Address, number: u64, position: Position) {
         let dropped = self
             .dropped
             .entry(signer)

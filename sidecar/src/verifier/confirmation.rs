@@ -1,6 +1,6 @@
 //! Does all available work: reads ahead, and confirms block after block.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 
 use alloy_primitives::B256;
 use espresso_proofs::commitment;
@@ -18,7 +18,7 @@ use crate::{
     head::HeadBlock,
     l1::View,
     node::NodeBlock,
-    rollup::{BatchOf, Difference, Facts as _, Position, Rollup, Uncompared, Verified},
+    rollup::{BatchOf, Difference, Facts as _, Payloads, Position, Rollup, Uncompared, Verified},
     store::StoreError,
     telemetry::metrics::BatchResult,
     upstream::UpstreamError,
@@ -344,50 +344,60 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         block: &R::Block,
         l1: &mut View,
     ) -> Result<(Position, Verified<R::Below>), Halt> {
-        let refused = match self.compare(chosen.1, below, block, l1).await {
-            Ok(verified) => return Ok((chosen.0, verified)),
-            Err(refused) => refused,
-        };
-        let rollup = &*self.rollup;
-        if !rollup.are_copies(chosen.1, chosen.1) {
-            return Err(refused.halt::<R>(chosen, block.hash()));
+        if !self.rollup.are_copies(chosen.1, chosen.1) {
+            let compared = self.compare(&[chosen], below, block, l1).await;
+            return compared.map_err(|failed| failed.halt::<R>(chosen, block.hash()));
         }
-        let mut refused = refused;
-        for (position, copy) in copies_of(rollup, &self.candidates, chosen).into_iter().skip(1) {
-            if !self.audit.covers(position.height) {
-                continue;
-            }
-            match self.compare(copy, below, block, l1).await {
-                Ok(verified) => return Ok((position, verified)),
-                Err(Failed::Waits(stall)) => refused = Failed::Waits(stall),
-                Err(Failed::Differs(_)) => {}
-            }
-        }
-        match (self.candidates.dropped_for(chosen.1.facts.number()), refused) {
+        let mut copies = copies_of(&*self.rollup, &self.candidates, chosen);
+        copies.retain(|(position, _)| self.audit.covers(position.height));
+        match (
+            self.compare(&copies, below, block, l1).await,
+            self.candidates.dropped_for(chosen.1.facts.number()),
+        ) {
+            (Ok(verified), _) => Ok(verified),
             // A copy may be among the dropped.
-            (Some(dropped), Failed::Differs(_)) => Err(Halt::Reread(dropped.height)),
-            (_, refused) => Err(refused.halt::<R>(chosen, block.hash())),
+            (Err(Failed::Differs(_)), Some(dropped)) => Err(Halt::Reread(dropped.height)),
+            (Err(failed), _) => Err(failed.halt::<R>(chosen, block.hash())),
         }
     }
 
-    /// Compares a batch with the node's block, and asks what must be known for that.
+    /// Compares copies of a batch with the node's block, and asks and reads what must be known for
+    /// that.
     pub(super) async fn compare(
         &self,
-        batch: &BatchOf<R>,
+        copies: &[Candidate<'_, R>],
         below: &R::Below,
         block: &R::Block,
         l1: &mut View,
-    ) -> Result<Verified<R::Below>, Failed> {
+    ) -> Result<(Position, Verified<R::Below>), Failed> {
+        let number = block.number();
+        let batches: Vec<_> = copies.iter().map(|(_, batch)| *batch).collect();
+        let mut read = BTreeMap::new();
         loop {
-            match self.rollup.compare(batch, below, block) {
-                Ok(verified) => return Ok(verified),
-                Err(Uncompared::Ask(question)) => self.rollup.ask(question, &self.l1, l1).await,
+            let at = match self.rollup.compare(&batches, Payloads::new(&read), below, block) {
+                Ok(verified) => match copies.get(verified.copy) {
+                    Some((position, _)) => return Ok((*position, verified)),
+                    None => return Err(Failed::Waits(Stall::AwaitingBatch { number })),
+                },
+                Err(Uncompared::Ask(question)) => {
+                    self.rollup.ask(question, &self.l1, l1).await;
+                    continue;
+                }
                 Err(Uncompared::Differs(difference)) => return Err(Failed::Differs(difference)),
                 Err(Uncompared::Waits(waiting)) => {
-                    let number = batch.facts.number();
                     return Err(Failed::Waits(Stall::of(number, waiting)));
                 }
+                Err(Uncompared::Payload(at)) => at,
+            };
+            let (Some((position, _)), Some(feed)) = (copies.get(at), &self.feed) else {
+                return Err(Failed::Waits(Stall::AwaitingBatch { number }));
+            };
+            let payload = feed.payload(position.height, position.index).await;
+            if payload.is_none() {
+                let problem = format!("the payload at {} is needed again", position.height);
+                return Err(Failed::Waits(Stall::FeedUnavailable(problem)));
             }
+            read.insert(at, (payload, position.part));
         }
     }
 

@@ -1,8 +1,8 @@
 //! Reads the namespace. The cursor moves only after a complete, well-formed answer.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use espresso_proofs::Checkpoint;
+use espresso_proofs::{Checkpoint, NamespaceBlock};
 
 use super::{
     FeedSource, L1Source, NodeSource, Stall, Verifier,
@@ -239,6 +239,26 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         self.findings.hotshot.catch_up = catch_up;
     }
 
+    /// The final L1 blocks that the headers of blocks name, if the rollup kind measures by them.
+    pub(super) async fn l1_finalized(
+        &self,
+        from: u64,
+        blocks: &[NamespaceBlock],
+    ) -> Result<BTreeMap<u64, u64>, Stall> {
+        let mut l1_finalized = BTreeMap::new();
+        let Some(feed) = self.feed.as_ref().filter(|_| self.rollup.measures_by_hotshot()) else {
+            return Ok(l1_finalized);
+        };
+        for (height, block) in (from..).zip(blocks) {
+            if block.payloads().len() > 0 {
+                let named = feed.source.l1_finalized(height).await;
+                let named = named.map_err(|error| Stall::FeedUnavailable(error.to_string()))?;
+                l1_finalized.extend(named.map(|number| (height, number)));
+            }
+        }
+        Ok(l1_finalized)
+    }
+
     /// Reads one range, if there is one. Returns whether the cursor moved.
     pub(super) async fn read_range(&mut self, confirmed: u64) -> Result<bool, Stall> {
         let Some(tip) = self.current() else { return Ok(false) };
@@ -266,16 +286,26 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
                         self.feed.iter_mut().for_each(Feed::pause);
                         return Err(stall);
                     }
-                    let Intake { admitted, rejected } = intake::admit(&self.rollup, from, payloads)
-                        .await
-                        .map_err(|error| Stall::FeedUnavailable(error.to_string()))?;
+                    let l1_finalized = match self.l1_finalized(from, &payloads).await {
+                        Ok(l1_finalized) => l1_finalized,
+                        Err(stall) => {
+                            self.feed.iter_mut().for_each(Feed::pause);
+                            return Err(stall);
+                        }
+                    };
+                    let intake = intake::admit(&self.rollup, from, payloads, l1_finalized).await;
+                    let Intake { admitted, rejected } =
+                        intake.map_err(|error| Stall::FeedUnavailable(error.to_string()))?;
                     for (reason, count) in rejected {
                         self.metrics.rejected(reason, count);
                     }
                     let rollup = Arc::clone(&self.rollup);
                     for (position, batch) in admitted {
                         self.look_for_head(position.height, &batch.facts);
-                        if batch.facts.number() > confirmed {
+                        let above = batch.facts.number().saturating_sub(confirmed);
+                        if above > rollup.horizon() {
+                            self.candidates.put_off(position, &batch);
+                        } else if above > 0 && self.candidates.make_room(&*rollup, &batch) {
                             let can_follow = |batch: &_| rollup.can_follow(&tip, batch);
                             self.candidates.insert(position, batch, &tip, can_follow);
                         }

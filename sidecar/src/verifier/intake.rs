@@ -22,7 +22,8 @@ pub(super) struct Intake<R: Rollup> {
     pub(super) rejected: BTreeMap<&'static str, u64>,
 }
 
-/// Admits the payloads of the HotShot blocks from `from` on.
+/// Admits the payloads of the HotShot blocks from `from` on, whose headers name these final L1
+/// blocks, if that matters.
 ///
 /// # Errors
 /// When the process goes down meanwhile.
@@ -30,22 +31,25 @@ pub(super) async fn admit<R: Rollup>(
     rollup: &Arc<R>,
     from: u64,
     blocks: Vec<NamespaceBlock>,
+    l1_finalized: BTreeMap<u64, u64>,
 ) -> Result<Intake<R>, JoinError> {
     let count: usize = blocks.iter().map(|block| block.payloads().len()).sum();
     let mut intake = Intake { admitted: Vec::new(), rejected: BTreeMap::new() };
     if count < WORTH_A_THREAD {
-        intake.extend(&**rollup, payloads(from, &blocks));
+        intake.extend(&**rollup, &l1_finalized, payloads(from, &blocks));
         return Ok(intake);
     }
     let threads = available_parallelism().map_or(1, usize::from);
     let share = count.div_ceil(threads);
-    let blocks = Arc::new(blocks);
+    let (blocks, l1_finalized) = (Arc::new(blocks), Arc::new(l1_finalized));
     let mut tasks = Vec::new();
     for first in (0..count).step_by(share) {
         let (rollup, blocks) = (Arc::clone(rollup), Arc::clone(&blocks));
+        let l1_finalized = Arc::clone(&l1_finalized);
         tasks.push(tokio::task::spawn_blocking(move || {
             let mut intake = Intake { admitted: Vec::new(), rejected: BTreeMap::new() };
-            intake.extend(&*rollup, payloads(from, &blocks).skip(first).take(share));
+            let payloads = payloads(from, &blocks).skip(first).take(share);
+            intake.extend(&*rollup, &l1_finalized, payloads);
             intake
         }));
     }
@@ -74,9 +78,15 @@ fn payloads(from: u64, blocks: &[NamespaceBlock]) -> impl Iterator<Item = (Posit
 }
 
 impl<R: Rollup> Intake<R> {
-    fn extend<'a>(&mut self, rollup: &R, payloads: impl Iterator<Item = (Position, &'a [u8])>) {
+    fn extend<'a>(
+        &mut self,
+        rollup: &R,
+        l1_finalized: &BTreeMap<u64, u64>,
+        payloads: impl Iterator<Item = (Position, &'a [u8])>,
+    ) {
         for (position, payload) in payloads {
-            for (part, batch) in rollup.admit(payload, None).into_iter().enumerate() {
+            let l1_finalized = l1_finalized.get(&position.height).copied();
+            for (part, batch) in rollup.admit(payload, l1_finalized).into_iter().enumerate() {
                 self.take(Position { part, ..position }, batch);
             }
         }

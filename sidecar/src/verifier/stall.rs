@@ -79,6 +79,17 @@ pub enum Stall {
     L1Unavailable { number: u64, origin: BlockId, problem: String },
     /// Too few L1 endpoints agree about the L1 origin of the next batch.
     L1NoMajority { number: u64, origin: BlockId, problem: String },
+    /// The next block has read a message of the delayed inbox that the parent chain has not
+    /// finalized.
+    AwaitingParentFinality { number: u64, index: u64, finalized: BlockId },
+    /// The parent chain gave no answer about that message.
+    ParentUnavailable { number: u64, index: u64, problem: String },
+    /// Nothing on HotShot signs the hash of the next block, which must be proven.
+    HashUnsigned { number: u64 },
+    /// The signature of the next message may be over the hash of another block.
+    HashHidden { number: u64 },
+    /// The next message on HotShot is of before a reorg of the parent chain.
+    Superseded { number: u64 },
     /// The node does not have the next block.
     NodeMissingBlock { number: u64 },
     /// The node cannot be read.
@@ -121,6 +132,15 @@ impl Stall {
                     _ => Self::L1Unavailable { number, origin, problem: text },
                 }
             }
+            Waiting::ParentFinality { index, finalized } => {
+                Self::AwaitingParentFinality { number, index, finalized }
+            }
+            Waiting::Parent { index, problem } => {
+                Self::ParentUnavailable { number, index, problem }
+            }
+            Waiting::HashUnsigned => Self::HashUnsigned { number },
+            Waiting::HashHidden => Self::HashHidden { number },
+            Waiting::Superseded => Self::Superseded { number },
         }
     }
 
@@ -228,6 +248,27 @@ impl fmt::Display for Stall {
                 f,
                 "block {number} waits for its L1 origin {origin} to be checked: L1 cannot be read: {problem}"
             ),
+            Self::AwaitingParentFinality { number, index, finalized } => write!(
+                f,
+                "block {number} waits for the parent chain to finalize delayed message {index}; it is final up to {}",
+                finalized.number
+            ),
+            Self::ParentUnavailable { number, index, problem } => write!(
+                f,
+                "block {number} waits for delayed message {index} to be checked: the parent chain cannot be read (parent_rpc): {problem}"
+            ),
+            Self::HashUnsigned { number } => write!(
+                f,
+                "nothing on HotShot signs the hash of block {number}, as nitro_require = hash needs it: the chain posts without hashes, which nitro_require = inputs accepts"
+            ),
+            Self::HashHidden { number } => write!(
+                f,
+                "the signature for block {number} may be over the hash of another block: the head waits for Ethereum's finality"
+            ),
+            Self::Superseded { number } => write!(
+                f,
+                "the message for block {number} on HotShot is of before a reorg of the parent chain: the head waits for Ethereum's finality"
+            ),
             Self::NodeMissingBlock { number } => {
                 write!(f, "the node does not have block {number} yet")
             }
@@ -291,6 +332,7 @@ impl StallKind {
             | Self::CatchingUp
             | Self::FallbackBatcherActive
             | Self::AwaitingL1Finality
+            | Self::AwaitingParentFinality
             | Self::HeadHashUnknown => Person::Unneeded,
             Self::Starting
             | Self::ChainUnknown
@@ -303,6 +345,9 @@ impl StallKind {
             | Self::AwaitingBatcherHistory
             | Self::L1Unavailable
             | Self::L1NoMajority
+            | Self::ParentUnavailable
+            | Self::HashHidden
+            | Self::Superseded
             | Self::NodeMissingBlock
             | Self::NodeUnavailable
             | Self::AwaitingCheckpoint
@@ -315,6 +360,7 @@ impl StallKind {
             | Self::BatchersUnknown
             | Self::StartHeightUnknown
             | Self::CompetingFork
+            | Self::HashUnsigned
             | Self::Mismatch
             | Self::Diverged
             | Self::Unproven
@@ -402,6 +448,7 @@ mod tests {
             "awaiting_batcher_history",
             "awaiting_checkpoint",
             "awaiting_l1_finality",
+            "awaiting_parent_finality",
             "batchers_unknown",
             "catching_up",
             "chain_unknown",
@@ -415,6 +462,8 @@ mod tests {
             "fallback_batcher_active",
             "feed_unavailable",
             "finality_unproven",
+            "hash_hidden",
+            "hash_unsigned",
             "head_hash_unknown",
             "l1_no_majority",
             "l1_unavailable",
@@ -423,11 +472,13 @@ mod tests {
             "node_behind",
             "node_missing_block",
             "node_unavailable",
+            "parent_unavailable",
             "position_unavailable",
             "quorum_short",
             "start_height_unknown",
             "starting",
             "store_unwritable",
+            "superseded",
             "unproven",
             "up_to_date",
         ];

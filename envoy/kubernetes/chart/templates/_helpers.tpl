@@ -65,7 +65,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* Rejects a release whose sidecar could not start. */}}
 {{- define "espresso-finality.requireSettings" -}}
 {{- if not .Values.existingSecret }}
-{{- range list "node_execution_rpc" "node_consensus_rpc" "l1_rpc" "query_service_url" }}
+{{- $needed := list "node_execution_rpc" "l1_rpc" "query_service_url" }}
+{{- if ne (get .Values.settings "rollup") "nitro" }}
+{{- $needed = append $needed "node_consensus_rpc" }}
+{{- end }}
+{{- range $needed }}
 {{- if not (or (get $.Values.settings .) (get $.Values.secretSettings .)) }}
 {{- fail (printf "%s is not set: set it in settings, secretSettings or existingSecret" .) }}
 {{- end }}

@@ -157,18 +157,23 @@ pub(super) fn of_state(stall: &Stall, report: &Report) -> (Option<Remark>, Optio
         | StallKind::AnswerDisproven
         | StallKind::PositionUnavailable => Some("query_service_url"),
         StallKind::L1Unavailable | StallKind::L1NoMajority => Some("l1_rpc"),
+        StallKind::ParentUnavailable => Some("parent_rpc"),
+        StallKind::HashUnsigned => Some("nitro_require"),
         StallKind::NodeUnavailable | StallKind::NodeBehind => Some("node_execution_rpc"),
         // Without an answer in time, or without a head for no other reason.
         StallKind::ChainUnknown | StallKind::NoAnchor | StallKind::Starting => None,
         StallKind::FinalityUnproven
         | StallKind::FallbackBatcherActive
         | StallKind::CatchingUp
+        | StallKind::HashHidden
+        | StallKind::Superseded
         | StallKind::HeadHashUnknown => return (None, remark(None)),
         StallKind::Advancing
         | StallKind::UpToDate
         | StallKind::AwaitingBatch
         | StallKind::AwaitingBatcherHistory
         | StallKind::AwaitingL1Finality
+        | StallKind::AwaitingParentFinality
         | StallKind::AwaitingCheckpoint
         | StallKind::NodeMissingBlock => return (None, None),
     };

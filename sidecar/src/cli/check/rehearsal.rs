@@ -47,9 +47,10 @@ impl Rehearsal {
         let dependencies = Dependencies::new(clients, config, &metrics);
         let (keeper, _) = HeadKeeper::new(store, metrics.clone());
         let board = Arc::new(Board::default());
-        let verifier = dependencies.clone().verifier(config, keeper, Arc::clone(&board), metrics);
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(verifier.run(stopped));
+        let shown = Arc::clone(&board);
+        let verifier = dependencies.clone().verifier(config, keeper, shown, metrics, stopped);
+        let task = tokio::spawn(verifier);
         Self { dependencies, clients: counted, board, stop, task }
     }
 

@@ -76,7 +76,7 @@ pub(super) fn decode(arguments: &Arguments, payload: &[u8]) -> Result<Vec<String
 
 impl Decoded {
     fn new(posted: &Posted<'_>, chain_id: u64) -> Self {
-        let Posted { message, origin, block_hash, signatures } = posted;
+        let Posted { message, origin, block_hash, signatures, .. } = posted;
         let (mut transactions, mut report, mut unparsable) = (Vec::new(), None, None);
         match parse(message, chain_id) {
             Ok(Parsed::Transactions(hashes)) => transactions = hashes,

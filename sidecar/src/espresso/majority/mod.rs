@@ -330,6 +330,23 @@ impl QueryServices {
         Err(most_telling(errors))
     }
 
+    /// The number of the final L1 block that the header of a block names, as a majority says.
+    ///
+    /// # Errors
+    /// [`UpstreamError`], as for a range.
+    pub async fn l1_finalized(&self, height: u64) -> Result<Option<u64>, UpstreamError> {
+        let call = |service: QueryService| {
+            async move {
+                let header = service.header(height).await?;
+                let malformed = |error| UpstreamError::Malformed(format!("{height}: {error}"));
+                header.committed().map_err(malformed)?;
+                Ok(header.l1_finalized())
+            }
+            .boxed()
+        };
+        Ok(self.agreed(height, height.saturating_add(1), call).await?.0)
+    }
+
     fn service(&self, index: usize) -> Option<QueryService> {
         let service = self.services.get(index)?;
         Some(QueryService::new(service.http.clone(), self.namespace))

@@ -1,8 +1,15 @@
 //! Arbitrum Nitro: the messages that a batch poster or Espresso's posting service puts into the
 //! namespace.
 
+mod block;
+mod chain;
+mod compare;
+mod copy;
+mod delayed;
 mod feed;
+mod finality;
 mod message;
+mod parent;
 mod parse;
 mod payload;
 mod signed;
@@ -10,10 +17,17 @@ mod transaction;
 
 use alloy_primitives::{Address, B256};
 
-use super::{KnownBatchers, Rejected, recover};
+use super::{Rejected, recover};
+use crate::batchers::KnownBatchers;
 
+pub use block::{Below, NitroBlock};
+pub use chain::NitroChain;
+pub use copy::{Copy, Facts, Transactions};
+pub use delayed::{Delayed, DelayedPlace, ParentSource};
 pub use feed::FeedMessage;
+pub use finality::Settled;
 pub use message::{BatchData, Message, MessageHeader, MessageKind, Origin, SEQUENCER};
+pub use parent::Parent;
 pub use parse::{Parsed, Report, Unparsable, parse};
 pub use payload::{Entries, MAX_MESSAGES, MAX_PAYLOAD, MAX_RLP, Parts, Payload};
 pub use signed::Undecodable;
@@ -59,6 +73,8 @@ pub struct Posted<'a> {
     pub origin: Origin,
     /// Hash of its block, as the sequencer made it; signed by [`Scheme::SignatureV2`] alone.
     pub block_hash: Option<B256>,
+    /// How long its metadata are.
+    pub metadata: usize,
     /// Its signatures.
     pub signatures: Vec<Signed>,
 }
@@ -118,7 +134,10 @@ impl Nitro {
             let position = Some(feed.message.position);
             posted.push(match refused.into_iter().next() {
                 Some(rejected) if signatures.is_empty() => Err(Refused { position, rejected }),
-                _ => Posted::new(feed.message, feed.block_hash, signatures),
+                _ => {
+                    let metadata = feed.block_metadata.len();
+                    Posted::new(feed.message, feed.block_hash, metadata, signatures)
+                }
             });
             if !known && strangers >= STRANGERS {
                 break;
@@ -168,21 +187,24 @@ impl<'a> Posted<'a> {
     fn new(
         message: Message<'a>,
         block_hash: Option<B256>,
+        metadata: usize,
         signatures: Vec<Signed>,
     ) -> Result<Self, Refused> {
         match message.origin() {
-            Ok(origin) => Ok(Self { message, origin, block_hash, signatures }),
+            Ok(origin) => Ok(Self { message, origin, block_hash, metadata, signatures }),
             Err(rejected) => Err(Refused { position: Some(message.position), rejected }),
         }
     }
 
     fn of_entry(message: Result<Message<'a>, Rejected>, signed: Signed) -> Result<Self, Refused> {
         match message {
-            Ok(message) => Self::new(message, None, vec![signed]),
+            Ok(message) => Self::new(message, None, 0, vec![signed]),
             Err(rejected) => Err(Refused { position: None, rejected }),
         }
     }
 }
 
+#[cfg(test)]
+pub(crate) mod proof_tests;
 #[cfg(test)]
 mod tests;

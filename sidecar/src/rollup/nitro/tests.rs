@@ -5,11 +5,11 @@ use serde_json::Value;
 
 use super::*;
 
-fn vectors() -> Value {
+pub(super) fn vectors() -> Value {
     serde_json::from_str(include_str!("../../../testdata/nitro.json")).unwrap()
 }
 
-fn golden() -> [Value; 3] {
+pub(super) fn golden() -> [Value; 3] {
     [
         include_str!("../../../testdata/nitro_golden_10.json"),
         include_str!("../../../testdata/nitro_golden_20.json"),
@@ -18,15 +18,15 @@ fn golden() -> [Value; 3] {
     .map(|text| serde_json::from_str(text).unwrap())
 }
 
-fn bytes(value: &Value) -> Bytes {
+pub(super) fn bytes(value: &Value) -> Bytes {
     value.as_str().unwrap().parse().unwrap()
 }
 
-fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(value: &Value) -> T {
+pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(value: &Value) -> T {
     value.as_str().unwrap().parse().unwrap()
 }
 
-fn feed(json: &Value) -> FeedMessage {
+pub(super) fn feed(json: &Value) -> FeedMessage {
     FeedMessage::read(json.to_string().as_bytes()).unwrap()
 }
 

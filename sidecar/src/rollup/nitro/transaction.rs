@@ -7,7 +7,11 @@ use alloy_rlp::{EMPTY_STRING_CODE, Encodable, Header};
 const DEPOSIT: u8 = 0x64;
 const UNSIGNED: u8 = 0x65;
 const CONTRACT: u8 = 0x66;
+/// A redeem of a retryable ticket, which no message has.
+pub(super) const RETRY: u8 = 0x68;
 const SUBMIT_RETRYABLE: u8 = 0x69;
+/// What ArbOS does itself.
+pub(super) const INTERNAL: u8 = 0x6a;
 
 /// Ether that arrives from the parent chain.
 #[derive(Debug, Clone, Copy)]

@@ -18,8 +18,8 @@ use crate::{
     l1::{OriginVerdict, View},
     node::Block,
     rollup::{
-        Batch, Chain, ChainError, Difference, Judgement, L1Source, NodeSource, OutOfPlay, Proven,
-        Refused, Rejected, Rollup, Uncompared, Verified, Waiting,
+        Batch, Chain, ChainError, Difference, Judgement, L1Source, NodeSource, OutOfPlay, Payloads,
+        Proven, Refused, Rejected, Rollup, Uncompared, Verified, Waiting,
     },
     store::SafeSample,
 };
@@ -161,14 +161,18 @@ impl<F: Form, C: ConsensusSource> Rollup for OpStack<F, C> {
 
     fn compare(
         &self,
-        batch: &Batch<Facts, F::Content>,
+        copies: &[&Batch<Facts, F::Content>],
+        _: Payloads<'_>,
         (): &(),
         block: &Block,
     ) -> Result<Verified<()>, Uncompared<BlockId>> {
+        let Some(batch) = copies.first() else {
+            return Err(Difference::Transactions("there is no batch".into()).into());
+        };
         self.form.compare(batch, block)?;
         let Facts { number, hash, l1_origin, .. } = batch.facts;
         let block = HeadBlock { number, hash: Some(hash), l1_origin: Some(l1_origin) };
-        Ok(Verified { block, proven: Proven::Hash, below: () })
+        Ok(Verified { copy: 0, block, proven: Proven::Hash, below: () })
     }
 
     fn compare_payload(&self, payload: &[u8], _: usize, block: &Block) -> Result<(), Difference> {

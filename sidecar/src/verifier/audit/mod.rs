@@ -387,7 +387,8 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
                 return Ok(());
             }
         };
-        let batches = intake::admit(&self.rollup, height, blocks.payloads).await;
+        let l1_finalized = self.l1_finalized(height, &blocks.payloads).await?;
+        let batches = intake::admit(&self.rollup, height, blocks.payloads, l1_finalized).await;
         let batches = batches.map_err(|error| Stall::FeedUnavailable(error.to_string()))?;
         let is_head = |facts: &R::Facts| facts.number() == head.number && facts.hash() == head.hash;
         if batches.admitted.iter().any(|(_, batch)| is_head(&batch.facts)) {

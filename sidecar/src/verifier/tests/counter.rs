@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256, keccak256};
+use alloy_primitives::{Address, B256, Bytes, keccak256};
 use espresso_proofs::{BlockTreeRoot, Chain as HeaderChain, Checkpoint, Header};
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -24,8 +24,8 @@ use crate::{
     node::{NodeBlock, Survey},
     rollup::{
         Batch, BatchOf, Chain, ChainError, Difference, Facts, FeedSource, Finality, Judgement,
-        L1Source, NodeSource, OutOfPlay, Proven, Refused, Rejected, Rollup, Uncompared, Verified,
-        Waiting,
+        L1Source, NodeSource, OutOfPlay, Payloads, Proven, Refused, Rejected, Rollup, Uncompared,
+        Verified,
     },
     store::{SafeSample, memory::MemoryStore},
     telemetry::Metrics,
@@ -195,21 +195,25 @@ impl Rollup for Counters {
 
     fn compare(
         &self,
-        batch: &BatchOf<Self>,
+        copies: &[&BatchOf<Self>],
+        payloads: Payloads<'_>,
         below: &u64,
         block: &Counter,
     ) -> Result<Verified<u64>, Uncompared<()>> {
-        if !batch.facts.is_formed {
-            let origin = BlockId { number: 0, hash: B256::ZERO };
-            return Err(Uncompared::Waits(Waiting::L1Finality { origin, finalized: None }));
-        }
-        let below = below + u64::from(batch.facts.by);
-        if block.count() != below {
+        let proves = |batch: &&BatchOf<Self>| {
+            batch.facts.is_formed && block.count() == below + u64::from(batch.facts.by)
+        };
+        let Some(at) = copies.iter().position(proves) else {
             return Err(Difference::Transactions("another count".into()).into());
-        }
+        };
+        // As if it could not be told without it.
+        let Some((payload, part)) = payloads.get(at) else { return Err(Uncompared::Payload(at)) };
+        let again = self.admit(payload, None).into_iter().nth(part);
+        assert!(again.is_some_and(|again| again.as_ref() == Ok(copies[at])));
+        let below = block.count();
         let BlockId { number, hash } = block.id();
         let block = HeadBlock { number, hash: Some(hash), l1_origin: None };
-        Ok(Verified { block, proven: Proven::Inputs, below })
+        Ok(Verified { copy: at, block, proven: Proven::Inputs, below })
     }
 
     fn compare_payload(&self, _: &[u8], _: usize, _: &Counter) -> Result<(), Difference> {
@@ -242,17 +246,24 @@ impl Rollup for Counters {
 
 /// Everything outside.
 #[derive(Clone, Default)]
-struct Outside(Arc<Mutex<Everything>>);
+pub(super) struct Outside(Arc<Mutex<Everything>>);
 
 #[derive(Default)]
 struct Everything {
     node: Vec<u8>,
     finalized: Option<u64>,
     hotshot: Vec<Vec<Vec<(Address, Step)>>>,
+    /// The same as it is posted.
+    payloads: Vec<Vec<Vec<u8>>>,
     is_down: bool,
 }
 
 impl Outside {
+    /// A HotShot block with these payloads.
+    pub(super) fn post(&self, payloads: Vec<Vec<u8>>) {
+        self.0.lock().payloads.push(payloads);
+    }
+
     fn up(&self) -> Result<parking_lot::MutexGuard<'_, Everything>, UpstreamError> {
         let state = self.0.lock();
         match state.is_down {
@@ -321,6 +332,10 @@ impl NodeSource<Counter> for Outside {
             None => Ok(None),
         }
     }
+
+    async fn view(&self, _: Address, _: Bytes) -> Result<Bytes, UpstreamError> {
+        Ok(Bytes::new())
+    }
 }
 
 impl L1Source for Outside {
@@ -369,7 +384,7 @@ impl L1Source for Outside {
 
 impl FeedSource for Outside {
     async fn height(&self) -> Result<u64, UpstreamError> {
-        Ok(self.up()?.hotshot.len() as u64)
+        Ok(self.up()?.payloads.len() as u64)
     }
 
     async fn range_limit(&self) -> Result<u64, UpstreamError> {
@@ -378,11 +393,9 @@ impl FeedSource for Outside {
 
     async fn range(&self, from: u64, until: u64) -> Result<Blocks, UpstreamError> {
         let state = self.up()?;
-        let range = state.hotshot.get(from as usize..until as usize);
+        let range = state.payloads.get(from as usize..until as usize);
         let range = range.ok_or(UpstreamError::Absent(String::new()))?;
-        let payloads = range.iter().map(|payloads| {
-            payloads.iter().map(|payload| serde_json::to_vec(payload).unwrap()).collect()
-        });
+        let payloads = range.iter().map(|payloads| payloads.iter().collect());
         Ok(Blocks { payloads: payloads.collect(), headers: Headers::Unread })
     }
 
@@ -410,6 +423,10 @@ impl FeedSource for Outside {
 
     fn newest_header(&self) -> Option<Arc<Header>> {
         None
+    }
+
+    async fn l1_finalized(&self, _: u64) -> Result<Option<u64>, UpstreamError> {
+        Ok(None)
     }
 }
 
@@ -478,7 +495,9 @@ impl Schedule {
             Event::Post(payloads) => {
                 let signed = |(known, step)| (if known { BATCHER } else { Address::ZERO }, step);
                 let sign = |parts: Vec<_>| parts.into_iter().map(signed).collect();
-                let block = payloads.into_iter().map(sign).collect();
+                let block: Vec<Vec<_>> = payloads.into_iter().map(sign).collect();
+                let payloads = block.iter().map(|parts| serde_json::to_vec(parts).unwrap());
+                self.outside.post(payloads.collect());
                 self.outside.0.lock().hotshot.push(block);
             }
             Event::Follow { from, choices } => self.follow(from, choices),

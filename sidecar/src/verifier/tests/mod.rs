@@ -14,6 +14,7 @@ mod headers;
 mod light_client;
 mod log;
 mod model;
+mod nitro;
 mod proven_model;
 mod proving;
 mod restarting;

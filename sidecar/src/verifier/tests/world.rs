@@ -699,6 +699,10 @@ impl NodeSource<Block> for World {
         let finalized = state.node_finalized.max(state.el_synced);
         Ok(finalized.map(|number| BlockId { number, hash: l2_hash(state.node_fork, number) }))
     }
+
+    async fn view(&self, _: Address, _: Bytes) -> Result<Bytes, UpstreamError> {
+        Ok(Bytes::new())
+    }
 }
 
 impl ConsensusSource for World {
@@ -917,5 +921,9 @@ impl FeedSource for World {
     fn newest_header(&self) -> Option<Arc<Header>> {
         let state = self.change();
         state.told_header.map(|height| Arc::new(state.header(height)))
+    }
+
+    async fn l1_finalized(&self, _: u64) -> Result<Option<u64>, UpstreamError> {
+        Ok(None)
     }
 }

@@ -1,0 +1,407 @@
+//! The rules of a Nitro chain: which copies decide, what they prove, and what the parent chain has
+//! finalized.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+};
+
+use alloy_primitives::B256;
+use parking_lot::Mutex;
+
+use super::{
+    Below, Copy, Facts, Nitro, NitroBlock, Origin,
+    compare::{self, Unequal},
+    copy::{self, batch_of},
+    delayed::{Delayed, DelayedInbox, DelayedPlace, Known, ParentSource},
+    finality::{self, Settled},
+};
+use crate::{
+    batchers::{KnownBatchers, Standing},
+    config::NitroRequire,
+    eth::BlockId,
+    head::HeadBlock,
+    l1::View,
+    rollup::{
+        Batch, Chain, ChainError, Difference, Judgement, L1Source, NodeSource, OutOfPlay, Payloads,
+        Proven, Refused, Rejected, Rollup, Uncompared, Verified, Waiting,
+    },
+    store::SafeSample,
+    upstream::UpstreamError,
+};
+
+/// A Nitro chain with its parent chain.
+#[derive(Debug)]
+pub struct NitroChain<P> {
+    signers: KnownBatchers,
+    pub(super) parent: P,
+    require: NitroRequire,
+    /// The number of the first block, position 0; what is usual for the chain if it is not given.
+    genesis: Option<u64>,
+    /// Once the chain is known.
+    reader: OnceLock<Nitro>,
+    inbox: DelayedInbox,
+    /// Blocks whose first message contradicts the parent chain: it was sequenced before a reorg of
+    /// the parent chain, and so were those behind it.
+    contradicted: Mutex<BTreeSet<u64>>,
+}
+
+/// The chain before Nitro had blocks of another kind.
+const ARBITRUM_ONE: u64 = 42_161;
+const FIRST_OF_ARBITRUM_ONE: u64 = 22_207_817;
+
+/// Batches this far above the next block are not kept.
+const HORIZON: u64 = 1 << 20;
+
+/// How many of those are kept.
+const CONTRADICTED: usize = 64;
+
+impl<P: ParentSource> NitroChain<P> {
+    /// A chain that settles on this parent chain.
+    #[must_use]
+    pub fn new(parent: P, genesis: Option<u64>, require: NitroRequire) -> Self {
+        Self {
+            signers: KnownBatchers::default(),
+            parent,
+            require,
+            genesis,
+            reader: OnceLock::new(),
+            inbox: DelayedInbox::default(),
+            contradicted: Mutex::default(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn known_as(self, chain_id: u64) -> Self {
+        let signers = self.signers.clone();
+        self.reader.get_or_init(|| Nitro { chain_id, signers });
+        self
+    }
+
+    fn genesis(&self) -> u64 {
+        let usual = if self.chain_id() == ARBITRUM_ONE { FIRST_OF_ARBITRUM_ONE } else { 0 };
+        self.genesis.unwrap_or(usual)
+    }
+
+    pub(super) fn chain_id(&self) -> u64 {
+        self.reader.get().map_or(0, |reader| reader.chain_id)
+    }
+
+    /// The message of the delayed inbox at a place; none if it is elsewhere.
+    fn delayed(
+        &self,
+        place: DelayedPlace,
+    ) -> Result<Option<Arc<Delayed>>, Uncompared<DelayedPlace>> {
+        let index = place.index;
+        match self.inbox.get(place) {
+            None => Err(Uncompared::Ask(place)),
+            Some(Known::Final(message)) => Ok(Some(message)),
+            Some(Known::Elsewhere) => Ok(None),
+            Some(Known::NotFinal(finalized)) => {
+                Err(Uncompared::Waits(Waiting::ParentFinality { index, finalized }))
+            }
+            Some(Known::Unanswered(problem)) => {
+                Err(Uncompared::Waits(Waiting::Parent { index, problem: problem.to_string() }))
+            }
+        }
+    }
+
+    pub(super) async fn ask_parent(&self, place: DelayedPlace) {
+        self.inbox.ask(place, self.chain_id(), &self.parent).await;
+    }
+
+    /// Whether the inputs of a block may be proven by a copy, and are.
+    fn inputs(
+        &self,
+        at: usize,
+        copies: &[&Batch<Facts, Copy>],
+        payloads: Payloads<'_>,
+        below: &Below,
+        block: &NitroBlock,
+        delayed: Option<&Delayed>,
+    ) -> Result<(), Uncompared<DelayedPlace>> {
+        let Some(batch) = copies.get(at) else { return Ok(()) };
+        let names_another = |other: &&&Batch<Facts, Copy>| {
+            other.content.message == batch.content.message
+                && other.facts.block_hash.is_some_and(|hash| hash != block.hash)
+        };
+        if let Some(other) = copies.iter().find(names_another) {
+            let hash = other.facts.block_hash.unwrap_or_default();
+            return Err(Difference::Hash { batch: hash, node: block.hash }.into());
+        }
+        if batch.content.may_hide_a_hash(&batch.facts) {
+            return Err(Uncompared::Waits(Waiting::HashHidden));
+        }
+        let omitted = batch.content.content.is_none();
+        let read = match (delayed, payloads.get(at)) {
+            (Some(delayed), _) if omitted => Some(delayed.hashes.clone()),
+            (_, Some((payload, part))) => self.hashes_again(batch, payload, part),
+            _ => None,
+        };
+        match compare::inputs(batch, block, below, delayed, read.as_deref()) {
+            Ok(()) => Ok(()),
+            Err(Unequal::Differs(difference)) => Err(difference.into()),
+            Err(Unequal::Shortened) if payloads.is_read(at) => {
+                Err(Difference::Transactions("the message cannot be read again".into()).into())
+            }
+            Err(Unequal::Shortened) => Err(Uncompared::Payload(at)),
+        }
+    }
+
+    /// The hashes that a message parses to, from the payload in which it was posted.
+    fn hashes_again(
+        &self,
+        batch: &Batch<Facts, Copy>,
+        payload: &[u8],
+        part: usize,
+    ) -> Option<Vec<B256>> {
+        let reader = self.reader.get()?;
+        let posted = reader.admit(payload).ok()?.into_iter().nth(part)?.ok()?;
+        let (number, l1_block) = (batch.facts.number, batch.facts.l1_block);
+        let counts = |signer| !self.signers.rules_out(signer, l1_block);
+        let again = batch_of(&posted, number, l1_block, reader.chain_id, counts)?;
+        (again == *batch).then(|| copy::hashes(copy::parsed(&posted.message, reader.chain_id)))
+    }
+
+    fn is_superseded(&self, number: u64) -> bool {
+        self.contradicted.lock().range(..number).next().is_some()
+    }
+
+    /// A block is proven: what contradicts below is behind.
+    fn is_past(&self, number: u64) {
+        let mut contradicted = self.contradicted.lock();
+        *contradicted = contradicted.split_off(&number);
+    }
+
+    fn contradicts(&self, number: u64) {
+        let mut contradicted = self.contradicted.lock();
+        contradicted.insert(number);
+        while contradicted.len() > CONTRADICTED {
+            contradicted.pop_first();
+        }
+    }
+}
+
+impl<P: ParentSource> Rollup for NitroChain<P> {
+    type Facts = Facts;
+    type Content = Copy;
+    type Block = NitroBlock;
+    type Below = Below;
+    /// The message of the delayed inbox at this place.
+    type Question = DelayedPlace;
+    type Finality = Settled;
+
+    fn batchers(&self) -> &KnownBatchers {
+        &self.signers
+    }
+
+    async fn chain(
+        &self,
+        chain_id: u64,
+        node: &impl NodeSource<NitroBlock>,
+    ) -> Result<Chain, ChainError> {
+        let signers = self.signers.clone();
+        self.reader.get_or_init(|| Nitro { chain_id, signers });
+        let number = self.genesis();
+        let Some(hash) = node.hash_at(number).await? else {
+            let problem = format!("the node does not have block {number} (genesis_block)");
+            return Err(ChainError::Unknown(problem));
+        };
+        Ok(Chain {
+            genesis: BlockId { number, hash },
+            genesis_l1: None,
+            l1_chain_id: None,
+            block_time: None,
+            authenticator: None,
+        })
+    }
+
+    fn measures_by_hotshot(&self) -> bool {
+        self.signers.are_limited()
+    }
+
+    fn admit(
+        &self,
+        payload: &[u8],
+        l1_finalized: Option<u64>,
+    ) -> impl IntoIterator<Item = Result<Batch<Facts, Copy>, Rejected>> {
+        let Some(reader) = self.reader.get() else {
+            return vec![Err(Rejected::Structure("the chain is not known yet".into()))];
+        };
+        let l1_block = l1_finalized.unwrap_or(0);
+        let counts = |signer| !self.signers.rules_out(signer, l1_block);
+        let posted = match reader.admit(payload) {
+            Ok(posted) => posted,
+            Err(rejected) => return vec![Err(rejected)],
+        };
+        let batches = posted.into_iter().map(|posted| {
+            let posted = posted.map_err(|refused| refused.rejected)?;
+            let number = posted.message.position.checked_add(self.genesis());
+            let number = number.filter(|number| *number > self.genesis()).ok_or_else(|| {
+                Rejected::Inconsistent("no block belongs to that position".into())
+            })?;
+            let by_nobody = || {
+                let signer = posted.signatures.first().map(|signed| signed.signer);
+                Rejected::UnauthorizedThere {
+                    signer: signer.unwrap_or_default(),
+                    l1_origin: l1_block,
+                }
+            };
+            batch_of(&posted, number, l1_block, reader.chain_id, counts).ok_or_else(by_nobody)
+        });
+        batches.collect()
+    }
+
+    fn horizon(&self) -> u64 {
+        HORIZON
+    }
+
+    fn can_follow(&self, tip: &HeadBlock, batch: &Batch<Facts, Copy>) -> bool {
+        batch.facts.number > tip.number
+    }
+
+    fn judge(
+        &self,
+        _: &HeadBlock,
+        batch: &Batch<Facts, Copy>,
+        l1: &View,
+    ) -> Judgement<DelayedPlace> {
+        match l1.authority().standing(batch.signer, batch.facts.l1_block) {
+            Standing::Authorized => {}
+            _ => return Judgement::Out(OutOfPlay::Unauthorized),
+        }
+        let copy = &batch.content;
+        let index = match copy.origin {
+            Origin::Sequencer => return Judgement::Decides,
+            Origin::DelayedInbox => copy.delayed_messages_read.saturating_sub(1),
+        };
+        match self.delayed(DelayedPlace { index, timestamp: copy.header.timestamp }) {
+            Ok(Some(message)) if message.contradicts(copy).is_none() => Judgement::Decides,
+            Err(Uncompared::Ask(place)) => Judgement::Ask(place),
+            Err(Uncompared::Waits(waiting)) => Judgement::Waits(waiting),
+            _ => {
+                self.contradicts(batch.facts.number);
+                Judgement::Out(OutOfPlay::Orphaned)
+            }
+        }
+    }
+
+    fn are_copies(&self, one: &Batch<Facts, Copy>, other: &Batch<Facts, Copy>) -> bool {
+        one.content.is_of_one_group(&other.content)
+    }
+
+    fn prefers(&self, one: &Batch<Facts, Copy>, other: &Batch<Facts, Copy>) -> bool {
+        let rank =
+            |batch: &Batch<Facts, Copy>| (batch.facts.block_hash.is_none(), batch.content.metadata);
+        rank(one) < rank(other)
+    }
+
+    async fn ask(&self, place: DelayedPlace, _: &impl L1Source, _: &mut View) {
+        self.ask_parent(place).await;
+    }
+
+    async fn below(
+        &self,
+        tip: &HeadBlock,
+        node: &impl NodeSource<NitroBlock>,
+    ) -> Result<Option<Below>, UpstreamError> {
+        let block = node.block(tip.number).await?;
+        let block = block.filter(|block| tip.hash.is_none_or(|hash| hash == block.hash));
+        Ok(block.as_ref().map(Below::from))
+    }
+
+    fn compare(
+        &self,
+        copies: &[&Batch<Facts, Copy>],
+        payloads: Payloads<'_>,
+        below: &Below,
+        block: &NitroBlock,
+    ) -> Result<Verified<Below>, Uncompared<DelayedPlace>> {
+        let Some(first) = copies.first() else {
+            return Err(Difference::Transactions("there is no copy".into()).into());
+        };
+        let number = first.facts.number;
+        let read = compare::place(number, block, below)?;
+        // Whatever the copies say of it, the parent chain must have the message that was read.
+        let timestamp = first.content.header.timestamp;
+        let delayed = read.map(|index| self.delayed(DelayedPlace { index, timestamp }));
+        let delayed = delayed.transpose()?.flatten();
+        let verified = |copy, proven| {
+            self.is_past(number);
+            let hash = Some(block.hash);
+            let head = HeadBlock { number, hash, l1_origin: None };
+            Ok(Verified { copy, block: head, proven, below: Below::from(block) })
+        };
+        let proves = |batch: &&Batch<Facts, Copy>| batch.facts.block_hash == Some(block.hash);
+        if let Some(at) = copies.iter().position(proves) {
+            return verified(at, Proven::Hash);
+        }
+        let mut refused = None;
+        if self.require == NitroRequire::Hash {
+            let named = copies.iter().find_map(|batch| batch.facts.block_hash);
+            refused = Some(match named {
+                Some(batch) => Difference::Hash { batch, node: block.hash }.into(),
+                None => Uncompared::Waits(Waiting::HashUnsigned),
+            });
+        }
+        for at in 0..copies.len() {
+            if self.require == NitroRequire::Hash {
+                break;
+            }
+            match (self.inputs(at, copies, payloads, below, block, delayed.as_deref()), &refused) {
+                (Ok(()), _) => return verified(at, Proven::Inputs),
+                (Err(error @ Uncompared::Payload(_)), _) => return Err(error),
+                (Err(error), None | Some(Uncompared::Differs(_))) => refused = Some(error),
+                (Err(_), Some(_)) => {}
+            }
+        }
+        match refused {
+            Some(Uncompared::Differs(_)) if self.is_superseded(number) => {
+                Err(Uncompared::Waits(Waiting::Superseded))
+            }
+            Some(refused) => Err(refused),
+            None => Err(Difference::Transactions("there is no copy".into()).into()),
+        }
+    }
+
+    fn compare_payload(&self, _: &[u8], _: usize, _: &NitroBlock) -> Result<(), Difference> {
+        Ok(())
+    }
+
+    /// Before version 8, ArbOS added one to the number.
+    fn l1_origin(&self, block: &NitroBlock) -> Result<(u64, Option<B256>), Difference> {
+        Ok((block.l1_block_number.saturating_sub(1), None))
+    }
+
+    fn finality(&self, _: &[SafeSample]) -> Settled {
+        Settled::default()
+    }
+
+    async fn ask_finality(
+        &self,
+        known: &mut Settled,
+        finalized: Option<BlockId>,
+        trusted: bool,
+        _: &View,
+    ) {
+        if finalized.is_some() && !trusted {
+            known.ask(&self.parent).await;
+        }
+    }
+
+    async fn judge_finalized(
+        &self,
+        known: &mut Settled,
+        finalized: BlockId,
+        admitted: Option<HeadBlock>,
+        trusted: bool,
+        node: &impl NodeSource<NitroBlock>,
+        _: (&impl L1Source, &mut View),
+    ) -> (Option<HeadBlock>, Option<Refused>) {
+        let verdict = finality::judge(known, finalized, self.chain_id(), trusted, node).await;
+        match verdict {
+            Ok(block) => (Some(block), None),
+            Err(refused) => (admitted, Some(refused)),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Messages of the delayed inbox, as the parent chain has them.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use alloy_primitives::{B256, U256, keccak256};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{
+    Copy, Message, MessageHeader, MessageKind, Transactions,
+    copy::{self, parsed},
+};
+use crate::{eth::BlockId, l1::DelayedMessage, upstream::UpstreamError};
+
+/// The parent chain, where bridge, inbox and sequencer inbox are.
+pub trait ParentSource: Send + Sync + 'static {
+    /// The newest final block, and how often a final block turned out to be wrong.
+    fn finalized(&self) -> impl Future<Output = Result<(BlockId, u64), UpstreamError>> + Send;
+
+    /// How many messages the bridge has after a block.
+    fn delayed_count(
+        &self,
+        block: BlockId,
+    ) -> impl Future<Output = Result<u64, UpstreamError>> + Send;
+
+    /// The message with an index, if it is in a block that was made at this time, up to a final
+    /// block.
+    fn delayed_message(
+        &self,
+        place: DelayedPlace,
+        finalized: BlockId,
+    ) -> impl Future<Output = Result<Option<DelayedMessage>, UpstreamError>> + Send;
+
+    /// How many batches the sequencer inbox has after a block.
+    fn batch_count(
+        &self,
+        block: BlockId,
+    ) -> impl Future<Output = Result<u64, UpstreamError>> + Send;
+}
+
+/// Where a message of the delayed inbox is, as a copy of it says.
+#[derive(Debug, Clone, std::marker::Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DelayedPlace {
+    /// Its index.
+    pub index: u64,
+    /// Time of its block, seconds since the epoch.
+    pub timestamp: u64,
+}
+
+/// What is kept of a message of the delayed inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delayed {
+    pub(super) header: MessageHeader,
+    pub(super) data_hash: B256,
+    pub(super) transactions: Transactions,
+    /// What it parses to, in full.
+    pub(super) hashes: Vec<B256>,
+}
+
+impl Delayed {
+    pub(super) fn of(
+        index: u64,
+        message: &DelayedMessage,
+        chain_id: u64,
+    ) -> Result<Self, UpstreamError> {
+        let DelayedMessage { kind, sender, block_number, timestamp, base_fee, .. } = *message;
+        if keccak256(&message.data) != message.data_hash {
+            return Err(UpstreamError::Malformed(format!(
+                "the data of delayed message {index} do not have the hash that the bridge has (bridge_address, parent_rpc)"
+            )));
+        }
+        let header = MessageHeader {
+            kind: MessageKind(kind),
+            poster: sender,
+            block_number,
+            timestamp,
+            request_id: Some(B256::from(U256::from(index))),
+            l1_base_fee: base_fee,
+        };
+        let whole = Message {
+            position: 0,
+            delayed_messages_read: index.saturating_add(1),
+            header,
+            content: message.data.as_ref().into(),
+            batch_gas: None,
+            batch_data: None,
+        };
+        let parsed = parsed(&whole, chain_id);
+        let transactions = Transactions::of(&parsed);
+        let hashes = copy::hashes(parsed);
+        Ok(Self { header, data_hash: message.data_hash, transactions, hashes })
+    }
+
+    /// What of a copy of the message is not as the parent chain has it.
+    pub(super) fn contradicts(&self, copy: &Copy) -> Option<&'static str> {
+        if copy.header != self.header {
+            return Some("the header of the delayed message");
+        }
+        let differs = copy.content.is_some_and(|content| content != self.data_hash);
+        differs.then_some("the content of the delayed message")
+    }
+}
+
+/// What is known of a message of the delayed inbox.
+#[derive(Debug, Clone)]
+pub(super) enum Known {
+    /// It is on the parent chain, at or below its final block.
+    Final(Arc<Delayed>),
+    /// The same, but in a block that was made at another time.
+    Elsewhere,
+    /// It is not on the parent chain up to its final block.
+    NotFinal(BlockId),
+    /// The parent chain gave no answer.
+    Unanswered(UpstreamError),
+}
+
+/// What the parent chain has said, for a while.
+#[derive(Debug, Default)]
+pub(super) struct DelayedInbox {
+    known: Mutex<BTreeMap<DelayedPlace, (Known, Instant)>>,
+    epoch: Mutex<u64>,
+}
+
+/// After that, what is not final or was not answered is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// The same for what is final: a final block may turn out to be wrong.
+const FINAL_AGAIN: Duration = Duration::from_secs(30);
+/// How many messages are kept.
+const KEPT: usize = 16;
+
+impl DelayedInbox {
+    /// What is known of a message; none if it must be asked for.
+    pub(super) fn get(&self, place: DelayedPlace) -> Option<Known> {
+        let known = self.known.lock();
+        let (known, at) = known.get(&place)?;
+        let is_final = matches!(known, Known::Final(_) | Known::Elsewhere);
+        let lasts = if is_final { FINAL_AGAIN } else { AGAIN };
+        (at.elapsed() < lasts).then(|| known.clone())
+    }
+
+    /// Asks the parent chain for a message.
+    pub(super) async fn ask(&self, place: DelayedPlace, chain_id: u64, parent: &impl ParentSource) {
+        let known = self.read(place, chain_id, parent).await;
+        let known = known.unwrap_or_else(Known::Unanswered);
+        let mut all = self.known.lock();
+        all.insert(place, (known, Instant::now()));
+        while all.len() > KEPT {
+            let far = all.keys().max_by_key(|kept| kept.index.abs_diff(place.index)).copied();
+            far.map(|far| all.remove(&far));
+        }
+    }
+
+    async fn read(
+        &self,
+        place: DelayedPlace,
+        chain_id: u64,
+        parent: &impl ParentSource,
+    ) -> Result<Known, UpstreamError> {
+        let (finalized, epoch) = parent.finalized().await?;
+        if std::mem::replace(&mut *self.epoch.lock(), epoch) != epoch {
+            self.known.lock().clear();
+        }
+        if parent.delayed_count(finalized).await? <= place.index {
+            return Ok(Known::NotFinal(finalized));
+        }
+        match parent.delayed_message(place, finalized).await? {
+            Some(message) => {
+                Ok(Known::Final(Arc::new(Delayed::of(place.index, &message, chain_id)?)))
+            }
+            None => Ok(Known::Elsewhere),
+        }
+    }
+}

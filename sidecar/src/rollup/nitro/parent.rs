@@ -1,0 +1,67 @@
+//! The parent chain by its RPC.
+
+use std::time::Duration;
+
+use alloy_primitives::Address;
+use parking_lot::Mutex;
+use tokio::{sync::OnceCell, time::Instant};
+
+use super::delayed::{DelayedPlace, ParentSource};
+use crate::{
+    eth::BlockId,
+    l1::{DelayedMessage, L1, ParentEndpoint},
+    upstream::{Upstream, UpstreamError},
+};
+
+/// The final block is read again after so long.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The parent chain, and the contracts of a rollup there.
+#[derive(Debug)]
+pub struct Parent<E = Upstream> {
+    chain: L1<E>,
+    bridge: Address,
+    sequencer_inbox: Address,
+    chain_id: OnceCell<u64>,
+    finalized: Mutex<Option<(Instant, BlockId, u64)>>,
+}
+
+impl<E: ParentEndpoint> Parent<E> {
+    /// The parent chain with a rollup's contracts.
+    #[must_use]
+    pub fn new(chain: L1<E>, bridge: Address, sequencer_inbox: Address) -> Self {
+        let (chain_id, finalized) = (OnceCell::new(), Mutex::default());
+        Self { chain, bridge, sequencer_inbox, chain_id, finalized }
+    }
+}
+
+impl<E: ParentEndpoint> ParentSource for Parent<E> {
+    async fn finalized(&self) -> Result<(BlockId, u64), UpstreamError> {
+        let known = *self.finalized.lock();
+        if let Some((_, block, epoch)) = known.filter(|(at, ..)| at.elapsed() < AGAIN) {
+            return Ok((block, epoch));
+        }
+        let chain_id = *self.chain_id.get_or_try_init(|| self.chain.chain_id()).await?;
+        let reading = self.chain.read(chain_id).await?;
+        let missing = || UpstreamError::Distrusted("it has no final block yet".into());
+        let block = reading.finalized.ok_or_else(missing)?;
+        *self.finalized.lock() = Some((Instant::now(), block, reading.epoch));
+        Ok((block, reading.epoch))
+    }
+
+    async fn delayed_count(&self, block: BlockId) -> Result<u64, UpstreamError> {
+        self.chain.delayed_count(self.bridge, block).await
+    }
+
+    async fn delayed_message(
+        &self,
+        DelayedPlace { index, timestamp }: DelayedPlace,
+        finalized: BlockId,
+    ) -> Result<Option<DelayedMessage>, UpstreamError> {
+        self.chain.delayed_message(self.bridge, index, timestamp, finalized).await
+    }
+
+    async fn batch_count(&self, block: BlockId) -> Result<u64, UpstreamError> {
+        self.chain.batch_count(self.sequencer_inbox, block).await
+    }
+}

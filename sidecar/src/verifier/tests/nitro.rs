@@ -1,0 +1,182 @@
+//! A chain of Nitro through the loop: blocks that Nitro's own ArbOS produced, with twisted copies
+//! posted before each message.
+
+use std::{sync::Arc, time::Duration};
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+use finality_core::head::HeadReport;
+use parking_lot::Mutex;
+
+use super::counter::Outside;
+use crate::{
+    batchers::{BatcherSource, BatcherTenure},
+    config::{HotshotProofs, NitroRequire},
+    eth::BlockId,
+    head::{HeadBlock, HeadKeeper, PublishedHead},
+    node::{NodeBlock as _, Survey},
+    rollup::{
+        NodeSource,
+        nitro::{
+            NitroBlock, NitroChain, Scheme,
+            proof_tests::{Parent, golden_chain, signer},
+        },
+    },
+    store::memory::MemoryStore,
+    telemetry::Metrics,
+    upstream::{News, UpstreamError},
+    verifier::{BUDGET, Board, Options, Parts, Verifier},
+};
+
+/// The node, up to a block.
+#[derive(Clone)]
+struct Node {
+    chain_id: u64,
+    blocks: Arc<Vec<NitroBlock>>,
+    finalized: Arc<Mutex<Option<u64>>>,
+    /// The batch that it says has its blocks.
+    batch: u64,
+}
+
+impl NodeSource<NitroBlock> for Node {
+    async fn survey(
+        &self,
+        _: Option<u64>,
+        head: Option<HeadBlock>,
+    ) -> Result<Survey, UpstreamError> {
+        let at_head = match head {
+            Some(head) => self.hash_at(head.number).await?,
+            None => None,
+        };
+        let latest = self.latest().await?;
+        Ok(Survey { chain_id: self.chain_id, latest, at_head, contradiction: None })
+    }
+
+    async fn chain_id(&self) -> Result<u64, UpstreamError> {
+        Ok(self.chain_id)
+    }
+
+    async fn latest(&self) -> Result<u64, UpstreamError> {
+        Ok(self.blocks.len() as u64 - 1)
+    }
+
+    async fn hash_at(&self, number: u64) -> Result<Option<B256>, UpstreamError> {
+        Ok(self.block(number).await?.map(|block| block.hash))
+    }
+
+    async fn block(&self, number: u64) -> Result<Option<NitroBlock>, UpstreamError> {
+        Ok(self.blocks.get(number as usize).cloned())
+    }
+
+    async fn short_block(&self, number: u64) -> Result<Option<NitroBlock>, UpstreamError> {
+        self.block(number).await
+    }
+
+    async fn block_and_latest(
+        &self,
+        number: u64,
+    ) -> Result<(Option<NitroBlock>, u64), UpstreamError> {
+        Ok((self.block(number).await?, self.latest().await?))
+    }
+
+    async fn finalized(&self) -> Result<Option<BlockId>, UpstreamError> {
+        let number = *self.finalized.lock();
+        let block = number.and_then(|number| self.blocks.get(number as usize));
+        Ok(block.map(|block| BlockId { number: block.number(), hash: block.hash }))
+    }
+
+    async fn view(&self, contract: Address, _: Bytes) -> Result<Bytes, UpstreamError> {
+        assert_eq!(contract, Address::with_last_byte(0xc8));
+        Ok(U256::from(self.batch).to_be_bytes::<32>().into())
+    }
+}
+
+struct Chain {
+    verifier: Verifier<NitroChain<Parent>, Node, Outside, Outside>,
+    board: Arc<Board>,
+    head: PublishedHead,
+    node: Node,
+    parent: Parent,
+}
+
+impl Chain {
+    /// A chain whose messages are signed by a scheme.
+    fn new(scheme: Scheme, require: NitroRequire, has_twists: bool) -> Self {
+        let (chain_id, blocks, posted, parent) = golden_chain(scheme);
+        let outside = Outside::default();
+        for [twisted, payload] in posted {
+            let payloads = if has_twists { vec![twisted, payload] } else { vec![payload] };
+            outside.post(payloads);
+        }
+        let (blocks, finalized) = (Arc::new(blocks), Arc::default());
+        let node = Node { chain_id, blocks, finalized, batch: 0 };
+        let metrics = Metrics::new();
+        let (keeper, head) = HeadKeeper::new(MemoryStore::default(), metrics.clone());
+        let board = Arc::<Board>::default();
+        let feed = outside.clone();
+        let parts = Parts {
+            rollup: NitroChain::new(parent.clone(), None, require),
+            node: node.clone(),
+            l1: outside,
+            open_feed: Box::new(move |_| feed.clone()),
+            keeper,
+            news: News::default(),
+            board: Arc::clone(&board),
+            metrics,
+        };
+        let options = Options {
+            interval: Duration::ZERO,
+            namespace: None,
+            batchers: BatcherSource::Fixed(vec![BatcherTenure::always(signer())]),
+            light_client: None,
+            initial_hotshot_height: Some(0),
+            budget: BUDGET,
+            trust_node_finalized: false,
+            proofs: HotshotProofs::Off,
+        };
+        // Verification starts at genesis once the node has said that it has nothing final.
+        Self { verifier: Verifier::new(parts, options), board, head, node, parent }
+    }
+
+    async fn settle(&mut self) -> (Option<u64>, &'static str) {
+        for _ in 0..30 {
+            self.verifier.round().await.unwrap();
+        }
+        let head = self.head.borrow().clone();
+        (head.as_deref().map(|head: &HeadReport| head.number), self.board.findings().stall.code())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn golden_chains_move_the_head_by_what_is_signed() {
+    let all = Some(10);
+    for (scheme, require, has_twists, expected) in [
+        (Scheme::SignatureV2, NitroRequire::Hash, false, (all, "up_to_date")),
+        (Scheme::SignatureV2, NitroRequire::Hash, true, (all, "up_to_date")),
+        (Scheme::SignatureV2, NitroRequire::Inputs, true, (all, "up_to_date")),
+        (Scheme::Signature, NitroRequire::Hash, false, (None, "hash_unsigned")),
+        (Scheme::Signature, NitroRequire::Inputs, false, (all, "up_to_date")),
+    ] {
+        let mut chain = Chain::new(scheme, require, has_twists);
+        assert_eq!(chain.settle().await, expected, "{scheme:?} {require:?} {has_twists}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delayed_message_is_waited_for_until_the_parent_chain_has_finalized_it() {
+    let mut chain = Chain::new(Scheme::SignatureV2, NitroRequire::Hash, false);
+    let messages = chain.parent.take();
+    let (head, code) = chain.settle().await;
+    assert_eq!(code, "awaiting_parent_finality");
+    assert!(head < Some(10), "{head:?}");
+    chain.parent.put(messages);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(chain.settle().await, (Some(10), "up_to_date"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_node_calls_finalized_must_be_in_a_batch_on_the_parent_chain() {
+    let mut chain = Chain::new(Scheme::Signature, NitroRequire::Hash, false);
+    *chain.node.finalized.lock() = Some(4);
+    let (head, code) = chain.settle().await;
+    assert_eq!((head, code), (None, "finality_unproven"), "{:?}", chain.board.findings());
+}
