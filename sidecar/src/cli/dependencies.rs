@@ -12,7 +12,7 @@ use crate::{
     espresso::QueryServices,
     eth::BlockId,
     head::HeadKeeper,
-    l1::{BatchAuthenticatorError, BatcherHistory, L1, LightClientError, State},
+    l1::{BatchAuthenticatorError, BatcherHistory, FinalizedState, L1, LightClientError, State},
     node::{Execution, Node},
     redact::SecretUrl,
     rollup::{
@@ -141,13 +141,13 @@ impl Dependencies {
         self.query.with_namespace(namespace)
     }
 
-    /// The HotShot height of the light client after an L1 block.
+    /// The state of the light client after an L1 block.
     pub(super) async fn light_client(
         &self,
         contract: Address,
         block: BlockId,
-    ) -> Result<u64, LightClientError> {
-        Ok(self.l1.light_client(contract, block).await?.block_height)
+    ) -> Result<FinalizedState, LightClientError> {
+        self.l1.light_client(contract, block).await
     }
 
     /// The history of a BatchAuthenticator after an L1 block.

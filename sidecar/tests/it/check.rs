@@ -82,6 +82,23 @@ async fn what_is_right_ends_with_zero_and_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_proven_and_what_l1_shows_is_told() {
+    let (folder, fakes) = (TempDir::new().unwrap(), services().await);
+    let client = "0x1111111111111111111111111111111111111111";
+    for (proofs, block_state) in
+        [("payload", true.into()), ("root", true.into()), ("off", Value::Null)]
+    {
+        let flags = [("light-client-address", client), ("hotshot-proofs", proofs)];
+        let ended = check(folder.path(), &fakes, &flags, &["--json"]);
+        let report = json(&ended);
+        assert_eq!(report["proofs"]["mode"], proofs, "{report}");
+        assert_eq!(report["endpoints"][4]["block_state"], block_state, "{report}");
+        assert!(report["light_client"]["root"].is_string(), "{report}");
+        assert!(!remarks(&report, "notes").iter().any(|(code, _)| code == "no_block_state"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_are_counted_for_each_endpoint_and_purpose() {
     let (folder, fakes) = (TempDir::new().unwrap(), services().await);
     let ended = check(folder.path(), &fakes, &[], &["--json", "--count=200ms"]);

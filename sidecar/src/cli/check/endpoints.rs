@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::dependencies::Clients,
-    espresso::QueryService,
+    espresso::{QueryService, is_unserved},
     eth::BlockId,
     l1::{self, Endpoint as _},
     node::{Block, Execution, Node},
@@ -36,6 +36,9 @@ pub(super) struct Endpoint {
     /// How many blocks below its final one L1 still has state, as far as that was tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) state_depth: Option<u64>,
+    /// Whether a query service shows what is under the light client's root, where that is compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) block_state: Option<bool>,
     /// What it did not answer.
     pub(super) missing: Vec<Missing>,
     /// What it will be asked, by purpose.
@@ -70,6 +73,7 @@ impl Endpoint {
             latency_ms: None,
             safe_head_database: None,
             state_depth: None,
+            block_state: None,
             missing: Vec::new(),
             calls_per_hour: None,
             finalized: None,
@@ -106,13 +110,15 @@ impl Endpoint {
     }
 }
 
-/// Asks every endpoint, all at once.
-pub(super) async fn ask(clients: &Clients) -> Vec<Endpoint> {
+/// Asks every endpoint, all at once. `is_audited` says whether HotShot is compared with the light
+/// client.
+pub(super) async fn ask(clients: &Clients, is_audited: bool) -> Vec<Endpoint> {
     let execution = clients.node.iter().chain(&clients.unrouted);
     let asked = execution.map(|client| ask_execution(client).boxed());
     let asked = asked.chain(clients.consensus.iter().map(|client| ask_consensus(client).boxed()));
     let asked = asked.chain(clients.l1.iter().map(|client| ask_l1(client).boxed()));
-    let asked = asked.chain(clients.query.iter().map(|client| ask_query(client).boxed()));
+    let asked =
+        asked.chain(clients.query.iter().map(|client| ask_query(client, is_audited).boxed()));
     join_all(asked).await
 }
 
@@ -168,7 +174,7 @@ async fn ask_l1(client: &Upstream) -> Endpoint {
     found
 }
 
-async fn ask_query(client: &Upstream) -> Endpoint {
+async fn ask_query(client: &Upstream, is_audited: bool) -> Endpoint {
     let mut found = Endpoint::of(client);
     // Any namespace does: only whether blocks are served is asked here.
     let service = QueryService::new(client.clone(), 0);
@@ -178,6 +184,12 @@ async fn ask_query(client: &Upstream) -> Endpoint {
         // The newest block's payload may come later than its number.
         let from = newest.saturating_sub(1);
         found.needs("availability/block", service.range(from, from + 1).await);
+        if is_audited && newest > 0 {
+            found.block_state = match service.block_path(newest, from).await {
+                Err(error) if is_unserved(&error) => Some(false),
+                path => found.needs("block-state", path).map(|_| true),
+            };
+        }
     }
     found
 }

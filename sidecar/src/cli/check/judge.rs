@@ -29,6 +29,8 @@ pub enum Found {
     SingleVoter,
     /// No endpoint may fail.
     AllVotersNeeded,
+    /// A query service does not show what is under the light client's root.
+    NoBlockState,
     /// op-node keeps no safe-head database.
     NoSafeHeadDatabase,
     /// op-node calls blocks finalized that L1 has not finalized.
@@ -108,6 +110,13 @@ pub(super) fn notes(endpoints: &[Endpoint], findings: &Findings) -> Vec<Remark> 
                 "both must answer and agree; of three, one may fail or lie",
             )),
             _ => {}
+        }
+    }
+    for endpoint in of_setting(endpoints, "query_service_url") {
+        if endpoint.block_state == Some(false) {
+            let text = "it does not serve block-state: if no service does, HotShot is not compared with the light client, and with hotshot_proofs root the head waits";
+            let remark = remark(Found::NoBlockState, endpoint.setting, text);
+            notes.push(Remark { url: Some(endpoint.url.clone()), ..remark });
         }
     }
     for endpoint in of_setting(endpoints, "node_consensus_rpc") {

@@ -23,7 +23,8 @@ use super::{
 };
 use crate::{
     batchers::BatcherSource,
-    config::Config,
+    config::{Config, HotshotProofs},
+    l1::FinalizedState,
     store::{self, DryStore, Identity, Store as _, engine::Engine as _},
     telemetry::Metrics,
     verifier::{Findings, NO_AUTHENTICATOR, Stall},
@@ -97,7 +98,9 @@ async fn ask(
     store: DryStore,
     stored: Stored,
 ) -> anyhow::Result<Report> {
-    let endpoints = endpoints::ask(&Clients::new(config, &Metrics::new())?).await;
+    let is_audited =
+        config.hotshot_proofs != HotshotProofs::Off && config.light_client_address.is_some();
+    let endpoints = endpoints::ask(&Clients::new(config, &Metrics::new())?, is_audited).await;
     let problems = judge::of_endpoints(&endpoints);
     let rehearsal = Rehearsal::start(Clients::new(config, &Metrics::new())?, config, store);
     rehearsal.settle(config.verification_interval, !problems.is_empty()).await;
@@ -144,6 +147,7 @@ fn begin(
         namespace: None,
         batchers: findings.batchers.clone(),
         light_client: None,
+        proofs: findings.proofs.clone(),
         store,
         first_head: findings.head.as_deref().cloned(),
         reason_code: findings.stall.code(),
@@ -224,10 +228,12 @@ async fn ask_light_client(
     findings: &Findings,
 ) -> Option<LightClient> {
     let contract = config.light_client_address?;
-    let unknown = LightClient { contract, height: None, error: None };
+    let unknown = LightClient { contract, height: None, root: None, error: None };
     let Some(block) = findings.l1_finalized else { return Some(unknown) };
     Some(match rehearsal.dependencies.light_client(contract, block).await {
-        Ok(height) => LightClient { height: Some(height), ..unknown },
+        Ok(FinalizedState { block_height, root }) => {
+            LightClient { height: Some(block_height), root: Some(root), ..unknown }
+        }
         Err(error) => LightClient { error: Some(error.to_string()), ..unknown },
     })
 }

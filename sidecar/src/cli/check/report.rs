@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, U256};
 use finality_core::head::HeadReport;
 use serde::Serialize;
 use serde_json::json;
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{endpoints::Endpoint, namespace::Namespace};
 use crate::{
     eth::BlockId,
-    verifier::findings::{BatcherFindings, Chain},
+    verifier::findings::{BatcherFindings, Chain, ProofFindings},
 };
 
 /// Everything that was found.
@@ -26,6 +26,7 @@ pub(super) struct Report {
     pub(super) namespace: Option<Namespace>,
     pub(super) batchers: BatcherFindings,
     pub(super) light_client: Option<LightClient>,
+    pub(super) proofs: ProofFindings,
     pub(super) store: Stored,
     /// The head that `run` would serve first.
     pub(super) first_head: Option<HeadReport>,
@@ -64,6 +65,8 @@ impl Remark {
 pub(super) struct LightClient {
     pub(super) contract: Address,
     pub(super) height: Option<u64>,
+    /// The hash that it keeps of the root over the headers below that height.
+    pub(super) root: Option<U256>,
     pub(super) error: Option<String>,
 }
 
@@ -120,11 +123,23 @@ impl Report {
         ];
         rows.extend(self.light_client.as_ref().map(|client| ("light client", client.to_string())));
         rows.extend([
+            ("hotshot_proofs", self.proofs()),
             ("state file", self.store.to_string()),
             ("first head", head),
             ("state", format!("{}: {}", self.reason_code, self.reason)),
         ]);
         rows
+    }
+
+    fn proofs(&self) -> String {
+        let ProofFindings { mode, audited, problem, .. } = &self.proofs;
+        match (problem, audited) {
+            (Some(problem), _) => format!("{mode}: {problem}"),
+            (None, Some(height)) => {
+                format!("{mode}, compared with L1 below HotShot block {height}")
+            }
+            (None, None) => format!("{mode}, nothing compared with L1"),
+        }
     }
 
     fn batchers(&self) -> String {
@@ -157,6 +172,8 @@ impl fmt::Display for Endpoint {
                 if kept { "safe-head database" } else { "no safe-head database" }.into()
             }),
             self.state_depth.map(|depth| format!("state of {depth} blocks below the final one")),
+            self.block_state
+                .map(|served| if served { "block-state" } else { "no block-state" }.into()),
             latency_ms.map(|took| format!("{took} ms")),
         ];
         let facts: Vec<_> = facts.into_iter().flatten().collect();
@@ -191,7 +208,10 @@ impl fmt::Display for Namespace {
 impl fmt::Display for LightClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.height, &self.error) {
-            (Some(height), _) => write!(f, "{}, at HotShot height {height}", self.contract),
+            (Some(height), _) => {
+                let root = self.root.unwrap_or_default();
+                write!(f, "{}, at HotShot height {height} with root {root:#x}", self.contract)
+            }
             (None, Some(error)) => write!(f, "{}: {error}", self.contract),
             (None, None) => write!(f, "{}, not asked", self.contract),
         }
