@@ -13,7 +13,7 @@ use super::{
 use crate::{
     head::HeadBlock,
     l1::View,
-    rollup::{BatchOf, Facts as _, Position, Rollup},
+    rollup::{BatchOf, Facts as _, Position, Proven, Rollup},
     upstream::UpstreamError,
 };
 
@@ -93,13 +93,15 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
     /// The node may have other blocks by now: the last one is compared again, and it names those
     /// before it. None if there are none, or if all must be compared again.
     pub(super) async fn leap(&mut self, mut tip: HeadBlock, l1: &mut View) -> Option<Walk> {
-        let (mut passed, mut last) = (Vec::new(), None);
+        let (mut passed, mut last, mut lowest) = (Vec::new(), None, None::<u64>);
         while let Some(named) = self.following(tip, l1).await
             && self.audit.covers(named.position.height)
             && self.candidates.is_compared(named.position)
         {
             let below = std::mem::replace(&mut tip, named.block);
             passed.push((tip.number, named.block.hash));
+            let height = named.position.height;
+            lowest = Some(lowest.map_or(height, |lowest| lowest.min(height)));
             last = Some((below, named));
         }
         let (below, named) = last.filter(|_| passed.len() > 1)?;
@@ -113,7 +115,10 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             hash.iter().for_each(|hash| self.keeper.walked(*number, *hash));
         }
         let count = passed.len() as u64;
-        let confirmed = Confirmed { tip, hotshot_height: named.position.height, count };
+        let (hotshot_height, mut proof) = (named.position.height, self.findings.block);
+        // Each names its block.
+        proof.extend(Proven::Hash, lowest.unwrap_or(hotshot_height));
+        let confirmed = Confirmed { tip, hotshot_height, count, proof };
         Some(Walk { confirmed: Some(confirmed), halt: Halt::RunEnded, latest })
     }
 }

@@ -12,7 +12,7 @@ use super::{
     ChainFacts, Choice, Feed, FeedSource, L1Source, NodeSource, Stall, Stop, Verifier,
     choice::{Candidate, copies_of},
     choose,
-    findings::Mismatch,
+    findings::{BlockProof, Mismatch},
 };
 use crate::{
     head::HeadBlock,
@@ -98,6 +98,8 @@ pub(super) struct Confirmed {
     pub(super) tip: HeadBlock,
     pub(super) hotshot_height: u64,
     pub(super) count: u64,
+    /// What is proven of them, on the whole and since which HotShot height.
+    pub(super) proof: BlockProof,
 }
 
 impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
@@ -268,6 +270,7 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             .buffered(BLOCKS_IN_FLIGHT);
         let mut blocks = std::pin::pin!(blocks);
         let (mut confirmed, mut latest): (Option<Confirmed>, _) = (None, None);
+        let mut proof = self.findings.block;
         let mut tip = tip;
         let started = Instant::now();
         for _ in 0..run.max(1) {
@@ -325,7 +328,9 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
                     self.keeper.walked(number, block.hash());
                     self.below = Some((tip, verified.below));
                     let count = confirmed.map_or(0, |confirmed| confirmed.count) + 1;
-                    confirmed = Some(Confirmed { tip, hotshot_height: position.height, count });
+                    let hotshot_height = position.height;
+                    proof.extend(verified.proven, hotshot_height);
+                    confirmed = Some(Confirmed { tip, hotshot_height, count, proof });
                 }
                 Err(halt) => {
                     self.below = Some((tip, below));
@@ -460,7 +465,7 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
     /// Returns why it is not saved if a failed save has left a higher head on disk: that one is
     /// confirmed again once as much is read.
     async fn finish(&mut self, confirmed: Confirmed) -> Result<Option<Stall>, Stop> {
-        let Confirmed { tip, hotshot_height, count } = confirmed;
+        let Confirmed { tip, hotshot_height, count, proof } = confirmed;
         if self.keeper.block().is_some_and(|head| tip.number < head.number) {
             self.candidates.discard_up_to(tip.number);
             self.anchor = Some(tip);
@@ -476,6 +481,7 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             }
             result => result.map_err(|error| Stall::StoreUnwritable(error.to_string()))?,
         }
+        self.findings.block = proof;
         let discarded = self.candidates.discard_up_to(tip.number) as u64;
         for _ in 0..count {
             self.metrics.batch(BatchResult::Confirmed);

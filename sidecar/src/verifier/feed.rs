@@ -300,8 +300,8 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
                         self.metrics.rejected(reason, count);
                     }
                     let rollup = Arc::clone(&self.rollup);
+                    self.look_for_head(&admitted).await;
                     for (position, batch) in admitted {
-                        self.look_for_head(position.height, &batch.facts);
                         let above = batch.facts.number().saturating_sub(confirmed);
                         if above > rollup.horizon() {
                             self.candidates.put_off(position, &batch);

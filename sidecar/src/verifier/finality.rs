@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
-    ChainFacts, FeedSource, L1Source, NodeSource, Stall, Stop, Verifier, findings::Contradiction,
+    ChainFacts, FeedSource, L1Source, NodeSource, Stall, Stop, Verifier,
+    findings::{BlockProof, Contradiction},
 };
 use crate::{
     eth::BlockId,
@@ -205,6 +206,7 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         }
         result.map_err(|error| Stall::StoreUnwritable(error.to_string()))?;
         self.candidates.discard_up_to(finalized.number);
+        self.findings.block = BlockProof::default();
         self.decided_by_ethereum();
         self.skip.overtaken();
         let number = finalized.number;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{CatchUp, Stall};
-use crate::{batchers::BatcherTenure, eth::BlockId, head::ClusterReport};
+use crate::{batchers::BatcherTenure, eth::BlockId, head::ClusterReport, rollup::Proven};
 
 /// Positions and findings of the verifier, as of one moment: the end of a round, or the publication
 /// of a head in the middle of one.
@@ -35,6 +35,8 @@ pub struct Findings {
     pub hotshot: HotShot,
     /// What is proven of HotShot.
     pub proofs: ProofFindings,
+    /// What is proven of the head's block, and of those before it.
+    pub block: BlockProof,
     /// The authorized batchers.
     pub batchers: BatcherFindings,
     /// Batches kept until their number is confirmed.
@@ -119,6 +121,26 @@ pub struct ProofFindings {
     pub contradicted: Option<u64>,
     /// Why nothing is compared with the light client.
     pub problem: Option<String>,
+}
+
+/// What is proven of blocks by what HotShot has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct BlockProof {
+    /// Of the block that HotShot confirmed last: `hash` or `inputs`; null before the first one.
+    pub proven: Option<&'static str>,
+    /// The lowest HotShot height since which it is `hash` throughout, as far as this process knows.
+    pub hash_since: Option<u64>,
+}
+
+impl BlockProof {
+    /// A block was confirmed by a batch at a HotShot height.
+    pub(super) fn extend(&mut self, proven: Proven, height: u64) {
+        self.proven = Some(proven.into());
+        self.hash_since = match proven {
+            Proven::Hash => Some(self.hash_since.map_or(height, |since| since.min(height))),
+            Proven::Inputs => None,
+        };
+    }
 }
 
 /// The authorized batchers.

@@ -9,15 +9,17 @@ use espresso_proofs::{Checkpoint, Link};
 use tokio::time::Instant;
 
 use super::{
-    Feed, FeedSource, L1Source, NodeSource, Options, Stall, Verifier, findings::ProofFindings,
-    intake,
+    Feed, FeedSource, L1Source, NodeSource, Options, Stall, Verifier, choice::Candidate,
+    confirmation::Failed, findings::ProofFindings, intake,
 };
 use crate::{
     config::HotshotProofs,
     espresso::{Headers, disproven, is_unserved},
     eth::BlockId,
+    head::HeadBlock,
     l1::{LightClientError, View},
-    rollup::{Facts, Rollup},
+    node::NodeBlock as _,
+    rollup::{BatchOf, Facts as _, Position, Rollup},
     store::{self, HeaderMark},
     upstream::UpstreamError,
 };
@@ -390,8 +392,13 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         let l1_finalized = self.l1_finalized(height, &blocks.payloads).await?;
         let batches = intake::admit(&self.rollup, height, blocks.payloads, l1_finalized).await;
         let batches = batches.map_err(|error| Stall::FeedUnavailable(error.to_string()))?;
-        let is_head = |facts: &R::Facts| facts.number() == head.number && facts.hash() == head.hash;
-        if batches.admitted.iter().any(|(_, batch)| is_head(&batch.facts)) {
+        let candidates: Vec<_> = batches.admitted.iter().map(|(at, batch)| (*at, batch)).collect();
+        let Some(has_head) = self.have_head(head, &candidates).await else {
+            // It can be told in another round.
+            self.audit.is_due = true;
+            return Ok(());
+        };
+        if has_head {
             self.audit.ledger.head_is_proven(height);
             self.withdraw_doubt(About::Head);
             return Ok(());
@@ -476,13 +483,48 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         self.set_unproven(false).await
     }
 
+    /// Whether the head's batch is among these; none if that cannot be told. A batch that does not
+    /// name its block is compared with the node's.
+    pub(super) async fn have_head(
+        &self,
+        head: HeadBlock,
+        batches: &[Candidate<'_, R>],
+    ) -> Option<bool> {
+        let mut of_head = batches.to_vec();
+        of_head.retain(|(_, batch)| batch.facts.number() == head.number);
+        let names_it = |(_, batch): &Candidate<'_, R>| {
+            batch.facts.hash().is_some() && batch.facts.hash() == head.hash
+        };
+        if of_head.iter().any(names_it) {
+            return Some(true);
+        }
+        of_head.retain(|(_, batch)| batch.facts.hash().is_none());
+        let Some(number) = head.number.checked_sub(1).filter(|_| !of_head.is_empty()) else {
+            return Some(false);
+        };
+        let below = HeadBlock { number, hash: None, l1_origin: None };
+        let block = self.node.block(head.number).await.ok()??;
+        let below = self.rollup.below(&below, &self.node).await.ok()??;
+        if Some(block.hash()) != head.hash {
+            return None;
+        }
+        match self.compare(&of_head, &below, &block, &mut View::default()).await {
+            Ok(_) => Some(true),
+            Err(Failed::Differs(_)) => Some(false),
+            Err(Failed::Waits(_)) => None,
+        }
+    }
+
     /// Notes where the head's batch is seen while the head is unproven.
-    pub(super) fn look_for_head(&mut self, height: u64, facts: &R::Facts) {
+    pub(super) async fn look_for_head(&mut self, batches: &[(Position, BatchOf<R>)]) {
         let Some(head) = self.keeper.block().filter(|_| self.keeper.audit().unproven) else {
             return;
         };
-        if facts.number() == head.number && facts.hash() == head.hash {
-            self.audit.found = Some(self.audit.found.map_or(height, |found| found.min(height)));
+        for (position, batch) in batches {
+            if self.have_head(head, &[(*position, batch)]).await == Some(true) {
+                let (height, found) = (position.height, self.audit.found);
+                self.audit.found = Some(found.map_or(height, |found| found.min(height)));
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
     head::{HeadBlock, HeadKeeper, PublishedHead},
     node::{NodeBlock as _, Survey},
     rollup::{
-        NodeSource,
+        NodeSource, Position, Rollup as _,
         nitro::{
             NitroBlock, NitroChain, Scheme,
             proof_tests::{Parent, golden_chain, signer},
@@ -158,6 +158,13 @@ async fn golden_chains_move_the_head_by_what_is_signed() {
     ] {
         let mut chain = Chain::new(scheme, require, has_twists);
         assert_eq!(chain.settle().await, expected, "{scheme:?} {require:?} {has_twists}");
+        let proof = chain.board.findings().block;
+        let shown = match (expected.0, scheme) {
+            (None, _) => (None, None),
+            (Some(_), Scheme::SignatureV2) => (Some("hash"), Some(0)),
+            (Some(_), _) => (Some("inputs"), None),
+        };
+        assert_eq!((proof.proven, proof.hash_since), shown);
     }
 }
 
@@ -179,4 +186,30 @@ async fn what_the_node_calls_finalized_must_be_in_a_batch_on_the_parent_chain() 
     *chain.node.finalized.lock() = Some(4);
     let (head, code) = chain.settle().await;
     assert_eq!((head, code), (None, "finality_unproven"), "{:?}", chain.board.findings());
+}
+
+/// A message that does not name its block is known again by the node's block.
+#[tokio::test(start_paused = true)]
+async fn the_message_of_the_head_is_found_again_without_a_hash() {
+    let mut chain = Chain::new(Scheme::Signature, NitroRequire::Inputs, false);
+    assert_eq!(chain.settle().await.0, Some(10));
+    let node = &chain.node;
+    let (_, _, posted, parent) = golden_chain(Scheme::Signature);
+    let rollup = NitroChain::new(parent, None, NitroRequire::Inputs);
+    rollup.chain(node.chain_id, node).await.unwrap();
+    rollup.batchers().extend([signer()]);
+    let batches: Vec<_> = posted
+        .iter()
+        .map(|[_, payload]| rollup.admit(payload, None).into_iter().next().unwrap().unwrap())
+        .collect();
+    let block = &node.blocks[10];
+    let head = HeadBlock { number: 10, hash: Some(block.hash), l1_origin: None };
+    let at = Position::start_of(9);
+    let mut other = batches[9];
+    other.content.header.timestamp += 1;
+    for (batch, expected) in [(&batches[9], true), (&batches[8], false), (&other, false)] {
+        assert_eq!(chain.verifier.have_head(head, &[(at, batch)]).await, Some(expected));
+    }
+    let elsewhere = HeadBlock { hash: Some(B256::ZERO), ..head };
+    assert_eq!(chain.verifier.have_head(elsewhere, &[(at, &batches[9])]).await, None);
 }
