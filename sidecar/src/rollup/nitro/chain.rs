@@ -118,7 +118,6 @@ impl<P: ParentSource> NitroChain<P> {
         payloads: Payloads<'_>,
         below: &Below,
         block: &NitroBlock,
-        delayed: Option<&Delayed>,
     ) -> Result<(), Uncompared<DelayedPlace>> {
         let Some(batch) = copies.get(at) else { return Ok(()) };
         let names_another = |other: &&&Batch<Facts, Copy>| {
@@ -133,6 +132,15 @@ impl<P: ParentSource> NitroChain<P> {
             return Err(Uncompared::Waits(Waiting::HashHidden));
         }
         let omitted = batch.content.content.is_none();
+        // Each copy says itself when the message was delivered.
+        let delayed = match compare::place(batch.facts.number, block, below)? {
+            Some(index) if batch.content.delayed_messages_read == block.delayed_messages_read => {
+                let timestamp = batch.content.header.timestamp;
+                self.delayed(DelayedPlace { index, timestamp })?
+            }
+            _ => None,
+        };
+        let delayed = delayed.as_deref();
         let read = match (delayed, payloads.get(at)) {
             (Some(delayed), _) if omitted => Some(delayed.hashes.clone()),
             (_, Some((payload, part))) => self.hashes_again(batch, payload, part),
@@ -278,6 +286,9 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
         match self.delayed(DelayedPlace { index, timestamp: copy.header.timestamp }) {
             Ok(Some(message)) if message.contradicts(copy).is_none() => Judgement::Decides,
             Err(Uncompared::Ask(place)) => Judgement::Ask(place),
+            // It contradicts nothing. Whether the block has read it is told by the block: a copy
+            // of a message that is not delayed may say so, too.
+            Err(Uncompared::Waits(Waiting::ParentFinality { .. })) => Judgement::Decides,
             Err(Uncompared::Waits(waiting)) => Judgement::Waits(waiting),
             _ => {
                 self.contradicts(batch.facts.number);
@@ -323,9 +334,10 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
         let number = first.facts.number;
         let read = compare::place(number, block, below)?;
         // Whatever the copies say of it, the parent chain must have the message that was read.
-        let timestamp = first.content.header.timestamp;
-        let delayed = read.map(|index| self.delayed(DelayedPlace { index, timestamp }));
-        let delayed = delayed.transpose()?.flatten();
+        if let Some(index) = read {
+            let timestamp = first.content.header.timestamp;
+            self.delayed(DelayedPlace { index, timestamp })?;
+        }
         let verified = |copy, proven| {
             self.is_past(number);
             let hash = Some(block.hash);
@@ -348,9 +360,11 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
             if self.require == NitroRequire::Hash {
                 break;
             }
-            match (self.inputs(at, copies, payloads, below, block, delayed.as_deref()), &refused) {
+            match (self.inputs(at, copies, payloads, below, block), &refused) {
                 (Ok(()), _) => return verified(at, Proven::Inputs),
-                (Err(error @ Uncompared::Payload(_)), _) => return Err(error),
+                (Err(error @ (Uncompared::Payload(_) | Uncompared::Ask(_))), _) => {
+                    return Err(error);
+                }
                 (Err(error), None | Some(Uncompared::Differs(_))) => refused = Some(error),
                 (Err(_), Some(_)) => {}
             }

@@ -124,9 +124,9 @@ pub(super) struct DelayedInbox {
 /// After that, what is not final or was not answered is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// The same for what is final: a final block may turn out to be wrong.
-const FINAL_AGAIN: Duration = Duration::from_secs(30);
-/// How many messages are kept.
-const KEPT: usize = 16;
+const FINAL_AGAIN: Duration = Duration::from_secs(600);
+/// How many places are kept: more than there are copies of one message.
+const KEPT: usize = 128;
 
 impl DelayedInbox {
     /// What is known of a message; none if it must be asked for.
@@ -145,8 +145,8 @@ impl DelayedInbox {
         let mut all = self.known.lock();
         all.insert(place, (known, Instant::now()));
         while all.len() > KEPT {
-            let far = all.keys().max_by_key(|kept| kept.index.abs_diff(place.index)).copied();
-            far.map(|far| all.remove(&far));
+            let oldest = all.iter().min_by_key(|(_, (_, at))| *at).map(|(place, _)| *place);
+            oldest.map(|oldest| all.remove(&oldest));
         }
     }
 

@@ -509,8 +509,8 @@ fn a_delayed_message_is_what_the_parent_chain_has() {
         assert!(matches!(unread, Waiting::Parent { .. }), "the inbox lies");
         let down = is_waiting(verdict(&|parent| parent.is_down = true));
         assert!(matches!(down, Waiting::Parent { .. }));
-        let early = is_waiting(verdict(&|parent| parent.messages.lock().clear()));
-        assert!(matches!(early, Waiting::ParentFinality { .. }));
+        // It contradicts nothing, and the block tells whether it has read it.
+        assert_eq!(verdict(&|parent| parent.messages.lock().clear()), Judgement::Decides);
     }
 }
 
@@ -561,6 +561,26 @@ fn under_inputs_no_twist_frees_a_message_from_the_hash_that_it_names() {
         let verdict = verdict(copies);
         let hash = Difference::Hash { batch: B256::repeat_byte(1), node: golden.block.hash };
         assert_eq!(verdict, Err(Uncompared::Differs(hash)));
+    }
+}
+
+/// Another copy under the same signature says that the message was delivered at another time, or
+/// that it is another one.
+#[test]
+fn a_twist_of_a_delayed_message_does_not_hide_it() {
+    let [golden, _] = delayed_and_not();
+    let honest = golden.copy(Scheme::Signature);
+    let mut late = honest;
+    late.content.message = B256::repeat_byte(1);
+    late.content.header.timestamp += 5;
+    let mut far = late;
+    far.content.delayed_messages_read += 1 << 40;
+    for twist in [late, far] {
+        let chain = golden.chain(Require::Inputs);
+        let proof = compare(&chain, &[twist, honest], &golden.below, &golden.block);
+        assert_eq!(proof, Ok(Proven::Inputs));
+        let proof = compare(&chain, &[twist], &golden.below, &golden.block);
+        assert!(matches!(proof, Err(Uncompared::Differs(_))), "{proof:?}");
     }
 }
 
