@@ -102,6 +102,8 @@ pub struct Links {
     pub op_node: Link,
     /// To L1.
     pub l1: Link,
+    /// To the parent chain of a Nitro chain.
+    pub parent: Link,
     /// To the query service.
     pub query_service: Link,
 }

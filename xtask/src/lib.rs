@@ -79,8 +79,11 @@ enum Task {
         check: bool,
         /// Run the rollup on op-geth and op-node, which are built first (Go 1.26 or newer), instead
         /// of on Anvil
-        #[arg(long)]
+        #[arg(long, conflicts_with = "rollup")]
         real: bool,
+        /// The rollup: `op` or `nitro`
+        #[arg(long, default_value = "op", value_parser = ["op", "nitro"])]
+        rollup: String,
     },
     /// Build and check the module, target/filter/finality_filter.wasm
     Filter,
@@ -176,7 +179,9 @@ fn run(arguments: &Arguments) -> Result<()> {
         Task::Chaos { minutes, seed } => {
             scenarios::chaos(&workspace, &cache, forced, *minutes, *seed)
         }
-        Task::Demo { check, real } => scenarios::demo(&workspace, &cache, forced, *check, *real),
+        Task::Demo { check, real, rollup } => {
+            scenarios::demo(&workspace, &cache, forced, *check, *real, rollup)
+        }
         Task::Filter => filter::build(&workspace, forced).map(|_| ()),
         Task::Reproduce => reproduce::run(&workspace, forced),
         Task::Manifests { write } => {

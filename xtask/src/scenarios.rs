@@ -282,6 +282,7 @@ pub(crate) fn demo(
     force_fallback: bool,
     check: bool,
     real: bool,
+    rollup: &str,
 ) -> Result<()> {
     let mut artifacts = Artifacts::prepare(workspace, cache, force_fallback)?;
     if real {
@@ -297,6 +298,8 @@ pub(crate) fn demo(
     }
     if real {
         demo.arg("--real");
+    } else {
+        demo.args(["--rollup", rollup]);
     }
     process::exec(&mut demo)
 }

@@ -117,6 +117,10 @@ impl<R: Rollup> Builder<Parts<R>> {
             more: flags,
         };
         if let Some(links) = links {
+            let parent = settings.more.iter_mut().find(|(flag, _)| *flag == "--parent-rpc");
+            if let Some((_, url)) = parent {
+                *url = links.parent.to(url);
+            }
             settings.node_execution_rpc = links.node.to(&settings.node_execution_rpc);
             settings.node_consensus_rpc =
                 settings.node_consensus_rpc.map(|url| links.op_node.to(&url));

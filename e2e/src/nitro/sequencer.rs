@@ -103,13 +103,17 @@ impl Sequencer {
     /// What the sequencer makes next: a delayed message if there is one that it may have read, else
     /// one with users' transactions.
     pub async fn next_message(&self) -> Message {
-        let parent = self.tip();
-        let position = self.next_position();
-        let read = parent.delayed_read();
+        let (position, read) = (self.next_position(), self.tip().delayed_read());
         let newest = self.parent.newest(self.policy).await;
         if self.parent.delayed_count(&newest).await > read {
             return self.delayed(position, read, self.parent.message(read).await);
         }
+        self.user_message().await
+    }
+
+    /// The next message with users' transactions.
+    pub async fn user_message(&self) -> Message {
+        let (parent, position) = (self.tip(), self.next_position());
         let latest = self.l1.latest().await;
         let header = Header {
             kind: Kind::L2,
@@ -120,7 +124,8 @@ impl Sequencer {
             base_fee: Some(U256::ZERO),
         };
         let content = content::batch(&self.transactions(&parent, position));
-        Message { position, delayed_read: read, header, content, batch_gas: None, batch_data: None }
+        let delayed_read = parent.delayed_read();
+        Message { position, delayed_read, header, content, batch_gas: None, batch_data: None }
     }
 
     /// The message of the block for a delayed one.

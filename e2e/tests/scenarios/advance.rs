@@ -6,7 +6,7 @@ use finality_e2e::{
 };
 
 /// The head follows L2; answers it.
-async fn head_follows(net: &Devnet<impl Rollup>) -> u64 {
+pub(crate) async fn head_follows(net: &Devnet<impl Rollup>) -> u64 {
     let watch = net.watch();
     let first = net.head().await.unwrap();
     for _ in 0..4 {

@@ -8,7 +8,7 @@ use finality_e2e::{
 
 const ROUNDS: u64 = 8;
 
-async fn killed_again_and_again(net: &Devnet<impl Rollup>) {
+pub(crate) async fn killed_again_and_again(net: &Devnet<impl Rollup>) {
     let watch = net.watch();
     let stored = async || std::fs::read(net.sidecar.store()).unwrap_or_default();
     for round in 0..ROUNDS {

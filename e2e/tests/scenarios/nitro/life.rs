@@ -1,0 +1,164 @@
+//! What happens to a Nitro chain's operator: restarts, stalls, strangers, keys that change.
+
+use finality_core::head::{Mode, Source, Status};
+use finality_e2e::{
+    devnet::Devnet,
+    nitro::{payloads, poster::Posting},
+    signer::Signer,
+    wait::{PATIENCE, until},
+};
+
+use super::{MODES, posted};
+use crate::kill::killed_again_and_again;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s22_nitro_killed_again_and_again() {
+    for (posting, require) in MODES {
+        killed_again_and_again(&posted(posting, require).start().await).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s22_nitro_finalized_overtakes_while_hotshot_stalls() {
+    let net = Devnet::nitro().start().await;
+    let watch = net.watch();
+    net.produce(2).await;
+    let head = net.head_reaches(net.height().await).await;
+    net.mine_l1(6).await;
+    let blocks = net.build(6).await;
+    net.batcher.post(&blocks);
+    net.head_stays_at(head).await;
+
+    net.finalize(head + 3).await;
+    net.head_reaches(head + 3).await;
+    let report = net.sidecar.head().await.unwrap();
+    assert_eq!((report.number, report.source), (head + 3, Source::Ethereum));
+    assert_eq!((report.mode, report.status), (Mode::Espresso, Status::Ok));
+    net.assert_tagged_equals_direct().await;
+    net.head_stays_at(head + 3).await;
+
+    net.mine_hotshot(1).await;
+    net.head_reaches(head + 6).await;
+    net.report("source espresso", |report| report.source == Source::Espresso).await;
+    watch.finish().await;
+}
+
+/// A `finalized` that the parent chain does not confirm is not admitted.
+#[tokio::test(flavor = "multi_thread")]
+async fn s22_nitro_finalized_needs_the_parent_chain() {
+    let net = Devnet::nitro().start().await;
+    let watch = net.watch();
+    let head = net.head_reaches(net.height().await).await;
+    net.mine_l1(4).await;
+    net.build(4).await;
+    let node = &net.rollup.node;
+
+    // In no batch, and in one that is not final.
+    node.set_finalized(head + 2);
+    net.head_stays_at(head).await;
+    net.rollup.post_batch(head + 2).await;
+    net.mine_l1(1).await;
+    net.head_stays_at(head).await;
+    // The node cannot say in which batch it is.
+    node.set_node_interface(false);
+    net.mine_l1(6).await;
+    net.head_stays_at(head).await;
+    node.is_final(head + 2);
+    node.set_node_interface(true);
+    net.head_reaches(head + 2).await;
+    watch.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s22_nitro_strangers_and_garbage() {
+    for (posting, require) in MODES {
+        let net = posted(posting, require).start().await;
+        let watch = net.watch();
+        let head = net.head_reaches(net.height().await).await;
+        net.mine_l1(1).await;
+        let blocks = net.build(1).await;
+        let message = blocks[0].message().clone();
+        for signer in [Signer::unauthorized(), Signer::caller()] {
+            net.batcher.post_bytes(payloads::v0(&signer, std::slice::from_ref(&message)));
+            let feed = finality_e2e::nitro::feed::FeedMessage::of(&blocks[0]);
+            let chain_id = net.rollup.rules().chain_id;
+            let own = feed.clone().sign(&signer, chain_id).sign_v2(&signer, chain_id);
+            let of_another_chain = feed.sign_v2(&Signer::batcher(), chain_id + 1);
+            net.batcher.post_feed(&[own]);
+            net.batcher.post_feed(&[of_another_chain]);
+        }
+        for garbage in [vec![], vec![0; 7], vec![0; 4096], b"\0\0\0\0\0\0\0\x04\"V1\"{}".to_vec()] {
+            net.batcher.post_bytes(garbage);
+        }
+        let entry = payloads::entry(message.position, b"no message at all");
+        net.batcher.post_bytes(payloads::sealed(&Signer::batcher(), &entry));
+        net.mine_hotshot(1).await;
+        net.head_stays_at(head).await;
+        net.batcher.post(&blocks);
+        net.mine_hotshot(1).await;
+        net.head_reaches(head + 1).await;
+        watch.finish().await;
+    }
+}
+
+/// A key counts over a range of L1's final blocks, as HotShot knew them.
+#[tokio::test(flavor = "multi_thread")]
+async fn s22_nitro_key_ranges() {
+    let (first, second) = (Signer::batcher(), Signer::successor());
+    let change = 60;
+    let keys = format!("{}@..{change},{}@{change}..", first.address(), second.address());
+    let net = posted(Posting::SignatureV2, "hash").sidecar("--batcher-addresses", &keys);
+    let net = net.start().await;
+    let watch = net.watch();
+    assert!(net.l1.finalized().await.number < change - 4);
+    net.produce(2).await;
+    let head = net.head_reaches(net.height().await).await;
+
+    // Too early.
+    net.batcher.set_signer(second);
+    net.produce(1).await;
+    net.head_stays_at(head).await;
+    net.batcher.set_signer(first);
+    let chain = net.rollup.sequencer.chain();
+    net.batcher.post(&chain[chain.len() - 1..]);
+    net.mine_hotshot(1).await;
+    net.head_reaches(head + 1).await;
+
+    while net.l1.finalized().await.number < change {
+        net.mine_l1(1).await;
+    }
+    net.mine_hotshot(1).await;
+    // Too late.
+    net.produce(1).await;
+    net.head_stays_at(head + 1).await;
+    net.batcher.set_signer(second);
+    let chain = net.rollup.sequencer.chain();
+    net.batcher.post(&chain[chain.len() - 1..]);
+    net.produce(2).await;
+    net.head_reaches(head + 4).await;
+    watch.finish().await;
+}
+
+/// The node leaves the confirmed chain, and comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn s22_nitro_node_diverges_and_heals() {
+    let net = Devnet::nitro().start().await;
+    let watch = net.watch();
+    net.produce(2).await;
+    let head = net.head_reaches(net.height().await).await;
+    let chain = net.rollup.sequencer.chain();
+    watch.node_may_differ(true);
+    net.rollup.sequencer.fork_above(head - 2);
+    net.rollup.sequencer.produce(4).await;
+    net.rollup.follow_sequencer();
+    net.report("status diverged", |report| report.status == Status::Diverged).await;
+    net.tagged_is_refused("diverged").await;
+    net.rollup.sequencer.follow(&chain);
+    net.rollup.follow_sequencer();
+    net.report("status ok", |report| report.status == Status::Ok).await;
+    until("tagged requests to be answered", PATIENCE, async || net.head().await).await;
+    watch.node_may_differ(false);
+    net.produce(2).await;
+    net.head_reaches(head + 2).await;
+    watch.finish().await;
+}

@@ -1,0 +1,40 @@
+//! Scenario 22: a Nitro chain.
+
+mod delayed;
+mod forks;
+mod life;
+mod posting;
+mod twists;
+
+use finality_e2e::{
+    builder::Builder,
+    devnet::{Devnet, Parts},
+    nitro::{Nitro, poster::Posting},
+    wait::{PATIENCE, until},
+};
+
+/// A chain that posts like this; what moves the head is `hash` or `inputs`.
+fn posted(posting: Posting, require: &str) -> Builder<Parts<Nitro>> {
+    Devnet::nitro().posting(posting).sidecar("--nitro-require", require)
+}
+
+/// What each way of posting lets be proven.
+const MODES: [(Posting, &str); 2] =
+    [(Posting::SignatureV2, "hash"), (Posting::Signature, "inputs")];
+
+/// Waits until the sidecar gives that reason for not moving on.
+async fn reason(net: &Devnet<Nitro>, code: &str) {
+    until(&format!("the reason {code}"), PATIENCE, async || {
+        (net.sidecar.status().await["reason_code"] == code).then_some(())
+    })
+    .await;
+}
+
+/// Waits until the verifier has seen that the node's block differs; the head stays.
+async fn mismatch_is_noticed(net: &Devnet<Nitro>, head: u64) {
+    until("a mismatch to be counted", PATIENCE, async || {
+        (net.sidecar.batches("mismatch").await > 0.0).then_some(())
+    })
+    .await;
+    net.head_stays_at(head).await;
+}
