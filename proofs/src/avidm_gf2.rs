@@ -12,9 +12,24 @@ const END: u8 = 1;
 
 pub(crate) const TREE: Tree = Tree::BLAKE3_4;
 
+/// The bytes that are encoded at once, in all shards: a long payload is encoded piece by piece.
+const AT_ONCE: usize = 4 * 1024 * 1024;
+/// The code works on so many bytes of each shard by themselves.
+const CHUNK: usize = 64;
+
 /// The commitment to a payload in `count` shards, of which `threshold` recover it. None for numbers
 /// that the code does not have.
 pub(crate) fn commit(payload: &[u8], count: usize, threshold: usize) -> Option<B256> {
+    commit_by(payload, count, threshold, AT_ONCE)
+}
+
+/// The same, with so many bytes at once.
+pub(crate) fn commit_by(
+    payload: &[u8],
+    count: usize,
+    threshold: usize,
+    at_once: usize,
+) -> Option<B256> {
     let parity = count.checked_sub(threshold)?;
     let length = (payload.len() + 1).div_ceil(threshold.max(1)).next_multiple_of(2);
     // Only the shards with padding are copied.
@@ -28,14 +43,33 @@ pub(crate) fn commit(payload: &[u8], count: usize, threshold: usize) -> Option<B
     if parity == 0 {
         return Some(TREE.root(data().map(value)));
     }
+    let piece = (at_once / count / CHUNK).max(1).saturating_mul(CHUNK).min(length);
     let arithmetic = Arithmetic::of(count);
-    let encoder = DefaultRateEncoder::new(threshold, parity, length, arithmetic, None);
+    let encoder = DefaultRateEncoder::new(threshold, parity, piece, arithmetic, None);
     let mut encoder = encoder.ok()?;
-    for shard in data() {
-        encoder.add_original_shard(shard).ok()?;
+    if piece == length {
+        for shard in data() {
+            encoder.add_original_shard(shard).ok()?;
+        }
+        let encoded = encoder.encode().ok()?;
+        return Some(TREE.root(data().chain(encoded.recovery_iter()).map(value)));
     }
-    let encoded = encoder.encode().ok()?;
-    Some(TREE.root(data().chain(encoded.recovery_iter()).map(value)))
+    let mut hashers = vec![blake3::Hasher::new(); parity];
+    for begin in (0..length).step_by(piece) {
+        let end = length.min(begin + piece);
+        if end - begin < piece {
+            encoder.reset(threshold, parity, end - begin).ok()?;
+        }
+        for shard in data() {
+            encoder.add_original_shard(shard.get(begin..end)?).ok()?;
+        }
+        let encoded = encoder.encode().ok()?;
+        hashers.iter_mut().zip(encoded.recovery_iter()).for_each(|(hasher, piece)| {
+            hasher.update(piece);
+        });
+    }
+    let recovery = hashers.iter().map(|hasher| B256::from(*hasher.finalize().as_bytes()));
+    Some(TREE.root(data().map(value).chain(recovery)))
 }
 
 /// The payload that shards of equal length, by position, decode to: as many as the threshold, of

@@ -7,7 +7,7 @@ use reed_solomon_simd::{
     rate::{DefaultRateDecoder, DefaultRateEncoder, RateDecoder, RateEncoder},
 };
 
-use crate::erasure::Arithmetic;
+use crate::{avidm_gf2::commit_by, erasure::Arithmetic};
 
 fn arithmetics(count: usize) -> [Arithmetic; 2] {
     [Arithmetic::of(count), Arithmetic::Default(DefaultEngine::new())]
@@ -72,5 +72,21 @@ proptest! {
         seed in any::<usize>(),
     ) {
         agree(threshold, parity, length, seed);
+    }
+}
+
+#[test]
+fn a_payload_is_committed_to_alike_piece_by_piece() {
+    for (count, threshold) in [(2, 1), (10, 4), (10, 9), (100, 34)] {
+        for length in [0, 1, 63, 640, 5_000, 20_001] {
+            let payload =
+                shards(1, length.max(1), count).concat().split_off(length.max(1) - length);
+            let whole = commit_by(&payload, count, threshold, usize::MAX);
+            assert!(whole.is_some());
+            for at_once in [0, 1_000, 10_000, 100_000] {
+                let pieces = commit_by(&payload, count, threshold, at_once);
+                assert_eq!(pieces, whole, "{length} bytes in {count}, {at_once} at once");
+            }
+        }
     }
 }
