@@ -14,8 +14,9 @@ pub(super) fn read(path: &Path) -> (ImportedSettings, bool) {
         }
         Ok(text) => (read_toml(&text, path), false),
         Err(error) => {
-            let problems = vec![problem("config", format!("cannot read the file: {error}"))];
-            (ImportedSettings { problems, ..ImportedSettings::default() }, false)
+            let mut taken = ImportedSettings::default();
+            taken.problems.push(problem("config", format!("cannot read the file: {error}")));
+            (taken, false)
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use super::{
-    Problem, Problems,
+    Problem, Problems, RollupKind,
     environment::{self, CONFIG_VARIABLE, Environment},
     file,
     go_proxy::{self, ImportedSettings},
@@ -13,6 +13,9 @@ use super::{
     settings::{SETTINGS, Setting},
     value::{Source, Value},
 };
+
+/// The setting that names the rollup's kind.
+const KIND: &str = "rollup";
 
 /// The value of each setting that has one, not yet parsed.
 #[derive(Debug, Default)]
@@ -35,8 +38,16 @@ impl Values {
     ) -> Self {
         let config =
             config.map(Path::to_owned).or_else(|| environment.get(CONFIG_VARIABLE).map(Into::into));
-        let (file, of_go_proxy) = config.as_deref().map(file::read).unwrap_or_default();
-        let old_flags = ImportedSettings::from_flags(flags);
+        let (mut file, of_go_proxy) = config.as_deref().map(file::read).unwrap_or_default();
+        let mut old_flags = ImportedSettings::from_flags(flags);
+        let variable = Setting::named(KIND).map(Setting::variable).unwrap_or_default();
+        let kind = flags.get(KIND).map(String::as_str);
+        let kind = kind.or_else(|| old_flags.text(KIND));
+        let kind = kind.or_else(|| environment.get(&variable));
+        let kind = kind.or_else(|| file.text(KIND));
+        let is_nitro = kind.is_some_and(|kind| parse::rollup(kind) == Ok(RollupKind::Nitro));
+        file.is_of_kind(is_nitro);
+        old_flags.is_of_kind(is_nitro);
         let of_go_proxy = of_go_proxy || !old_flags.values.is_empty();
         let mut gathered = Self::default();
         for taken in [&old_flags, &file] {

@@ -21,12 +21,8 @@ enum Meaning {
     Setting(&'static str),
     /// Nothing here, for the reason in the note; the value that needs no note is its default there.
     Elsewhere { note: &'static str, default: &'static str },
-    /// The rollup kind; only one is supported.
-    Mode,
-    /// A switch for a rollup kind that is not known, if it is on.
+    /// A switch for Nitro, if it is on.
     Nitro,
-    /// Of that rollup kind: it means nothing while the kind is off, there as here.
-    OfNitro,
 }
 
 /// A name of the Go proxy.
@@ -142,16 +138,35 @@ pub const NAMES: &[Name] = &[
     )
     .switch(),
     Name::elsewhere("op.enable", "true", "the sidecar always verifies").switch(),
-    Name::new("mode", Meaning::Mode),
+    Name::of("mode", "rollup"),
     Name::new("nitro.enable", Meaning::Nitro).switch(),
-    Name::new("nitro.feed_url", Meaning::OfNitro),
-    Name::new("nitro.bridge_address", Meaning::OfNitro),
-    Name::new("nitro.valid_signing_key_addresses", Meaning::OfNitro),
-    Name::new("nitro.wait_for_eth_finality", Meaning::OfNitro).switch(),
-    Name::new("nitro.eth_log_scan_block_range", Meaning::OfNitro),
-    Name::new("nitro.wait_for_l1_finalization", Meaning::OfNitro).switch(),
-    Name::new("nitro.namespace", Meaning::OfNitro),
+    Name::of("nitro.bridge_address", "bridge_address"),
+    Name::of("nitro.valid_signing_key_addresses", "batcher_addresses"),
+    Name::of("nitro.valid_batcher_addresses", "batcher_addresses"),
+    Name::of("nitro.namespace", "namespace"),
+    Name::of("nitro.initial_hotshot_height", "initial_hotshot_height"),
+    Name::elsewhere(
+        "nitro.feed_url",
+        "",
+        "messages are compared with the node's blocks, and no feed is needed",
+    ),
+    Name::elsewhere("nitro.wait_for_eth_finality", "true", NITRO_WAITS).switch(),
+    Name::elsewhere("nitro.wait_for_l1_finalization", "true", NITRO_WAITS).switch(),
+    Name::elsewhere(
+        "nitro.eth_log_scan_block_range",
+        "",
+        "a delayed message is looked for in the blocks of its time",
+    ),
 ];
+
+const NITRO_WAITS: &str = "a block with a delayed message always waits for the parent chain's \
+                           finality, and the others need not";
+
+/// What starts the names of those that mean something for Nitro alone.
+const OF_NITRO: &str = "nitro.";
+/// What is of no use for Nitro.
+const NOT_OF_NITRO: [&str; 3] =
+    ["op.full_node_consensus_rpc", "op.batch_authenticator_address", "op.batcher_address"];
 
 /// The names whose flags the sidecar does not have itself.
 pub fn old_flags() -> impl Iterator<Item = &'static Name> {
@@ -161,6 +176,9 @@ pub fn old_flags() -> impl Iterator<Item = &'static Name> {
 /// What values under the Go proxy's names come to.
 #[derive(Debug, Default)]
 pub(super) struct ImportedSettings {
+    /// What means something for one kind of rollup, until the kind is known.
+    of_one_kind: Vec<(&'static Name, Value, Source)>,
+    unknown_of_nitro: Vec<Problem>,
     /// The settings, each with its source.
     pub(super) values: BTreeMap<&'static str, (String, Source)>,
     pub(super) notes: Vec<String>,
@@ -173,7 +191,10 @@ impl ImportedSettings {
         let mut taken = Self::default();
         for name in old_flags() {
             if let Some(text) = flags.get(name.member) {
-                taken.take(name, text.clone(), Source::GoFlag(name.flag()));
+                // A list of objects is given in JSON there, too.
+                let value = serde_json::from_str(text).ok().filter(Value::is_array);
+                let value = value.unwrap_or_else(|| Value::String(text.clone()));
+                taken.read(name, value, Source::GoFlag(name.flag()));
             }
         }
         taken
@@ -211,58 +232,86 @@ impl ImportedSettings {
             // That program's reader does not look at case.
             let known = NAMES.iter().find(|name| name.member.eq_ignore_ascii_case(&member));
             let Some(name) = known else {
-                // What belongs to a rollup kind that is off does not matter.
-                if !member.starts_with("nitro.") {
-                    let text = if Setting::named(&member).is_some() {
-                        "not a setting of the Go proxy; write the sidecar's own settings in TOML"
-                    } else {
-                        "not a setting of the Go proxy, which ignores it: remove it"
-                    };
-                    taken.problems.push(problem(&member, text.into()));
-                }
+                let text = if Setting::named(&member).is_some() {
+                    "not a setting of the Go proxy; write the sidecar's own settings in TOML"
+                } else {
+                    "not a setting of the Go proxy, which ignores it: remove it"
+                };
+                let unknown = problem(&member, text.into());
+                let of_nitro = member.starts_with(OF_NITRO);
+                let problems =
+                    if of_nitro { &mut taken.unknown_of_nitro } else { &mut taken.problems };
+                problems.push(unknown);
                 continue;
             };
-            if matches!(name.meaning, Meaning::OfNitro) {
-                continue;
-            }
-            match name.text(&value) {
-                Ok(None) => {}
-                Ok(Some(text)) => {
-                    taken.take(name, text, Source::GoFile(path.to_owned(), name.member));
-                }
-                Err(text) => taken.problems.push(problem(name.member, text)),
-            }
+            taken.read(name, value, Source::GoFile(path.to_owned(), name.member));
         }
         taken
     }
 
-    fn take(&mut self, name: &'static Name, text: String, source: Source) {
-        let refuse = |text: &str| Problem::of(name.member, Some(source.clone()), text);
-        match name.meaning {
-            Meaning::Setting(setting) => {
-                if let Some((earlier, other)) = self.values.get(setting)
-                    && *earlier != text
-                {
-                    let text = format!("conflicts with the value from {other}");
-                    self.problems.push(refuse(&text));
-                    return;
-                }
-                if let Some(note) = name.also {
-                    self.notes.push(format!("{} ({source}) {note}", name.member));
-                }
-                self.values.insert(setting, (text, source));
-            }
-            Meaning::Elsewhere { default, .. } if text == default => {}
-            Meaning::Elsewhere { note, .. } => {
-                self.notes.push(format!("{} ({source}) is ignored: {note}", name.member));
-            }
-            Meaning::Mode if text == "op" => {}
-            Meaning::Nitro if text != "true" => {}
-            Meaning::OfNitro => {}
-            Meaning::Mode | Meaning::Nitro => self.problems.push(refuse(
-                "only OP-stack rollups (op) are supported; keep the Go proxy for others",
-            )),
+    fn read(&mut self, name: &'static Name, value: Value, source: Source) {
+        let of_nitro = name.member.starts_with(OF_NITRO) && !matches!(name.meaning, Meaning::Nitro);
+        if of_nitro || NOT_OF_NITRO.contains(&name.member) {
+            self.of_one_kind.push((name, value, source));
+        } else {
+            self.take_value(name, &value, source);
         }
+    }
+
+    /// The rollup's kind is known: what is of another one means nothing, there as here.
+    pub(super) fn is_of_kind(&mut self, is_nitro: bool) {
+        for (name, value, source) in std::mem::take(&mut self.of_one_kind) {
+            if name.member.starts_with(OF_NITRO) == is_nitro {
+                self.take_value(name, &value, source);
+            }
+        }
+        if is_nitro {
+            self.problems.append(&mut self.unknown_of_nitro);
+        }
+    }
+
+    /// The text of a setting.
+    pub(super) fn text(&self, setting: &str) -> Option<&str> {
+        self.values.get(setting).map(|(text, _)| text.as_str())
+    }
+
+    fn take_value(&mut self, name: &'static Name, value: &Value, source: Source) {
+        match name.text(value) {
+            Ok(None) => {}
+            Ok(Some(text)) => self.take(name, text, source),
+            Err(text) => {
+                let source = match source {
+                    Source::GoFile(path, _) => Source::File(path),
+                    flag => flag,
+                };
+                self.problems.push(Problem::of(name.member, Some(source), text));
+            }
+        }
+    }
+
+    fn take(&mut self, name: &'static Name, text: String, source: Source) {
+        let (setting, text) = match name.meaning {
+            Meaning::Setting(setting) => (setting, text),
+            Meaning::Nitro if text == "true" => ("rollup", "nitro".to_owned()),
+            Meaning::Nitro => return,
+            Meaning::Elsewhere { note, default } => {
+                if text != default {
+                    self.notes.push(format!("{} ({source}) is ignored: {note}", name.member));
+                }
+                return;
+            }
+        };
+        if let Some((earlier, other)) = self.values.get(setting)
+            && *earlier != text
+        {
+            let text = format!("conflicts with the value from {other}");
+            self.problems.push(Problem::of(name.member, Some(source), text));
+            return;
+        }
+        if let Some(note) = name.also {
+            self.notes.push(format!("{} ({source}) {note}", name.member));
+        }
+        self.values.insert(setting, (text, source));
     }
 }
 
@@ -283,8 +332,9 @@ impl Name {
             }
             Value::Number(number) => number.to_string(),
             Value::Array(elements) => {
-                let texts: Option<Vec<_>> = elements.iter().map(Value::as_str).collect();
-                texts.ok_or("must be an array of strings")?.join(",")
+                let is_ranges = self.setting() == Some("batcher_addresses");
+                let text = if is_ranges { tenure } else { string };
+                elements.iter().map(text).collect::<Result<Vec<_>, _>>()?.join(",")
             }
             Value::Object(_) => return Err("must not be an object".into()),
         };
@@ -293,4 +343,29 @@ impl Name {
         let zero = digits.bytes().all(|digit| digit == b'0');
         Ok((!zero).then_some(text))
     }
+}
+
+fn string(element: &Value) -> Result<String, String> {
+    Ok(element.as_str().ok_or("must be an array of strings")?.to_owned())
+}
+
+/// `{address, from, to}`, both ends included, as the setting has it; or an address.
+fn tenure(element: &Value) -> Result<String, String> {
+    let Value::Object(range) = element else { return string(element) };
+    let member = |name: &str| {
+        range.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    };
+    let address = member("address").and_then(Value::as_str).ok_or("a range needs an address")?;
+    let block = |name: &str| {
+        let block = member(name).and_then(Value::as_u64);
+        block.ok_or_else(|| {
+            format!("the range of {address} needs {name}, the number of an L1 block")
+        })
+    };
+    let (from, to) = (member("from").map_or(Ok(0), |_| block("from"))?, block("to")?);
+    Ok(match to.checked_add(1) {
+        None if from == 0 => address.to_owned(),
+        Some(end) => format!("{address}@{from}..{end}"),
+        None => format!("{address}@{from}.."),
+    })
 }

@@ -180,6 +180,44 @@ fn what_belongs_to_nitro_means_nothing_in_mode_op() {
     assert_eq!(ended.notes(), ["full_node_execution_rpc"]);
 }
 
+/// Both of its ways to say so; what has no use for Nitro is left out.
+#[test]
+fn the_settings_of_nitro_are_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = ["11", "22"].map(|digits| format!("0x{}", digits.repeat(20)));
+    let ranges = format!(
+        r#"[{{"address":"{first}","from":5,"to":9}},
+            {{"Address":"{second}","to":18446744073709551615}}]"#
+    );
+    for (kind, keys) in [
+        (r#""mode":"nitro""#, "valid_signing_key_addresses"),
+        (r#""op":{"enable":false,"batcher_address":"0x1"}"#, "valid_batcher_addresses"),
+    ] {
+        let text = format!(
+            r#"{{{kind},"full_node_execution_rpc":"http://node","l1_rpc":"http://l1",
+            "query_service_url":"http://query","nitro":{{"enable":true,"feed_url":"ws://feed",
+            "bridge_address":"0x{bridge}","{keys}":{ranges},"namespace":33139,
+            "initial_hotshot_height":77,"wait_for_eth_finality":false}}}}"#,
+            bridge = "33".repeat(20),
+        );
+        fs::write(folder.path().join("old.json"), text).unwrap();
+        let inbox = format!("--sequencer-inbox-address=0x{}", "44".repeat(20));
+        let ended = run_in(folder.path(), &["print-config", "--config", "old.json", &inbox]);
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{}", ended.out);
+        ended.has(&[
+            "rollup = \"nitro\" # file old.json, nitro.enable",
+            &format!("batcher_addresses = [\"{first}@5..10\", \"{second}\"] # file old.json, nitro.{keys}"),
+            "namespace = \"33139\" # file old.json, nitro.namespace",
+            "initial_hotshot_height = \"77\" # file old.json, nitro.initial_hotshot_height",
+            &format!("bridge_address = \"0x{}\" # file old.json, nitro.bridge_address", "33".repeat(20)),
+            "# node_consensus_rpc is not set",
+        ]);
+        let mut notes = ended.notes();
+        notes.retain(|note| note.starts_with("nitro."));
+        assert_eq!(notes, ["nitro.feed_url", "nitro.wait_for_eth_finality"]);
+    }
+}
+
 #[test]
 fn what_cannot_be_taken_over_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
@@ -192,9 +230,19 @@ fn what_cannot_be_taken_over_is_refused_by_name() {
         ended.err
     };
     for (text, flags, complaint) in [
-        (r#"{"mode":"nitro"}"#, &[][..], "mode (file old.json, mode): "),
-        (r#"{"nitro":{"enable":true}}"#, &[], "nitro.enable (file old.json, nitro.enable): "),
-        ("{}", &["--mode", "nitro"], "mode (flag --mode): "),
+        (r#"{"mode":"optimum"}"#, &[][..], "rollup (file old.json, mode): "),
+        ("{}", &["--mode", "optimum"], "rollup (flag --mode): "),
+        (
+            r#"{"mode":"op","nitro":{"enable":true}}"#,
+            &[],
+            "nitro.enable (file old.json, nitro.enable): conflicts with",
+        ),
+        (r#"{"mode":"nitro","nitro":{"port":1}}"#, &[], "nitro.port (file old.json): "),
+        (
+            r#"{"mode":"nitro","nitro":{"valid_signing_key_addresses":[{"address":"0x1"}]}}"#,
+            &[],
+            "nitro.valid_signing_key_addresses (file old.json): the range",
+        ),
         (r#"{"proxyPort":"8089"}"#, &[], "proxyPort (file old.json): "),
         (r#"{"op":{"l2":1}}"#, &[], "op.l2 (file old.json): "),
         (r#"{"node_execution_rpc":"http://a"}"#, &[], "node_execution_rpc (file old.json): "),
