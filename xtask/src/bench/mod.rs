@@ -14,7 +14,8 @@ use anyhow::{Result, bail};
 use crate::{process, tools::cache::Cache, workspace::Workspace};
 
 /// Runs benchmarks: `filter` measures the filter in Envoy, `propagation` how fast a new head
-/// reaches requests, `verifier` the sidecar, `proofs` the checks; anything else goes to the
+/// reaches requests, `verifier` the sidecar, `nitro` the sidecar on Nitro, `proofs` the
+/// checks; anything else goes to the
 /// criterion benchmarks of the core.
 ///
 /// # Errors
@@ -40,6 +41,7 @@ pub(crate) fn run(
     }
     let (package, bench, arguments) = match arguments.split_first() {
         Some((first, rest)) if first == "verifier" => ("finality-sidecar", "verifier", rest),
+        Some((first, rest)) if first == "nitro" => ("finality-e2e", "nitro", rest),
         Some((first, rest)) if first == "proofs" => ("espresso-proofs", "proofs", rest),
         _ => ("finality-core", "*", arguments),
     };
