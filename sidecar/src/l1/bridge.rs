@@ -272,3 +272,50 @@ fn bytes(arguments: &[u8]) -> Option<Bytes> {
     (number(offset)? == 32).then_some(())?;
     rest.get(..length).map(Bytes::copy_from_slice)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::{hex, keccak256};
+
+    use super::*;
+
+    #[test]
+    fn selectors_and_topics_are_those_of_the_contracts() {
+        let selector = |signature: &str| format!("0x{}", hex::encode(&keccak256(signature)[..4]));
+        assert_eq!(selector("delayedMessageCount()"), DELAYED_COUNT);
+        assert_eq!(selector("batchCount()"), BATCH_COUNT);
+        assert_eq!(keccak256("sendL2MessageFromOrigin(bytes)")[..4], FROM_ORIGIN_CALL);
+        let delivered =
+            "MessageDelivered(uint256,bytes32,address,uint8,address,bytes32,uint256,uint64)";
+        assert_eq!(keccak256(delivered), DELIVERED);
+        assert_eq!(keccak256("InboxMessageDelivered(uint256,bytes)"), INBOX);
+        assert_eq!(keccak256("InboxMessageDeliveredFromOrigin(uint256)"), FROM_ORIGIN);
+    }
+
+    #[test]
+    fn only_whole_arguments_are_read() {
+        let word = |number: u64| B256::from(U256::from(number)).0;
+        let encoded = [&word(32)[..], &word(3), b"abc", &[0; 29]].concat();
+        assert_eq!(bytes(&encoded), Some(Bytes::from_static(b"abc")));
+        for bad in [&encoded[..63], &encoded[..66], &[&word(64)[..], &encoded[32..]].concat()] {
+            assert_eq!(bytes(bad), None);
+        }
+        let huge = [&word(32)[..], &[0xff; 32]].concat();
+        assert_eq!(bytes(&huge), None);
+    }
+
+    #[test]
+    fn a_block_of_arbitrum_says_its_l1_block_in_its_mix_hash() {
+        let mut mix_hash = [0; 32];
+        mix_hash[7] = 9;
+        mix_hash[14..16].copy_from_slice(&[1, 2]);
+        let mut block =
+            json!({"number": "0x5", "timestamp": "0x6", "mixHash": B256::from(mix_hash)});
+        let l1_number = |block: &serde_json::Value| {
+            serde_json::from_value::<Made>(block.clone()).unwrap().l1_number()
+        };
+        assert_eq!(l1_number(&block), 5);
+        block["sendRoot"] = json!(B256::ZERO);
+        assert_eq!(l1_number(&block), 0x102);
+    }
+}

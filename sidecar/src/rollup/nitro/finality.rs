@@ -155,3 +155,14 @@ impl Finality for Settled {
         &[]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_selector_is_that_of_node_interface() {
+        let hash = alloy_primitives::keccak256("findBatchContainingBlock(uint64)");
+        assert_eq!(hash[..4], FIND_BATCH);
+    }
+}

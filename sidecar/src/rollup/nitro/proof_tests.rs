@@ -50,6 +50,8 @@ pub(crate) fn signer() -> Address {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Parent {
     messages: Arc<Mutex<BTreeMap<u64, DelayedMessage>>>,
+    /// How many batches there are.
+    pub(crate) batches: Arc<Mutex<u64>>,
     is_down: bool,
 }
 
@@ -75,7 +77,7 @@ impl ParentSource for Parent {
     }
 
     async fn batch_count(&self, _: BlockId) -> Result<u64, UpstreamError> {
-        Ok(0)
+        Ok(*self.batches.lock())
     }
 }
 

@@ -1,7 +1,13 @@
 //! A chain of Nitro through the loop: blocks that Nitro's own ArbOS produced, with twisted copies
 //! posted before each message.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use finality_core::head::HeadReport;
@@ -34,7 +40,7 @@ struct Node {
     blocks: Arc<Vec<NitroBlock>>,
     finalized: Arc<Mutex<Option<u64>>>,
     /// The batch that it says has its blocks.
-    batch: u64,
+    batch: Arc<AtomicU64>,
 }
 
 impl NodeSource<NitroBlock> for Node {
@@ -86,7 +92,7 @@ impl NodeSource<NitroBlock> for Node {
 
     async fn view(&self, contract: Address, _: Bytes) -> Result<Bytes, UpstreamError> {
         assert_eq!(contract, Address::with_last_byte(0xc8));
-        Ok(U256::from(self.batch).to_be_bytes::<32>().into())
+        Ok(U256::from(self.batch.load(Ordering::Relaxed)).to_be_bytes::<32>().into())
     }
 }
 
@@ -108,7 +114,7 @@ impl Chain {
             outside.post(payloads);
         }
         let (blocks, finalized) = (Arc::new(blocks), Arc::default());
-        let node = Node { chain_id, blocks, finalized, batch: 0 };
+        let node = Node { chain_id, blocks, finalized, batch: Arc::default() };
         let metrics = Metrics::new();
         let (keeper, head) = HeadKeeper::new(MemoryStore::default(), metrics.clone());
         let board = Arc::<Board>::default();
@@ -186,6 +192,13 @@ async fn what_the_node_calls_finalized_must_be_in_a_batch_on_the_parent_chain() 
     *chain.node.finalized.lock() = Some(4);
     let (head, code) = chain.settle().await;
     assert_eq!((head, code), (None, "finality_unproven"), "{:?}", chain.board.findings());
+    *chain.parent.batches.lock() = 1;
+    assert_eq!(chain.settle().await, (Some(4), "hash_unsigned"));
+    assert_eq!(chain.board.findings().node.finalized_proven.map(|block| block.number), Some(4));
+    // The node says that it is in another batch now, which the parent chain does not have.
+    chain.node.batch.store(1, Ordering::Relaxed);
+    *chain.node.finalized.lock() = Some(6);
+    assert_eq!(chain.settle().await.0, Some(4));
 }
 
 /// A message that does not name its block is known again by the node's block.
