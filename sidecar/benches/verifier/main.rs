@@ -1,9 +1,9 @@
 //! How fast the verifier catches up and how soon a head is visible, against canned services over
 //! HTTP on loopback: real batches, signed, and the blocks that they describe.
 //!
-//! `cargo xtask bench verifier`; with `--quick` a tenth of the blocks, with `modes`, `steady`
-//! or `pollers` that part alone. Services and verifier are
-//! processes of their own on the same machine, so that they share its processors.
+//! `cargo xtask bench verifier`; with `--quick` a tenth of the blocks, with `catch-up`, `modes`,
+//! `steady` or `pollers` that part alone. Services and verifier are processes of their own on the
+//! same machine, so that they share its processors.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -92,6 +92,7 @@ fn main() {
             let way = serde_json::from_str(way).unwrap();
             runtime.block_on(follow::run(url, number(target), way));
         }
+        ["catch-up"] => print(&all_batch_sizes(&runtime, 1)),
         ["modes"] => print(&modes::all(1)),
         ["modes", "--quick"] => print(&modes::all(10)),
         ["steady"] => print(&all_steady(1)),
@@ -104,12 +105,7 @@ fn main() {
 
 fn report(runtime: &tokio::runtime::Runtime, quick: bool) {
     let scale = if quick { 10 } else { 1 };
-    let batch_sizes: Vec<_> = [(3, 30_000, 100), (50, 5_000, 40), (500, 500, 4)]
-        .into_iter()
-        .map(|(transactions, blocks, range)| {
-            batch_size(runtime, transactions, blocks / scale, range)
-        })
-        .collect();
+    let batch_sizes = all_batch_sizes(runtime, scale);
     let (memory, peak_rss_mib) = memory(100_000 / scale);
     let empty_hotshot_blocks_per_second = empty(500_000 / scale);
     let modes = modes::all(scale);
@@ -132,6 +128,14 @@ fn report(runtime: &tokio::runtime::Runtime, quick: bool) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench");
     std::fs::create_dir_all(folder).unwrap();
     std::fs::write(format!("{folder}/verifier.json"), text).unwrap();
+}
+
+fn all_batch_sizes(runtime: &tokio::runtime::Runtime, scale: u64) -> Vec<BatchSize> {
+    let sizes = [(3, 30_000, 100), (50, 5_000, 40), (500, 500, 4)];
+    let measure = |(transactions, blocks, range)| {
+        batch_size(runtime, transactions, blocks / scale, range)
+    };
+    sizes.map(measure).into()
 }
 
 fn batch_size(
