@@ -132,9 +132,8 @@ fn report(runtime: &tokio::runtime::Runtime, quick: bool) {
 
 fn all_batch_sizes(runtime: &tokio::runtime::Runtime, scale: u64) -> Vec<BatchSize> {
     let sizes = [(3, 30_000, 100), (50, 5_000, 40), (500, 500, 4)];
-    let measure = |(transactions, blocks, range)| {
-        batch_size(runtime, transactions, blocks / scale, range)
-    };
+    let measure =
+        |(transactions, blocks, range)| batch_size(runtime, transactions, blocks / scale, range);
     sizes.map(measure).into()
 }
 

@@ -146,11 +146,11 @@ pub trait Rollup: Send + Sync + 'static {
     /// A block of the node, as far as it is read.
     type Block: NodeBlock;
 
-    /// What the comparison uses of the block below, which is verified.
+    /// What judgement and comparison use of the block below, which is verified.
     type Below: Clone + Send + Sync + 'static;
 
     /// What must be asked before a verdict.
-    type Question: Debug + Send;
+    type Question: Clone + PartialEq + Debug + Send + Sync;
 
     /// What is known about Ethereum's finality.
     type Finality: Finality;
@@ -191,8 +191,13 @@ pub trait Rollup: Send + Sync + 'static {
 
     /// Judges a batch for the block after `tip`: the first in HotShot's order that decides is
     /// compared with the node's block.
-    fn judge(&self, tip: &HeadBlock, batch: &BatchOf<Self>, l1: &View)
-    -> Judgement<Self::Question>;
+    fn judge(
+        &self,
+        tip: &HeadBlock,
+        below: &Self::Below,
+        batch: &BatchOf<Self>,
+        l1: &View,
+    ) -> Judgement<Self::Question>;
 
     /// Whether two batches for one number stand or fall together: if one decides, the other may
     /// prove the block, too.
@@ -216,7 +221,11 @@ pub trait Rollup: Send + Sync + 'static {
         view: &mut View,
     ) -> impl Future<Output = ()> + Send;
 
-    /// What the comparison uses of a block that is verified; none if the node does not have it.
+    /// What is waited for if a question is open again as soon as it was asked.
+    fn unanswered(&self, question: &Self::Question) -> Waiting;
+
+    /// What judgement and comparison use of a block that is verified; none if the node does not
+    /// have it.
     fn below(
         &self,
         tip: &HeadBlock,

@@ -7,7 +7,7 @@ use std::pin::pin;
 use futures::{StreamExt, stream};
 
 use super::{
-    Choice, FeedSource, L1Source, NodeSource, Verifier, choose,
+    FeedSource, L1Source, NodeSource, Verifier,
     confirmation::{BLOCKS_IN_FLIGHT, BLOCKS_PER_SAVE, Confirmed, Halt, Walk},
 };
 use crate::{
@@ -27,17 +27,11 @@ struct Named<R: Rollup> {
 impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// The batch that follows a block, if the node may have its block.
     async fn following(&self, tip: HeadBlock, l1: &mut View) -> Option<Named<R>> {
-        tip.number.checked_add(1).filter(|next| Some(*next) <= self.node_latest)?;
-        loop {
-            match choose(&*self.rollup, &self.candidates, &tip, l1) {
-                Choice::Chosen(position, batch) => {
-                    let block = batch.facts.names()?;
-                    return Some(Named { position, batch: *batch, block });
-                }
-                Choice::Ask(question) => self.rollup.ask(question, &self.l1, l1).await,
-                Choice::Reread(_) | Choice::Stalled(_) => return None,
-            }
-        }
+        let next = tip.number.checked_add(1).filter(|next| Some(*next) <= self.node_latest)?;
+        self.candidates.of(next).find_map(|(_, batch)| batch.facts.names())?;
+        let (position, batch) = self.decide(&tip, &mut None, l1).await.ok()?;
+        let block = batch.facts.names()?;
+        Some(Named { position, batch, block })
     }
 
     /// Whether the node's answer for the block after `tip` is the block that a batch names.

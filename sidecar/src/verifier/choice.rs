@@ -4,7 +4,7 @@ use super::{candidates::Candidates, stall::Stall};
 use crate::{
     head::HeadBlock,
     l1::View,
-    rollup::{BatchOf, Judgement, OutOfPlay, Position, Rollup},
+    rollup::{BatchOf, Judgement, OutOfPlay, Position, Rollup, Waiting},
 };
 
 /// A candidate for the next block, and where it is.
@@ -15,6 +15,8 @@ pub enum Choice<'a, R: Rollup> {
     /// Compare this one with the node's block. If it does not prove the block, one of its copies
     /// may.
     Chosen(Position, &'a BatchOf<R>),
+    /// The block below must be read first.
+    Below,
     /// This must be asked first.
     Ask(R::Question),
     /// Candidates were dropped because the budget was full: read again from this height first.
@@ -27,6 +29,7 @@ impl<R: Rollup> std::fmt::Debug for Choice<'_, R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Chosen(position, batch) => write!(f, "Chosen({position:?}, {batch:?})"),
+            Self::Below => f.write_str("Below"),
             Self::Ask(question) => write!(f, "Ask({question:?})"),
             Self::Reread(height) => write!(f, "Reread({height})"),
             Self::Stalled(stall) => write!(f, "Stalled({stall:?})"),
@@ -34,34 +37,111 @@ impl<R: Rollup> std::fmt::Debug for Choice<'_, R> {
     }
 }
 
-/// Chooses among the candidates for the block after `tip`.
+/// The first candidates, with their copies, of which it is not known yet whether they decide.
+struct Undecided<'a, R: Rollup> {
+    copies: Vec<Candidate<'a, R>>,
+    waiting: Option<Waiting>,
+    /// Asked first: what the best of the copies needs.
+    question: Option<(&'a BatchOf<R>, R::Question)>,
+    /// Asked after that: the answer for another batch may tell of these.
+    question_of_others: Option<R::Question>,
+    /// Another batch, which may come first, stands before the next copy.
+    is_behind: bool,
+}
+
+impl<'a, R: Rollup> Undecided<'a, R> {
+    fn new(copies: Vec<Candidate<'a, R>>) -> Self {
+        Self { copies, waiting: None, question: None, question_of_others: None, is_behind: false }
+    }
+
+    /// Takes the verdict on one more candidate. Returns whether that one is chosen.
+    fn take(
+        &mut self,
+        rollup: &R,
+        (position, batch): Candidate<'a, R>,
+        verdict: Judgement<R::Question>,
+    ) -> bool {
+        let is_copy = self.copies.iter().any(|(of_copy, _)| *of_copy == position);
+        let is_better = |(best, _): &(&BatchOf<R>, _)| rollup.prefers(batch, best);
+        match verdict {
+            Judgement::Out(_) => return false,
+            Judgement::Decides if is_copy => return !self.is_behind,
+            Judgement::Waits(waiting) if is_copy => _ = self.waiting.get_or_insert(waiting),
+            Judgement::Ask(question) if is_copy => {
+                if self.question.as_ref().is_none_or(is_better) {
+                    self.question = Some((batch, question));
+                }
+            }
+            Judgement::Ask(question) => {
+                self.is_behind = true;
+                self.question_of_others.get_or_insert(question);
+            }
+            Judgement::Decides | Judgement::Waits(_) => self.is_behind = true,
+        }
+        false
+    }
+
+    fn outcome(self, number: u64) -> Choice<'a, R> {
+        let question = self.question.map(|(_, question)| question).or(self.question_of_others);
+        match (question, self.waiting) {
+            (Some(question), _) => Choice::Ask(question),
+            (None, Some(waiting)) => Choice::Stalled(Stall::of(number, waiting)),
+            (None, None) => Choice::Stalled(Stall::AwaitingBatch { number }),
+        }
+    }
+}
+
+/// Chooses among the candidates for the block after `tip`. One of which nothing is known yet holds
+/// back what is behind it, but not its own copies.
 pub fn choose<'a, R: Rollup>(
     rollup: &R,
     candidates: &'a Candidates<R>,
     tip: &HeadBlock,
+    below: Option<&R::Below>,
     l1: &View,
 ) -> Choice<'a, R> {
     let Some(number) = tip.number.checked_add(1) else {
         return Choice::Stalled(Stall::AwaitingBatch { number: tip.number });
     };
     let dropped = candidates.dropped_for(number);
+    let mut undecided: Option<Undecided<'a, R>> = None;
     let (mut other_fork, mut orphaned_origin, mut unauthorized) = (0_usize, 0_usize, 0_usize);
-    for (position, batch) in candidates.of(number) {
+    for candidate @ (position, batch) in candidates.of(number) {
         if let Some(dropped) = dropped.filter(|dropped| *dropped <= position) {
-            return Choice::Reread(dropped.height);
+            match undecided {
+                Some(_) => break,
+                None => return Choice::Reread(dropped.height),
+            }
         }
-        match rollup.judge(tip, batch, l1) {
-            Judgement::Decides => return Choice::Chosen(position, batch),
-            Judgement::Out(OutOfPlay::OtherFork) => other_fork += 1,
-            Judgement::Out(OutOfPlay::Orphaned) => orphaned_origin += 1,
-            Judgement::Out(OutOfPlay::Unauthorized) => unauthorized += 1,
-            Judgement::Waits(waiting) => return Choice::Stalled(Stall::of(number, waiting)),
-            Judgement::Ask(question) => return Choice::Ask(question),
+        let Some(below) = below else { return Choice::Below };
+        match (rollup.judge(tip, below, batch, l1), &mut undecided) {
+            (Judgement::Decides, None) => return Choice::Chosen(position, batch),
+            (Judgement::Out(OutOfPlay::OtherFork), _) => other_fork += 1,
+            (Judgement::Out(OutOfPlay::Orphaned), _) => orphaned_origin += 1,
+            (Judgement::Out(OutOfPlay::Unauthorized), _) => unauthorized += 1,
+            (verdict, None) => {
+                let has_copies = rollup.are_copies(batch, batch);
+                let mut first = Undecided::new(match has_copies {
+                    true => copies_of(rollup, candidates, candidate),
+                    false => vec![candidate],
+                });
+                first.take(rollup, candidate, verdict);
+                if !has_copies {
+                    return first.outcome(number);
+                }
+                undecided = Some(first);
+            }
+            (verdict, Some(undecided)) => {
+                if undecided.take(rollup, candidate, verdict) {
+                    return Choice::Chosen(position, batch);
+                }
+            }
         }
     }
-    match dropped {
-        Some(dropped) => Choice::Reread(dropped.height),
-        None if other_fork + orphaned_origin + unauthorized > 0 => {
+    match (undecided, dropped) {
+        (Some(undecided), _) => undecided.outcome(number),
+        (None, Some(dropped)) => Choice::Reread(dropped.height),
+        (None, None) if other_fork + orphaned_origin + unauthorized > 0 => {
             Choice::Stalled(Stall::CompetingFork {
                 number,
                 other_fork,
@@ -69,7 +149,7 @@ pub fn choose<'a, R: Rollup>(
                 unauthorized,
             })
         }
-        None => Choice::Stalled(Stall::AwaitingBatch { number }),
+        (None, None) => Choice::Stalled(Stall::AwaitingBatch { number }),
     }
 }
 

@@ -9,9 +9,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
-    ChainFacts, Choice, Feed, FeedSource, L1Source, NodeSource, Stall, Stop, Verifier,
+    ChainFacts, Feed, FeedSource, L1Source, NodeSource, Stall, Stop, Verifier,
     choice::{Candidate, copies_of},
-    choose,
     findings::{BlockProof, Mismatch},
 };
 use crate::{
@@ -277,31 +276,20 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             if confirmed.is_some() && started.elapsed() >= TIME_PER_SAVE {
                 break;
             }
-            let (position, batch) = loop {
-                match choose(&*self.rollup, &self.candidates, &tip, l1) {
-                    Choice::Chosen(position, batch) => break (position, batch),
-                    Choice::Ask(question) => self.rollup.ask(question, &self.l1, l1).await,
-                    Choice::Reread(height) => {
-                        return Walk { confirmed, halt: Halt::Reread(height), latest };
-                    }
-                    Choice::Stalled(stall) => {
-                        return Walk { confirmed, halt: Halt::Stalled(stall), latest };
-                    }
-                }
+            let known = self.below.take().filter(|(block, _)| *block == tip);
+            let mut below = known.map(|(_, below)| below);
+            let decided = self.decide(&tip, &mut below, l1).await;
+            self.below = below.clone().map(|below| (tip, below));
+            let ((position, batch), below) = match (decided, below) {
+                (Ok(chosen), Some(below)) => (chosen, below),
+                (Ok(_), None) => return Walk { confirmed, halt: Halt::RunEnded, latest },
+                (Err(halt), _) => return Walk { confirmed, halt, latest },
             };
             let number = batch.facts.number();
             if !self.audit.covers(position.height) {
                 let halt = Halt::Uncovered(self.audit.uncovered(number, position.height));
                 return Walk { confirmed, halt, latest };
             }
-            let below = match self.below.take().filter(|(block, _)| *block == tip) {
-                Some((_, below)) => Ok(Some(below)),
-                None => self.rollup.below(&tip, node).await,
-            };
-            let below = match found(tip.number, below) {
-                Ok(below) => below,
-                Err(halt) => return Walk { confirmed, halt, latest },
-            };
             let answer = if run == 1 {
                 let answer = node.block_and_latest(number).await;
                 latest = answer.as_ref().ok().map(|(_, latest)| *latest);
@@ -322,7 +310,7 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
                 Ok(block) => block,
                 Err(halt) => return Walk { confirmed, halt, latest },
             };
-            match self.verify((position, batch), &below, &block, l1).await {
+            match self.verify((position, &batch), &below, &block, l1).await {
                 Ok((position, verified)) => {
                     tip = verified.block;
                     self.keeper.walked(number, block.hash());
@@ -332,10 +320,7 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
                     proof.extend(verified.proven, hotshot_height);
                     confirmed = Some(Confirmed { tip, hotshot_height, count, proof });
                 }
-                Err(halt) => {
-                    self.below = Some((tip, below));
-                    return Walk { confirmed, halt, latest };
-                }
+                Err(halt) => return Walk { confirmed, halt, latest },
             }
         }
         Walk { confirmed, halt: Halt::RunEnded, latest }
@@ -377,7 +362,7 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
     ) -> Result<(Position, Verified<R::Below>), Failed> {
         let number = block.number();
         let batches: Vec<_> = copies.iter().map(|(_, batch)| *batch).collect();
-        let mut read = BTreeMap::new();
+        let (mut read, mut asked) = (BTreeMap::new(), Vec::new());
         loop {
             let at = match self.rollup.compare(&batches, Payloads::new(&read), below, block) {
                 Ok(verified) => match copies.get(verified.copy) {
@@ -385,7 +370,8 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
                     None => return Err(Failed::Waits(Stall::AwaitingBatch { number })),
                 },
                 Err(Uncompared::Ask(question)) => {
-                    self.rollup.ask(question, &self.l1, l1).await;
+                    let open = self.ask_once(&mut asked, question, l1).await;
+                    open.map_err(|waiting| Failed::Waits(Stall::of(number, waiting)))?;
                     continue;
                 }
                 Err(Uncompared::Differs(difference)) => return Err(Failed::Differs(difference)),

@@ -13,6 +13,7 @@ mod candidates;
 mod chain;
 mod choice;
 mod confirmation;
+mod decision;
 mod feed;
 mod finality;
 pub mod findings;

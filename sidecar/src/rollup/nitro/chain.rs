@@ -87,7 +87,8 @@ impl<P: ParentSource> NitroChain<P> {
         self.reader.get().map_or(0, |reader| reader.chain_id)
     }
 
-    /// The message of the delayed inbox at a place; none if it is elsewhere.
+    /// The message of the delayed inbox at a place; none if the bridge has it, but it is not found
+    /// there.
     fn delayed(
         &self,
         place: DelayedPlace,
@@ -96,7 +97,7 @@ impl<P: ParentSource> NitroChain<P> {
         match self.inbox.get(place) {
             None => Err(Uncompared::Ask(place)),
             Some(Known::Final(message)) => Ok(Some(message)),
-            Some(Known::Elsewhere) => Ok(None),
+            Some(Known::NotFound) => Ok(None),
             Some(Known::NotFinal(finalized)) => {
                 Err(Uncompared::Waits(Waiting::ParentFinality { index, finalized }))
             }
@@ -136,7 +137,8 @@ impl<P: ParentSource> NitroChain<P> {
         let delayed = match compare::place(batch.facts.number, block, below)? {
             Some(index) if batch.content.delayed_messages_read == block.delayed_messages_read => {
                 let timestamp = batch.content.header.timestamp;
-                self.delayed(DelayedPlace { index, timestamp })?
+                let found = self.delayed(DelayedPlace { index, timestamp })?;
+                Some(found.ok_or_else(|| Uncompared::Waits(not_found(index)))?)
             }
             _ => None,
         };
@@ -188,6 +190,12 @@ impl<P: ParentSource> NitroChain<P> {
             contradicted.pop_first();
         }
     }
+}
+
+/// Not found is no contradiction: what tells of logs may lag, and a twist may name another time.
+fn not_found(index: u64) -> Waiting {
+    let problem = "the bridge's event is not found in the blocks of the message's time".into();
+    Waiting::Parent { index, problem }
 }
 
 impl<P: ParentSource> Rollup for NitroChain<P> {
@@ -271,6 +279,7 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
     fn judge(
         &self,
         _: &HeadBlock,
+        below: &Below,
         batch: &Batch<Facts, Copy>,
         l1: &View,
     ) -> Judgement<DelayedPlace> {
@@ -279,17 +288,18 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
             _ => return Judgement::Out(OutOfPlay::Unauthorized),
         }
         let copy = &batch.content;
-        let index = match copy.origin {
-            Origin::Sequencer => return Judgement::Decides,
-            Origin::DelayedInbox => copy.delayed_messages_read.saturating_sub(1),
-        };
+        // By the block below. Any other may be a twist of a message with another number.
+        let index = below.delayed_messages_read;
+        match (copy.origin, copy.delayed_messages_read.checked_sub(index)) {
+            (Origin::Sequencer, Some(0)) => return Judgement::Decides,
+            (Origin::DelayedInbox, Some(1)) => {}
+            _ => return Judgement::Out(OutOfPlay::OtherFork),
+        }
         match self.delayed(DelayedPlace { index, timestamp: copy.header.timestamp }) {
             Ok(Some(message)) if message.contradicts(copy).is_none() => Judgement::Decides,
             Err(Uncompared::Ask(place)) => Judgement::Ask(place),
-            // It contradicts nothing. Whether the block has read it is told by the block: a copy
-            // of a message that is not delayed may say so, too.
-            Err(Uncompared::Waits(Waiting::ParentFinality { .. })) => Judgement::Decides,
             Err(Uncompared::Waits(waiting)) => Judgement::Waits(waiting),
+            Ok(None) => Judgement::Waits(not_found(index)),
             _ => {
                 self.contradicts(batch.facts.number);
                 Judgement::Out(OutOfPlay::Orphaned)
@@ -309,6 +319,11 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
 
     async fn ask(&self, place: DelayedPlace, _: &impl L1Source, _: &mut View) {
         self.ask_parent(place).await;
+    }
+
+    fn unanswered(&self, place: &DelayedPlace) -> Waiting {
+        let problem = "it was asked again and again".into();
+        Waiting::Parent { index: place.index, problem }
     }
 
     async fn below(

@@ -106,8 +106,8 @@ impl Delayed {
 pub(super) enum Known {
     /// It is on the parent chain, at or below its final block.
     Final(Arc<Delayed>),
-    /// The same, but in a block that was made at another time.
-    Elsewhere,
+    /// The bridge has it by its count, but it is not found in the blocks of that time.
+    NotFound,
     /// It is not on the parent chain up to its final block.
     NotFinal(BlockId),
     /// The parent chain gave no answer.
@@ -129,13 +129,23 @@ const FINAL_AGAIN: Duration = Duration::from_secs(600);
 const KEPT: usize = 128;
 
 impl DelayedInbox {
-    /// What is known of a message; none if it must be asked for.
+    /// What is known of a message; none if it must be asked for. There is one with an index, so
+    /// what is known of it at one time tells of all, unless it was not found there.
     pub(super) fn get(&self, place: DelayedPlace) -> Option<Known> {
-        let known = self.known.lock();
-        let (known, at) = known.get(&place)?;
-        let is_final = matches!(known, Known::Final(_) | Known::Elsewhere);
-        let lasts = if is_final { FINAL_AGAIN } else { AGAIN };
-        (at.elapsed() < lasts).then(|| known.clone())
+        let all = self.known.lock();
+        let of_index = |timestamp| DelayedPlace { timestamp, ..place };
+        let fresh = all.range(of_index(0)..=of_index(u64::MAX)).filter(|(_, (known, at))| {
+            let lasts = if matches!(known, Known::Final(_)) { FINAL_AGAIN } else { AGAIN };
+            at.elapsed() < lasts
+        });
+        let rank = |at: &DelayedPlace, known: &Known| match known {
+            Known::Final(_) => Some(0),
+            _ if *at == place => Some(1),
+            Known::NotFound => None,
+            Known::NotFinal(_) | Known::Unanswered(_) => Some(2),
+        };
+        let ranked = fresh.filter_map(|(at, (known, _))| Some((rank(at, known)?, known)));
+        ranked.min_by_key(|(rank, _)| *rank).map(|(_, known)| known.clone())
     }
 
     /// Asks the parent chain for a message.
@@ -167,7 +177,7 @@ impl DelayedInbox {
             Some(message) => {
                 Ok(Known::Final(Arc::new(Delayed::of(place.index, &message, chain_id)?)))
             }
-            None => Ok(Known::Elsewhere),
+            None => Ok(Known::NotFound),
         }
     }
 }

@@ -115,6 +115,7 @@ impl<F: Form, C: ConsensusSource> Rollup for OpStack<F, C> {
     fn judge(
         &self,
         tip: &HeadBlock,
+        (): &(),
         batch: &Batch<Facts, F::Content>,
         l1: &View,
     ) -> Judgement<BlockId> {
@@ -149,6 +150,10 @@ impl<F: Form, C: ConsensusSource> Rollup for OpStack<F, C> {
 
     async fn ask(&self, origin: BlockId, l1: &impl L1Source, view: &mut View) {
         view.learn(origin, l1.hash_at(origin.number).await);
+    }
+
+    fn unanswered(&self, origin: &BlockId) -> Waiting {
+        Waiting::L1 { origin: *origin, problem: None }
     }
 
     async fn below(

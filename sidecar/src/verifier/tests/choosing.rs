@@ -28,7 +28,7 @@ fn outcome(l1: &L1View, batches: impl IntoIterator<Item = (Address, Facts)>) -> 
         let position = Position { index, ..Position::start_of(0) };
         candidates.insert(position, batch, &tip, |batch| rollup.can_follow(&tip, batch));
     }
-    match choose(&rollup, &candidates, &tip, l1) {
+    match choose(&rollup, &candidates, &tip, Some(&()), l1) {
         Choice::Stalled(stall) => stall,
         other => panic!("{other:?}"),
     }

@@ -25,7 +25,7 @@ use crate::{
     rollup::{
         Batch, BatchOf, Chain, ChainError, Difference, Facts, FeedSource, Finality, Judgement,
         L1Source, NodeSource, OutOfPlay, Payloads, Proven, Refused, Rejected, Rollup, Uncompared,
-        Verified,
+        Verified, Waiting,
     },
     store::{SafeSample, memory::MemoryStore},
     telemetry::Metrics,
@@ -170,7 +170,7 @@ impl Rollup for Counters {
         batch.facts.number > tip.number
     }
 
-    fn judge(&self, _: &HeadBlock, batch: &BatchOf<Self>, _: &View) -> Judgement<()> {
+    fn judge(&self, _: &HeadBlock, _: &u64, batch: &BatchOf<Self>, _: &View) -> Judgement<()> {
         if batch.facts.is_formed {
             Judgement::Decides
         } else {
@@ -183,6 +183,10 @@ impl Rollup for Counters {
     }
 
     async fn ask(&self, (): (), _: &impl L1Source, _: &mut View) {}
+
+    fn unanswered(&self, (): &()) -> Waiting {
+        Waiting::HashUnsigned
+    }
 
     async fn below(
         &self,

@@ -23,8 +23,8 @@ use crate::{
     rollup::{
         NodeSource, Position, Rollup as _,
         nitro::{
-            NitroBlock, NitroChain, Scheme,
-            proof_tests::{Parent, golden_chain, signer},
+            Below, MessageHeader, NitroBlock, NitroChain, Scheme,
+            proof_tests::{Parent, claimed, embedded_chain, golden_chain, signer},
         },
     },
     store::memory::MemoryStore,
@@ -107,12 +107,16 @@ struct Chain {
 impl Chain {
     /// A chain whose messages are signed by a scheme.
     fn new(scheme: Scheme, require: NitroRequire, has_twists: bool) -> Self {
-        let (chain_id, blocks, posted, parent) = golden_chain(scheme);
+        let (_, _, posted, _) = golden_chain(scheme);
+        let first = if has_twists { 0 } else { 1 };
+        Self::of(posted.into_iter().map(|posted| posted[first..].to_vec()).collect(), require)
+    }
+
+    /// A chain for whose blocks this is posted.
+    fn of(posted: Vec<Vec<Vec<u8>>>, require: NitroRequire) -> Self {
+        let (chain_id, blocks, _, parent) = golden_chain(Scheme::SignatureV2);
         let outside = Outside::default();
-        for [twisted, payload] in posted {
-            let payloads = if has_twists { vec![twisted, payload] } else { vec![payload] };
-            outside.post(payloads);
-        }
+        posted.into_iter().for_each(|payloads| outside.post(payloads));
         let (blocks, finalized) = (Arc::new(blocks), Arc::default());
         let node = Node { chain_id, blocks, finalized, batch: Arc::default() };
         let metrics = Metrics::new();
@@ -171,6 +175,23 @@ async fn golden_chains_move_the_head_by_what_is_signed() {
             (Some(_), _) => (Some("inputs"), None),
         };
         assert_eq!((proof.proven, proof.hash_since), shown);
+    }
+}
+
+/// Copies of a sequencer's message that read as messages of the delayed inbox, since an L2 user has
+/// put their headers into its content.
+#[tokio::test(start_paused = true)]
+async fn no_embedded_message_keeps_its_own_from_the_head() {
+    type Inner = fn(&Below) -> Vec<(u64, MessageHeader)>;
+    let far: Inner = |_| vec![claimed(1 << 60, 5)];
+    let next: Inner = |below| {
+        let count = below.delayed_messages_read + 1;
+        (0..20).map(|more| claimed(count, 1_700_000_000 + more)).collect()
+    };
+    let behind: Inner = |below| vec![claimed(below.delayed_messages_read, 5)];
+    for (case, inner) in [far, behind, next].into_iter().enumerate() {
+        let mut chain = Chain::of(embedded_chain(inner), NitroRequire::Hash);
+        assert_eq!(chain.settle().await, (Some(10), "up_to_date"), "{case}");
     }
 }
 

@@ -1,0 +1,55 @@
+//! Chooses the next batch, and reads and asks what must be known for that.
+
+use super::{
+    Choice, FeedSource, L1Source, NodeSource, Stall, Verifier, choose,
+    confirmation::{Halt, found},
+};
+use crate::{
+    head::HeadBlock,
+    l1::View,
+    rollup::{BatchOf, Position, Rollup, Waiting},
+};
+
+impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
+    /// Chooses the batch for the block after `tip`, and reads and asks what must be known for that.
+    /// Nothing is asked twice: what is open again at once is waited for.
+    pub(super) async fn decide(
+        &self,
+        tip: &HeadBlock,
+        below: &mut Option<R::Below>,
+        l1: &mut View,
+    ) -> Result<(Position, BatchOf<R>), Halt> {
+        let mut asked = Vec::new();
+        loop {
+            match choose(&*self.rollup, &self.candidates, tip, below.as_ref(), l1) {
+                Choice::Chosen(position, batch) => return Ok((position, *batch)),
+                Choice::Below => {
+                    let read = self.rollup.below(tip, &self.node).await;
+                    *below = Some(found(tip.number, read)?);
+                }
+                Choice::Ask(question) => {
+                    let number = tip.number.saturating_add(1);
+                    let open = self.ask_once(&mut asked, question, l1).await;
+                    open.map_err(|waiting| Halt::Stalled(Stall::of(number, waiting)))?;
+                }
+                Choice::Reread(height) => return Err(Halt::Reread(height)),
+                Choice::Stalled(stall) => return Err(Halt::Stalled(stall)),
+            }
+        }
+    }
+
+    /// Asks, unless it was asked before.
+    pub(super) async fn ask_once(
+        &self,
+        asked: &mut Vec<R::Question>,
+        question: R::Question,
+        l1: &mut View,
+    ) -> Result<(), Waiting> {
+        if asked.contains(&question) {
+            return Err(self.rollup.unanswered(&question));
+        }
+        asked.push(question.clone());
+        self.rollup.ask(question, &self.l1, l1).await;
+        Ok(())
+    }
+}
