@@ -40,8 +40,8 @@ pub struct DelayedMessage {
     pub base_fee: U256,
     /// Keccak-256 of its data, as the bridge says.
     pub data_hash: B256,
-    /// Its data, as the inbox says.
-    pub data: Bytes,
+    /// Its data, as the inbox says; none if they cannot be read.
+    pub data: Option<Bytes>,
 }
 
 /// A block of the parent chain, as far as it says when it was made.
@@ -206,8 +206,10 @@ impl<E: ParentEndpoint> L1<E> {
             Some(sent) => bytes(&sent.data),
             None => {
                 let sent = self.events(inbox, topics(FROM_ORIGIN), at, at).await?;
-                let sent = sent.first().ok_or_else(|| malformed("its inbox does not have it"))?;
-                let call = self.call_data(sent.transaction_hash).await?;
+                let call = match sent.first() {
+                    Some(sent) => self.call_data(sent.transaction_hash).await?,
+                    None => None,
+                };
                 call.as_ref().and_then(|call| bytes(call.strip_prefix(&FROM_ORIGIN_CALL)?))
             }
         };
@@ -218,7 +220,7 @@ impl<E: ParentEndpoint> L1<E> {
             timestamp,
             base_fee: U256::from_be_bytes(*base_fee),
             data_hash: data_hash.into(),
-            data: data.ok_or_else(|| malformed("its data cannot be read"))?,
+            data,
         }))
     }
 
@@ -263,14 +265,16 @@ impl<E: ParentEndpoint> L1<E> {
     }
 }
 
-/// The only argument of type `bytes`.
+/// The only argument of type `bytes`. It stands where its offset says, which need not be the usual
+/// one.
 fn bytes(arguments: &[u8]) -> Option<Bytes> {
-    let (head, rest) = arguments.split_at_checked(64)?;
-    let (offset, length) = head.split_at_checked(32)?;
-    let number = |word: &[u8]| number(word.try_into().ok()?);
-    let length = usize::try_from(number(length)?).ok()?;
-    (number(offset)? == 32).then_some(())?;
-    rest.get(..length).map(Bytes::copy_from_slice)
+    let word = |at: usize| {
+        let word = arguments.get(at..at.checked_add(32)?)?;
+        usize::try_from(number(word.try_into().ok()?)?).ok()
+    };
+    let offset = word(0)?;
+    let (length, start) = (word(offset)?, offset.checked_add(32)?);
+    arguments.get(start..start.checked_add(length)?).map(Bytes::copy_from_slice)
 }
 
 #[cfg(test)]
@@ -297,9 +301,12 @@ mod tests {
         let word = |number: u64| B256::from(U256::from(number)).0;
         let encoded = [&word(32)[..], &word(3), b"abc", &[0; 29]].concat();
         assert_eq!(bytes(&encoded), Some(Bytes::from_static(b"abc")));
+        let moved = [&word(70)[..], &[7; 38], &encoded[32..]].concat();
+        assert_eq!(bytes(&moved), Some(Bytes::from_static(b"abc")), "another offset");
         for bad in [&encoded[..63], &encoded[..66], &[&word(64)[..], &encoded[32..]].concat()] {
             assert_eq!(bytes(bad), None);
         }
+        assert_eq!(bytes(&[&word(u64::MAX)[..], &encoded[32..]].concat()), None);
         let huge = [&word(32)[..], &[0xff; 32]].concat();
         assert_eq!(bytes(&huge), None);
     }

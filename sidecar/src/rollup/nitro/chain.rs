@@ -122,7 +122,7 @@ impl<P: ParentSource> NitroChain<P> {
     ) -> Result<(), Uncompared<DelayedPlace>> {
         let Some(batch) = copies.get(at) else { return Ok(()) };
         let names_another = |other: &&&Batch<Facts, Copy>| {
-            other.content.message == batch.content.message
+            other.content.is_same_message(&batch.content)
                 && other.facts.block_hash.is_some_and(|hash| hash != block.hash)
         };
         if let Some(other) = copies.iter().find(names_another) {
@@ -143,6 +143,9 @@ impl<P: ParentSource> NitroChain<P> {
             _ => None,
         };
         let delayed = delayed.as_deref();
+        if delayed.is_some_and(|delayed| omitted && delayed.transactions.is_none()) {
+            return Err(Uncompared::Waits(unreadable(block.delayed_messages_read)));
+        }
         let read = match (delayed, payloads.get(at)) {
             (Some(delayed), _) if omitted => Some(delayed.hashes.clone()),
             (_, Some((payload, part))) => self.hashes_again(batch, payload, part),
@@ -196,6 +199,12 @@ impl<P: ParentSource> NitroChain<P> {
 fn not_found(index: u64) -> Waiting {
     let problem = "the bridge's event is not found in the blocks of the message's time".into();
     Waiting::Parent { index, problem }
+}
+
+/// Only a copy without its content needs it from the parent chain.
+fn unreadable(delayed_messages_read: u64) -> Waiting {
+    let problem = "its data on the parent chain do not have the hash that the bridge has".into();
+    Waiting::Parent { index: delayed_messages_read.saturating_sub(1), problem }
 }
 
 impl<P: ParentSource> Rollup for NitroChain<P> {
@@ -312,8 +321,9 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
     }
 
     fn prefers(&self, one: &Batch<Facts, Copy>, other: &Batch<Facts, Copy>) -> bool {
-        let rank =
-            |batch: &Batch<Facts, Copy>| (batch.facts.block_hash.is_none(), batch.content.metadata);
+        let rank = |Batch { facts, content, .. }: &Batch<Facts, Copy>| {
+            (content.prefix(facts), facts.block_hash.is_none())
+        };
         rank(one) < rank(other)
     }
 

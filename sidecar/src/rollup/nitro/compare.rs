@@ -88,7 +88,7 @@ pub(super) fn inputs(
     }
     let transactions = match (delayed, copy.content) {
         // A V0 poster leaves out what the parent chain has.
-        (Some(delayed), None) => delayed.transactions,
+        (Some(delayed), None) => delayed.transactions.unwrap_or(copy.transactions),
         _ => copy.transactions,
     };
     let report = match transactions {

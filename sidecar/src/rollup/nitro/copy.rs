@@ -67,7 +67,7 @@ pub struct Copy {
     pub batch_gas: Option<u64>,
     /// In a batch posting report: the bytes of the batch.
     pub batch_data: Option<BatchData>,
-    /// How long the metadata are.
+    /// How long the metadata are, if they are signed.
     pub metadata: usize,
     /// What it parses to.
     pub transactions: Transactions,
@@ -127,13 +127,29 @@ impl Copy {
         self.is_v2() && facts.block_hash.is_none() && self.metadata >= B256::len_bytes()
     }
 
-    /// Whether two copies are of one group: they have the same message, or are covered by the same
-    /// signature.
+    /// How many bytes stand before the count of delayed messages in what `signatureV2` is over:
+    /// a twist has moved more in front of it. Nothing can be moved under another signature.
+    #[must_use]
+    pub const fn prefix(&self, facts: &Facts) -> usize {
+        let hash = if facts.block_hash.is_some() { B256::len_bytes() } else { 0 };
+        hash.saturating_add(self.metadata)
+    }
+
+    /// Whether two copies for one number have the same message. A V0 poster leaves out what the
+    /// delayed inbox has.
+    #[must_use]
+    pub fn is_same_message(&self, other: &Self) -> bool {
+        let is_omitted = self.content.is_none() || other.content.is_none();
+        let heading = |copy: &Self| (copy.origin, copy.delayed_messages_read, copy.header);
+        self.message == other.message || is_omitted && heading(self) == heading(other)
+    }
+
+    /// Whether two copies for one number are of one group: they have the same message, or are
+    /// covered by the same signature.
     #[must_use]
     pub fn is_of_one_group(&self, other: &Self) -> bool {
-        let both = self.digests.iter().zip(&other.digests);
-        self.message == other.message
-            || both.into_iter().any(|(one, other)| one.is_some() && one == other)
+        let is_shared = |digest: &Option<B256>| digest.is_some() && other.digests.contains(digest);
+        self.is_same_message(other) || self.digests.iter().any(is_shared)
     }
 }
 
@@ -168,7 +184,7 @@ pub(super) fn batch_of(
         content: (!is_omitted).then(|| keccak256(&message.content)),
         batch_gas: message.batch_gas.filter(|_| is_all_signed),
         batch_data: message.batch_data.filter(|_| is_all_signed),
-        metadata: posted.metadata,
+        metadata: digests[1].map_or(0, |_| posted.metadata),
         transactions: Transactions::of(&parsed(message, chain_id)),
     };
     let block_hash = posted.block_hash.filter(|_| content.is_v2());

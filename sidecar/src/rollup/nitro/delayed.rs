@@ -52,23 +52,15 @@ pub struct DelayedPlace {
 pub struct Delayed {
     pub(super) header: MessageHeader,
     pub(super) data_hash: B256,
-    pub(super) transactions: Transactions,
+    /// What it comes to; none if its data could not be read, or are others than the bridge says.
+    pub(super) transactions: Option<Transactions>,
     /// What it parses to, in full.
     pub(super) hashes: Vec<B256>,
 }
 
 impl Delayed {
-    pub(super) fn of(
-        index: u64,
-        message: &DelayedMessage,
-        chain_id: u64,
-    ) -> Result<Self, UpstreamError> {
+    pub(super) fn of(index: u64, message: &DelayedMessage, chain_id: u64) -> Self {
         let DelayedMessage { kind, sender, block_number, timestamp, base_fee, .. } = *message;
-        if keccak256(&message.data) != message.data_hash {
-            return Err(UpstreamError::Malformed(format!(
-                "the data of delayed message {index} do not have the hash that the bridge has (bridge_address, parent_rpc)"
-            )));
-        }
         let header = MessageHeader {
             kind: MessageKind(kind),
             poster: sender,
@@ -77,18 +69,21 @@ impl Delayed {
             request_id: Some(B256::from(U256::from(index))),
             l1_base_fee: base_fee,
         };
-        let whole = Message {
-            position: 0,
-            delayed_messages_read: index.saturating_add(1),
-            header,
-            content: message.data.as_ref().into(),
-            batch_gas: None,
-            batch_data: None,
-        };
-        let parsed = parsed(&whole, chain_id);
-        let transactions = Transactions::of(&parsed);
-        let hashes = copy::hashes(parsed);
-        Ok(Self { header, data_hash: message.data_hash, transactions, hashes })
+        let data = message.data.as_ref().filter(|data| keccak256(data) == message.data_hash);
+        let parsed = data.map(|data| {
+            let whole = Message {
+                position: 0,
+                delayed_messages_read: index.saturating_add(1),
+                header,
+                content: data.as_ref().into(),
+                batch_gas: None,
+                batch_data: None,
+            };
+            parsed(&whole, chain_id)
+        });
+        let transactions = parsed.as_ref().map(Transactions::of);
+        let hashes = parsed.map(copy::hashes).unwrap_or_default();
+        Self { header, data_hash: message.data_hash, transactions, hashes }
     }
 
     /// What of a copy of the message is not as the parent chain has it.
@@ -135,8 +130,8 @@ impl DelayedInbox {
         let all = self.known.lock();
         let of_index = |timestamp| DelayedPlace { timestamp, ..place };
         let fresh = all.range(of_index(0)..=of_index(u64::MAX)).filter(|(_, (known, at))| {
-            let lasts = if matches!(known, Known::Final(_)) { FINAL_AGAIN } else { AGAIN };
-            at.elapsed() < lasts
+            let is_whole = matches!(known, Known::Final(it) if it.transactions.is_some());
+            at.elapsed() < if is_whole { FINAL_AGAIN } else { AGAIN }
         });
         let rank = |at: &DelayedPlace, known: &Known| match known {
             Known::Final(_) => Some(0),
@@ -175,7 +170,7 @@ impl DelayedInbox {
         }
         match parent.delayed_message(place, finalized).await? {
             Some(message) => {
-                Ok(Known::Final(Arc::new(Delayed::of(place.index, &message, chain_id)?)))
+                Ok(Known::Final(Arc::new(Delayed::of(place.index, &message, chain_id))))
             }
             None => Ok(Known::NotFound),
         }

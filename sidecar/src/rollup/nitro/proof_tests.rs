@@ -96,7 +96,7 @@ impl Parent {
                 timestamp,
                 base_fee: l1_base_fee,
                 data_hash: keccak256(&message.content),
-                data: message.content.to_vec().into(),
+                data: Some(message.content.to_vec().into()),
             };
             parent.messages.lock().insert(U256::from_be_bytes(id.0).to(), delayed);
         }
@@ -443,6 +443,12 @@ fn what_a_v0_poster_leaves_out_comes_from_the_parent_chain() {
         let chain = golden.chain(Require::Inputs);
         let proof = compare(&chain, &[kept], &golden.below, &golden.block);
         assert_eq!(proof, Ok(Proven::Inputs));
+        let chain = golden.chain(Require::Inputs);
+        for message in chain.parent.messages.lock().values_mut() {
+            message.data = Some(vec![1].into());
+        }
+        let proof = compare(&chain, &[kept], &golden.below, &golden.block);
+        assert!(matches!(proof, Err(Uncompared::Waits(Waiting::Parent { .. }))), "{proof:?}");
     }
     assert!(delayed > 3);
 }
@@ -570,7 +576,7 @@ fn a_delayed_message_is_what_the_parent_chain_has() {
         assert_eq!(other(&|it| it.base_fee += U256::from(1)), out);
         assert_eq!(
             other(&|it| {
-                it.data = vec![1].into();
+                it.data = Some(vec![1].into());
                 it.data_hash = keccak256([1]);
             }),
             out
@@ -579,8 +585,10 @@ fn a_delayed_message_is_what_the_parent_chain_has() {
             Judgement::Waits(waiting) => waiting,
             other => panic!("{other:?}"),
         };
-        let unread = is_waiting(other(&|it| it.data_hash = B256::ZERO));
-        assert!(matches!(unread, Waiting::Parent { .. }), "the inbox lies");
+        assert_eq!(other(&|it| it.data_hash = B256::ZERO), out);
+        // The bridge has the hash of what was posted.
+        assert_eq!(other(&|it| it.data = None), Judgement::Decides);
+        assert_eq!(other(&|it| it.data = Some(vec![1].into())), Judgement::Decides);
         let absent = is_waiting(other(&|it| it.timestamp += 1));
         assert!(matches!(absent, Waiting::Parent { .. }), "not found is no contradiction");
         let down = is_waiting(verdict(&|parent| parent.is_down = true));
@@ -663,6 +671,56 @@ fn a_twist_of_a_delayed_message_does_not_hide_it() {
         let proof = compare(&chain, &[twist], &golden.below, &golden.block);
         assert!(matches!(proof, Err(Uncompared::Differs(_))), "{proof:?}");
     }
+}
+
+/// A V0 poster leaves out the content that the posting service posts.
+#[test]
+fn a_delayed_message_is_one_with_and_without_its_content() {
+    let [golden, _] = delayed_and_not();
+    let chain = golden.chain(Require::Hash);
+    let mut posted = golden.feed.clone();
+    posted.message.content = Vec::new().into();
+    let omitted = copy(&posted, Scheme::V0, golden.chain_id);
+    let whole = golden.copy(Scheme::SignatureV2);
+    assert!(chain.are_copies(&omitted, &whole) && chain.are_copies(&whole, &omitted));
+    posted.message.header.timestamp += 1;
+    let other = copy(&posted, Scheme::V0, golden.chain_id);
+    assert!(!chain.are_copies(&other, &whole) && !chain.are_copies(&other, &omitted));
+    // What names another block forbids what proves the inputs alone.
+    let mut elsewhere = whole;
+    elsewhere.facts.block_hash = Some(B256::repeat_byte(1));
+    let chain = golden.chain(Require::Inputs);
+    let proof = compare(&chain, &[omitted, elsewhere], &golden.below, &golden.block);
+    assert!(matches!(proof, Err(Uncompared::Differs(Difference::Hash { .. }))), "{proof:?}");
+}
+
+/// Whatever stands in front, a twist has moved more there.
+#[test]
+fn of_too_many_copies_the_one_that_nothing_was_moved_in_is_kept() {
+    let [_, golden] = delayed_and_not();
+    let chain = golden.chain(Require::Hash);
+    let twist = |change: &dyn Fn(&mut FeedMessage)| {
+        let mut feed = golden.feed.clone();
+        change(&mut feed);
+        copy(&feed, Scheme::SignatureV2, golden.chain_id)
+    };
+    let named = golden.copy(Scheme::SignatureV2);
+    let moved = |feed: &mut FeedMessage| feed.block_metadata.extend([0; 45]);
+    assert!(chain.prefers(&named, &twist(&moved)));
+    let hidden = twist(&|feed| {
+        feed.block_hash = None;
+        feed.block_metadata.extend([0; 32]);
+    });
+    assert!(chain.prefers(&named, &hidden));
+    // The first bytes of a message without a hash are no hash.
+    let unnamed = twist(&|feed| feed.block_hash = None);
+    let moved_and_named = twist(&moved);
+    assert!(chain.prefers(&unnamed, &moved_and_named));
+    // Under another signature the metadata tell nothing.
+    let plain = golden.copy(Scheme::Signature);
+    let mut long = golden.feed.clone();
+    long.block_metadata.extend([0; 99]);
+    assert_eq!(plain, copy(&long, Scheme::Signature, golden.chain_id));
 }
 
 #[test]
