@@ -339,6 +339,7 @@ mod tests {
             store: None,
             confirmed: None,
             proven: None,
+            block: None,
         };
         for (lawful, reports) in [
             (true, vec![report(3, Source::Ethereum, 9), report(5, Source::Espresso, 5)]),

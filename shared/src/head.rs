@@ -138,6 +138,16 @@ pub struct ProvenPosition {
     pub hotshot_height: Option<u64>,
 }
 
+/// What is proven of the blocks that Espresso confirmed, by what HotShot has of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockProof {
+    /// Of the last one: `hash`, or `inputs` where what came of its inputs is the node's word.
+    pub proven: String,
+    /// The lowest HotShot height since which it is `hash` throughout, as far as the sidecar knows
+    /// since its start. Null if the last one is not.
+    pub hash_since: Option<u64>,
+}
+
 /// The response of `GET /v1/head`.
 ///
 /// ```
@@ -187,6 +197,9 @@ pub struct HeadReport {
     /// How much of HotShot is proven; none from earlier sidecars.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proven: Option<ProvenPosition>,
+    /// What is proven of blocks; none before Espresso confirmed one, and from earlier sidecars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<BlockProof>,
 }
 
 /// The members of a [`HeadReport`] that the filter reads. The others inform people, and a newer

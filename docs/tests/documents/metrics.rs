@@ -53,6 +53,7 @@ fn sidecar(exported: &mut Exported) {
     metrics.l1_finalized(1);
     metrics.hotshot_heights(4, 5);
     metrics.proven_heights(Some(3), Some(4));
+    metrics.block_proof(Some(2));
     metrics.catch_up(Some((0.5, Some(1))));
     metrics.batch(BatchResult::Confirmed);
     metrics.rejected("signature", 1);
@@ -155,7 +156,7 @@ fn sidecar_and_filter_export_metrics_with_labels() {
     };
     assert_eq!(
         values("espresso_hotshot_height", "kind"),
-        ["audited", "latest", "light_client", "seen"]
+        ["audited", "hash_since", "latest", "light_client", "seen"]
     );
     assert_eq!(values("espresso_verifier_batches_total", "result").len(), 4);
     assert!(values("espresso_verifier_tick_duration_seconds_bucket", "le").contains(&"+Inf"));

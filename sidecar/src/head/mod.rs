@@ -11,7 +11,9 @@ mod view;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use finality_core::head::{EspressoPosition, HeadReport, Mode, ProvenPosition, Source, Status};
+use finality_core::head::{
+    BlockProof, EspressoPosition, HeadReport, Mode, ProvenPosition, Source, Status,
+};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -95,6 +97,7 @@ impl HeadKeeper {
             cut_off: false,
             unproven: record.as_ref().is_some_and(|record| record.audit.unproven),
             proven: None,
+            block_proof: None,
             espresso: None,
             ethereum: None,
             updated_at: saved_at,
@@ -251,6 +254,14 @@ impl HeadKeeper {
     pub fn show_proofs(&mut self, proofs: &'static str) {
         self.proofs = Some(proofs);
         self.show_proven();
+    }
+
+    /// Shows what is proven of blocks.
+    pub fn show_block_proof(&self, proof: Option<BlockProof>) {
+        let is_news = self.view.shown().block_proof != proof;
+        if is_news {
+            self.view.change(|shown| shown.block_proof = proof);
+        }
     }
 
     fn show_proven(&self) {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use finality_core::head::{
-    EspressoPosition, EthereumPosition, HeadReport, Mode, ProvenPosition, Source, Status,
-    hex_number,
+    BlockProof, EspressoPosition, EthereumPosition, HeadReport, Mode, ProvenPosition, Source,
+    Status, hex_number,
 };
 use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
@@ -31,6 +31,8 @@ pub(super) struct Shown {
     pub(super) unproven: bool,
     /// How much of HotShot is proven.
     pub(super) proven: Option<ProvenPosition>,
+    /// What is proven of blocks.
+    pub(super) block_proof: Option<BlockProof>,
     pub(super) espresso: Option<EspressoPosition>,
     pub(super) ethereum: Option<u64>,
     pub(super) updated_at: Timestamp,
@@ -110,6 +112,7 @@ impl Shown {
             store: self.store.clone(),
             confirmed: None,
             proven: self.proven.clone(),
+            block: self.block_proof.clone(),
         })
     }
 }

@@ -48,6 +48,7 @@ pub(super) struct Facts {
     pub(super) hotshot: Option<(u64, u64)>,
     /// By their labels.
     pub(super) proven: [(&'static str, Option<u64>); 2],
+    pub(super) hash_since: Option<u64>,
     pub(super) catch_up: Option<(f64, Option<u64>)>,
 }
 
@@ -87,11 +88,13 @@ impl Collector for Gauges {
         if let Some((seen, latest)) = facts.hotshot {
             let mut family = encoder.encode_descriptor(
                 "hotshot_height",
-                "HotShot height: read up to here (seen), reached by the query service (latest), on L1 (light_client), and compared with that (audited)",
+                "HotShot height: read up to here (seen), reached by the query service (latest), on L1 (light_client), and compared with that (audited); since which it proves the hash of each block, not its inputs alone (hash_since)",
                 None,
                 MetricType::Gauge,
             )?;
-            let proven = facts.proven.iter().filter_map(|(kind, height)| Some((*kind, (*height)?)));
+            let hash_since = ("hash_since", facts.hash_since);
+            let proven = facts.proven.iter().chain([&hash_since]);
+            let proven = proven.filter_map(|(kind, height)| Some((*kind, (*height)?)));
             for (kind, height) in [("seen", seen), ("latest", latest)].into_iter().chain(proven) {
                 let labels = [("kind", kind)];
                 ConstGauge::new(height).encode(family.encode_family(&labels)?)?;

@@ -359,6 +359,11 @@ impl Metrics {
         self.0.gauges.facts().proven = [("audited", audited), ("light_client", light_client)];
     }
 
+    /// The HotShot height since which the hash of each block is proven.
+    pub fn block_proof(&self, hash_since: Option<u64>) {
+        self.0.gauges.facts().hash_since = hash_since;
+    }
+
     /// Ethereum finalized another block than the confirmed one.
     pub fn contradiction(&self) {
         self.0.events.contradictions.inc();

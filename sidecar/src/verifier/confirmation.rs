@@ -468,6 +468,8 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             result => result.map_err(|error| Stall::StoreUnwritable(error.to_string()))?,
         }
         self.findings.block = proof;
+        self.keeper.show_block_proof(proof.shown());
+        self.metrics.block_proof(proof.hash_since);
         let discarded = self.candidates.discard_up_to(tip.number) as u64;
         for _ in 0..count {
             self.metrics.batch(BatchResult::Confirmed);

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use alloy_primitives::{Address, B256};
-use finality_core::head::HeadReport;
+use finality_core::head::{self, HeadReport};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -133,6 +133,12 @@ pub struct BlockProof {
 }
 
 impl BlockProof {
+    /// As `/v1/head` shows it.
+    pub(super) fn shown(self) -> Option<head::BlockProof> {
+        let hash_since = self.hash_since;
+        self.proven.map(|proven| head::BlockProof { proven: proven.into(), hash_since })
+    }
+
     /// A block was confirmed by a batch at a HotShot height.
     pub(super) fn extend(&mut self, proven: Proven, height: u64) {
         self.proven = Some(proven.into());

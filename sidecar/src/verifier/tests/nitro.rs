@@ -175,6 +175,9 @@ async fn golden_chains_move_the_head_by_what_is_signed() {
             (Some(_), _) => (Some("inputs"), None),
         };
         assert_eq!((proof.proven, proof.hash_since), shown);
+        let head = chain.head.borrow().clone().and_then(|head| head.block.clone());
+        let head = head.map(|block| (block.proven, block.hash_since));
+        assert_eq!(head, shown.0.map(|proven| (proven.to_owned(), shown.1)));
     }
 }
 

@@ -123,6 +123,7 @@ pub(crate) fn report(number: u64, status: Status) -> Arc<HeadReport> {
         store: None,
         confirmed: None,
         proven: None,
+        block: None,
     })
 }
 
