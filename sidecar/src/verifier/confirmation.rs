@@ -57,6 +57,14 @@ pub(super) enum Failed {
 }
 
 impl Failed {
+    /// Whether another copy may prove the block nevertheless.
+    const fn may_end_by_a_copy(&self) -> bool {
+        match self {
+            Self::Differs(_) => true,
+            Self::Waits(stall) => stall.may_end_by_a_copy(),
+        }
+    }
+
     fn halt<R: Rollup>(self, (position, batch): Candidate<'_, R>, node_hash: B256) -> Halt {
         match self {
             Self::Waits(stall) => Halt::Stalled(stall),
@@ -120,9 +128,11 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             if matches!(stall, Stall::Mismatch { .. }) {
                 self.name_mismatch(chain).await;
             }
-            // Without a batch for the next block, reading continues even if the budget is full.
+            // Without a batch that proves the next block, reading continues even if the budget is
+            // full.
             let wanted = matches!(stall, Stall::AwaitingBatch { .. } | Stall::CompetingFork { .. })
                 || matches!(stall, Stall::StoreUnwritable(_) | Stall::Unproven { .. })
+                || stall.may_end_by_a_copy()
                 || self.candidates.has_room();
             let confirmed = self.confirmed_number();
             let read = if wanted { self.read_range(confirmed).await } else { Ok(false) };
@@ -346,7 +356,9 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         ) {
             (Ok(verified), _) => Ok(verified),
             // A copy may be among the dropped.
-            (Err(Failed::Differs(_)), Some(dropped)) => Err(Halt::Reread(dropped.height)),
+            (Err(failed), Some(dropped)) if failed.may_end_by_a_copy() => {
+                Err(Halt::Reread(dropped.height))
+            }
             (Err(failed), _) => Err(failed.halt::<R>(chosen, block.hash())),
         }
     }

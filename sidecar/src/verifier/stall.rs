@@ -116,6 +116,14 @@ impl Stall {
     /// All codes.
     pub const CODES: &[&str] = Self::VARIANTS;
 
+    /// Whether a copy that is not read yet may prove the block that waits.
+    pub(super) const fn may_end_by_a_copy(&self) -> bool {
+        matches!(
+            self,
+            Self::HashUnsigned { .. } | Self::HashHidden { .. } | Self::Superseded { .. }
+        )
+    }
+
     /// Why the block with a number waits.
     pub(super) fn of(number: u64, waiting: Waiting) -> Self {
         match waiting {

@@ -30,7 +30,7 @@ use crate::{
     store::memory::MemoryStore,
     telemetry::Metrics,
     upstream::{News, UpstreamError},
-    verifier::{BUDGET, Board, Options, Parts, Verifier},
+    verifier::{BUDGET, Board, Candidates, Options, Parts, Verifier},
 };
 
 /// The node, up to a block.
@@ -207,6 +207,18 @@ async fn a_delayed_message_is_waited_for_until_the_parent_chain_has_finalized_it
     assert!(head < Some(10), "{head:?}");
     chain.parent.put(messages);
     tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(chain.settle().await, (Some(10), "up_to_date"));
+}
+
+/// The copy that names the hash comes last, and the budget is full before it.
+#[tokio::test(start_paused = true)]
+async fn reading_goes_on_for_a_copy_that_names_the_hash() {
+    let (_, _, unnamed, _) = golden_chain(Scheme::Signature);
+    let (_, _, named, _) = golden_chain(Scheme::SignatureV2);
+    let unnamed: Vec<_> = unnamed.into_iter().map(|[_, payload]| vec![payload]).collect();
+    let named: Vec<_> = named.into_iter().map(|[_, payload]| vec![payload]).collect();
+    let mut chain = Chain::of([unnamed, named].concat(), NitroRequire::Hash);
+    chain.verifier.candidates = Candidates::new(6);
     assert_eq!(chain.settle().await, (Some(10), "up_to_date"));
 }
 
