@@ -437,7 +437,11 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             return;
         };
         let part = mismatch.hotshot_part;
-        let batch = self.rollup.admit(&payload, None).into_iter().nth(part);
+        let l1_finalized = match self.rollup.measures_by_hotshot() {
+            true => feed.l1_finalized(mismatch.hotshot_height).await,
+            false => None,
+        };
+        let batch = self.rollup.admit(&payload, l1_finalized).into_iter().nth(part);
         let is_it = |batch: BatchOf<R>| batch.facts.hash() == mismatch.batch_hash;
         if !batch.is_some_and(|batch| batch.is_ok_and(is_it)) {
             return;

@@ -96,6 +96,11 @@ impl<F: FeedSource> Feed<F> {
         Some(block.payload(index)?.to_vec())
     }
 
+    /// The final L1 block that the header of a HotShot block names; none if it is not known.
+    pub(super) async fn l1_finalized(&self, height: u64) -> Option<u64> {
+        self.source.l1_finalized(height).await.ok().flatten()
+    }
+
     /// Starts as many requests as may be in flight.
     fn fetch_ahead(&mut self) {
         let limit = self.range_limit.unwrap_or(u64::MAX);

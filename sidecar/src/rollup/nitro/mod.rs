@@ -119,7 +119,7 @@ impl Nitro {
         messages: impl Iterator<Item = Result<FeedMessage, Rejected>>,
     ) -> Result<Vec<Result<Posted<'a>, Refused>>, Rejected> {
         let mut posted = Vec::new();
-        let (mut known, mut strangers) = (false, 0);
+        let (mut known, mut recoveries) = (false, STRANGERS);
         for message in messages {
             let feed = match message {
                 Ok(feed) => feed,
@@ -128,9 +128,9 @@ impl Nitro {
                     continue;
                 }
             };
-            let (signatures, refused) = self.signatures(&feed);
-            strangers += refused.len();
+            let (signatures, refused) = self.signatures(&feed, &mut recoveries);
             known |= !signatures.is_empty();
+            recoveries = if known { usize::MAX } else { recoveries };
             let position = Some(feed.message.position);
             posted.push(match refused.into_iter().next() {
                 Some(rejected) if signatures.is_empty() => Err(Refused { position, rejected }),
@@ -139,7 +139,7 @@ impl Nitro {
                     Posted::new(feed.message, feed.block_hash, metadata, signatures)
                 }
             });
-            if !known && strangers >= STRANGERS {
+            if recoveries == 0 {
                 break;
             }
         }
@@ -150,8 +150,13 @@ impl Nitro {
         }
     }
 
-    /// The signatures of a message of the feed: by known signers, and why others do not count.
-    fn signatures(&self, feed: &FeedMessage) -> (Vec<Signed>, Vec<Rejected>) {
+    /// The signatures of a message of the feed: by known signers, and why others do not count. So
+    /// many are recovered at most.
+    fn signatures(
+        &self,
+        feed: &FeedMessage,
+        recoveries: &mut usize,
+    ) -> (Vec<Signed>, Vec<Rejected>) {
         type Digest = fn(&FeedMessage, u64) -> B256;
         let both: [(Scheme, &[u8], Digest); 2] = [
             (Scheme::Signature, &feed.signature, FeedMessage::signed_digest),
@@ -159,9 +164,10 @@ impl Nitro {
         ];
         let (mut signatures, mut refused) = (Vec::new(), Vec::new());
         for (scheme, signature, digest) in both {
-            if signature.is_empty() {
+            if signature.is_empty() || *recoveries == 0 {
                 continue;
             }
+            *recoveries -= 1;
             match self.signed(scheme, signature, digest(feed, self.chain_id)) {
                 Ok(signed) => signatures.push(signed),
                 Err(rejected) => refused.push(rejected),

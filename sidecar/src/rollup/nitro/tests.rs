@@ -186,7 +186,7 @@ fn what_arbos_made_of_ten_messages_comes_out_for_three_versions() {
             let entry = Message::decode(case["position"].as_u64().unwrap(), &rlp).unwrap();
             assert_eq!(entry, feed.message, "{name}");
 
-            let (signatures, _) = nitro.signatures(&feed);
+            let (signatures, _) = nitro.signatures(&feed, &mut 2);
             assert_eq!(signatures, [Signed { scheme: Scheme::SignatureV2, signer, digest }]);
             let delayed =
                 case["feed_json"]["message"]["message"]["header"]["requestId"].is_string();
@@ -210,13 +210,13 @@ fn twisted_copies_have_the_same_digest_and_break_the_form() {
     let signer: Address = parsed(&case["signer"]);
     let nitro = Nitro::new(chain_id, [signer]);
     let original = feed(&case["original"]);
-    let (signatures, _) = nitro.signatures(&original);
+    let (signatures, _) = nitro.signatures(&original, &mut 2);
     assert_eq!(signatures.len(), 1);
     assert_eq!(original.message.origin(), Ok(Origin::Sequencer));
     for variant in case["variants"].as_array().unwrap() {
         let twisted = feed(&variant["message"]);
         assert_ne!(twisted.message, original.message);
-        assert_eq!(nitro.signatures(&twisted).0, signatures);
+        assert_eq!(nitro.signatures(&twisted, &mut 2).0, signatures);
         let rejected = twisted.message.origin().unwrap_err();
         assert_eq!(rejected.reason(), "consistency", "{}", variant["name"]);
     }
@@ -224,7 +224,7 @@ fn twisted_copies_have_the_same_digest_and_break_the_form() {
     let pair = &case["block_hash_variant"];
     let (original, variant) = (feed(&pair["original"]), feed(&pair["variant"]));
     assert!(original.block_hash.is_some() && variant.block_hash.is_none());
-    assert_eq!(nitro.signatures(&original).0, nitro.signatures(&variant).0);
+    assert_eq!(nitro.signatures(&original, &mut 2).0, nitro.signatures(&variant, &mut 2).0);
     assert_eq!(variant.message.origin(), Ok(Origin::Sequencer));
 }
 
@@ -264,6 +264,14 @@ fn a_stranger_ends_a_v1_payload_after_sixteen_signatures() {
     let refused = nitro.admit(&payload(16)).unwrap_err();
     // Each has one signature: what it lacks is not what is wrong with it.
     assert_eq!(refused.reason(), "signer", "{refused}");
+    // The seventeenth is the second of a message.
+    let mut both = golden["cases"][0]["feed_json"].clone();
+    both["signature"] = both["signatureV2"].clone();
+    let with_both = |strangers: usize| {
+        let texts = vec![bad.clone(); strangers].into_iter().chain([both.to_string()]);
+        v1(&texts.collect::<Vec<_>>())
+    };
+    assert_eq!([14, 15].map(|count| nitro.admit(&with_both(count)).is_ok()), [true, false]);
 }
 
 #[test]

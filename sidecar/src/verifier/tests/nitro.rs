@@ -13,7 +13,7 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use finality_core::head::HeadReport;
 use parking_lot::Mutex;
 
-use super::counter::Outside;
+use super::counter::{FINAL_L1, Outside};
 use crate::{
     batchers::{BatcherSource, BatcherTenure},
     config::{HotshotProofs, NitroRequire},
@@ -114,7 +114,17 @@ impl Chain {
 
     /// A chain for whose blocks this is posted.
     fn of(posted: Vec<Vec<Vec<u8>>>, require: NitroRequire) -> Self {
-        let (chain_id, blocks, _, parent) = golden_chain(Scheme::SignatureV2);
+        Self::with(posted, require, BatcherTenure::always(signer()), |_| {})
+    }
+
+    fn with(
+        posted: Vec<Vec<Vec<u8>>>,
+        require: NitroRequire,
+        tenure: BatcherTenure,
+        change: impl FnOnce(&mut Vec<NitroBlock>),
+    ) -> Self {
+        let (chain_id, mut blocks, _, parent) = golden_chain(Scheme::SignatureV2);
+        change(&mut blocks);
         let outside = Outside::default();
         posted.into_iter().for_each(|payloads| outside.post(payloads));
         let (blocks, finalized) = (Arc::new(blocks), Arc::default());
@@ -136,7 +146,7 @@ impl Chain {
         let options = Options {
             interval: Duration::ZERO,
             namespace: None,
-            batchers: BatcherSource::Fixed(vec![BatcherTenure::always(signer())]),
+            batchers: BatcherSource::Fixed(vec![tenure]),
             light_client: None,
             initial_hotshot_height: Some(0),
             budget: BUDGET,
@@ -220,6 +230,20 @@ async fn reading_goes_on_for_a_copy_that_names_the_hash() {
     let mut chain = Chain::of([unnamed, named].concat(), NitroRequire::Hash);
     chain.verifier.candidates = Candidates::new(6);
     assert_eq!(chain.settle().await, (Some(10), "up_to_date"));
+}
+
+/// The keys that count are those of the header's L1 block then, too.
+#[tokio::test(start_paused = true)]
+async fn a_mismatch_names_its_transaction_where_keys_have_ranges() {
+    let (_, _, posted, _) = golden_chain(Scheme::SignatureV2);
+    let posted = posted.into_iter().map(|[_, payload]| vec![payload]).collect();
+    let until = Some(FINAL_L1 + 1);
+    let tenure = BatcherTenure { batcher: signer(), from: FINAL_L1, until };
+    let other = |blocks: &mut Vec<NitroBlock>| blocks[3].hash = B256::repeat_byte(1);
+    let mut chain = Chain::with(posted, NitroRequire::Hash, tenure, other);
+    assert_eq!(chain.settle().await, (Some(2), "mismatch"));
+    let mismatch = chain.board.findings().last_mismatch.clone().unwrap();
+    assert!(mismatch.transaction.is_some(), "{mismatch:?}");
 }
 
 #[tokio::test(start_paused = true)]
