@@ -10,6 +10,9 @@ use crate::{
     rollup::{BatchOf, Position, Rollup, Waiting},
 };
 
+/// How much is asked for one block in a walk: what is final meanwhile must not wait for more.
+const MOST_QUESTIONS: usize = 16;
+
 impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R, N, L, F> {
     /// Chooses the batch for the block after `tip`, and reads and asks what must be known for that.
     /// Nothing is asked twice: what is open again at once is waited for.
@@ -38,14 +41,14 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         }
     }
 
-    /// Asks, unless it was asked before.
+    /// Asks, unless it was asked before, or too much was.
     pub(super) async fn ask_once(
         &self,
         asked: &mut Vec<R::Question>,
         question: R::Question,
         l1: &mut View,
     ) -> Result<(), Waiting> {
-        if asked.contains(&question) {
+        if asked.contains(&question) || asked.len() >= MOST_QUESTIONS {
             return Err(self.rollup.unanswered(&question));
         }
         asked.push(question.clone());

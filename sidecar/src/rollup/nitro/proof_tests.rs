@@ -388,6 +388,29 @@ pub(crate) fn embedded_chain(
     posted.collect()
 }
 
+/// What is posted for the same blocks if the parent chain has had a reorg: before each delayed
+/// message the one of before it, which was delivered at another time and has another block.
+pub(crate) fn chain_after_a_reorg() -> Vec<Vec<Vec<u8>>> {
+    let all = all_golden().into_iter().take(10);
+    let posted = all.map(|golden| {
+        let honest = golden.payload(Scheme::SignatureV2, |_| {});
+        let mut old = golden.feed.clone();
+        if old.message.header.request_id.is_none() {
+            return vec![honest];
+        }
+        old.message.header.timestamp -= 1;
+        old.block_hash = Some(B256::repeat_byte(1));
+        let signature = BASE64_STANDARD.encode(sign(old.signed_digest_v2(golden.chain_id)));
+        let old = golden.payload(Scheme::SignatureV2, |json| {
+            json["signatureV2"] = signature.clone().into();
+            json["blockHash"] = B256::repeat_byte(1).to_string().into();
+            json["message"]["message"]["header"]["timestamp"] = old.message.header.timestamp.into();
+        });
+        vec![old, honest]
+    });
+    posted.collect()
+}
+
 /// A message that claims to be of the delayed inbox.
 pub(crate) fn claimed(count: u64, timestamp: u64) -> (u64, MessageHeader) {
     let header = MessageHeader {

@@ -24,7 +24,9 @@ use crate::{
         NodeSource, Position, Rollup as _,
         nitro::{
             Below, MessageHeader, NitroBlock, NitroChain, Scheme,
-            proof_tests::{Parent, claimed, embedded_chain, golden_chain, signer},
+            proof_tests::{
+                Parent, chain_after_a_reorg, claimed, embedded_chain, golden_chain, signer,
+            },
         },
     },
     store::memory::MemoryStore,
@@ -206,6 +208,31 @@ async fn no_embedded_message_keeps_its_own_from_the_head() {
         let mut chain = Chain::of(embedded_chain(inner), NitroRequire::Hash);
         assert_eq!(chain.settle().await, (Some(10), "up_to_date"), "{case}");
     }
+}
+
+/// The bridge has them by its count, but who is asked for its events does not know them yet.
+#[tokio::test(start_paused = true)]
+async fn messages_whose_events_are_not_found_are_waited_for() {
+    let mut chain = Chain::new(Scheme::SignatureV2, NitroRequire::Hash, true);
+    let messages = chain.parent.take();
+    let elsewhere = messages.clone().into_iter().map(|(index, mut message)| {
+        message.timestamp += 1;
+        (index, message)
+    });
+    chain.parent.put(elsewhere.collect());
+    let (head, code) = chain.settle().await;
+    assert_eq!(code, "parent_unavailable");
+    assert!(head < Some(10), "{head:?}");
+    chain.parent.put(messages);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(chain.settle().await, (Some(10), "up_to_date"));
+}
+
+/// What is asked for the message behind tells that the first one is not on the parent chain.
+#[tokio::test(start_paused = true)]
+async fn messages_of_before_a_reorg_of_the_parent_chain_are_passed_over() {
+    let mut chain = Chain::of(chain_after_a_reorg(), NitroRequire::Hash);
+    assert_eq!(chain.settle().await, (Some(10), "up_to_date"));
 }
 
 #[tokio::test(start_paused = true)]
