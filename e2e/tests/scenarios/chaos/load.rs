@@ -28,8 +28,8 @@ use super::{
 const FEW: (usize, usize) = (3, 240);
 const MANY: (usize, usize) = (50, 4_000);
 /// Blocks, each of which every poller must see.
-const BLOCKS: u64 = 60;
-const STRICT: usize = 5_000;
+const BLOCKS: u64 = 24;
+const STRICT: usize = 2_000;
 
 fn percentiles(name: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
@@ -101,7 +101,7 @@ async fn measure(replicas: usize, polling: usize) {
     // Strict requests at one replica: a hundred a second, then a thousand.
     let mut alone = Vec::new();
     let mut ticks = tokio::time::interval(Duration::from_millis(10));
-    for _ in 0..STRICT / 20 {
+    for _ in 0..STRICT / 10 {
         ticks.tick().await;
         let begun = Instant::now();
         assert!(members[0].confirm().await.is_some());
