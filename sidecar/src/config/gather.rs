@@ -40,12 +40,11 @@ impl Values {
             config.map(Path::to_owned).or_else(|| environment.get(CONFIG_VARIABLE).map(Into::into));
         let (mut file, of_go_proxy) = config.as_deref().map(file::read).unwrap_or_default();
         let mut old_flags = ImportedSettings::from_flags(flags);
-        let variable = Setting::named(KIND).map(Setting::variable).unwrap_or_default();
-        let kind = flags.get(KIND).map(String::as_str);
-        let kind = kind.or_else(|| old_flags.text(KIND));
-        let kind = kind.or_else(|| environment.get(&variable));
-        let kind = kind.or_else(|| file.text(KIND));
-        let is_nitro = kind.is_some_and(|kind| parse::rollup(kind) == Ok(RollupKind::Nitro));
+        let kind = Setting::named(KIND).and_then(|kind| {
+            let sources = (flags, &old_flags, environment, &file);
+            found(kind, sources)
+        });
+        let is_nitro = kind.is_some_and(|(kind, _)| parse::rollup(&kind) == Ok(RollupKind::Nitro));
         file.is_of_kind(is_nitro);
         old_flags.is_of_kind(is_nitro);
         let of_go_proxy = of_go_proxy || !old_flags.values.is_empty();
@@ -63,24 +62,17 @@ impl Values {
         }
         for setting in SETTINGS {
             let old_flag = old_flags.values.get(setting.name);
-            let flag = flags.get(setting.name).map(|text| (text.clone(), Source::Flag));
-            if let (Some(_), Some((_, source))) = (&flag, old_flag) {
+            if let (Some(_), Some((_, source))) = (flags.get(setting.name), old_flag) {
                 let text = format!("also set by {source}");
                 gathered.problems.add(Problem::of(setting.name, Some(Source::Flag), text));
             }
-            let variable =
-                || Some((environment.get(&setting.variable())?.to_owned(), Source::Environment));
             let default = || match setting.default? {
                 _ if of_go_proxy && setting.name == "store_path" => {
                     Some((go_proxy::STORE_PATH.to_owned(), Source::GoDefault))
                 }
                 default => Some((default.to_owned(), Source::Default)),
             };
-            let found = flag
-                .or_else(|| old_flag.cloned())
-                .or_else(variable)
-                .or_else(|| file.values.get(setting.name).cloned())
-                .or_else(default);
+            let found = found(setting, (flags, &old_flags, environment, &file)).or_else(default);
             let Some((text, source)) = found else { continue };
             match resolve(setting, text, environment) {
                 Ok((text, parts)) => {
@@ -126,6 +118,23 @@ impl Values {
             self.notes.push(format!("{out} ({}) is ignored: {why}", value.source));
         }
     }
+}
+
+/// The value of a setting by the first source that has it, if it is not left at its default.
+fn found(
+    setting: &Setting,
+    (flags, old_flags, environment, file): (
+        &BTreeMap<&'static str, String>,
+        &ImportedSettings,
+        &Environment,
+        &ImportedSettings,
+    ),
+) -> Option<(String, Source)> {
+    let flag = flags.get(setting.name).map(|text| (text.clone(), Source::Flag));
+    let variable = || Some((environment.get(&setting.variable())?.to_owned(), Source::Environment));
+    flag.or_else(|| old_flags.values.get(setting.name).cloned())
+        .or_else(variable)
+        .or_else(|| file.values.get(setting.name).cloned())
 }
 
 /// Replaces references to variables and files by what they name; the second list has the elements.

@@ -270,11 +270,6 @@ impl ImportedSettings {
         }
     }
 
-    /// The text of a setting.
-    pub(super) fn text(&self, setting: &str) -> Option<&str> {
-        self.values.get(setting).map(|(text, _)| text.as_str())
-    }
-
     fn take_value(&mut self, name: &'static Name, value: &Value, source: Source) {
         match name.text(value) {
             Ok(None) => {}
