@@ -22,7 +22,7 @@ use crate::{
 
 pub use signature::{SIGNATURE_LENGTH, recover};
 pub use sources::{FeedSource, L1Source, NodeSource};
-pub use verdict::{Judgement, OutOfPlay, Proven, Refused, Uncompared, Verified, Waiting};
+pub use verdict::{Judgment, OutOfPlay, Proven, Refused, Uncompared, Verified, Waiting};
 
 /// What the rules use of a batch.
 pub trait Facts: Copy + PartialEq + Debug + Send + Sync + 'static {
@@ -146,7 +146,7 @@ pub trait Rollup: Send + Sync + 'static {
     /// A block of the node, as far as it is read.
     type Block: NodeBlock;
 
-    /// What judgement and comparison use of the block below, which is verified.
+    /// What judgment and comparison use of the block below, which is verified.
     type Below: Clone + Send + Sync + 'static;
 
     /// What must be asked before a verdict.
@@ -197,7 +197,7 @@ pub trait Rollup: Send + Sync + 'static {
         below: &Self::Below,
         batch: &BatchOf<Self>,
         l1: &View,
-    ) -> Judgement<Self::Question>;
+    ) -> Judgment<Self::Question>;
 
     /// Whether two batches for one number stand or fall together: if one decides, the other may
     /// prove the block, too.
@@ -213,7 +213,7 @@ pub trait Rollup: Send + Sync + 'static {
         u64::MAX
     }
 
-    /// Asks, and keeps the answer for the next judgement.
+    /// Asks, and keeps the answer for the next judgment.
     fn ask(
         &self,
         question: Self::Question,
@@ -224,7 +224,7 @@ pub trait Rollup: Send + Sync + 'static {
     /// What is waited for if a question is open again as soon as it was asked.
     fn unanswered(&self, question: &Self::Question) -> Waiting;
 
-    /// What judgement and comparison use of a block that is verified; none if the node does not
+    /// What judgment and comparison use of a block that is verified; none if the node does not
     /// have it.
     fn below(
         &self,

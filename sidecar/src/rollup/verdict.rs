@@ -9,7 +9,7 @@ use crate::{eth::BlockId, head::HeadBlock, upstream::UpstreamError};
 
 /// The verdict on a batch for the next block.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Judgement<Q> {
+pub enum Judgment<Q> {
     /// It decides: it is compared with the node's block.
     Decides,
     /// It does not: the next batch is considered.

@@ -4,7 +4,7 @@ use super::{candidates::Candidates, stall::Stall};
 use crate::{
     head::HeadBlock,
     l1::View,
-    rollup::{BatchOf, Judgement, OutOfPlay, Position, Rollup, Waiting},
+    rollup::{BatchOf, Judgment, OutOfPlay, Position, Rollup, Waiting},
 };
 
 /// A candidate for the next block, and where it is.
@@ -59,24 +59,24 @@ impl<'a, R: Rollup> Undecided<'a, R> {
         &mut self,
         rollup: &R,
         (position, batch): Candidate<'a, R>,
-        verdict: Judgement<R::Question>,
+        verdict: Judgment<R::Question>,
     ) -> bool {
         let is_copy = self.copies.iter().any(|(of_copy, _)| *of_copy == position);
         let is_better = |(best, _): &(&BatchOf<R>, _)| rollup.prefers(batch, best);
         match verdict {
-            Judgement::Out(_) => return false,
-            Judgement::Decides if is_copy => return !self.is_behind,
-            Judgement::Waits(waiting) if is_copy => _ = self.waiting.get_or_insert(waiting),
-            Judgement::Ask(question) if is_copy => {
+            Judgment::Out(_) => return false,
+            Judgment::Decides if is_copy => return !self.is_behind,
+            Judgment::Waits(waiting) if is_copy => _ = self.waiting.get_or_insert(waiting),
+            Judgment::Ask(question) if is_copy => {
                 if self.question.as_ref().is_none_or(is_better) {
                     self.question = Some((batch, question));
                 }
             }
-            Judgement::Ask(question) => {
+            Judgment::Ask(question) => {
                 self.is_behind = true;
                 self.question_of_others.get_or_insert(question);
             }
-            Judgement::Decides | Judgement::Waits(_) => self.is_behind = true,
+            Judgment::Decides | Judgment::Waits(_) => self.is_behind = true,
         }
         false
     }
@@ -115,10 +115,10 @@ pub fn choose<'a, R: Rollup>(
         }
         let Some(below) = below else { return Choice::Below };
         match (rollup.judge(tip, below, batch, l1), &mut undecided) {
-            (Judgement::Decides, None) => return Choice::Chosen(position, batch),
-            (Judgement::Out(OutOfPlay::OtherFork), _) => other_fork += 1,
-            (Judgement::Out(OutOfPlay::Orphaned), _) => orphaned_origin += 1,
-            (Judgement::Out(OutOfPlay::Unauthorized), _) => unauthorized += 1,
+            (Judgment::Decides, None) => return Choice::Chosen(position, batch),
+            (Judgment::Out(OutOfPlay::OtherFork), _) => other_fork += 1,
+            (Judgment::Out(OutOfPlay::Orphaned), _) => orphaned_origin += 1,
+            (Judgment::Out(OutOfPlay::Unauthorized), _) => unauthorized += 1,
             (verdict, None) => {
                 let has_copies = rollup.are_copies(batch, batch);
                 let mut first = Undecided::new(match has_copies {

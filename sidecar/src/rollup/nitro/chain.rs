@@ -23,7 +23,7 @@ use crate::{
     head::HeadBlock,
     l1::View,
     rollup::{
-        Batch, Chain, ChainError, Difference, Judgement, L1Source, NodeSource, OutOfPlay, Payloads,
+        Batch, Chain, ChainError, Difference, Judgment, L1Source, NodeSource, OutOfPlay, Payloads,
         Proven, Refused, Rejected, Rollup, Uncompared, Verified, Waiting,
     },
     store::SafeSample,
@@ -291,27 +291,27 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
         below: &Below,
         batch: &Batch<Facts, Copy>,
         l1: &View,
-    ) -> Judgement<DelayedPlace> {
+    ) -> Judgment<DelayedPlace> {
         match l1.authority().standing(batch.signer, batch.facts.l1_block) {
             Standing::Authorized => {}
-            _ => return Judgement::Out(OutOfPlay::Unauthorized),
+            _ => return Judgment::Out(OutOfPlay::Unauthorized),
         }
         let copy = &batch.content;
         // By the block below. Any other may be a twist of a message with another number.
         let index = below.delayed_messages_read;
         match (copy.origin, copy.delayed_messages_read.checked_sub(index)) {
-            (Origin::Sequencer, Some(0)) => return Judgement::Decides,
+            (Origin::Sequencer, Some(0)) => return Judgment::Decides,
             (Origin::DelayedInbox, Some(1)) => {}
-            _ => return Judgement::Out(OutOfPlay::OtherFork),
+            _ => return Judgment::Out(OutOfPlay::OtherFork),
         }
         match self.delayed(DelayedPlace { index, timestamp: copy.header.timestamp }) {
-            Ok(Some(message)) if message.contradicts(copy).is_none() => Judgement::Decides,
-            Err(Uncompared::Ask(place)) => Judgement::Ask(place),
-            Err(Uncompared::Waits(waiting)) => Judgement::Waits(waiting),
-            Ok(None) => Judgement::Waits(not_found(index)),
+            Ok(Some(message)) if message.contradicts(copy).is_none() => Judgment::Decides,
+            Err(Uncompared::Ask(place)) => Judgment::Ask(place),
+            Err(Uncompared::Waits(waiting)) => Judgment::Waits(waiting),
+            Ok(None) => Judgment::Waits(not_found(index)),
             _ => {
                 self.contradicts(batch.facts.number);
-                Judgement::Out(OutOfPlay::Orphaned)
+                Judgment::Out(OutOfPlay::Orphaned)
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::{
     l1::{DelayedMessage, View},
     node::Transaction,
     rollup::{
-        Batch, Difference, Judgement, OutOfPlay, Payloads, Proven, Rollup, Uncompared, Waiting,
+        Batch, Difference, Judgment, OutOfPlay, Payloads, Proven, Rollup, Uncompared, Waiting,
         recover,
     },
     upstream::UpstreamError,
@@ -591,8 +591,8 @@ fn a_delayed_message_is_what_the_parent_chain_has() {
         let other = |change: &dyn Fn(&mut DelayedMessage)| {
             verdict(&|parent| change(parent.messages.lock().get_mut(&index).unwrap()))
         };
-        assert_eq!(verdict(&|_| {}), Judgement::Decides);
-        let out = Judgement::Out(OutOfPlay::Orphaned);
+        assert_eq!(verdict(&|_| {}), Judgment::Decides);
+        let out = Judgment::Out(OutOfPlay::Orphaned);
         assert_eq!(other(&|it| it.kind += 1), out);
         assert_eq!(other(&|it| it.sender = Address::ZERO), out);
         assert_eq!(other(&|it| it.block_number += 1), out);
@@ -605,13 +605,13 @@ fn a_delayed_message_is_what_the_parent_chain_has() {
             out
         );
         let is_waiting = |verdict| match verdict {
-            Judgement::Waits(waiting) => waiting,
+            Judgment::Waits(waiting) => waiting,
             other => panic!("{other:?}"),
         };
         assert_eq!(other(&|it| it.data_hash = B256::ZERO), out);
         // The bridge has the hash of what was posted.
-        assert_eq!(other(&|it| it.data = None), Judgement::Decides);
-        assert_eq!(other(&|it| it.data = Some(vec![1].into())), Judgement::Decides);
+        assert_eq!(other(&|it| it.data = None), Judgment::Decides);
+        assert_eq!(other(&|it| it.data = Some(vec![1].into())), Judgment::Decides);
         let absent = is_waiting(other(&|it| it.timestamp += 1));
         assert!(matches!(absent, Waiting::Parent { .. }), "not found is no contradiction");
         let down = is_waiting(verdict(&|parent| parent.is_down = true));
@@ -632,11 +632,11 @@ fn judged(
     below: &Below,
     kept: &Kept,
     view: &View,
-) -> Judgement<DelayedPlace> {
+) -> Judgment<DelayedPlace> {
     let tip = HeadBlock { number: kept.facts.number - 1, hash: None, l1_origin: None };
     loop {
         match chain.judge(&tip, below, kept, view) {
-            Judgement::Ask(place) => ask(chain, place),
+            Judgment::Ask(place) => ask(chain, place),
             verdict => return verdict,
         }
     }

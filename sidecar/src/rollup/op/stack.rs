@@ -18,7 +18,7 @@ use crate::{
     l1::{OriginVerdict, View},
     node::Block,
     rollup::{
-        Batch, Chain, ChainError, Difference, Judgement, L1Source, NodeSource, OutOfPlay, Payloads,
+        Batch, Chain, ChainError, Difference, Judgment, L1Source, NodeSource, OutOfPlay, Payloads,
         Proven, Refused, Rejected, Rollup, Uncompared, Verified, Waiting,
     },
     store::SafeSample,
@@ -118,28 +118,28 @@ impl<F: Form, C: ConsensusSource> Rollup for OpStack<F, C> {
         (): &(),
         batch: &Batch<Facts, F::Content>,
         l1: &View,
-    ) -> Judgement<BlockId> {
+    ) -> Judgment<BlockId> {
         if !self.can_follow(tip, batch) {
-            return Judgement::Out(OutOfPlay::OtherFork);
+            return Judgment::Out(OutOfPlay::OtherFork);
         }
         let origin = batch.facts.l1_origin;
         if l1.covers(origin) {
             match l1.authority().standing(batch.signer, origin.number) {
                 Standing::Authorized => {}
-                Standing::Unauthorized => return Judgement::Out(OutOfPlay::Unauthorized),
-                Standing::Unknown => return Judgement::Waits(Waiting::BatcherHistory(origin)),
+                Standing::Unauthorized => return Judgment::Out(OutOfPlay::Unauthorized),
+                Standing::Unknown => return Judgment::Waits(Waiting::BatcherHistory(origin)),
             }
         }
         match l1.judge(origin) {
-            OriginVerdict::Valid => Judgement::Decides,
-            OriginVerdict::Invalid => Judgement::Out(OutOfPlay::Orphaned),
-            OriginVerdict::Ask(origin) => Judgement::Ask(origin),
+            OriginVerdict::Valid => Judgment::Decides,
+            OriginVerdict::Invalid => Judgment::Out(OutOfPlay::Orphaned),
+            OriginVerdict::Ask(origin) => Judgment::Ask(origin),
             OriginVerdict::NotFinal => {
-                Judgement::Waits(Waiting::L1Finality { origin, finalized: l1.finalized() })
+                Judgment::Waits(Waiting::L1Finality { origin, finalized: l1.finalized() })
             }
             OriginVerdict::Unanswered => {
                 let problem = l1.problem_with(origin).cloned();
-                Judgement::Waits(Waiting::L1 { origin, problem })
+                Judgment::Waits(Waiting::L1 { origin, problem })
             }
         }
     }

@@ -23,7 +23,7 @@ use crate::{
     },
     node::{NodeBlock, Survey},
     rollup::{
-        Batch, BatchOf, Chain, ChainError, Difference, Facts, FeedSource, Finality, Judgement,
+        Batch, BatchOf, Chain, ChainError, Difference, Facts, FeedSource, Finality, Judgment,
         L1Source, NodeSource, OutOfPlay, Payloads, Proven, Refused, Rejected, Rollup, Uncompared,
         Verified, Waiting,
     },
@@ -170,12 +170,8 @@ impl Rollup for Counters {
         batch.facts.number > tip.number
     }
 
-    fn judge(&self, _: &HeadBlock, _: &u64, batch: &BatchOf<Self>, _: &View) -> Judgement<()> {
-        if batch.facts.is_formed {
-            Judgement::Decides
-        } else {
-            Judgement::Out(OutOfPlay::OtherFork)
-        }
+    fn judge(&self, _: &HeadBlock, _: &u64, batch: &BatchOf<Self>, _: &View) -> Judgment<()> {
+        if batch.facts.is_formed { Judgment::Decides } else { Judgment::Out(OutOfPlay::OtherFork) }
     }
 
     fn are_copies(&self, one: &BatchOf<Self>, other: &BatchOf<Self>) -> bool {
