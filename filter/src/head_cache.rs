@@ -15,8 +15,8 @@ use finality_core::{
 use thiserror::Error;
 
 use crate::{
+    fnv::fnv1a,
     host::{self, HostError, Version},
-    plugin::fnv1a,
 };
 
 /// The head with its status and chain.

@@ -17,6 +17,7 @@
 pub mod classify;
 pub mod config;
 pub mod contexts;
+pub mod fnv;
 pub mod head_cache;
 pub mod host;
 pub mod lease;

@@ -6,6 +6,7 @@ use finality_core::{refusal::NoHead, rewrite::Rewriter};
 
 use crate::{
     config::{Config, ConfigError},
+    fnv::fnv1a,
     head_cache::HeadCache,
     host,
     metrics::Metrics,
@@ -62,23 +63,4 @@ fn shared_key(what: &str, config: &Config) -> String {
     format!(
         "finality {what} 4 {cache_key:?} {sidecar_cluster:?} {sidecar_authority:?} {chain_id:?}"
     )
-}
-
-/// FNV-1a, 64 bits.
-pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_hash_is_fnv1a() {
-        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
-    }
 }

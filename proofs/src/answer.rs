@@ -208,7 +208,10 @@ impl Answer {
             (Proof::V2IncorrectEncoding(proof), Dispersal::AvidmGf2) => {
                 check_size(committee_size)?;
                 claimed.is_borne_out_by(witnesses)?;
-                proof.check(&place)?;
+                place.is_at(proof.index())?;
+                let commitment = proof.commitment()?;
+                place.leads_to_block(commitment, &proof.path()?)?;
+                proof.check(commitment, committee_size, place.threshold(), place.length())?;
                 Ok(Evidence::WronglyEncoded)
             }
             (Proof::V1IncorrectEncoding(_), Dispersal::AvidM) => {
@@ -231,32 +234,38 @@ impl Answer {
 }
 
 /// A namespace in a block, and what its commitments depend on.
-pub(crate) struct Place<'a> {
-    pub(crate) header: &'a Header,
-    pub(crate) scheme: Scheme,
+struct Place<'a> {
+    header: &'a Header,
+    scheme: Scheme,
     /// The namespace's number in the table.
-    pub(crate) index: u64,
+    index: u64,
     /// Its bytes in the block's payload.
-    pub(crate) range: Range<u32>,
-    pub(crate) committee_size: u32,
+    range: Range<u32>,
+    committee_size: u32,
 }
 
 impl Place<'_> {
     /// The shares that recover the payload.
-    pub(crate) fn threshold(&self) -> u32 {
+    fn threshold(&self) -> u32 {
         (self.scheme.threshold)(self.committee_size)
     }
 
     /// The length of the namespace's payload.
-    pub(crate) const fn length(&self) -> u32 {
+    const fn length(&self) -> u32 {
         self.range.end - self.range.start
     }
 
-    fn check(&self, opening: &Opening) -> Result<(), NamespaceError> {
-        let &Self { index, ref scheme, committee_size, .. } = self;
-        if opening.ns_index != index {
-            return Err(NamespaceError::Index { given: opening.ns_index, expected: index });
+    /// Whether a proof is of this namespace.
+    const fn is_at(&self, given: u64) -> Result<(), NamespaceError> {
+        if given == self.index {
+            return Ok(());
         }
+        Err(NamespaceError::Index { given, expected: self.index })
+    }
+
+    fn check(&self, opening: &Opening) -> Result<(), NamespaceError> {
+        let &Self { ref scheme, committee_size, .. } = self;
+        self.is_at(opening.ns_index)?;
         let (given, expected) = (opening.ns_payload.len(), self.length());
         if given != expected as usize {
             return Err(NamespaceError::Length { given, expected });
@@ -269,11 +278,7 @@ impl Place<'_> {
     }
 
     /// Whether a path leads from the commitment of the namespace to that of the block.
-    pub(crate) fn leads_to_block(
-        &self,
-        commitment: B256,
-        path: &Path,
-    ) -> Result<(), NamespaceError> {
+    fn leads_to_block(&self, commitment: B256, path: &Path) -> Result<(), NamespaceError> {
         let leaves = self.header.namespaces().count() + u64::from(self.scheme.binding_leaf);
         let tree = self.scheme.dispersal.tree();
         let root = tree.root_by(path, commitment, self.index, leaves)?;

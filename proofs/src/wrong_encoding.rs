@@ -6,12 +6,12 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
+use alloy_primitives::B256;
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
-    NamespaceError, PathError, TaggedBase64, answer::Place, avidm_gf2, bounded::Strings,
-    merkle::Path, scheme::Dispersal,
+    PathError, TaggedBase64, avidm_gf2, bounded::Strings, merkle::Path, scheme::Dispersal,
 };
 
 /// As many shares as recover a payload, under the commitment of the namespace.
@@ -97,15 +97,32 @@ pub enum WrongEncodingError {
 }
 
 impl WrongEncoding {
-    pub(crate) fn check(&self, place: &Place<'_>) -> Result<(), NamespaceError> {
-        if self.ns_index != place.index {
-            return Err(NamespaceError::Index { given: self.ns_index, expected: place.index });
-        }
-        let commitment =
-            self.ns_commit.hash().filter(|_| self.ns_commit.tag == Dispersal::AvidmGf2.tag());
-        let commitment = commitment.ok_or(WrongEncodingError::NamespaceCommitment)?;
-        place.leads_to_block(commitment, &Path::parse(&self.ns_mt_proof)?)?;
-        let (count, threshold) = (place.committee_size, place.threshold());
+    /// The namespace's number in the table, by the proof.
+    pub(crate) const fn index(&self) -> u64 {
+        self.ns_index
+    }
+
+    /// The commitment of the namespace, by the proof.
+    pub(crate) fn commitment(&self) -> Result<B256, WrongEncodingError> {
+        let hash = self.ns_commit.hash();
+        let hash = hash.filter(|_| self.ns_commit.tag == Dispersal::AvidmGf2.tag());
+        hash.ok_or(WrongEncodingError::NamespaceCommitment)
+    }
+
+    /// The path from the commitment of the namespace to the block's.
+    pub(crate) fn path(&self) -> Result<Path, PathError> {
+        Path::parse(&self.ns_mt_proof)
+    }
+
+    /// Whether the shares are under the commitment, and recover no payload that has it. `count`
+    /// shares were dispersed, `threshold` recover a payload, whose length the table says.
+    pub(crate) fn check(
+        &self,
+        commitment: B256,
+        count: u32,
+        threshold: u32,
+        length: u32,
+    ) -> Result<(), WrongEncodingError> {
         let shards = self.shards(count, threshold)?;
         for (position, (shard, path)) in &shards {
             let value = avidm_gf2::TREE.value(shard);
@@ -114,9 +131,9 @@ impl WrongEncoding {
             });
             match root {
                 Ok(root) if root == commitment => {}
-                Ok(_) => return Err(WrongEncodingError::Shard(*position).into()),
+                Ok(_) => return Err(WrongEncodingError::Shard(*position)),
                 Err(error) => {
-                    return Err(WrongEncodingError::Path { position: *position, error }.into());
+                    return Err(WrongEncodingError::Path { position: *position, error });
                 }
             }
         }
@@ -127,11 +144,11 @@ impl WrongEncoding {
         if anew != Some(commitment) {
             return Ok(());
         }
-        let (given, expected) = (payload.len(), place.length());
-        Err(if given == expected as usize {
-            WrongEncodingError::WellEncoded.into()
+        let given = payload.len();
+        Err(if given == length as usize {
+            WrongEncodingError::WellEncoded
         } else {
-            WrongEncodingError::Length { given, expected }.into()
+            WrongEncodingError::Length { given, expected: length }
         })
     }
 
