@@ -6,7 +6,7 @@ use crate::{
     batch::{Batch, Shape},
     block::{self, Block},
     hotshot::{Hotshot, Transaction},
-    rollup::Poster,
+    rollup::{Poster, Rollup},
     signer::Signer,
 };
 
@@ -15,6 +15,11 @@ use crate::{
 pub fn namespace() -> u32 {
     u32::try_from(block::CHAIN_ID).unwrap_or(u32::MAX)
 }
+
+/// An OP rollup, whose blocks the batcher posts.
+pub trait OpRollup: Rollup<Block = Block, Poster = Batcher> {}
+
+impl<R: Rollup<Block = Block, Poster = Batcher>> OpRollup for R {}
 
 /// The batcher.
 #[derive(Debug)]

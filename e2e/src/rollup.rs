@@ -5,8 +5,6 @@ use std::{fmt::Debug, path::Path, sync::Arc};
 use alloy_primitives::B256;
 
 use crate::{
-    batcher::Batcher,
-    block::Block,
     hotshot::Hotshot,
     l1::{L1, L1Block},
 };
@@ -44,11 +42,6 @@ pub trait Poster<B>: Debug + Send + Sync + 'static {
     /// Posts blocks as they are, in this order.
     fn post(&self, blocks: &[Arc<B>]);
 }
-
-/// An OP rollup.
-pub trait OpRollup: Rollup<Block = Block, Poster = Batcher> {}
-
-impl<R: Rollup<Block = Block, Poster = Batcher>> OpRollup for R {}
 
 /// A sequencer, and the full node that Envoy and the sidecar talk to.
 pub trait Rollup: Debug + Send + Sync + Sized + 'static {

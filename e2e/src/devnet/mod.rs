@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use crate::{
+    batcher::OpRollup,
     builder::Builder,
     client::{Answer, Client, hex, quantity},
     emulated::Emulated,
@@ -20,7 +21,7 @@ use crate::{
     nitro::Nitro,
     process,
     real::Real,
-    rollup::{Numbered, OpRollup, OriginPolicy, Poster, Rollup},
+    rollup::{Numbered, OriginPolicy, Poster, Rollup},
     sidecar::Sidecar,
     signer::Signer,
     wait::{PATIENCE, until},

@@ -3,8 +3,7 @@
 use finality_hotshot::{block::Block, chain::Chain, payload, text::base64};
 use serde_json::{Value, json};
 
-use super::faults::Lie;
-use crate::batcher::namespace;
+use super::{OTHERS, faults::Lie};
 
 /// Bytes that no batcher signed.
 const ADDED: &[u8] = b"never posted";
@@ -87,7 +86,7 @@ impl<'a> Answers<'a> {
     }
 
     fn calls_wrong(self, id: u32) -> bool {
-        id == namespace()
+        OTHERS.iter().all(|(other, _)| *other != id)
             && matches!(self.lie, Some(Lie::WronglyEncoded | Lie::WronglyEncodedAtMoreWeight))
     }
 

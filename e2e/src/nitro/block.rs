@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, Header, proofs::ordered_trie_root_with_encoder};
-use alloy_primitives::{B64, B256, Bloom, Bytes, U256};
+use alloy_primitives::{B64, B256, Bytes, U256};
 use alloy_rlp::Encodable;
 use serde_json::{Value, json};
 
 use super::{
     content::{START_BLOCK, call},
-    ledger::Ledger,
+    ledger::{Ledger, Outcome},
     message::Message,
     parse::parse,
     transaction::{Internal, Transaction},
@@ -52,23 +52,6 @@ pub struct Block {
 /// A chain after its genesis block. Chains share their blocks.
 pub type Chain = Vec<Arc<Block>>;
 
-/// What executing a block gives.
-#[derive(Debug, Clone, Default)]
-pub struct Outcome {
-    /// What was executed, after the first transaction and with redeems.
-    pub transactions: Vec<Transaction>,
-    /// The root of the state.
-    pub state_root: B256,
-    /// The root of the receipts.
-    pub receipts_root: B256,
-    /// The bloom of the logs.
-    pub logs_bloom: Bloom,
-    /// The gas.
-    pub gas_used: u64,
-    /// The root of what was sent to the parent chain, and how much that is.
-    pub sends: (B256, u64),
-}
-
 impl Numbered for Block {
     fn number(&self) -> u64 {
         self.header.number
@@ -99,7 +82,7 @@ impl Rules {
     #[must_use]
     pub fn block(&self, parent: &Block, message: Message) -> Block {
         let mut ledger = Ledger::clone(&parent.ledger);
-        let outcome = ledger.execute(self.inputs(parent, &message), parent, &message);
+        let outcome = ledger.execute(self.inputs(parent, &message), parent.sends(), &message);
         self.with_outcome(parent, message, outcome, ledger)
     }
 

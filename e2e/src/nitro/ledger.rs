@@ -7,7 +7,6 @@ use alloy_primitives::{Address, B256, Bloom, TxKind, U256, keccak256};
 use alloy_rlp::{Encodable, RlpEncodable};
 
 use super::{
-    block::{Block, Outcome},
     message::Message,
     transaction::{Contract, Deposit, Retry, SubmitRetryable, Transaction, Unsigned},
 };
@@ -22,6 +21,23 @@ pub struct Account {
     pub nonce: u64,
     /// Wei.
     pub balance: U256,
+}
+
+/// What executing a block gives.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// What was executed, after the first transaction and with redeems.
+    pub transactions: Vec<Transaction>,
+    /// The root of the state.
+    pub state_root: B256,
+    /// The root of the receipts.
+    pub receipts_root: B256,
+    /// The bloom of the logs.
+    pub logs_bloom: Bloom,
+    /// The gas.
+    pub gas_used: u64,
+    /// The root of what was sent to the parent chain, and how much that is.
+    pub sends: (B256, u64),
 }
 
 /// The accounts after a block.
@@ -56,11 +72,11 @@ impl Ledger {
     }
 
     /// Executes what a message parses to. What cannot be executed is left out; a retryable ticket
-    /// is redeemed at once.
+    /// is redeemed at once. `sends` is how much was sent to the parent chain before.
     pub(super) fn execute(
         &mut self,
         inputs: Vec<Transaction>,
-        parent: &Block,
+        sends: u64,
         message: &Message,
     ) -> Outcome {
         let mut done = Vec::new();
@@ -82,7 +98,7 @@ impl Ledger {
         let gas_used = GAS * done.len() as u64;
         let receipts: Vec<u8> = done.iter().flat_map(|transaction| transaction.hash().0).collect();
         // Nothing is sent to the parent chain but a message now and then.
-        let count = parent.sends() + u64::from(message.position.is_multiple_of(7));
+        let count = sends + u64::from(message.position.is_multiple_of(7));
         Outcome {
             state_root: self.root(),
             receipts_root: keccak256(receipts),

@@ -17,6 +17,7 @@ pub mod poster;
 pub mod relay;
 pub mod rpc;
 pub mod sequencer;
+mod state;
 pub mod transaction;
 pub mod twists;
 

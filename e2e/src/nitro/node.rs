@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex},
 };
 
 use alloy_primitives::B256;
@@ -12,70 +12,18 @@ use tokio::sync::watch;
 use super::{
     block::{Block, Chain, Rules},
     rpc,
+    state::{Context, State},
 };
 use crate::{
     emulated::op_node::{Fault, Seen},
     ports::Server,
 };
 
-/// How many request bodies are remembered.
-const REMEMBERED: usize = 4096;
-
 /// The node.
 #[derive(Debug)]
 pub struct Node {
     context: Arc<Context>,
     server: Server,
-}
-
-#[derive(Debug)]
-pub(super) struct Context {
-    pub(super) rules: Rules,
-    pub(super) genesis: Arc<Block>,
-    state: Mutex<State>,
-    /// Told of each new chain.
-    pub(super) news: watch::Sender<()>,
-}
-
-#[derive(Debug)]
-pub(super) struct State {
-    pub(super) chain: Chain,
-    had: HashSet<(u64, B256)>,
-    /// What `latest` means, if not the newest block.
-    pub(super) latest: Option<u64>,
-    pub(super) safe: Option<u64>,
-    pub(super) finalized: Option<u64>,
-    /// The highest block that the parent chain has really finalized.
-    pub(super) highest_finalized: u64,
-    /// The last block of each batch.
-    pub(super) batches: Vec<u64>,
-    pub(super) has_node_interface: bool,
-    pub(super) chain_id: u64,
-    pub(super) fault: Option<Fault>,
-    seen: VecDeque<Seen>,
-}
-
-impl Context {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
-    }
-
-    /// The block of that number.
-    pub(super) fn block(&self, number: u64) -> Option<Arc<Block>> {
-        match number.checked_sub(self.rules.genesis)? {
-            0 => Some(Arc::clone(&self.genesis)),
-            index => self.lock().chain.get(usize::try_from(index - 1).ok()?).cloned(),
-        }
-    }
-}
-
-impl State {
-    pub(super) fn see(&mut self, seen: Seen) {
-        if self.seen.len() == REMEMBERED {
-            self.seen.pop_front();
-        }
-        self.seen.push_back(seen);
-    }
 }
 
 impl Node {

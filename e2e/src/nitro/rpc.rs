@@ -13,7 +13,7 @@ use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{block::Block, contracts::selector, node::Context};
+use super::{block::Block, contracts::selector, state::Context};
 use crate::{
     client::hex,
     emulated::op_node::{Seen, fail},

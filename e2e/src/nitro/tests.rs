@@ -9,10 +9,10 @@ use finality_sidecar::rollup::nitro::{Nitro, Parsed, parse};
 use serde_json::Value;
 
 use super::{
-    block::{Block, Outcome, Rules},
+    block::{Block, Rules},
     content,
     feed::FeedMessage,
-    ledger::Ledger,
+    ledger::{Ledger, Outcome},
     message::{BatchData, Header, Kind, Message, SEQUENCER},
     payloads,
     transaction::{SubmitRetryable, Transaction, Unsigned},

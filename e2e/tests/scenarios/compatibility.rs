@@ -3,13 +3,13 @@
 use alloy_primitives::{Address, B256};
 use finality_e2e::{
     accounts::{SENDER, counter},
+    batcher::OpRollup,
     block::{Block, block},
     client::{Answer, hex},
     devnet::Devnet,
     emulated::Emulated,
     envoy::Framing,
     real::Real,
-    rollup::OpRollup,
 };
 use serde_json::{Value, json};
 

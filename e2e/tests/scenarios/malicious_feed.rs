@@ -4,11 +4,10 @@ use alloy_primitives::{B256, Bytes};
 use finality_core::head::Source;
 use finality_e2e::{
     batch::{Batch, Shape, high_s_twin},
-    batcher::namespace,
+    batcher::{OpRollup, namespace},
     block::CHAIN_ID,
     devnet::Devnet,
     hotshot::Transaction,
-    rollup::OpRollup,
     signer::Signer,
     wait::{PATIENCE, until},
 };

@@ -3,9 +3,10 @@
 use alloy_primitives::Bytes;
 use finality_e2e::{
     batch::Shape,
+    batcher::OpRollup,
     devnet::Devnet,
     l1::FINALITY_DEPTH,
-    rollup::{OpRollup, OriginPolicy},
+    rollup::OriginPolicy,
     signer::Signer,
     wait::{PATIENCE, until},
 };
