@@ -20,6 +20,8 @@ use crate::{
     store::SafeSample, upstream::UpstreamError,
 };
 
+#[cfg(test)]
+pub(crate) use signature::RECOVERIES;
 pub use signature::{SIGNATURE_LENGTH, recover};
 pub use sources::{FeedSource, L1Source, NodeSource};
 pub use verdict::{Judgment, OutOfPlay, Proven, Refused, Uncompared, Verified, Waiting};

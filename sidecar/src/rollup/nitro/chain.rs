@@ -74,7 +74,7 @@ impl<P: ParentSource> NitroChain<P> {
     #[cfg(test)]
     pub(super) fn known_as(self, chain_id: u64) -> Self {
         let signers = self.signers.clone();
-        self.reader.get_or_init(|| Nitro { chain_id, signers });
+        self.reader.get_or_init(|| Nitro::with(chain_id, signers));
         self
     }
 
@@ -226,7 +226,7 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
         node: &impl NodeSource<NitroBlock>,
     ) -> Result<Chain, ChainError> {
         let signers = self.signers.clone();
-        self.reader.get_or_init(|| Nitro { chain_id, signers });
+        self.reader.get_or_init(|| Nitro::with(chain_id, signers));
         let number = self.genesis();
         let Some(hash) = node.hash_at(number).await? else {
             let problem = format!("the node does not have block {number} (genesis_block)");

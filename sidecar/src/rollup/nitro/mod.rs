@@ -12,13 +12,15 @@ mod message;
 mod parent;
 mod parse;
 mod payload;
+mod recoveries;
 mod signed;
 mod transaction;
 
 use alloy_primitives::{Address, B256};
 
-use super::{Rejected, recover};
+use super::Rejected;
 use crate::batchers::KnownBatchers;
+use recoveries::Recoveries;
 
 pub use block::{Below, NitroBlock};
 pub use chain::NitroChain;
@@ -40,6 +42,7 @@ const STRANGERS: usize = 16;
 pub struct Nitro {
     chain_id: u64,
     signers: KnownBatchers,
+    recoveries: Recoveries,
 }
 
 /// What a signature covers.
@@ -91,7 +94,11 @@ pub struct Refused {
 impl Nitro {
     /// A chain whose messages are signed by one of `signers`.
     pub fn new(chain_id: u64, signers: impl IntoIterator<Item = Address>) -> Self {
-        Self { chain_id, signers: signers.into_iter().collect() }
+        Self::with(chain_id, signers.into_iter().collect())
+    }
+
+    fn with(chain_id: u64, signers: KnownBatchers) -> Self {
+        Self { chain_id, signers, recoveries: Recoveries::default() }
     }
 
     /// Reads the messages of a payload, each with its signatures by known signers; one that is
@@ -180,8 +187,9 @@ impl Nitro {
     }
 
     fn signed(&self, scheme: Scheme, signature: &[u8], digest: B256) -> Result<Signed, Rejected> {
-        let signer = recover(signature, digest)?;
-        if self.signers.contains(&signer) {
+        let is_known = |signer: &Address| self.signers.contains(signer);
+        let signer = self.recoveries.signer(digest, signature, is_known)?;
+        if is_known(&signer) {
             Ok(Signed { scheme, signer, digest })
         } else {
             Err(Rejected::UnauthorizedSigner(signer))

@@ -1,9 +1,11 @@
 //! Against messages of known hashes, and against blocks that Nitro's own ArbOS produced.
 
 use alloy_primitives::{Bytes, hex};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
 
 use super::*;
+use crate::rollup::RECOVERIES;
 
 pub(super) fn vectors() -> Value {
     serde_json::from_str(include_str!("../../../testdata/nitro.json")).unwrap()
@@ -272,6 +274,48 @@ fn a_stranger_ends_a_v1_payload_after_sixteen_signatures() {
         v1(&texts.collect::<Vec<_>>())
     };
     assert_eq!([14, 15].map(|count| nitro.admit(&with_both(count)).is_ok()), [true, false]);
+}
+
+/// How many signatures are recovered meanwhile.
+fn recoveries<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    let before = RECOVERIES.get();
+    let result = work();
+    (result, RECOVERIES.get() - before)
+}
+
+/// What is signed stays the same if bytes go from the beginning of the content to the end of what
+/// stands before it.
+fn twisted(feed: &Value, length: usize) -> Value {
+    let (mut twisted, message) = (feed.clone(), super::tests::feed(feed).message);
+    let fee = alloy_primitives::U256::try_from_be_slice(&message.content[..length]).unwrap();
+    let message_json = &mut twisted["message"]["message"];
+    message_json["l2Msg"] = BASE64_STANDARD.encode(&message.content[length..]).into();
+    message_json["header"]["baseFeeL1"] = Value::Number(fee.to_string().parse().unwrap());
+    twisted
+}
+
+#[test]
+fn a_signature_is_recovered_once_for_all_that_it_covers() {
+    let golden = &golden()[0];
+    let chain_id = golden["chain_id"].as_u64().unwrap();
+    let nitro = Nitro::new(chain_id, [parsed(&golden["sequencer_key_address"])]);
+    let honest = &golden["cases"][0]["feed_json"];
+    let copies: Vec<_> = (1..=8).map(|length| twisted(honest, length)).collect();
+    let digest = |json: &Value| feed(json).signed_digest_v2(chain_id);
+    assert!(copies.iter().all(|copy| digest(copy) == digest(honest)));
+    let texts: Vec<_> = copies.iter().chain([honest]).map(Value::to_string).collect();
+    let payloads: Vec<_> = texts.chunks(3).map(v1).collect();
+    let admitted = || -> usize {
+        let posted = payloads.iter().map(|payload| nitro.admit(payload).unwrap());
+        posted.flatten().filter(Result::is_ok).count()
+    };
+    assert_eq!(recoveries(admitted), (1, 1));
+    assert_eq!(recoveries(admitted), (1, 0), "read again");
+    // The same signature over something else is a stranger's, of which nothing is kept.
+    let bad = v1(&[texts[0].replace("1700000001", "1700000002")]);
+    for _ in 0..3 {
+        assert_eq!(recoveries(|| nitro.admit(&bad).is_err()), (true, 1));
+    }
 }
 
 #[test]
