@@ -189,7 +189,8 @@ settings! {
         bridge_address: Option<Address> = optional, ADDRESS, parse::address;
         /// Address of the SequencerInbox contract on the parent chain, which has the batches
         sequencer_inbox_address: Option<Address> = optional, ADDRESS, parse::address;
-        /// Number of the chain's first block of Nitro, if it is not 0, or 22207817 for Arbitrum One
+        /// Number of the chain's first block of Nitro, if the node does not say it; without either,
+        /// 0, or 22207817 for Arbitrum One
         genesis_block: Option<u64> = optional, NUMBER, parse::height;
     }
     "API" {

@@ -173,6 +173,15 @@ pub trait Rollup: Send + Sync + 'static {
         false
     }
 
+    /// Whether a known batcher has signed something in a payload. Asked where it is measured by
+    /// HotShot, before the header of its HotShot block is known: as little work as there can be.
+    ///
+    /// # Errors
+    /// As [`Self::admit`] rejects it.
+    fn authenticate(&self, _: &[u8]) -> Result<(), Rejected> {
+        Ok(())
+    }
+
     /// Authenticates and decodes a payload found in the namespace, in this order, in a HotShot
     /// block whose header names this final L1 block, if that is measured by.
     ///

@@ -74,7 +74,7 @@ impl Identity {
         if self.genesis_hash != given.genesis_hash {
             let (stored, given) = (self.genesis_hash, given.genesis_hash);
             return format!(
-                "its chain begins with {stored}, the node's with {given}; {ADVICE} node_execution_rpc and node_consensus_rpc"
+                "its chain begins with {stored}, the node's with {given}; {ADVICE} node_execution_rpc, or node_consensus_rpc (rollup = op), or genesis_block (rollup = nitro)"
             );
         }
         let (stored, given) = (self.namespace, given.namespace);
@@ -404,7 +404,7 @@ mod tests {
             (Identity { chain_id: 8, namespace: 9, ..stored }, "node_execution_rpc"),
             (
                 Identity { genesis_hash: B256::repeat_byte(2), ..stored },
-                "node_execution_rpc and node_consensus_rpc",
+                "node_execution_rpc, or node_consensus_rpc (rollup = op), or genesis_block (rollup = nitro)",
             ),
             (Identity { namespace: 9, ..stored }, "namespace"),
         ] {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use espresso_proofs::{Checkpoint, NamespaceBlock};
+use tokio::task::JoinError;
 
 use super::{
     FeedSource, L1Source, NodeSource, Stall, Verifier,
@@ -244,24 +245,26 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         self.findings.hotshot.catch_up = catch_up;
     }
 
-    /// The final L1 blocks that the headers of blocks name, if the rollup kind measures by them.
-    pub(super) async fn l1_finalized(
+    /// Finds the batches in HotShot blocks. Where keys have ranges, the header of a block is read
+    /// only if a known batcher has signed something in it: strangers cause no request.
+    pub(super) async fn find_batches(
         &self,
         from: u64,
-        blocks: &[NamespaceBlock],
-    ) -> Result<BTreeMap<u64, u64>, Stall> {
-        let mut l1_finalized = BTreeMap::new();
+        blocks: Vec<NamespaceBlock>,
+    ) -> Result<Intake<R>, Stall> {
+        let ended = |error: JoinError| Stall::FeedUnavailable(error.to_string());
+        let blocks = intake::Blocks::new(from, blocks);
         let Some(feed) = self.feed.as_ref().filter(|_| self.rollup.measures_by_hotshot()) else {
-            return Ok(l1_finalized);
+            return blocks.admit(&self.rollup).await.map_err(ended);
         };
-        for (height, block) in (from..).zip(blocks) {
-            if block.payloads().len() > 0 {
-                let named = feed.source.l1_finalized(height).await;
-                let named = named.map_err(|error| Stall::FeedUnavailable(error.to_string()))?;
-                l1_finalized.extend(named.map(|number| (height, number)));
-            }
+        let signed = blocks.signed(&self.rollup).await.map_err(ended)?;
+        let mut l1_finalized = BTreeMap::new();
+        for height in signed.heights() {
+            let named = feed.source.l1_finalized(height).await;
+            let named = named.map_err(|error| Stall::FeedUnavailable(error.to_string()))?;
+            l1_finalized.extend(named.map(|number| (height, number)));
         }
-        Ok(l1_finalized)
+        blocks.admit_signed(&self.rollup, signed, l1_finalized).await.map_err(ended)
     }
 
     /// Reads one range, if there is one. Returns whether the cursor moved.
@@ -291,17 +294,15 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
                         self.feed.iter_mut().for_each(Feed::pause);
                         return Err(stall);
                     }
-                    let l1_finalized = match self.l1_finalized(from, &payloads).await {
-                        Ok(l1_finalized) => l1_finalized,
-                        Err(stall) => {
-                            self.feed.iter_mut().for_each(Feed::pause);
-                            return Err(stall);
-                        }
-                    };
-                    let intake = intake::admit(&self.rollup, from, payloads, l1_finalized).await;
                     let Intake { admitted, rejected } =
-                        intake.map_err(|error| Stall::FeedUnavailable(error.to_string()))?;
-                    for (reason, count) in rejected {
+                        match self.find_batches(from, payloads).await {
+                            Ok(intake) => intake,
+                            Err(stall) => {
+                                self.feed.iter_mut().for_each(Feed::pause);
+                                return Err(stall);
+                            }
+                        };
+                    for (reason, count) in rejected.counts() {
                         self.metrics.rejected(reason, count);
                     }
                     let rollup = Arc::clone(&self.rollup);

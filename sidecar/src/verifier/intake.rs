@@ -1,6 +1,10 @@
 //! Finds the batches in a range: signatures are recovered on all processors, preserving order.
 
-use std::{collections::BTreeMap, sync::Arc, thread::available_parallelism};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    thread::available_parallelism,
+};
 
 use espresso_proofs::NamespaceBlock;
 use tokio::task::JoinError;
@@ -14,53 +18,129 @@ const WORTH_A_THREAD: usize = 8;
 /// the block wants them to, and could be as many times as long as the block as they are many.
 const MOST_READINGS: usize = 16;
 
+/// HotShot blocks in a row.
+pub(super) struct Blocks {
+    from: u64,
+    blocks: Arc<Vec<NamespaceBlock>>,
+}
+
 /// The outcome for a range.
 pub(super) struct Intake<R: Rollup> {
     /// The batches, in HotShot order.
     pub(super) admitted: Vec<(Position, BatchOf<R>)>,
     /// The number of payloads, or of their parts, that each check rejected.
-    pub(super) rejected: BTreeMap<&'static str, u64>,
+    pub(super) rejected: Rejections,
 }
 
-/// Admits the payloads of the HotShot blocks from `from` on, whose headers name these final L1
-/// blocks, if that matters.
-///
-/// # Errors
-/// When the process goes down meanwhile.
-pub(super) async fn admit<R: Rollup>(
-    rollup: &Arc<R>,
-    from: u64,
-    blocks: Vec<NamespaceBlock>,
-    l1_finalized: BTreeMap<u64, u64>,
-) -> Result<Intake<R>, JoinError> {
-    let count: usize = blocks.iter().map(|block| block.payloads().len()).sum();
-    let mut intake = Intake { admitted: Vec::new(), rejected: BTreeMap::new() };
-    if count < WORTH_A_THREAD {
-        intake.extend(&**rollup, &l1_finalized, payloads(from, &blocks));
-        return Ok(intake);
+/// How many were rejected, by the check that did it.
+#[derive(Default)]
+pub(super) struct Rejections(BTreeMap<&'static str, u64>);
+
+/// Payloads in which a known batcher has signed something.
+#[derive(Default)]
+pub(super) struct Signed {
+    at: BTreeSet<Position>,
+    rejected: Rejections,
+}
+
+impl Signed {
+    /// The HotShot blocks with such a payload.
+    pub(super) fn heights(&self) -> BTreeSet<u64> {
+        self.at.iter().map(|position| position.height).collect()
     }
-    let threads = available_parallelism().map_or(1, usize::from);
-    let share = count.div_ceil(threads);
-    let (blocks, l1_finalized) = (Arc::new(blocks), Arc::new(l1_finalized));
-    let mut tasks = Vec::new();
-    for first in (0..count).step_by(share) {
-        let (rollup, blocks) = (Arc::clone(rollup), Arc::clone(&blocks));
-        let l1_finalized = Arc::clone(&l1_finalized);
-        tasks.push(tokio::task::spawn_blocking(move || {
-            let mut intake = Intake { admitted: Vec::new(), rejected: BTreeMap::new() };
-            let payloads = payloads(from, &blocks).skip(first).take(share);
-            intake.extend(&*rollup, &l1_finalized, payloads);
-            intake
-        }));
+}
+
+impl Blocks {
+    /// The HotShot blocks from `from` on.
+    pub(super) fn new(from: u64, blocks: Vec<NamespaceBlock>) -> Self {
+        Self { from, blocks: Arc::new(blocks) }
     }
-    for task in tasks {
-        let Intake { admitted, rejected } = task.await?;
-        intake.admitted.extend(admitted);
-        for (reason, count) in rejected {
-            *intake.rejected.entry(reason).or_default() += count;
+
+    /// Admits the payloads.
+    ///
+    /// # Errors
+    /// When the process goes down meanwhile.
+    pub(super) async fn admit<R: Rollup>(&self, rollup: &Arc<R>) -> Result<Intake<R>, JoinError> {
+        let rollup = Arc::clone(rollup);
+        let shares = self.read(move |intake: &mut Intake<R>, position, payload| {
+            intake.extend(&*rollup, None, position, payload);
+        });
+        Ok(Intake::of(shares.await?))
+    }
+
+    /// Finds the payloads in which a known batcher has signed something.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub(super) async fn signed<R: Rollup>(&self, rollup: &Arc<R>) -> Result<Signed, JoinError> {
+        let rollup = Arc::clone(rollup);
+        let shares = self.read(move |signed: &mut Signed, position, payload| {
+            match rollup.authenticate(payload) {
+                Ok(()) => _ = signed.at.insert(position),
+                Err(rejected) => signed.rejected.note(position, &rejected),
+            }
+        });
+        let mut all = Signed::default();
+        for Signed { at, rejected } in shares.await? {
+            all.at.extend(at);
+            all.rejected.extend(rejected);
         }
+        Ok(all)
     }
-    Ok(intake)
+
+    /// Admits these payloads in HotShot blocks whose headers name these final L1 blocks.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub(super) async fn admit_signed<R: Rollup>(
+        &self,
+        rollup: &Arc<R>,
+        Signed { at, rejected }: Signed,
+        l1_finalized: BTreeMap<u64, u64>,
+    ) -> Result<Intake<R>, JoinError> {
+        let rollup = Arc::clone(rollup);
+        let shares = self.read(move |intake: &mut Intake<R>, position, payload| {
+            if at.contains(&position) {
+                let l1_finalized = l1_finalized.get(&position.height).copied();
+                intake.extend(&*rollup, l1_finalized, position, payload);
+            }
+        });
+        let mut intake = Intake::of(shares.await?);
+        intake.rejected.extend(rejected);
+        Ok(intake)
+    }
+
+    /// Reads the payloads, some on each processor. What was found in each share is in order.
+    async fn read<T: Default + Send + 'static>(
+        &self,
+        look: impl Fn(&mut T, Position, &[u8]) + Send + Sync + 'static,
+    ) -> Result<Vec<T>, JoinError> {
+        let Self { from, blocks } = self;
+        let count: usize = blocks.iter().map(|block| block.payloads().len()).sum();
+        if count < WORTH_A_THREAD {
+            let mut found = T::default();
+            payloads(*from, blocks).for_each(|(at, payload)| look(&mut found, at, payload));
+            return Ok(vec![found]);
+        }
+        let threads = available_parallelism().map_or(1, usize::from);
+        let share = count.div_ceil(threads);
+        let look = Arc::new(look);
+        let mut tasks = Vec::new();
+        for first in (0..count).step_by(share) {
+            let (from, blocks, look) = (*from, Arc::clone(blocks), Arc::clone(&look));
+            tasks.push(tokio::task::spawn_blocking(move || {
+                let mut found = T::default();
+                let payloads = payloads(from, &blocks).skip(first).take(share);
+                payloads.for_each(|(at, payload)| look(&mut found, at, payload));
+                found
+            }));
+        }
+        let mut shares = Vec::new();
+        for task in tasks {
+            shares.push(task.await?);
+        }
+        Ok(shares)
+    }
 }
 
 /// All payloads with their positions. Those that overlap too much are empty.
@@ -77,29 +157,54 @@ fn payloads(from: u64, blocks: &[NamespaceBlock]) -> impl Iterator<Item = (Posit
     })
 }
 
+impl<R: Rollup> Default for Intake<R> {
+    fn default() -> Self {
+        Self { admitted: Vec::new(), rejected: Rejections::default() }
+    }
+}
+
 impl<R: Rollup> Intake<R> {
-    fn extend<'a>(
+    fn of(shares: Vec<Self>) -> Self {
+        let mut all = Self::default();
+        for Self { admitted, rejected } in shares {
+            all.admitted.extend(admitted);
+            all.rejected.extend(rejected);
+        }
+        all
+    }
+
+    fn extend(
         &mut self,
         rollup: &R,
-        l1_finalized: &BTreeMap<u64, u64>,
-        payloads: impl Iterator<Item = (Position, &'a [u8])>,
+        l1_finalized: Option<u64>,
+        position: Position,
+        payload: &[u8],
     ) {
-        for (position, payload) in payloads {
-            let l1_finalized = l1_finalized.get(&position.height).copied();
-            for (part, batch) in rollup.admit(payload, l1_finalized).into_iter().enumerate() {
-                self.take(Position { part, ..position }, batch);
+        for (part, batch) in rollup.admit(payload, l1_finalized).into_iter().enumerate() {
+            let position = Position { part, ..position };
+            match batch {
+                Ok(batch) => self.admitted.push((position, batch)),
+                Err(rejected) => self.rejected.note(position, &rejected),
             }
         }
     }
+}
 
-    fn take(&mut self, position: Position, batch: Result<BatchOf<R>, Rejected>) {
-        match batch {
-            Ok(batch) => self.admitted.push((position, batch)),
-            Err(rejected) => {
-                tracing::debug!(?position, %rejected, "payload refused");
-                *self.rejected.entry(rejected.reason()).or_default() += 1;
-            }
+impl Rejections {
+    fn note(&mut self, position: Position, rejected: &Rejected) {
+        tracing::debug!(?position, %rejected, "payload refused");
+        *self.0.entry(rejected.reason()).or_default() += 1;
+    }
+
+    fn extend(&mut self, Self(others): Self) {
+        for (reason, count) in others {
+            *self.0.entry(reason).or_default() += count;
         }
+    }
+
+    /// Each check and how many it rejected.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.iter().map(|(reason, count)| (*reason, *count))
     }
 }
 

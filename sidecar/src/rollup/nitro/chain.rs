@@ -13,8 +13,9 @@ use super::{
     Below, Copy, Facts, Nitro, NitroBlock, Origin,
     compare::{self, Unequal},
     copy::{self, batch_of},
-    delayed::{Delayed, DelayedInbox, DelayedPlace, Known, ParentSource},
+    delayed::{self, Delayed, DelayedInbox, DelayedPlace, ParentSource},
     finality::{self, Settled},
+    interface,
 };
 use crate::{
     batchers::{KnownBatchers, Standing},
@@ -36,14 +37,21 @@ pub struct NitroChain<P> {
     signers: KnownBatchers,
     pub(super) parent: P,
     require: NitroRequire,
-    /// The number of the first block, position 0; what is usual for the chain if it is not given.
+    /// The number of the first block, if it is set.
     genesis: Option<u64>,
-    /// Once the chain is known.
-    reader: OnceLock<Nitro>,
+    known: OnceLock<Known>,
     inbox: DelayedInbox,
     /// Blocks whose first message contradicts the parent chain: it was sequenced before a reorg of
     /// the parent chain, and so were those behind it.
     contradicted: Mutex<BTreeSet<u64>>,
+}
+
+/// What the node says of the chain.
+#[derive(Debug)]
+struct Known {
+    reader: Nitro,
+    /// The number of the first block, position 0.
+    genesis: u64,
 }
 
 /// The chain before Nitro had blocks of another kind.
@@ -65,7 +73,7 @@ impl<P: ParentSource> NitroChain<P> {
             parent,
             require,
             genesis,
-            reader: OnceLock::new(),
+            known: OnceLock::new(),
             inbox: DelayedInbox::default(),
             contradicted: Mutex::default(),
         }
@@ -73,18 +81,39 @@ impl<P: ParentSource> NitroChain<P> {
 
     #[cfg(test)]
     pub(super) fn known_as(self, chain_id: u64) -> Self {
-        let signers = self.signers.clone();
-        self.reader.get_or_init(|| Nitro::with(chain_id, signers));
+        self.is(chain_id, 0);
         self
     }
 
-    fn genesis(&self) -> u64 {
-        let usual = if self.chain_id() == ARBITRUM_ONE { FIRST_OF_ARBITRUM_ONE } else { 0 };
-        self.genesis.unwrap_or(usual)
+    /// From now on it is this chain.
+    fn is(&self, chain_id: u64, genesis: u64) {
+        let signers = self.signers.clone();
+        self.known.get_or_init(|| Known { reader: Nitro::with(chain_id, signers), genesis });
     }
 
     pub(super) fn chain_id(&self) -> u64 {
-        self.reader.get().map_or(0, |reader| reader.chain_id)
+        self.known.get().map_or(0, |known| known.reader.chain_id)
+    }
+
+    /// The number of the first block.
+    async fn first_block(
+        &self,
+        chain_id: u64,
+        node: &impl NodeSource<NitroBlock>,
+    ) -> Result<u64, ChainError> {
+        match (self.genesis, interface::genesis_block(node).await?) {
+            (Some(set), Some(said)) if set != said => Err(ChainError::Mismatched(format!(
+                "the node's configuration of the chain has the first block {said}, genesis_block is {set}"
+            ))),
+            (Some(number), _) | (None, Some(number)) => Ok(number),
+            (None, None) if chain_id == ARBITRUM_ONE => Ok(FIRST_OF_ARBITRUM_ONE),
+            (None, None) => Ok(0),
+        }
+    }
+
+    fn known(&self) -> Result<&Known, Rejected> {
+        let unknown = || Rejected::Structure("the chain is not known yet".into());
+        self.known.get().ok_or_else(unknown)
     }
 
     /// The message of the delayed inbox at a place; none if the bridge has it, but it is not found
@@ -96,12 +125,12 @@ impl<P: ParentSource> NitroChain<P> {
         let index = place.index;
         match self.inbox.get(place) {
             None => Err(Uncompared::Ask(place)),
-            Some(Known::Final(message)) => Ok(Some(message)),
-            Some(Known::NotFound) => Ok(None),
-            Some(Known::NotFinal(finalized)) => {
+            Some(delayed::Known::Final(message)) => Ok(Some(message)),
+            Some(delayed::Known::NotFound) => Ok(None),
+            Some(delayed::Known::NotFinal(finalized)) => {
                 Err(Uncompared::Waits(Waiting::ParentFinality { index, finalized }))
             }
-            Some(Known::Unanswered(problem)) => {
+            Some(delayed::Known::Unanswered(problem)) => {
                 Err(Uncompared::Waits(Waiting::Parent { index, problem: problem.to_string() }))
             }
         }
@@ -168,7 +197,7 @@ impl<P: ParentSource> NitroChain<P> {
         payload: &[u8],
         part: usize,
     ) -> Option<Vec<B256>> {
-        let reader = self.reader.get()?;
+        let reader = &self.known.get()?.reader;
         let posted = reader.admit(payload).ok()?.into_iter().nth(part)?.ok()?;
         let (number, l1_block) = (batch.facts.number, batch.facts.l1_block);
         let counts = |signer| !self.signers.rules_out(signer, l1_block);
@@ -225,13 +254,12 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
         chain_id: u64,
         node: &impl NodeSource<NitroBlock>,
     ) -> Result<Chain, ChainError> {
-        let signers = self.signers.clone();
-        self.reader.get_or_init(|| Nitro::with(chain_id, signers));
-        let number = self.genesis();
+        let number = self.first_block(chain_id, node).await?;
         let Some(hash) = node.hash_at(number).await? else {
             let problem = format!("the node does not have block {number} (genesis_block)");
             return Err(ChainError::Unknown(problem));
         };
+        self.is(chain_id, number);
         Ok(Chain {
             genesis: BlockId { number, hash },
             genesis_l1: None,
@@ -245,13 +273,18 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
         self.signers.are_limited()
     }
 
+    fn authenticate(&self, payload: &[u8]) -> Result<(), Rejected> {
+        self.known()?.reader.authenticate(payload)
+    }
+
     fn admit(
         &self,
         payload: &[u8],
         l1_finalized: Option<u64>,
     ) -> impl IntoIterator<Item = Result<Batch<Facts, Copy>, Rejected>> {
-        let Some(reader) = self.reader.get() else {
-            return vec![Err(Rejected::Structure("the chain is not known yet".into()))];
+        let Known { reader, genesis } = match self.known() {
+            Ok(known) => known,
+            Err(rejected) => return vec![Err(rejected)],
         };
         let l1_block = l1_finalized.unwrap_or(0);
         let counts = |signer| !self.signers.rules_out(signer, l1_block);
@@ -261,8 +294,8 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
         };
         let batches = posted.into_iter().map(|posted| {
             let posted = posted.map_err(|refused| refused.rejected)?;
-            let number = posted.message.position.checked_add(self.genesis());
-            let number = number.filter(|number| *number > self.genesis()).ok_or_else(|| {
+            let number = posted.message.position.checked_add(*genesis);
+            let number = number.filter(|number| number > genesis).ok_or_else(|| {
                 Rejected::Inconsistent("no block belongs to that position".into())
             })?;
             let by_nobody = || {

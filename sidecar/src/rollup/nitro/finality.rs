@@ -1,10 +1,9 @@
 //! What Ethereum has finalized of a Nitro chain: the node says so, and the parent chain has the
 //! batch with the block, at its final block.
 
-use alloy_primitives::{Address, U256, address};
 use thiserror::Error;
 
-use super::{NitroBlock, ParentSource};
+use super::{NitroBlock, ParentSource, interface};
 use crate::{
     eth::BlockId,
     head::HeadBlock,
@@ -12,11 +11,6 @@ use crate::{
     store::SafeSample,
     upstream::UpstreamError,
 };
-
-/// NodeInterface, which only nodes have.
-const NODE_INTERFACE: Address = address!("00000000000000000000000000000000000000c8");
-/// `findBatchContainingBlock(uint64)`.
-const FIND_BATCH: [u8; 4] = [0x81, 0xf1, 0xad, 0xaf];
 
 /// What is known of the parent chain.
 #[derive(Debug, Default)]
@@ -70,7 +64,8 @@ impl Settled {
             let batches = self.batches.clone().unwrap_or_else(|| Err(unasked()));
             // The node's answer is of its present state: it is asked after the parent chain.
             let (finalized, count) = batches.map_err(Unsettled::Parent)?;
-            let batch = batch_of(block, node).await?;
+            let batch = interface::batch_of(block.number, node).await;
+            let batch = batch.map_err(|error| Unsettled::NoBatch(block, error))?;
             if batch >= count {
                 return Err(Unsettled::NotPosted { block, batch, count, finalized });
             }
@@ -85,19 +80,6 @@ impl Settled {
 
 fn unasked() -> UpstreamError {
     UpstreamError::Distrusted("it was not asked yet".into())
-}
-
-/// The batch that has a block, as the node says.
-async fn batch_of(block: BlockId, node: &impl NodeSource<NitroBlock>) -> Result<u64, Unsettled> {
-    let number = U256::from(block.number).to_be_bytes::<32>();
-    let data = FIND_BATCH.into_iter().chain(number).collect();
-    let unsaid = |error| Unsettled::NoBatch(block, error);
-    let answer = node.view(NODE_INTERFACE, data).await.map_err(unsaid)?;
-    let batch = U256::try_from_be_slice(&answer).filter(|_| answer.len() == 32);
-    let batch = batch.and_then(|batch| batch.try_into().ok());
-    batch.ok_or_else(|| {
-        unsaid(UpstreamError::Malformed(format!("{answer} is no number of a batch")))
-    })
 }
 
 pub(super) async fn judge(
@@ -153,16 +135,5 @@ impl Finality for Settled {
 
     fn samples(&self) -> &[SafeSample] {
         &[]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_selector_is_that_of_node_interface() {
-        let hash = alloy_primitives::keccak256("findBatchContainingBlock(uint64)");
-        assert_eq!(hash[..4], FIND_BATCH);
     }
 }

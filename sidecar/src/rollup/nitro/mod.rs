@@ -8,6 +8,7 @@ mod copy;
 mod delayed;
 mod feed;
 mod finality;
+mod interface;
 mod message;
 mod parent;
 mod parse;
@@ -121,6 +122,35 @@ impl Nitro {
         }
     }
 
+    /// Whether something in a payload is signed by a known signer. Nothing behind that is read.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub fn authenticate(&self, payload: &[u8]) -> Result<(), Rejected> {
+        let parts = match Payload::read(payload)? {
+            Payload::V0(entries) => {
+                let digest = entries.signed_digest();
+                return self.signed(Scheme::V0, entries.signature, digest).map(drop);
+            }
+            Payload::V1(parts) => parts,
+        };
+        let (mut first, mut recoveries) = (None, STRANGERS);
+        for message in parts.messages()? {
+            let (signatures, refused) = match message {
+                Ok(feed) => self.signatures(&feed, &mut recoveries),
+                Err(rejected) => (Vec::new(), vec![rejected]),
+            };
+            if !signatures.is_empty() {
+                return Ok(());
+            }
+            first = first.or(refused.into_iter().next());
+            if recoveries == 0 {
+                break;
+            }
+        }
+        Err(first.unwrap_or(Rejected::TooShort { length: 0 }))
+    }
+
     fn admit_feed<'a>(
         &self,
         messages: impl Iterator<Item = Result<FeedMessage, Rejected>>,
@@ -219,6 +249,4 @@ impl<'a> Posted<'a> {
 }
 
 #[cfg(test)]
-pub(crate) mod proof_tests;
-#[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -38,7 +38,8 @@ impl Recoveries {
         is_known: impl Fn(&Address) -> bool,
     ) -> Result<Address, Rejected> {
         let key = signature.try_into().ok().map(|signature| (digest, signature));
-        if let Some(signer) = key.and_then(|key| self.0.lock().get(&key)) {
+        let kept = key.and_then(|key| self.0.lock().get(&key));
+        if let Some(signer) = kept {
             return Ok(signer);
         }
         let signer = recover(signature, digest)?;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     Feed, FeedSource, L1Source, NodeSource, Options, Stall, Verifier, choice::Candidate,
-    confirmation::Failed, findings::ProofFindings, intake,
+    confirmation::Failed, findings::ProofFindings,
 };
 use crate::{
     config::HotshotProofs,
@@ -389,9 +389,7 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
                 return Ok(());
             }
         };
-        let l1_finalized = self.l1_finalized(height, &blocks.payloads).await?;
-        let batches = intake::admit(&self.rollup, height, blocks.payloads, l1_finalized).await;
-        let batches = batches.map_err(|error| Stall::FeedUnavailable(error.to_string()))?;
+        let batches = self.find_batches(height, blocks.payloads).await?;
         let candidates: Vec<_> = batches.admitted.iter().map(|(at, batch)| (*at, batch)).collect();
         let Some(has_head) = self.have_head(head, &candidates).await else {
             // It can be told in another round.

@@ -259,9 +259,16 @@ struct Everything {
     /// The same as it is posted.
     payloads: Vec<Vec<Vec<u8>>>,
     is_down: bool,
+    /// The HotShot blocks whose header was asked for.
+    headers: Vec<u64>,
 }
 
 impl Outside {
+    /// The HotShot blocks whose header was asked for, in order.
+    pub(super) fn headers(&self) -> Vec<u64> {
+        self.0.lock().headers.clone()
+    }
+
     /// A HotShot block with these payloads.
     pub(super) fn post(&self, payloads: Vec<Vec<u8>>) {
         self.0.lock().payloads.push(payloads);
@@ -428,7 +435,8 @@ impl FeedSource for Outside {
         None
     }
 
-    async fn l1_finalized(&self, _: u64) -> Result<Option<u64>, UpstreamError> {
+    async fn l1_finalized(&self, height: u64) -> Result<Option<u64>, UpstreamError> {
+        self.0.lock().headers.push(height);
         Ok(Some(FINAL_L1))
     }
 }

@@ -24,15 +24,15 @@ use crate::{
         NodeSource, Position, Rollup as _,
         nitro::{
             Below, MessageHeader, NitroBlock, NitroChain, Scheme,
-            proof_tests::{
+            tests::fixture::{
                 Parent, chain_after_a_reorg, claimed, embedded_chain, golden_chain, signer,
             },
         },
     },
-    store::memory::MemoryStore,
+    store::{StoreError, memory::MemoryStore},
     telemetry::Metrics,
     upstream::{News, UpstreamError},
-    verifier::{BUDGET, Board, Candidates, Options, Parts, Verifier},
+    verifier::{BUDGET, Board, Candidates, Options, Parts, Stall, Verifier},
 };
 
 /// The node, up to a block.
@@ -43,6 +43,8 @@ struct Node {
     finalized: Arc<Mutex<Option<u64>>>,
     /// The batch that it says has its blocks.
     batch: Arc<AtomicU64>,
+    /// The first block, as it says; nothing if it has no such method.
+    first: Arc<Mutex<Result<Option<u64>, UpstreamError>>>,
 }
 
 impl NodeSource<NitroBlock> for Node {
@@ -92,19 +94,29 @@ impl NodeSource<NitroBlock> for Node {
         Ok(block.map(|block| BlockId { number: block.number(), hash: block.hash }))
     }
 
-    async fn view(&self, contract: Address, _: Bytes) -> Result<Bytes, UpstreamError> {
+    async fn view(&self, contract: Address, data: Bytes) -> Result<Bytes, UpstreamError> {
         assert_eq!(contract, Address::with_last_byte(0xc8));
-        Ok(U256::from(self.batch.load(Ordering::Relaxed)).to_be_bytes::<32>().into())
+        let word = |number: u64| Bytes::from(U256::from(number).to_be_bytes::<32>());
+        match data.len() {
+            4 => self.first.lock().clone().map(|first| first.map_or_else(Bytes::new, word)),
+            _ => Ok(word(self.batch.load(Ordering::Relaxed))),
+        }
     }
 }
 
 struct Chain {
-    verifier: Verifier<NitroChain<Parent>, Node, Outside, Outside>,
+    verifier: Running,
     board: Arc<Board>,
     head: PublishedHead,
+    store: MemoryStore,
+    tenure: BatcherTenure,
+    require: NitroRequire,
     node: Node,
     parent: Parent,
+    outside: Outside,
 }
+
+type Running = Verifier<NitroChain<Parent>, Node, Outside, Outside>;
 
 impl Chain {
     /// A chain whose messages are signed by a scheme.
@@ -130,33 +142,18 @@ impl Chain {
         let outside = Outside::default();
         posted.into_iter().for_each(|payloads| outside.post(payloads));
         let (blocks, finalized) = (Arc::new(blocks), Arc::default());
-        let node = Node { chain_id, blocks, finalized, batch: Arc::default() };
-        let metrics = Metrics::new();
-        let (keeper, head) = HeadKeeper::new(MemoryStore::default(), metrics.clone());
-        let board = Arc::<Board>::default();
-        let feed = outside.clone();
-        let parts = Parts {
-            rollup: NitroChain::new(parent.clone(), None, require),
-            node: node.clone(),
-            l1: outside,
-            open_feed: Box::new(move |_| feed.clone()),
-            keeper,
-            news: News::default(),
-            board: Arc::clone(&board),
-            metrics,
-        };
-        let options = Options {
-            interval: Duration::ZERO,
-            namespace: None,
-            batchers: BatcherSource::Fixed(vec![tenure]),
-            light_client: None,
-            initial_hotshot_height: Some(0),
-            budget: BUDGET,
-            trust_node_finalized: false,
-            proofs: HotshotProofs::Off,
-        };
-        // Verification starts at genesis once the node has said that it has nothing final.
-        Self { verifier: Verifier::new(parts, options), board, head, node, parent }
+        let (batch, first) = (Arc::default(), Arc::new(Mutex::new(Ok(None))));
+        let node = Node { chain_id, blocks, finalized, batch, first };
+        let store = MemoryStore::default();
+        let (verifier, board, head) = start(&node, &parent, &outside, &store, (require, tenure));
+        Self { verifier, board, head, store, tenure, require, node, parent, outside }
+    }
+
+    fn restart(&mut self) {
+        self.store = self.store.reopen();
+        let options = (self.require, self.tenure);
+        (self.verifier, self.board, self.head) =
+            start(&self.node, &self.parent, &self.outside, &self.store, options);
     }
 
     async fn settle(&mut self) -> (Option<u64>, &'static str) {
@@ -166,6 +163,41 @@ impl Chain {
         let head = self.head.borrow().clone();
         (head.as_deref().map(|head: &HeadReport| head.number), self.board.findings().stall.code())
     }
+}
+
+fn start(
+    node: &Node,
+    parent: &Parent,
+    outside: &Outside,
+    store: &MemoryStore,
+    (require, tenure): (NitroRequire, BatcherTenure),
+) -> (Running, Arc<Board>, PublishedHead) {
+    let metrics = Metrics::new();
+    let (keeper, head) = HeadKeeper::new(store.clone(), metrics.clone());
+    let board = Arc::<Board>::default();
+    let feed = outside.clone();
+    let parts = Parts {
+        rollup: NitroChain::new(parent.clone(), None, require),
+        node: node.clone(),
+        l1: outside.clone(),
+        open_feed: Box::new(move |_| feed.clone()),
+        keeper,
+        news: News::default(),
+        board: Arc::clone(&board),
+        metrics,
+    };
+    let options = Options {
+        interval: Duration::ZERO,
+        namespace: None,
+        batchers: BatcherSource::Fixed(vec![tenure]),
+        light_client: None,
+        initial_hotshot_height: Some(0),
+        budget: BUDGET,
+        trust_node_finalized: false,
+        proofs: HotshotProofs::Off,
+    };
+    // Verification starts at genesis once the node has said that it has nothing final.
+    (Verifier::new(parts, options), board, head)
 }
 
 #[tokio::test(start_paused = true)]
@@ -259,6 +291,38 @@ async fn reading_goes_on_for_a_copy_that_names_the_hash() {
     assert_eq!(chain.settle().await, (Some(10), "up_to_date"));
 }
 
+/// What nobody known has signed: garbage, and what others have signed, changed or cut.
+fn hostile(honest: &[u8]) -> Vec<Vec<u8>> {
+    let mut changed = honest.to_vec();
+    let time = honest.windows(4).position(|bytes| bytes == b"1700").unwrap();
+    changed[time] = b'9';
+    let v0 = [&65_u64.to_be_bytes()[..], &[1; 65], &[0; 300]].concat();
+    let cut = honest[..honest.len() - 1].to_vec();
+    vec![changed, v0, cut, vec![7; 200], Vec::new(), b"{}".repeat(50)]
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_strangers_post_causes_no_request_and_is_not_kept() {
+    let (_, _, posted, _) = golden_chain(Scheme::SignatureV2);
+    let honest: Vec<_> = posted.into_iter().map(|[_, payload]| vec![payload]).collect();
+    let limited = BatcherTenure { batcher: signer(), from: FINAL_L1, until: Some(FINAL_L1 + 1) };
+    for tenure in [limited, BatcherTenure::always(signer())] {
+        let strangers = vec![hostile(&honest[0][0]); 100];
+        let posted = [strangers, honest.clone()].concat();
+        let mut chain = Chain::with(posted, NitroRequire::Hash, tenure, |_| {});
+        assert_eq!(chain.settle().await, (Some(10), "up_to_date"));
+        let headers = chain.outside.headers();
+        let expected = if tenure == limited { (100..110).collect() } else { Vec::new() };
+        assert_eq!(headers, expected);
+        assert!(chain.verifier.candidates.is_empty());
+        assert_eq!(chain.verifier.candidates.reread_from(), None);
+        // What it costs where nothing strange was posted.
+        let mut alone = Chain::with(honest.clone(), NitroRequire::Hash, tenure, |_| {});
+        assert_eq!(alone.settle().await.0, Some(10));
+        assert_eq!(chain.parent.calls(), alone.parent.calls());
+    }
+}
+
 /// The keys that count are those of the header's L1 block then, too.
 #[tokio::test(start_paused = true)]
 async fn a_mismatch_names_its_transaction_where_keys_have_ranges() {
@@ -286,6 +350,47 @@ async fn what_the_node_calls_finalized_must_be_in_a_batch_on_the_parent_chain() 
     chain.node.batch.store(1, Ordering::Relaxed);
     *chain.node.finalized.lock() = Some(6);
     assert_eq!(chain.settle().await.0, Some(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_block_is_what_is_set_or_what_the_node_says() {
+    let chain = Chain::new(Scheme::SignatureV2, NitroRequire::Hash, false);
+    let (node, parent) = (chain.node, chain.parent);
+    let reverted = |code, message: &str| UpstreamError::Rpc { code, message: message.into() };
+    for (set, said, chain_id, expected) in [
+        (None, Ok(Some(3)), node.chain_id, Ok(3)),
+        (None, Ok(None), node.chain_id, Ok(0)),
+        (None, Err(reverted(-32000, "execution reverted")), node.chain_id, Ok(0)),
+        (None, Err(reverted(3, "")), node.chain_id, Ok(0)),
+        (Some(3), Ok(None), node.chain_id, Ok(3)),
+        (Some(3), Ok(Some(3)), node.chain_id, Ok(3)),
+        (Some(3), Ok(Some(4)), node.chain_id, Err(Some("config_mismatch"))),
+        (Some(0), Ok(Some(3)), node.chain_id, Err(Some("config_mismatch"))),
+        (None, Ok(Some(3)), 42_161, Ok(3)),
+        // The node of the test has no such block.
+        (None, Ok(None), 42_161, Err(None)),
+        (Some(3), Err(reverted(-32000, "header not found")), node.chain_id, Err(None)),
+        (None, Err(UpstreamError::Connection(String::new())), node.chain_id, Err(None)),
+    ] {
+        *node.first.lock() = said.clone();
+        let rollup = NitroChain::new(parent.clone(), set, NitroRequire::Hash);
+        let found = rollup.chain(chain_id, &node).await.map(|chain| chain.genesis.number);
+        let found = found.map_err(|error| match Stall::from(error) {
+            Stall::ChainUnknown(_) => None,
+            other => Some(other.code()),
+        });
+        assert_eq!(found, expected, "{set:?} {said:?} {chain_id}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_with_another_first_block_than_the_store_is_refused() {
+    let mut chain = Chain::new(Scheme::SignatureV2, NitroRequire::Hash, false);
+    assert_eq!(chain.settle().await.0, Some(10));
+    *chain.node.first.lock() = Ok(Some(3));
+    chain.restart();
+    let refused = chain.verifier.round().await.unwrap_err();
+    assert!(matches!(refused, StoreError::OtherChain { .. }), "{refused:?}");
 }
 
 /// A message that does not name its block is known again by the node's block.

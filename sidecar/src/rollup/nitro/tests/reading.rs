@@ -1,36 +1,11 @@
 //! Against messages of known hashes, and against blocks that Nitro's own ArbOS produced.
 
-use alloy_primitives::{Bytes, hex};
+use alloy_primitives::hex;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
 
-use super::*;
+use super::{super::*, *};
 use crate::rollup::RECOVERIES;
-
-pub(super) fn vectors() -> Value {
-    serde_json::from_str(include_str!("../../../testdata/nitro.json")).unwrap()
-}
-
-pub(super) fn golden() -> [Value; 3] {
-    [
-        include_str!("../../../testdata/nitro_golden_10.json"),
-        include_str!("../../../testdata/nitro_golden_20.json"),
-        include_str!("../../../testdata/nitro_golden_32.json"),
-    ]
-    .map(|text| serde_json::from_str(text).unwrap())
-}
-
-pub(super) fn bytes(value: &Value) -> Bytes {
-    value.as_str().unwrap().parse().unwrap()
-}
-
-pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(value: &Value) -> T {
-    value.as_str().unwrap().parse().unwrap()
-}
-
-pub(super) fn feed(json: &Value) -> FeedMessage {
-    FeedMessage::read(json.to_string().as_bytes()).unwrap()
-}
 
 fn hashes(message: &Message<'_>, chain_id: u64) -> Vec<B256> {
     match parse(message, chain_id) {
@@ -286,7 +261,7 @@ fn recoveries<T>(work: impl FnOnce() -> T) -> (T, usize) {
 /// What is signed stays the same if bytes go from the beginning of the content to the end of what
 /// stands before it.
 fn twisted(feed: &Value, length: usize) -> Value {
-    let (mut twisted, message) = (feed.clone(), super::tests::feed(feed).message);
+    let (mut twisted, message) = (feed.clone(), super::feed(feed).message);
     let fee = alloy_primitives::U256::try_from_be_slice(&message.content[..length]).unwrap();
     let message_json = &mut twisted["message"]["message"];
     message_json["l2Msg"] = BASE64_STANDARD.encode(&message.content[length..]).into();
