@@ -24,7 +24,8 @@ impl Signer {
         Self::development(0)
     }
 
-    /// A signer without authority over batches; on L1, the account of op-batcher.
+    /// A signer without authority over batches; on L1, the account of op-batcher, on L2, of a user
+    /// who comes late.
     #[must_use]
     pub fn unauthorized() -> Self {
         Self::development(1)

@@ -83,7 +83,7 @@ impl Genesis {
             let account = account.as_object_mut().unwrap();
             account.entry("balance").or_insert(json!("0x0"));
         }
-        for account in [SENDER, CALLER] {
+        for account in [SENDER, CALLER, Signer::unauthorized().address()] {
             let balance = json!({"balance": "0xd3c21bcecceda1000000"});
             alloc.insert(account.to_string().to_lowercase(), balance);
         }

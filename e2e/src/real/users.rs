@@ -121,6 +121,14 @@ impl Users {
         ]
     }
 
+    /// Sends a transfer of an account that sends nothing else. op-geth may give the others' numbers
+    /// anew where it has lost blocks, or leave a gap: then the same transactions would come again,
+    /// or none.
+    pub async fn come_late(&self) {
+        let transfer = Wanted::call(RECEIVER, 9, 30_000, Bytes::new());
+        self.send_1559(Signer::unauthorized(), transfer).await;
+    }
+
     /// Sends long transactions, as many as fill more than what op-geth keeps before it writes.
     pub async fn fill(&self) {
         for _ in 0..4 {

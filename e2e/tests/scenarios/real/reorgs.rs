@@ -55,13 +55,13 @@ async fn s17_l1_drops_the_origins_of_the_last_blocks() {
     watch.finish().await;
 }
 
-/// The sequencer comes back without its blocks above `number`, and builds others: the transactions
-/// that those had come again, at the latest where they were, with some more beside them.
+/// The sequencer comes back without its blocks above `number`, and builds others: one of the first
+/// has a transaction that none of the lost ones had.
 pub(super) async fn sequencer_loses_above(net: &Devnet<Real>, number: u64) {
     let sequencer = &net.rollup.sequencer;
     sequencer.op_node.stop().await;
     sequencer.op_geth.rpc().call("debug_setHead", json!([hex(number)])).await;
-    net.rollup.users.count().await;
+    net.rollup.users.come_late().await;
     sequencer.op_node.start(&[]).await;
 }
 
