@@ -23,8 +23,8 @@ use crate::{
     sidecar::Sidecar,
 };
 
-/// Pause between two looks.
-const LOOK: Duration = Duration::from_millis(10);
+/// Pause between two looks; the filter and the verifier change a head less often.
+const LOOK: Duration = Duration::from_millis(40);
 
 /// What was seen through Envoy.
 #[derive(Debug, Clone, Default)]

@@ -1,13 +1,19 @@
 //! A way over TCP to a dependency. The dependency goes away, or hangs, where its program goes on.
 
+use std::{io::ErrorKind, time::Duration};
+
 use tokio::{
     io::{copy, copy_bidirectional},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
+    time::sleep,
 };
 
 use crate::ports::free_port;
+
+/// Pause between two attempts to listen.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// What becomes of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +70,14 @@ async fn run(port: u16, target: u16, mut ways: watch::Receiver<Way>) {
             }
             continue;
         }
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        // A program that is just being started may still hold the listener of before.
+        let listener = loop {
+            match TcpListener::bind(("127.0.0.1", port)).await {
+                Ok(listener) => break listener,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse, "{error}"),
+            }
+            sleep(RETRY).await;
+        };
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {

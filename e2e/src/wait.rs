@@ -7,7 +7,9 @@ use tokio::time::{Instant, sleep};
 /// How long a test waits for something that should happen soon. Only a failure takes that long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-const POLL: Duration = Duration::from_millis(15);
+/// Pauses between two questions get longer: what comes soon is soon noticed, and long waits leave
+/// the processor to what they wait for.
+const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(60)];
 
 /// Asks again and again until `probe` answers; `what` completes the sentence "waited for …".
 ///
@@ -15,11 +17,13 @@ const POLL: Duration = Duration::from_millis(15);
 /// When nothing came within `limit`.
 pub async fn until<T>(what: &str, limit: Duration, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;
+    let [mut pause, longest] = PAUSES;
     loop {
         if let Some(found) = probe().await {
             return found;
         }
         assert!(Instant::now() < deadline, "waited {} s for {what}", limit.as_secs());
-        sleep(POLL).await;
+        sleep(pause).await;
+        pause = longest.min(pause * 3 / 2);
     }
 }

@@ -46,7 +46,7 @@ const DRILLS: &str = "drills::";
 /// The module in the names of the scenarios on op-geth and op-node.
 const REAL: &str = "real::";
 /// How many of them run at once: their chains run by the clock, so they mostly wait.
-const REAL_AT_ONCE: &str = "4";
+const REAL_AT_ONCE: &str = "6";
 
 impl Artifacts {
     /// Fetches and builds everything but Chromium.
@@ -148,10 +148,10 @@ impl Artifacts {
             Some(promtool) => command.env("FINALITY_E2E_PROMTOOL", promtool),
             None => command.args(["--skip", DRILLS]),
         };
-        // A scenario has about ten processes, which mostly wait.
+        // A scenario has about ten processes, which wait for one another more than they compute.
         let cores = thread::available_parallelism().map_or(2, usize::from);
         if env::var_os("RUST_TEST_THREADS").is_none() {
-            command.env("RUST_TEST_THREADS", cores.clamp(2, 8).to_string());
+            command.env("RUST_TEST_THREADS", (2 * cores).clamp(4, 8).to_string());
         }
         command
     }
