@@ -213,7 +213,7 @@ impl Etcd {
     /// Waits until a member has ended that could not write, and starts it again with room.
     pub async fn mend_disk(&self, index: usize) {
         until("the member without room to end", PATIENCE, async || {
-            self.members[index].service.has_ended().then_some(())
+            self.members[index].service.ended().is_some().then_some(())
         })
         .await;
         self.kill(index);

@@ -195,13 +195,13 @@ impl Service {
         self.process.lock().unwrap().is_some()
     }
 
-    /// Whether it was started and has ended by itself since.
+    /// Its exit status if it was started and has ended by itself since.
     ///
     /// # Panics
     /// When its state cannot be read.
     #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.process.lock().unwrap().as_mut().is_some_and(|process| process.ended().is_some())
+    pub fn ended(&self) -> Option<ExitStatus> {
+        self.process.lock().unwrap().as_mut()?.ended()
     }
 
     /// Kills it (SIGKILL) and waits for its end.

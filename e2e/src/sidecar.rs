@@ -1,6 +1,9 @@
 //! The real sidecar as a process that can be killed and started again.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
 
 use alloy_primitives::Address;
 use finality_core::head::{HEAD_PATH, HeadReport};
@@ -40,6 +43,8 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Sidecar {
     settings: Settings,
+    /// Flags that got another value since.
+    changed: Mutex<Vec<(&'static str, String)>>,
     port: u16,
     folder: PathBuf,
     service: Service,
@@ -50,7 +55,8 @@ impl Sidecar {
     #[must_use]
     pub fn new(settings: Settings, folder: &Path) -> Self {
         let service = Service::new("sidecar", &settings.program, folder);
-        Self { settings, port: free_port(), folder: folder.into(), service }
+        let (changed, port) = (Mutex::default(), free_port());
+        Self { settings, changed, port, folder: folder.into(), service }
     }
 
     /// What it is told at its start.
@@ -71,12 +77,27 @@ impl Sidecar {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
+    /// Stops the process and starts it with another setting, by the name of its flag.
+    pub async fn restart_with(&self, flag: &'static str, value: &str) {
+        self.stop().await;
+        let mut changed = self.changed.lock().unwrap().clone();
+        changed.retain(|(known, _)| *known != flag);
+        changed.push((flag, value.to_owned()));
+        *self.changed.lock().unwrap() = changed;
+        self.start().await;
+    }
+
     /// Starts the process, without waiting for anything.
     ///
     /// # Panics
     /// When it is running already.
     pub fn spawn(&self) {
         let settings = &self.settings;
+        let mut more = self.changed.lock().unwrap().clone();
+        let is_set = |more: &[(&str, String)], flag: &str| more.iter().any(|(set, _)| *set == flag);
+        let others = settings.more.iter().filter(|(flag, _)| !is_set(&more, flag));
+        let others: Vec<_> = others.cloned().collect();
+        more.extend(others);
         let store = self.store();
         let values = [
             ("--listen-addr", format!("127.0.0.1:{}", self.port)),
@@ -90,14 +111,11 @@ impl Sidecar {
             ("--log-format", "text".into()),
         ];
         let mut arguments = vec!["run".to_owned()];
-        let is_default =
-            |(flag, _): &(&str, String)| settings.more.iter().all(|(more, _)| more != flag);
         let consensus = settings.node_consensus_rpc.clone();
         let values = values.into_iter().chain(consensus.map(|url| ("--node-consensus-rpc", url)));
-        let values = values.filter(is_default);
+        let values = values.filter(|(flag, _)| !is_set(&more, flag));
         arguments.extend(values.flat_map(|(flag, value)| [flag.to_owned(), value]));
-        let more = settings.more.iter().cloned();
-        arguments.extend(more.flat_map(|(flag, value)| [flag.to_owned(), value]));
+        arguments.extend(more.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]));
         self.service.start(arguments);
     }
 
@@ -113,6 +131,11 @@ impl Sidecar {
                 (answer.status == 200).then_some(())
             })
             .await;
+    }
+
+    /// Waits until the process ends by itself; answers its exit code.
+    pub async fn ends(&self) -> Option<i32> {
+        until("the sidecar to end", PATIENCE, async || self.service.ended()).await.code()
     }
 
     /// Kills the process (SIGKILL).

@@ -1,6 +1,6 @@
 //! Nitro's blocks, made from messages.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, Header, proofs::ordered_trie_root_with_encoder};
 use alloy_primitives::{B64, B256, Bytes, U256};
@@ -81,8 +81,20 @@ impl Rules {
     /// The block of a message on top of another block.
     #[must_use]
     pub fn block(&self, parent: &Block, message: Message) -> Block {
+        self.filtered_block(parent, message, &HashSet::new())
+    }
+
+    /// The same, of a chain that filters these transactions, as ArbOS may since version 60.
+    #[must_use]
+    pub fn filtered_block(
+        &self,
+        parent: &Block,
+        message: Message,
+        filtered: &HashSet<B256>,
+    ) -> Block {
         let mut ledger = Ledger::clone(&parent.ledger);
-        let outcome = ledger.execute(self.inputs(parent, &message), parent.sends(), &message);
+        let inputs = self.inputs(parent, &message);
+        let outcome = ledger.execute(inputs, parent.sends(), &message, filtered);
         self.with_outcome(parent, message, outcome, ledger)
     }
 

@@ -1,6 +1,6 @@
 //! The accounts of a Nitro chain, as far as a devnet needs them: nonces and ether.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, B256, Bloom, TxKind, U256, keccak256};
@@ -72,22 +72,27 @@ impl Ledger {
     }
 
     /// Executes what a message parses to. What cannot be executed is left out; a retryable ticket
-    /// is redeemed at once. `sends` is how much was sent to the parent chain before.
+    /// is redeemed at once. `sends` is how much was sent to the parent chain before. Of what is
+    /// `filtered`, by hashes, a ticket is not redeemed, and anything else is left out.
     pub(super) fn execute(
         &mut self,
         inputs: Vec<Transaction>,
         sends: u64,
         message: &Message,
+        filtered: &HashSet<B256>,
     ) -> Outcome {
         let mut done = Vec::new();
         for transaction in inputs {
+            let hash = transaction.hash();
+            let redeem = match &transaction {
+                Transaction::SubmitRetryable(_) if filtered.contains(&hash) => None,
+                Transaction::SubmitRetryable(submit) => redeem(submit, hash),
+                _ if filtered.contains(&hash) => continue,
+                _ => None,
+            };
             if self.apply(&transaction).is_none() {
                 continue;
             }
-            let redeem = match &transaction {
-                Transaction::SubmitRetryable(submit) => redeem(submit, transaction.hash()),
-                _ => None,
-            };
             done.push(transaction);
             if let Some(redeem) = redeem.map(Transaction::Retry)
                 && self.apply(&redeem).is_some()

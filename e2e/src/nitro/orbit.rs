@@ -3,7 +3,10 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use alloy_primitives::B256;
@@ -35,6 +38,7 @@ pub struct Orbit {
     server: Server,
     l1: Arc<L1>,
     numbers: Numbers,
+    logs_lag: Arc<AtomicBool>,
 }
 
 /// The block numbers of L1 that contracts see, by block number. Reorgs keep them.
@@ -49,9 +53,10 @@ impl Orbit {
         let anvil = Anvil::start("parent", free_port(), CHAIN_ID, time, &more, folder).await;
         let numbers = Numbers::default();
         numbers.lock().unwrap().push(0);
-        let state = (anvil.rpc().clone(), Arc::clone(&numbers));
+        let logs_lag = Arc::<AtomicBool>::default();
+        let state = (anvil.rpc().clone(), Arc::clone(&numbers), Arc::clone(&logs_lag));
         let server = Server::start(Router::new().fallback(answer).with_state(state)).await;
-        let this = Self { anvil, server, l1, numbers };
+        let this = Self { anvil, server, l1, numbers, logs_lag };
         // Its numbers are far from those of L1.
         this.mine(20).await;
         this
@@ -65,6 +70,11 @@ impl Orbit {
     #[must_use]
     pub fn url(&self) -> String {
         self.server.url()
+    }
+
+    /// Makes its RPC know no logs, or know them again: what tells of logs may lag behind blocks.
+    pub fn set_logs_lag(&self, lag: bool) {
+        self.logs_lag.store(lag, Ordering::Relaxed);
     }
 
     /// The number of L1 that contracts see in a block.
@@ -98,7 +108,14 @@ fn l1_number(numbers: &Numbers, number: u64) -> u64 {
     numbers.lock().unwrap()[usize::try_from(number).unwrap()]
 }
 
-async fn answer(State((rpc, numbers)): State<(Client, Numbers)>, body: Bytes) -> Response {
+type Shown = (Client, Numbers, Arc<AtomicBool>);
+
+async fn answer(State((rpc, numbers, logs_lag)): State<Shown>, body: Bytes) -> Response {
+    let call: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if call["method"] == "eth_getLogs" && logs_lag.load(Ordering::Relaxed) {
+        return axum::Json(json!({"jsonrpc": "2.0", "id": call["id"], "result": []}))
+            .into_response();
+    }
     let Ok(answer) = rpc.post(body).await else { return StatusCode::BAD_GATEWAY.into_response() };
     let mut json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     match &mut json {

@@ -1,9 +1,12 @@
 //! The sequencer of a Nitro chain: puts users' transactions and delayed messages into messages, and
 //! can fork. And the users.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use alloy_consensus::{SignableTransaction, TxEip1559, TxEip2930, TxEnvelope, TxLegacy};
@@ -15,7 +18,7 @@ use super::{
     content,
     message::{BatchData, Header, Kind, Message, SEQUENCER},
     parent::{Delayed, Parent},
-    transaction::{SubmitRetryable, Unsigned},
+    transaction::{SubmitRetryable, Transaction, Unsigned},
 };
 use crate::{accounts::RECEIVER, l1::L1, rollup::OriginPolicy, signer::Signer};
 
@@ -29,12 +32,14 @@ const FEE: u64 = 1_000_000_000;
 /// The sequencer.
 #[derive(Debug)]
 pub struct Sequencer {
-    rules: Rules,
+    rules: Mutex<Rules>,
     genesis: Arc<Block>,
     l1: Arc<L1>,
     parent: Arc<Parent>,
     policy: OriginPolicy,
     chain: Mutex<Chain>,
+    /// The hashes of transactions that the chain filters.
+    filtered: Mutex<HashSet<B256>>,
     /// Goes into every transfer, so that forks differ.
     salt: AtomicU64,
     /// How many messages the deployer has sent from the parent chain.
@@ -52,12 +57,13 @@ impl Sequencer {
         policy: OriginPolicy,
     ) -> Self {
         Self {
-            rules,
+            rules: Mutex::new(rules),
             genesis,
             l1,
             parent,
             policy,
             chain: Mutex::default(),
+            filtered: Mutex::default(),
             salt: AtomicU64::new(0),
             from_origin: AtomicU64::new(0),
         }
@@ -80,17 +86,39 @@ impl Sequencer {
         blocks
     }
 
+    fn rules(&self) -> Rules {
+        *self.rules.lock().unwrap()
+    }
+
+    /// The next block is the first one of another version of ArbOS.
+    pub fn upgrade(&self, arbos_version: u64) {
+        self.rules.lock().unwrap().arbos_version = arbos_version;
+    }
+
+    /// What a message parses to in the next block.
+    #[must_use]
+    pub fn inputs(&self, message: &Message) -> Vec<Transaction> {
+        self.rules().inputs(&self.tip(), message)
+    }
+
+    /// Filters a transaction from now on.
+    pub fn filter(&self, transaction: &Transaction) {
+        self.filtered.lock().unwrap().insert(transaction.hash());
+    }
+
     /// Builds the block of a message, whatever it is.
     pub fn put(&self, message: Message) -> Arc<Block> {
         let mut chain = self.chain.lock().unwrap();
-        let block = Arc::new(self.rules.block(chain.last().unwrap_or(&self.genesis), message));
+        let tip = chain.last().unwrap_or(&self.genesis);
+        let filtered = self.filtered.lock().unwrap();
+        let block = Arc::new(self.rules().filtered_block(tip, message, &filtered));
         chain.push(Arc::clone(&block));
         block
     }
 
     /// Drops the blocks above `number` and builds other ones from now on.
     pub fn fork_above(&self, number: u64) {
-        let kept = usize::try_from(number - self.rules.genesis).unwrap();
+        let kept = usize::try_from(number - self.rules().genesis).unwrap();
         self.chain.lock().unwrap().truncate(kept);
         self.salt.fetch_add(1, Ordering::Relaxed);
     }
@@ -131,7 +159,7 @@ impl Sequencer {
     /// The message of the block for a delayed one.
     fn delayed(&self, position: u64, read: u64, delayed: Delayed) -> Message {
         let is_report = delayed.header.kind == Kind::BATCH_REPORT;
-        let has_data = is_report && self.rules.arbos_version >= ARBOS_WITH_DATA;
+        let has_data = is_report && self.tip().arbos_version() >= ARBOS_WITH_DATA;
         Message {
             position,
             delayed_read: read + 1,
@@ -153,7 +181,7 @@ impl Sequencer {
     /// Three transfers of each type; every sixth message has one that is dropped, too.
     fn transactions(&self, parent: &Block, position: u64) -> Vec<Bytes> {
         let value = position + (self.salt.load(Ordering::Relaxed) << 32);
-        let (chain_id, gas_limit) = (self.rules.chain_id, GAS);
+        let (chain_id, gas_limit) = (self.rules().chain_id, GAS);
         let (to, value, input) = (TxKind::Call(RECEIVER), U256::from(value), Bytes::new());
         let (sender, caller) = (Signer::successor(), Signer::caller());
         let nonce = |signer: &Signer| parent.ledger.account(signer.address()).nonce;
@@ -197,16 +225,20 @@ impl Sequencer {
         all
     }
 
+    /// A user pays for a retryable ticket on the parent chain, in its next block.
+    pub async fn buy_ticket(&self) {
+        self.parent.deliver(Kind::RETRYABLE, USER, &retryable(ether())).await;
+    }
+
     /// What users do on the parent chain: a deposit, a retryable ticket, a transaction; and the
     /// poster of batches is to be paid.
     async fn users(&self, position: u64) {
-        let ether = U256::from(10).pow(U256::from(15));
         match position % 12 {
             1 => {
-                let deposit = content::deposit(USER, ether);
+                let deposit = content::deposit(USER, ether());
                 self.parent.deliver(Kind::DEPOSIT, USER, &deposit).await;
             }
-            4 => self.parent.deliver(Kind::RETRYABLE, USER, &retryable(ether)).await,
+            4 => self.buy_ticket().await,
             7 => {
                 let (time, poster) = (self.tip().header.timestamp, Signer::batcher().address());
                 let (data, base_fee) = (B256::repeat_byte(7), U256::from(FEE));
@@ -217,7 +249,7 @@ impl Sequencer {
                 let nonce = self.from_origin.fetch_add(1, Ordering::Relaxed);
                 self.parent
                     .deliver_from_origin(&content::unsigned(&Unsigned {
-                        chain_id: self.rules.chain_id,
+                        chain_id: self.rules().chain_id,
                         from: USER,
                         nonce,
                         fee_cap: U256::from(FEE),
@@ -231,6 +263,10 @@ impl Sequencer {
             _ => {}
         }
     }
+}
+
+fn ether() -> U256 {
+    U256::from(10).pow(U256::from(15))
 }
 
 fn retryable(deposit: U256) -> Bytes {

@@ -93,6 +93,14 @@ pub struct Internal {
     pub(super) data: Bytes,
 }
 
+impl Internal {
+    /// What it calls.
+    #[must_use]
+    pub fn selector(&self) -> [u8; 4] {
+        *self.data.first_chunk().unwrap()
+    }
+}
+
 /// A transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transaction {

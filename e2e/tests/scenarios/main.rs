@@ -33,6 +33,7 @@ mod fixtures;
 mod kill;
 mod l1_reorg;
 mod malicious_feed;
+mod mixed_up;
 mod nitro;
 mod nitro_fixtures;
 mod page;

@@ -18,7 +18,7 @@ use finality_e2e::{
     wait::{PATIENCE, until},
 };
 
-use super::{MODES, posted, reason};
+use super::{MODES, posted, reason, turn};
 
 /// A deposit on the parent chain, in its next block.
 async fn deposit(net: &Devnet<Nitro>, wei: u64) {
@@ -62,8 +62,9 @@ async fn next_delayed(net: &Devnet<Nitro>) -> Message {
 /// A block with a message that is not final yet waits, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_delayed_message_is_not_final_yet() {
-    for (posting, require) in MODES {
-        let net = posted(posting, require).origins(OriginPolicy::Latest).start().await;
+    let net = Devnet::nitro().origins(OriginPolicy::Latest).start().await;
+    for mode in MODES {
+        turn(&net, mode).await;
         let watch = net.watch();
         net.mine_l1(FINALITY_DEPTH).await;
         let head = take_all(&net).await;
@@ -83,10 +84,11 @@ async fn s22_nitro_delayed_message_is_not_final_yet() {
 /// While the parent chain does not answer, only a block with a new delayed message waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_parent_chain_is_away() {
-    for (posting, require) in MODES {
-        let links = Arc::new(Links::default());
-        let net = posted(posting, require).parent(ParentChain::Nitro).links(Arc::clone(&links));
-        let net = net.start().await;
+    let links = Arc::new(Links::default());
+    let net = Devnet::nitro().parent(ParentChain::Nitro).links(Arc::clone(&links));
+    let net = net.start().await;
+    for mode in MODES {
+        turn(&net, mode).await;
         let watch = net.watch();
         net.rollup.parent.finalize().await;
         let head = take_all(&net).await;
@@ -105,6 +107,30 @@ async fn s22_nitro_parent_chain_is_away() {
         net.head_stays_at(head + 1).await;
         links.parent.set(Way::Open);
         net.head_reaches(head + 2).await;
+        watch.finish().await;
+    }
+}
+
+/// The bridge has a message, and what tells of logs does not know it yet: that contradicts nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn s22_nitro_logs_of_the_parent_chain_lag() {
+    let net = Devnet::nitro().parent(ParentChain::Nitro).start().await;
+    let orbit = net.rollup.parent.orbit().unwrap();
+    for mode in MODES {
+        turn(&net, mode).await;
+        let watch = net.watch();
+        net.rollup.parent.finalize().await;
+        let head = take_all(&net).await;
+        orbit.set_logs_lag(true);
+        deposit(&net, 5).await;
+        net.rollup.parent.finalize().await;
+        let delayed = net.rollup.sequencer.next_message().await;
+        assert!(delayed.is_delayed());
+        put(&net, delayed).await;
+        reason(&net, "parent_unavailable").await;
+        net.head_stays_at(head).await;
+        orbit.set_logs_lag(false);
+        net.head_reaches(head + 1).await;
         watch.finish().await;
     }
 }
@@ -133,8 +159,9 @@ async fn s22_nitro_delayed_message_has_other_content() {
 /// Neither way of posting brings a message whose content the bridge does not have.
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_delayed_message_has_another_hash() {
+    let net = posted(Posting::V0, "inputs").start().await;
     for posting in [Posting::V0, Posting::Signature] {
-        let net = posted(posting, "inputs").start().await;
+        net.batcher.set_posting(posting);
         let watch = net.watch();
         net.mine_l1(FINALITY_DEPTH).await;
         let head = take_all(&net).await;
@@ -161,8 +188,9 @@ async fn s22_nitro_delayed_message_has_another_hash() {
 /// A message is lost by a reorg of the parent chain: what was built on it waits for Ethereum.
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_delayed_message_is_lost() {
-    for (posting, require) in MODES {
-        let net = posted(posting, require).origins(OriginPolicy::Latest).start().await;
+    let net = Devnet::nitro().origins(OriginPolicy::Latest).start().await;
+    for mode in MODES {
+        turn(&net, mode).await;
         let watch = net.watch();
         net.mine_l1(FINALITY_DEPTH).await;
         let head = take_all(&net).await;

@@ -10,41 +10,40 @@ use finality_e2e::{
     },
 };
 
-use super::{MODES, mismatch_is_noticed, posted};
+use super::{MODES, mismatch_is_noticed, turn};
 
 /// Blocks by which the forks differ.
 const FORKED: u64 = 3;
 
 /// A confirmed chain, and two unpublished continuations of it.
-struct Fork {
-    net: Devnet<Nitro>,
+struct Fork<'a> {
+    net: &'a Devnet<Nitro>,
     common: u64,
     one: Chain,
     other: Chain,
 }
 
-impl Fork {
-    async fn all() -> Vec<Self> {
-        let mut all = Vec::new();
-        for (posting, require) in MODES {
-            let net = posted(posting, require).start().await;
-            net.produce(2).await;
-            let common = net.height().await;
-            net.head_reaches(common).await;
-            net.mine_l1(FORKED).await;
-            let sequencer = &net.rollup.sequencer;
-            sequencer.produce(FORKED).await;
-            let one = sequencer.chain();
-            sequencer.fork_above(common);
-            sequencer.produce(FORKED).await;
-            let other = sequencer.chain();
-            assert_ne!(one.last().unwrap().hash, other.last().unwrap().hash);
-            all.push(Self { net, common, one, other });
-        }
-        all
+impl<'a> Fork<'a> {
+    async fn of(net: &'a Devnet<Nitro>) -> Self {
+        net.produce(2).await;
+        let common = net.height().await;
+        net.head_reaches(common).await;
+        net.mine_l1(FORKED).await;
+        let sequencer = &net.rollup.sequencer;
+        // Delayed messages are the same on both.
+        let produce = async || {
+            sequencer.put(sequencer.user_message().await);
+            sequencer.produce(FORKED - 1).await;
+            sequencer.chain()
+        };
+        let one = produce().await;
+        sequencer.fork_above(common);
+        let other = produce().await;
+        assert_ne!(one.last().unwrap().hash, other.last().unwrap().hash);
+        Self { net, common, one, other }
     }
 
-    fn new_blocks<'a>(&self, chain: &'a Chain) -> &'a [Arc<Block>] {
+    fn new_blocks<'b>(&self, chain: &'b Chain) -> &'b [Arc<Block>] {
         &chain[usize::try_from(self.common).unwrap()..]
     }
 
@@ -64,8 +63,10 @@ impl Fork {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_node_on_a_fork_that_hotshot_lacks() {
-    for fork in Fork::all().await {
-        let (net, watch) = (&fork.net, fork.net.watch());
+    let net = &Devnet::nitro().start().await;
+    for mode in MODES {
+        turn(net, mode).await;
+        let (fork, watch) = (Fork::of(net).await, net.watch());
         net.rollup.node.follow(&fork.other);
         net.batcher.post(fork.new_blocks(&fork.one));
         net.mine_hotshot(1).await;
@@ -78,8 +79,10 @@ async fn s22_nitro_node_on_a_fork_that_hotshot_lacks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_both_forks_on_hotshot_node_on_the_first() {
-    for fork in Fork::all().await {
-        let (net, watch) = (&fork.net, fork.net.watch());
+    let net = &Devnet::nitro().start().await;
+    for mode in MODES {
+        turn(net, mode).await;
+        let (fork, watch) = (Fork::of(net).await, net.watch());
         net.rollup.node.follow(&fork.one);
         net.batcher.post(fork.new_blocks(&fork.one));
         net.batcher.post(fork.new_blocks(&fork.other));
@@ -92,8 +95,10 @@ async fn s22_nitro_both_forks_on_hotshot_node_on_the_first() {
 /// HotShot's order decides, not the node: the head waits until the node is on the first fork.
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_both_forks_on_hotshot_node_on_the_second() {
-    for fork in Fork::all().await {
-        let (net, watch) = (&fork.net, fork.net.watch());
+    let net = &Devnet::nitro().start().await;
+    for mode in MODES {
+        turn(net, mode).await;
+        let (fork, watch) = (Fork::of(net).await, net.watch());
         net.rollup.node.follow(&fork.other);
         net.batcher.post(fork.new_blocks(&fork.one));
         net.mine_hotshot(1).await;

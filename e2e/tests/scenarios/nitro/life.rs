@@ -3,18 +3,20 @@
 use finality_core::head::{Mode, Source, Status};
 use finality_e2e::{
     devnet::Devnet,
-    nitro::{payloads, poster::Posting},
+    nitro::payloads,
     signer::Signer,
     wait::{PATIENCE, until},
 };
 
-use super::{MODES, posted};
+use super::{MODES, Way, posted, turn};
 use crate::kill::killed_again_and_again;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_killed_again_and_again() {
-    for (posting, require) in MODES {
-        killed_again_and_again(&posted(posting, require).start().await).await;
+    let net = Devnet::nitro().start().await;
+    for mode in MODES {
+        turn(&net, mode).await;
+        killed_again_and_again(&net).await;
     }
 }
 
@@ -62,6 +64,11 @@ async fn s22_nitro_finalized_needs_the_parent_chain() {
     // The node cannot say in which batch it is.
     node.set_node_interface(false);
     net.mine_l1(6).await;
+    until("the reason", PATIENCE, async || {
+        let status = net.sidecar.status().await;
+        status["node"]["finalized_refused"].as_str()?.contains("NodeInterface").then_some(())
+    })
+    .await;
     net.head_stays_at(head).await;
     node.is_final(head + 2);
     node.set_node_interface(true);
@@ -71,8 +78,9 @@ async fn s22_nitro_finalized_needs_the_parent_chain() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_strangers_and_garbage() {
-    for (posting, require) in MODES {
-        let net = posted(posting, require).start().await;
+    let net = Devnet::nitro().start().await;
+    for mode in MODES {
+        turn(&net, mode).await;
         let watch = net.watch();
         let head = net.head_reaches(net.height().await).await;
         net.mine_l1(1).await;
@@ -102,12 +110,11 @@ async fn s22_nitro_strangers_and_garbage() {
 }
 
 /// A key counts over a range of L1's final blocks, as HotShot knew them.
-#[tokio::test(flavor = "multi_thread")]
-async fn s22_nitro_key_ranges() {
+async fn keys_have_ranges((posting, require): Way) {
     let (first, second) = (Signer::batcher(), Signer::successor());
-    let change = 60;
+    let change = 40;
     let keys = format!("{}@..{change},{}@{change}..", first.address(), second.address());
-    let net = posted(Posting::SignatureV2, "hash").sidecar("--batcher-addresses", &keys);
+    let net = posted(posting, require).sidecar("--batcher-addresses", &keys);
     let net = net.start().await;
     let watch = net.watch();
     assert!(net.l1.finalized().await.number < change - 4);
@@ -137,6 +144,16 @@ async fn s22_nitro_key_ranges() {
     net.produce(2).await;
     net.head_reaches(head + 4).await;
     watch.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s22_nitro_key_ranges_of_hashes() {
+    keys_have_ranges(MODES[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s22_nitro_key_ranges_of_inputs() {
+    keys_have_ranges(MODES[1]).await;
 }
 
 /// The node leaves the confirmed chain, and comes back.

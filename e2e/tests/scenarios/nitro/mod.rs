@@ -1,8 +1,10 @@
 //! Scenario 22: a Nitro chain.
 
+mod arbos;
 mod delayed;
 mod forks;
 mod life;
+mod other_chain;
 mod posting;
 mod twists;
 
@@ -18,9 +20,17 @@ fn posted(posting: Posting, require: &str) -> Builder<Parts<Nitro>> {
     Devnet::nitro().posting(posting).sidecar("--nitro-require", require)
 }
 
+/// A way of posting, and what of it moves the head.
+type Way = (Posting, &'static str);
+
 /// What each way of posting lets be proven.
-const MODES: [(Posting, &str); 2] =
-    [(Posting::SignatureV2, "hash"), (Posting::Signature, "inputs")];
+const MODES: [Way; 2] = [(Posting::SignatureV2, "hash"), (Posting::Signature, "inputs")];
+
+/// From now on the chain posts like this, and the sidecar, which begins anew, goes by that.
+async fn turn(net: &Devnet<Nitro>, (posting, require): Way) {
+    net.batcher.set_posting(posting);
+    net.sidecar.restart_with("--nitro-require", require).await;
+}
 
 /// Waits until the sidecar gives that reason for not moving on.
 async fn reason(net: &Devnet<Nitro>, code: &str) {

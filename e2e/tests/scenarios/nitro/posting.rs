@@ -6,42 +6,27 @@ use finality_e2e::{
     wait::{PATIENCE, until},
 };
 
-use super::{posted, reason};
+use super::{MODES, posted, reason, turn};
 use crate::advance::head_follows;
 
+/// V0 and V1 with each signature, and with both.
 #[tokio::test(flavor = "multi_thread")]
-async fn s22_nitro_hash_with_signature_v2() {
+async fn s22_nitro_each_way_of_posting() {
     let net = Devnet::nitro().start().await;
-    head_follows(&net).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn s22_nitro_inputs_with_signature() {
-    head_follows(&posted(Posting::Signature, "inputs").start().await).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn s22_nitro_inputs_of_the_batch_poster() {
-    head_follows(&posted(Posting::V0, "inputs").start().await).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn s22_nitro_hash_with_both_signatures() {
-    head_follows(&posted(Posting::Both, "hash").start().await).await;
-}
-
-/// A batch posting report has another form since ArbOS 50.
-#[tokio::test(flavor = "multi_thread")]
-async fn s22_nitro_inputs_since_arbos_50() {
-    head_follows(&posted(Posting::Signature, "inputs").arbos(50).start().await).await;
+    let others = [(Posting::V0, "inputs"), (Posting::Both, "hash")];
+    for way in MODES.into_iter().chain(others) {
+        turn(&net, way).await;
+        head_follows(&net).await;
+    }
 }
 
 /// Where the chain settles on another one, as on Arbitrum One; its first block is not zero.
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_parent_chain_apart_from_l1() {
-    for (posting, require) in [(Posting::V0, "inputs"), (Posting::SignatureV2, "hash")] {
-        let net = posted(posting, require).parent(ParentChain::Nitro).genesis(1_000);
-        head_follows(&net.start().await).await;
+    let net = Devnet::nitro().parent(ParentChain::Nitro).genesis(1_000).start().await;
+    for way in [(Posting::V0, "inputs"), (Posting::SignatureV2, "hash")] {
+        turn(&net, way).await;
+        head_follows(&net).await;
     }
 }
 

@@ -8,7 +8,7 @@ use finality_e2e::{
     nitro::{Nitro, block::Block, feed::FeedMessage, poster::Posting, twists},
 };
 
-use super::{mismatch_is_noticed, posted, reason};
+use super::{mismatch_is_noticed, posted, reason, turn};
 
 /// Every kind of twisted copy of a block's message.
 fn twisted(net: &Devnet<Nitro>, block: &Block) -> Vec<FeedMessage> {
@@ -50,14 +50,24 @@ enum Order {
     InOnePayload,
 }
 
-async fn the_head_follows(require: &str, order: Order) {
-    let net = posted(Posting::SignatureV2, require).start().await;
+/// What may be required of blocks whose hashes are signed.
+const REQUIRED: [&str; 2] = ["hash", "inputs"];
+
+async fn the_head_follows(order: Order) {
+    let net = Devnet::nitro().start().await;
+    for require in REQUIRED {
+        turn(&net, (Posting::SignatureV2, require)).await;
+        the_head_goes_on(&net, order).await;
+    }
+}
+
+async fn the_head_goes_on(net: &Devnet<Nitro>, order: Order) {
     let watch = net.watch();
     net.head_reaches(net.height().await).await;
     for _ in 0..14 {
         net.mine_l1(1).await;
         let blocks = net.build(1).await;
-        let mut copies = twisted(&net, &blocks[0]);
+        let mut copies = twisted(net, &blocks[0]);
         let least = if blocks[0].message().is_delayed() { 5 } else { 20 };
         assert!(copies.len() >= least, "{}", copies.len());
         match order {
@@ -85,40 +95,40 @@ async fn the_head_follows(require: &str, order: Order) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_twisted_before() {
-    the_head_follows("hash", Order::Before).await;
-    the_head_follows("inputs", Order::Before).await;
+    the_head_follows(Order::Before).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_twisted_behind() {
-    the_head_follows("hash", Order::Behind).await;
-    the_head_follows("inputs", Order::Behind).await;
+    the_head_follows(Order::Behind).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_twisted_in_one_payload() {
-    the_head_follows("hash", Order::InOnePayload).await;
-    the_head_follows("inputs", Order::InOnePayload).await;
+    the_head_follows(Order::InOnePayload).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_sixty_four_twisted_copies() {
-    let net = posted(Posting::SignatureV2, "hash").start().await;
-    let watch = net.watch();
-    for _ in 0..10 {
-        net.mine_l1(1).await;
-        let blocks = net.build(1).await;
-        let copies = sixty_four(&net, &blocks[0]);
-        if !blocks[0].message().is_delayed() {
-            assert_eq!(copies.len(), 64);
+    let net = Devnet::nitro().start().await;
+    for require in REQUIRED {
+        turn(&net, (Posting::SignatureV2, require)).await;
+        let watch = net.watch();
+        for _ in 0..10 {
+            net.mine_l1(1).await;
+            let blocks = net.build(1).await;
+            let copies = sixty_four(&net, &blocks[0]);
+            if !blocks[0].message().is_delayed() {
+                assert_eq!(copies.len(), 64);
+            }
+            net.batcher.post_feed(&copies);
+            net.mine_hotshot(1).await;
+            net.batcher.post(&blocks);
+            net.mine_hotshot(1).await;
         }
-        net.batcher.post_feed(&copies);
-        net.mine_hotshot(1).await;
-        net.batcher.post(&blocks);
-        net.mine_hotshot(1).await;
+        net.head_reaches(net.height().await).await;
+        watch.finish().await;
     }
-    net.head_reaches(net.height().await).await;
-    watch.finish().await;
 }
 
 /// The same block with another state, which the node has instead.
@@ -131,8 +141,9 @@ fn serve_another_state(net: &Devnet<Nitro>, block: &Block) {
 /// The inputs do not overrule a hash that was signed, whether it is read or hidden.
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_signed_hash_is_not_overruled() {
-    for require in ["hash", "inputs"] {
-        let net = posted(Posting::SignatureV2, require).start().await;
+    let net = Devnet::nitro().start().await;
+    for require in REQUIRED {
+        turn(&net, (Posting::SignatureV2, require)).await;
         let watch = net.watch();
         let head = net.head_reaches(net.height().await).await;
         net.mine_l1(1).await;
@@ -169,8 +180,9 @@ async fn s22_nitro_inputs_do_not_prove_the_state() {
 /// Twisted copies alone prove nothing: the head waits for the honest one, whatever the node has.
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_twisted_alone() {
-    for require in ["hash", "inputs"] {
-        let net = posted(Posting::SignatureV2, require).start().await;
+    let net = Devnet::nitro().start().await;
+    for require in REQUIRED {
+        turn(&net, (Posting::SignatureV2, require)).await;
         let watch = net.watch();
         let head = net.head_reaches(net.height().await).await;
         net.mine_l1(1).await;

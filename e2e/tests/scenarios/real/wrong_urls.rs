@@ -3,30 +3,13 @@
 use finality_e2e::{
     anvil::Anvil,
     devnet::Devnet,
+    nitro::contracts::{BRIDGE, SEQUENCER_INBOX},
     ports::free_port,
     process,
-    sidecar::{Settings, Sidecar},
+    signer::Signer,
 };
-use futures::future::join_all;
 
-/// A case: its name, the code, a word of the reason, and what is wrong.
-type Case<'a> = (&'a str, &'a str, &'a str, Box<dyn Fn(&mut Settings) + 'a>);
-
-/// Asserts what a sidecar with other settings says. Answers what it says instead.
-async fn differs(settings: &Settings, (name, code, word, change): Case<'_>) -> Option<String> {
-    let folder = process::folder();
-    let mut settings = settings.clone();
-    change(&mut settings);
-    let sidecar = Sidecar::new(settings, folder.path());
-    sidecar.start().await;
-    sidecar.full_round().await;
-    let status = sidecar.status().await;
-    let ready = sidecar.get("/readyz").await.unwrap().status;
-    let (found, reason) = (&status["reason_code"], status["reason"].as_str().unwrap_or_default());
-    let named = found == code && reason.contains(word);
-    (!named || ready != 503 || sidecar.head().await.is_some())
-        .then(|| format!("{name}: {found}, ready {ready}: {reason}"))
-}
+use crate::mixed_up::{Case, differences};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s19_mixed_up_urls_are_named() {
@@ -64,9 +47,19 @@ async fn s19_mixed_up_urls_are_named() {
         ("another L1", "config_mismatch", "l1_rpc", {
             Box::new(|settings| settings.l1_rpc = other.rpc().url().into())
         }),
+        ("op-geth as a node of Nitro", "chain_unknown", "rollup", {
+            Box::new(|settings| {
+                settings.node_consensus_rpc = None;
+                settings.more = vec![
+                    ("--rollup", "nitro".into()),
+                    ("--bridge-address", BRIDGE.to_string()),
+                    ("--sequencer-inbox-address", SEQUENCER_INBOX.to_string()),
+                    ("--batcher-addresses", Signer::batcher().address().to_string()),
+                ];
+            })
+        }),
     ];
-    let differences = join_all(cases.into_iter().map(|case| differs(settings, case))).await;
-    assert_eq!(differences.into_iter().flatten().collect::<Vec<_>>(), [""; 0]);
+    assert_eq!(differences(settings, cases).await, [""; 0]);
     // Beside them all the right one goes on.
     net.produce(2).await;
     net.head_reaches(net.height().await).await;

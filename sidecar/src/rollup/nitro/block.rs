@@ -66,8 +66,11 @@ impl NodeBlock for NitroBlock {
 
 impl<'de> Deserialize<'de> for NitroBlock {
     fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        let no_block =
-            |problem: String| D::Error::custom(format!("no block of Nitro (rollup): {problem}"));
+        let no_block = |problem: String| {
+            D::Error::custom(format!(
+                "no block of Nitro, as rollup = nitro expects (node_execution_rpc): {problem}"
+            ))
+        };
         let reported =
             Reported::deserialize(reader).map_err(|error| no_block(error.to_string()))?;
         let (hash, node) = (reported.header_hash(), reported.hash);

@@ -255,13 +255,14 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
         node: &impl NodeSource<NitroBlock>,
     ) -> Result<Chain, ChainError> {
         let number = self.first_block(chain_id, node).await?;
-        let Some(hash) = node.hash_at(number).await? else {
+        // The whole block: a node of another kind of chain is found out before it is believed.
+        let Some(block) = node.block(number).await? else {
             let problem = format!("the node does not have block {number} (genesis_block)");
             return Err(ChainError::Unknown(problem));
         };
         self.is(chain_id, number);
         Ok(Chain {
-            genesis: BlockId { number, hash },
+            genesis: BlockId { number, hash: block.hash },
             genesis_l1: None,
             l1_chain_id: None,
             block_time: None,
