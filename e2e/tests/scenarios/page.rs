@@ -8,6 +8,7 @@ use finality_e2e::{
     etcd::Etcd,
     fake_sidecar::Says,
     hotshot::Fault,
+    nitro::parent::ParentChain,
     process,
     sidecar::{Settings, Sidecar},
     tools,
@@ -115,6 +116,21 @@ async fn s12_page_shows_replicas_and_who_is_missing() {
     // Alone, there are no replicas to show.
     let (mut browser, _folder) = page(&net).await;
     browser.until("document.getElementById('replicas-card').hidden").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s12_page_shows_what_of_a_nitro_block_is_proven() {
+    let net = Devnet::nitro().parent(ParentChain::Nitro).start().await;
+    net.produce(2).await;
+    let (mut browser, _folder) = page_at(&net.sidecar.url("/")).await;
+    browser.until(&shown(net.height().await)).await;
+    let source = browser.text("source").await;
+    assert!(source.starts_with("confirmed by Espresso by the hash that is signed, "), "{source}");
+    // Node, L1, its parent chain and HotShot.
+    browser.until("document.querySelectorAll('#dependencies [data-level=ok]').length === 4").await;
+    let name = "[...document.querySelectorAll('#dependencies li')].map((it) => it.textContent)";
+    let names = browser.value(name).await.to_string();
+    assert!(names.contains("Parent chain node"), "{names}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -62,6 +62,8 @@ function state(head) {
 }
 
 const SOURCES = { espresso: "Espresso", ethereum: "Ethereum" };
+// What is proven of a block, where that differs.
+const BY = { hash: " by the hash that is signed", inputs: " by its inputs" };
 
 export function showStatus(status) {
   const { head, hotshot, node } = status;
@@ -82,7 +84,7 @@ export function showStatus(status) {
   set("lag", status.lag ? `${number(status.lag.blocks)} ${status.lag.blocks === 1 ? "block" : "blocks"}` : NONE);
   set("lag-seconds", status.lag ? `${duration(status.lag.seconds)} of block time` : "");
   set("mode", SOURCES[head?.mode] ?? NONE);
-  set("source", head ? `confirmed by ${SOURCES[head.source] ?? head.source}, ${ago(status, head.updated_at)}` : "");
+  set("source", head ? `confirmed by ${SOURCES[head.source] ?? head.source}${proof(status)}, ${ago(status, head.updated_at)}` : "");
   const up = `in ${duration(Math.round(seconds(status.at) - seconds(status.started_at)))}, since the start`;
   set("confirmed", number(status.batches?.confirmed));
   set("since", up);
@@ -109,6 +111,11 @@ function proven(proofs) {
   if (!proofs || proofs.mode === "off") return "";
   if (proofs.problem) return "; not compared with L1";
   return proofs.audited == null ? "" : `; proven on L1 below ${number(proofs.audited)}`;
+}
+
+// HotShot's proof of a block is no proof of what Ethereum has finalized above it.
+function proof({ head, block }) {
+  return head.source === "espresso" ? BY[block?.proven] ?? "" : "";
 }
 
 function sentence(text) {
@@ -146,7 +153,7 @@ function showProblems(found) {
   });
 }
 
-const NAMES = { node: "Full node", consensus: "op-node", query: "HotShot query service", l1: "L1 node" };
+const NAMES = { node: "Full node", consensus: "op-node", query: "HotShot query service", l1: "L1 node", parent: "Parent chain node" };
 
 function showDependencies(status) {
   const list = by("dependencies");

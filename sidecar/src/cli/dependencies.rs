@@ -73,7 +73,7 @@ impl Clients {
             parent: config
                 .parent_rpc
                 .as_deref()
-                .map(|urls| clients(Target::L1, "parent_rpc", urls))
+                .map(|urls| clients(Target::Parent, "parent_rpc", urls))
                 .transpose()?,
             query: clients(Target::Query, "query_service_url", &config.query_service_url)?,
             l1: clients(Target::L1, "l1_rpc", &config.l1_rpc)?,

@@ -40,11 +40,13 @@ pub enum Target {
     Query,
     /// The L1 RPC.
     L1,
+    /// The RPC of the chain that a rollup settles on, where that is not L1.
+    Parent,
 }
 
 impl Target {
     /// Every target.
-    pub const ALL: [Self; 4] = [Self::Node, Self::Consensus, Self::Query, Self::L1];
+    pub const ALL: [Self; 5] = [Self::Node, Self::Consensus, Self::Query, Self::L1, Self::Parent];
 
     /// The name in metrics and status.
     #[must_use]
@@ -54,6 +56,7 @@ impl Target {
             Self::Consensus => "consensus",
             Self::Query => "query",
             Self::L1 => "l1",
+            Self::Parent => "parent",
         }
     }
 }
@@ -156,7 +159,7 @@ impl Purpose {
             }
             Target::Consensus => &[Self::Config, Self::SyncStatus, Self::SafeHead],
             Target::Query => &[Self::Height, Self::Namespace, Self::Header, Self::Limits],
-            Target::L1 => &[
+            Target::L1 | Target::Parent => &[
                 Self::ChainId,
                 Self::Latest,
                 Self::Finalized,

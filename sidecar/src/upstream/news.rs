@@ -80,7 +80,7 @@ impl News {
             Target::Node => Some(&self.0.node),
             Target::L1 => Some(&self.0.l1),
             Target::Query => Some(&self.0.query),
-            Target::Consensus => None,
+            Target::Consensus | Target::Parent => None,
         }
     }
 
