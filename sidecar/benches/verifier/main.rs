@@ -92,7 +92,8 @@ fn main() {
             let way = serde_json::from_str(way).unwrap();
             runtime.block_on(follow::run(url, number(target), way));
         }
-        ["catch-up"] => print(&all_batch_sizes(&runtime, 1)),
+        ["catch-up"] => print(&catch_up(&runtime, 1)),
+        ["catch-up", "--quick"] => print(&catch_up(&runtime, 10)),
         ["modes"] => print(&modes::all(1)),
         ["modes", "--quick"] => print(&modes::all(10)),
         ["steady"] => print(&all_steady(1)),
@@ -105,7 +106,7 @@ fn main() {
 
 fn report(runtime: &tokio::runtime::Runtime, quick: bool) {
     let scale = if quick { 10 } else { 1 };
-    let batch_sizes = all_batch_sizes(runtime, scale);
+    let batch_sizes = catch_up(runtime, scale);
     let (memory, peak_rss_mib) = memory(100_000 / scale);
     let empty_hotshot_blocks_per_second = empty(500_000 / scale);
     let modes = modes::all(scale);
@@ -123,11 +124,15 @@ fn report(runtime: &tokio::runtime::Runtime, quick: bool) {
         memory,
         modes,
     };
-    let text = serde_json::to_string_pretty(&report).unwrap();
-    println!("{text}");
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench");
-    std::fs::create_dir_all(folder).unwrap();
-    std::fs::write(format!("{folder}/verifier.json"), text).unwrap();
+    print(&report);
+    write("verifier", &report);
+}
+
+/// Written apart, since the benchmark of Nitro shows it beside its own.
+fn catch_up(runtime: &tokio::runtime::Runtime, scale: u64) -> Vec<BatchSize> {
+    let sizes = all_batch_sizes(runtime, scale);
+    write("catch-up", &sizes);
+    sizes
 }
 
 fn all_batch_sizes(runtime: &tokio::runtime::Runtime, scale: u64) -> Vec<BatchSize> {
@@ -184,6 +189,13 @@ fn all_pollers(runtime: &tokio::runtime::Runtime) -> Vec<Way> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
     POLLERS.map(|(pollers, heads)| runtime.block_on(pollers::measure(pollers, heads))).into()
+}
+
+fn write(name: &str, part: &impl Serialize) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench");
+    std::fs::create_dir_all(folder).unwrap();
+    let text = serde_json::to_string_pretty(part).unwrap();
+    std::fs::write(format!("{folder}/{name}.json"), text).unwrap();
 }
 
 fn print(part: &impl Serialize) {

@@ -14,9 +14,8 @@ use anyhow::{Result, bail};
 use crate::{process, tools::cache::Cache, workspace::Workspace};
 
 /// Runs benchmarks: `filter` measures the filter in Envoy, `propagation` how fast a new head
-/// reaches requests, `verifier` the sidecar, `nitro` the sidecar on Nitro, `proofs` the
-/// checks; anything else goes to the
-/// criterion benchmarks of the core.
+/// reaches requests, `verifier` the sidecar, `nitro` the sidecar on Nitro, after its catch-up on
+/// the OP Stack, `proofs` the checks; anything else goes to the criterion benchmarks of the core.
 ///
 /// # Errors
 /// A part cannot be had, or the benchmark fails.
@@ -45,6 +44,19 @@ pub(crate) fn run(
         Some((first, rest)) if first == "proofs" => ("espresso-proofs", "proofs", rest),
         _ => ("finality-core", "*", arguments),
     };
+    if bench == "nitro" && !arguments.iter().any(|argument| argument == "steady") {
+        let beside = [&["catch-up".to_owned()], arguments].concat();
+        run_bench(workspace, "finality-sidecar", "verifier", &beside)?;
+    }
+    run_bench(workspace, package, bench, arguments)
+}
+
+fn run_bench(
+    workspace: &Workspace,
+    package: &str,
+    bench: &str,
+    arguments: &[String],
+) -> Result<()> {
     process::step(format_args!("benchmarks of {package}"));
     let mut cargo = workspace.cargo();
     // `--benches` would also run the unit tests, which do not know the arguments.

@@ -1,9 +1,10 @@
 //! How fast a sidecar verifies a Nitro chain that it has all of: messages of the sequencer's feed,
 //! twenty in a payload, beside the same with twisted copies before each of them, and after payloads
-//! of strangers.
+//! of strangers; and how soon a message that appears is the head.
 //!
-//! `cargo xtask bench nitro`; with `--quick` a tenth of the blocks. The sidecar is a process of its
-//! own on the same machine as the services, so that they share its processors.
+//! `cargo xtask bench nitro`, which measures the OP Stack first; with `--quick` a tenth of the
+//! blocks, with `steady` the last part alone. The sidecar is a process of its own on the same
+//! machine as the services, so that they share its processors.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -11,9 +12,10 @@
     reason = "a benchmark ends at the first thing that is not as expected"
 )]
 
+mod steady;
+mod world;
+
 use std::{
-    collections::BTreeMap,
-    ops::Range,
     process::{Child, Command, ExitCode, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -22,13 +24,6 @@ use std::{
 use alloy_consensus::{SignableTransaction as _, TxEnvelope, TxLegacy};
 use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
-use axum::{
-    Json, Router,
-    extract::{Path, State},
-    http::StatusCode,
-    response::{IntoResponse as _, Response},
-    routing::{get, post},
-};
 use finality_e2e::{
     client::http,
     nitro::{
@@ -51,6 +46,8 @@ use futures::{StreamExt as _, stream};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use world::World;
+
 const CHAIN_ID: u64 = 412_346;
 const L1_CHAIN_ID: u64 = 31_337;
 const FINALIZED: u64 = 1_000_000;
@@ -65,25 +62,45 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).is_some_and(|first| first == "run") {
         return finality_sidecar::cli::main();
     }
-    let scale = if std::env::args().any(|word| word == "--quick") { 10 } else { 1 };
+    let is_given = |wanted: &str| std::env::args().any(|word| word == wanted);
+    let scale = if is_given("--quick") { 10 } else { 1 };
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    if is_given("steady") {
+        let steady = runtime.block_on(steady::all(scale));
+        println!("{}", serde_json::to_string_pretty(&steady).unwrap());
+        return ExitCode::SUCCESS;
+    }
     let report = runtime.block_on(report(scale));
     let text = serde_json::to_string_pretty(&report).unwrap();
     println!("{text}");
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench");
-    std::fs::create_dir_all(folder).unwrap();
-    std::fs::write(format!("{folder}/nitro.json"), text).unwrap();
+    std::fs::create_dir_all(FOLDER).unwrap();
+    std::fs::write(format!("{FOLDER}/nitro.json"), text).unwrap();
     ExitCode::SUCCESS
+}
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench");
+
+/// What the benchmark of the verifier has written of the OP Stack last, with as many transactions.
+fn op() -> Option<Value> {
+    let text = std::fs::read_to_string(format!("{FOLDER}/catch-up.json")).ok()?;
+    let sizes: Vec<Value> = serde_json::from_str(&text).ok()?;
+    let mut same = sizes.into_iter().find(|size| size["transactions"] == TRANSACTIONS)?;
+    same.as_object_mut()?.remove("stages_us");
+    Some(same)
 }
 
 #[derive(Debug, Serialize)]
 struct Report {
     plain: Followed,
     bare_reader_blocks_per_second: f64,
+    /// The OP Stack beside it.
+    op: Option<Value>,
     twisted: Followed,
     /// The same blocks without the copies.
     untwisted: Followed,
+    twisted_cpu_ratio: f64,
     hostile: Hostile,
+    steady: Vec<steady::Steady>,
 }
 
 #[derive(Debug, Serialize)]
@@ -119,19 +136,22 @@ async fn report(scale: usize) -> Report {
     Report {
         bare_reader_blocks_per_second: followed.blocks as f64 / bare.as_secs_f64(),
         plain: followed,
+        op: op(),
+        twisted_cpu_ratio: twisted.cpu_us_per_block / untwisted.cpu_us_per_block,
         twisted,
         untwisted,
         hostile,
+        steady: steady::all(scale).await,
     }
 }
 
-/// Everything that a sidecar asks, ready to be sent.
-struct World {
-    /// By number, whole and with hashes alone.
-    blocks: Vec<[String; 2]>,
-    namespaces: Vec<String>,
-    headers: Vec<String>,
-    calls: Mutex<BTreeMap<String, u64>>,
+fn rules() -> Rules {
+    Rules { chain_id: CHAIN_ID, genesis: 0, arbos_version: 32, collects_tips: false }
+}
+
+fn genesis() -> Block {
+    let wealth = U256::from(10).pow(U256::from(24));
+    rules().genesis(TIME, Ledger::with(&[Signer::caller().address()], wealth))
 }
 
 struct Services {
@@ -207,10 +227,7 @@ fn twisted(copy: &FeedMessage, count: usize) -> Vec<FeedMessage> {
 impl Services {
     /// A chain, what is posted before it, and how many twisted copies stand before each message.
     async fn start(blocks: usize, before: Vec<Vec<u8>>, copies: Option<usize>) -> Self {
-        let rules =
-            Rules { chain_id: CHAIN_ID, genesis: 0, arbos_version: 32, collects_tips: false };
-        let wealth = U256::from(10).pow(U256::from(24));
-        let mut tip = rules.genesis(TIME, Ledger::with(&[Signer::caller().address()], wealth));
+        let (rules, mut tip) = (rules(), genesis());
         let texts = |block: &Block| [true, false].map(|whole| block.json(whole).to_string());
         let (mut served, mut posted) = (vec![texts(&tip)], Vec::new());
         for position in 1..=blocks as u64 {
@@ -245,14 +262,7 @@ impl Services {
             headers: hotshot.blocks().iter().map(|block| block.header_text().to_owned()).collect(),
             calls: Mutex::default(),
         });
-        let router = Router::new()
-            .route("/rpc/{name}", post(rpc))
-            .route("/v1/status/block-height", get(height))
-            .route("/v1/availability/limits", get(limits))
-            .route("/v1/availability/block/{from}/{until}/namespace/{namespace}", get(range))
-            .route("/v1/availability/header/{from}/{until}", get(headers))
-            .fallback(async || StatusCode::NOT_FOUND)
-            .with_state(Arc::clone(&world));
+        let router = world::router(Arc::clone(&world));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -288,19 +298,31 @@ impl Services {
     }
 
     fn run(&self, folder: &std::path::Path) -> Sidecar {
+        let url = |path: &str| format!("{}/{path}", self.url);
+        self.run_with(folder, &url("rpc/node"), &url("v1"), &[])
+    }
+
+    fn run_with(
+        &self,
+        folder: &std::path::Path,
+        node: &str,
+        query_service: &str,
+        more: &[&str],
+    ) -> Sidecar {
         let port = free_port();
         let url = |path: &str| format!("{}/{path}", self.url);
         let child = Command::new(std::env::current_exe().unwrap())
             .arg("run")
             .arg("--rollup=nitro")
-            .arg(format!("--node-execution-rpc={}", url("rpc/node")))
+            .arg(format!("--node-execution-rpc={node}"))
             .arg(format!("--l1-rpc={},{}", url("rpc/l1"), url("rpc/l1-second")))
-            .arg(format!("--query-service-url={}", url("v1")))
+            .arg(format!("--query-service-url={query_service}"))
             .arg(format!("--bridge-address={}", Address::repeat_byte(1)))
             .arg(format!("--sequencer-inbox-address={}", Address::repeat_byte(2)))
             .arg(format!("--batcher-addresses={}", Signer::batcher().address()))
             .args(["--hotshot-proofs=off", "--initial-hotshot-height=0", "--log-level=error"])
             .arg(format!("--listen-addr=127.0.0.1:{port}"))
+            .args(more)
             .current_dir(folder)
             // Settings of whoever runs this are not the benchmark's.
             .env_clear()
@@ -369,12 +391,14 @@ impl Sidecar {
         answer.json().await.ok()
     }
 
-    async fn reaches(&self, number: u64) {
+    /// When the head is there, as a poller hears it.
+    async fn reaches(&self, number: u64) -> Instant {
+        let path = format!("/v1/head?after={}&wait=15s", number - 1);
         until(&format!("block {number}"), PATIENCE, async || {
-            let head = self.get("/v1/head").await?;
-            (head["number"].as_u64()? >= number).then_some(())
+            let head = self.get(&path).await?;
+            (head["number"].as_u64()? >= number).then(Instant::now)
         })
-        .await;
+        .await
     }
 
     async fn reads(&self, height: u64) {
@@ -398,85 +422,4 @@ impl Sidecar {
         let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
     }
-}
-
-type Shared = State<Arc<World>>;
-
-impl World {
-    fn called(&self, name: &str) {
-        *self.calls.lock().unwrap().entry(name.to_owned()).or_default() += 1;
-    }
-
-    fn texts(&self, texts: &[String], range: Range<usize>) -> Response {
-        self.called("query");
-        match texts.get(range) {
-            Some(texts) => text(format!("[{}]", texts.join(","))),
-            None => StatusCode::NOT_FOUND.into_response(),
-        }
-    }
-
-    fn answer(&self, name: &str, call: &Value) -> String {
-        let method = call["method"].as_str().unwrap();
-        self.called(&format!("{name} {method}"));
-        let (block, whole) = (call["params"][0].as_str(), call["params"][1] == true);
-        let number = block
-            .and_then(|block| block.strip_prefix("0x"))
-            .and_then(|digits| usize::from_str_radix(digits, 16).ok());
-        let result = match (name.trim_end_matches("-second"), method) {
-            ("node", "eth_chainId") => format!("\"{CHAIN_ID:#x}\""),
-            ("node", "eth_blockNumber") => format!("\"{:#x}\"", self.blocks.len() - 1),
-            // Ethereum has finalized the genesis block.
-            ("node", "eth_getBlockByNumber") => {
-                let block = self.blocks.get(number.unwrap_or(0));
-                block.map_or("null", |texts| &texts[usize::from(!whole)]).to_owned()
-            }
-            ("node", "eth_call") => format!("\"0x{:064x}\"", 0),
-            ("l1", "eth_chainId") => format!("\"{L1_CHAIN_ID:#x}\""),
-            ("l1", "eth_blockNumber") => format!("\"{FINALIZED:#x}\""),
-            ("l1", "eth_getBlockByNumber") => {
-                let number = number.unwrap_or(FINALIZED as usize) as u64;
-                let hash = |number: u64| B256::from(U256::from(number + 1));
-                json!({"number": format!("{number:#x}"), "hash": hash(number),
-                    "parentHash": hash(number - 1), "timestamp": format!("{TIME:#x}")})
-                .to_string()
-            }
-            // One delayed message, and one batch.
-            ("l1", "eth_call") => format!("\"0x{:064x}\"", 1),
-            _ => "null".into(),
-        };
-        format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, call["id"])
-    }
-}
-
-fn text(text: String) -> Response {
-    ([("content-type", "application/json")], text).into_response()
-}
-
-async fn rpc(State(world): Shared, Path(name): Path<String>, Json(call): Json<Value>) -> Response {
-    text(match call.as_array() {
-        Some(calls) => {
-            let answers: Vec<_> = calls.iter().map(|call| world.answer(&name, call)).collect();
-            format!("[{}]", answers.join(","))
-        }
-        None => world.answer(&name, &call),
-    })
-}
-
-async fn height(State(world): Shared) -> Json<Value> {
-    Json(json!(world.namespaces.len()))
-}
-
-async fn limits() -> Json<Value> {
-    Json(json!({"small_object_range_limit": 500, "large_object_range_limit": 100}))
-}
-
-async fn range(
-    State(world): Shared,
-    Path((from, until, _)): Path<(usize, usize, u64)>,
-) -> Response {
-    world.texts(&world.namespaces, from..until)
-}
-
-async fn headers(State(world): Shared, Path((from, until)): Path<(usize, usize)>) -> Response {
-    world.texts(&world.headers, from..until)
 }
