@@ -31,7 +31,7 @@ pub use depth::state_depth;
 pub use endpoint::{Endpoint, Log, Look};
 pub use light_client::{FinalizedState, LightClientError};
 pub use reading::Reading;
-pub use view::{OriginVerdict, View};
+pub use view::{KEPT_HASHES, OriginVerdict, View};
 
 /// L1 behind one or more endpoints; clones share state.
 #[derive(Debug, Clone)]

@@ -10,8 +10,8 @@ use alloy_primitives::B256;
 
 use crate::{batchers::Authority, eth::BlockId, upstream::UpstreamError};
 
-/// Hashes that are kept.
-const KEPT: usize = 256;
+/// Hashes that are kept: of more L1 blocks than batches are read ahead for.
+pub const KEPT_HASHES: usize = 2048;
 
 /// L1's answers: the final block by the last reading, and hashes.
 #[derive(Debug, Clone, Default)]
@@ -90,12 +90,24 @@ impl View {
         match answer.and_then(|hash| hash.ok_or_else(missing)) {
             Ok(answer) if answer == hash => {
                 self.valid.insert(number, hash);
-                if self.valid.len() > KEPT {
-                    self.valid.pop_first();
+                if self.valid.len() > KEPT_HASHES {
+                    self.forget_the_furthest(number);
                 }
             }
             other => _ = self.others.insert(number, other),
         }
+    }
+
+    /// Of what is kept, the hash at the number that is furthest from that one goes: it is judged by
+    /// its own next, wherever verification is.
+    fn forget_the_furthest(&mut self, number: u64) {
+        let above = self.valid.last_key_value().map(|(last, _)| last.saturating_sub(number));
+        let below = self.valid.first_key_value().map(|(first, _)| number.saturating_sub(*first));
+        if below > above {
+            self.valid.pop_first()
+        } else {
+            self.valid.pop_last()
+        };
     }
 
     /// Sets the authorized batchers.
@@ -169,5 +181,18 @@ mod tests {
         assert!(!view.is_unanswered());
         let silent = View::new(Err(UpstreamError::Distrusted("it is silent".into())));
         assert!(silent.is_unanswered());
+    }
+
+    /// Verification goes up, looks ahead, and goes on where it was.
+    #[test]
+    fn a_hash_that_was_just_learned_is_kept_wherever_the_others_are() {
+        let block = |number| BlockId { number, hash: B256::repeat_byte(1) };
+        let last = 2 * KEPT_HASHES as u64;
+        let mut view = View::new(Ok(Some(block(last + 1))));
+        for number in (1..=last).chain([1, 2, last, 3]) {
+            view.learn(block(number), Ok(Some(block(number).hash)));
+            assert_eq!(view.judge(block(number)), OriginVerdict::Valid, "{number}");
+            assert!(view.valid.len() <= KEPT_HASHES);
+        }
     }
 }

@@ -7,7 +7,10 @@ use super::{
     audit::MOST_HEADERS, candidates::BUDGET, confirmation::BLOCKS_IN_FLIGHT,
     read_ahead::MAX_UNDER_WAY,
 };
-use crate::upstream::{LARGE, LONGEST_BLOCK, LONGEST_NEWS, MEDIUM, SMALL};
+use crate::{
+    l1::KEPT_HASHES,
+    upstream::{LARGE, LONGEST_BLOCK, LONGEST_NEWS, MEDIUM, SMALL},
+};
 
 const MIB: usize = 1024 * 1024;
 
@@ -46,7 +49,10 @@ const NODE_BLOCK: usize = LONGEST_BLOCK + LONGEST_BLOCK / 2 + 6 * MIB;
 /// Commitments of headers that were not compared with the light client.
 const HEADERS: usize = MOST_HEADERS * 32;
 
-const ALWAYS: usize = HEADERS + PROGRAM + CANDIDATES + L1_BLOCKS + STREAMS;
+/// Hashes of L1, and the tree that they are in.
+const HASHES: usize = KEPT_HASHES * 96;
+
+const ALWAYS: usize = HEADERS + HASHES + PROGRAM + CANDIDATES + L1_BLOCKS + STREAMS;
 
 const _: () = {
     assert!(ALWAYS + RANGES + NODE_BLOCKS <= RESIDENT);

@@ -473,6 +473,24 @@ async fn in_root_what_was_compared_ahead_is_looked_up_again() {
     }
 }
 
+/// The light client stands still for longer than hashes of L1 are kept.
+#[tokio::test]
+async fn in_root_what_waits_for_long_needs_no_hash_of_l1_that_is_kept() {
+    let blocks = 1_200;
+    let world = World::new(blocks);
+    world.post_all(MAIN, 1..=blocks);
+    world.change().light_client.insert(0, 0);
+    show(&world, blocks, 0);
+    let mut runner = start(&world, &MemoryStore::default(), HotshotProofs::Root);
+    settle(&mut runner).await;
+    assert_eq!((runner.head(), runner.code()), (None, "awaiting_checkpoint"));
+    next_l1(&world, 10);
+    settle(&mut runner).await;
+    assert_eq!((runner.number(), runner.code()), (10, "awaiting_checkpoint"));
+    checkpoint(&world, &mut runner).await;
+    assert_eq!((runner.number(), status(&runner)), (blocks, Status::Ok), "{:?}", runner.stall());
+}
+
 /// The node goes back below what was compared, or does not answer any more.
 #[tokio::test]
 async fn in_root_a_node_that_lost_what_was_compared_confirms_what_it_has() {
