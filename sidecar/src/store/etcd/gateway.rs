@@ -20,6 +20,10 @@ use crate::{redact::describe, store::engine::EngineError};
 const PATIENCE: Duration = Duration::from_millis(100);
 /// The longest question: a member without a quorum never answers by itself.
 const LIMIT: Duration = Duration::from_millis(900);
+/// The same for a user's token: a member hashes the password for it, on purpose slowly, and each
+/// question more makes it hash once more.
+const PATIENCE_FOR_TOKEN: Duration = Duration::from_secs(2);
+const LIMIT_FOR_TOKEN: Duration = Duration::from_secs(5);
 /// A silent member is asked last for this long.
 const SILENCE: Duration = Duration::from_secs(5);
 /// The longest answer, in bytes: a head and a replica's report have a few hundred.
@@ -68,35 +72,26 @@ impl Gateway {
         path: &str,
         question: &Value,
     ) -> Result<T, EngineError> {
-        let ask = async {
-            if self.credentials.is_some() && self.token.lock().is_none() {
-                self.authenticate().await?;
-            }
-            match self.ask_members(path, question).await {
-                Err(Trouble::Unauthenticated) => {
-                    self.authenticate().await?;
-                    self.ask_members(path, question).await
-                }
-                answer => answer,
-            }
-        };
-        match tokio::time::timeout(LIMIT, ask).await {
-            Ok(answer) => answer.map_err(EngineError::from),
-            // None of them has a quorum, or all are frozen.
-            Err(_) => Err(EngineError::Silent(format!("not within {LIMIT:?}"))),
+        if self.credentials.is_some() && self.token.lock().is_none() {
+            self.authenticate().await?;
         }
+        let answer = match self.ask_members(path, question, PATIENCE, LIMIT).await {
+            Err(Trouble::Unauthenticated) => {
+                self.authenticate().await?;
+                self.ask_members(path, question, PATIENCE, LIMIT).await
+            }
+            answer => answer,
+        };
+        Ok(answer?)
     }
 
     /// Opens a stream of answers at the first member that takes the question.
     pub(super) async fn open(&self, path: &str, question: &Value) -> Result<Response, EngineError> {
-        let open = self.in_turn(|index| {
+        let open = self.in_turn(PATIENCE, |index| {
             let request = self.request(index, path, question);
             async { answer(request?).await }
         });
-        match tokio::time::timeout(LIMIT, open).await {
-            Ok(opened) => opened.map_err(EngineError::from),
-            Err(_) => Err(EngineError::Silent(format!("not within {LIMIT:?}"))),
-        }
+        Ok(within(LIMIT, open).await?)
     }
 
     async fn authenticate(&self) -> Result<(), Trouble> {
@@ -104,7 +99,9 @@ impl Gateway {
             return Err(Trouble::Refused("it wants a user and a password".into()));
         };
         let question = json!({ "name": name, "password": password });
-        let answer: Value = match self.ask_members("auth/authenticate", &question).await {
+        let (path, patience) = ("auth/authenticate", PATIENCE_FOR_TOKEN);
+        let asked = self.ask_members(path, &question, patience, LIMIT_FOR_TOKEN);
+        let answer: Value = match asked.await {
             Err(Trouble::Unauthenticated) => {
                 return Err(Trouble::Refused("it knows no such user and password".into()));
             }
@@ -122,22 +119,25 @@ impl Gateway {
         &self,
         path: &str,
         question: &Value,
+        patience: Duration,
+        limit: Duration,
     ) -> Result<T, Trouble> {
-        self.in_turn(|index| {
+        let asked = self.in_turn(patience, |index| {
             let request = self.request(index, path, question);
             async {
                 let body = read(&mut answer(request?).await?).await?;
                 serde_json::from_slice(&body)
                     .map_err(|error| Trouble::Silent(format!("not an answer of etcd: {error}")))
             }
-        })
-        .await
+        });
+        within(limit, asked).await
     }
 
     /// The first member's answer. While none answers, the members are asked in turn, again and
     /// again: what one was asked before it lost its leader, it may never answer.
     async fn in_turn<T, A: Future<Output = Result<T, Trouble>>>(
         &self,
+        patience: Duration,
         ask: impl Fn(usize) -> A,
     ) -> Result<T, Trouble> {
         let named = async |index, answer: A| (index, answer.await);
@@ -149,7 +149,7 @@ impl Gateway {
             asked.push(named(index, ask(index)));
             hanging.push(index);
             unasked = unasked.saturating_sub(1);
-            let mut patience = pin!(tokio::time::sleep(PATIENCE));
+            let mut patience = pin!(tokio::time::sleep(patience));
             loop {
                 let (index, answer) = tokio::select! {
                     biased;
@@ -215,6 +215,15 @@ impl Gateway {
     }
 }
 
+/// An answer in time. None comes if no member has a quorum, or all are frozen.
+async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
+    let late = |_| Err(Trouble::Silent(format!("not within {limit:?}")));
+    tokio::time::timeout(limit, answer).await.unwrap_or_else(late)
+}
+
 /// The answer of a member that does not refuse.
 async fn answer(request: RequestBuilder) -> Result<Response, Trouble> {
     let response = request.send().await.map_err(|error| Trouble::Silent(describe(&error)))?;
@@ -272,7 +281,7 @@ mod tests {
         atomic::{AtomicUsize, Ordering},
     };
 
-    use axum::{Router, body::Body, http::Response as Answer};
+    use axum::{Router, body::Body, http::Response as Answer, routing::post};
     use futures::stream;
 
     use super::*;
@@ -291,8 +300,12 @@ mod tests {
     }
 
     fn gateway(members: &[String]) -> Arc<Gateway> {
+        gateway_at(&format!("etcd://{}", members.join(",")))
+    }
+
+    fn gateway_at(location: &str) -> Arc<Gateway> {
         drop(rustls::crypto::ring::default_provider().install_default());
-        let location = EtcdLocation::parse(&format!("etcd://{}", members.join(","))).unwrap();
+        let location = EtcdLocation::parse(location).unwrap();
         Arc::new(Gateway::new(&location, Client::new()))
     }
 
@@ -342,5 +355,32 @@ mod tests {
         let opened = gateway.open("watch", &question);
         let opened = tokio::time::timeout(Duration::from_secs(20), opened).await;
         assert!(opened.is_ok_and(|opened| opened.is_ok()));
+    }
+
+    /// A cost of hashing above etcd's usual one, or a busy machine.
+    #[tokio::test]
+    async fn a_member_that_hashes_the_password_for_long_is_not_made_to_hash_it_again() {
+        let (hashing, mut hashings) = tokio::sync::mpsc::unbounded_channel();
+        let (done, hashed) = tokio::sync::watch::channel(false);
+        let hash = async move || {
+            hashing.send(()).unwrap();
+            hashed.clone().wait_for(|done| *done).await.unwrap();
+            r#"{"token":"t"}"#
+        };
+        let router = Router::new()
+            .route("/v3/auth/authenticate", post(hash))
+            .fallback(async || r#"{"works":"yes"}"#);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let gateway = gateway_at(&format!("etcd://u:p@{address}"));
+        let asked = tokio::spawn(async move { gateway.ask::<Value>("kv/range", &json!({})).await });
+        hashings.recv().await.unwrap();
+        // As long as any other question may take.
+        let frozen = self::gateway(&[member(|| Answer::new(Body::from_stream(never()))).await]);
+        assert!(frozen.ask::<Value>("kv/range", &json!({})).await.is_err());
+        done.send_replace(true);
+        assert_eq!(asked.await.unwrap().unwrap(), json!({"works": "yes"}));
+        assert!(hashings.len() <= 1, "{} more", hashings.len());
     }
 }
