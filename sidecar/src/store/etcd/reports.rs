@@ -126,7 +126,14 @@ impl Etcd {
             // One of another version does not count, and stops nothing.
             serde_json::from_slice(&text).ok()
         });
-        Ok(reports.collect())
+        let reports: Vec<Report> = reports.collect();
+        // A write that was given up may come late, over a newer one or under an earlier lease.
+        if let Some(held) = &mut *self.lease.0.lock()
+            && held.told.as_ref().is_some_and(|told| !reports.contains(told))
+        {
+            held.told = None;
+        }
+        Ok(reports)
     }
 
     pub(super) async fn revoke(&self) -> Result<(), EngineError> {
@@ -136,5 +143,77 @@ impl Etcd {
                 self.gateway.ask("lease/revoke", &json!({ "ID": id })).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use alloy_primitives::B256;
+    use axum::{Json, Router, routing::post};
+    use finality_core::head::Source;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::store::{
+        Identity, StoreId,
+        engine::Engine as _,
+        etcd::{EtcdClient, EtcdLocation, TlsFiles},
+    };
+
+    /// A member that has one key, whichever is written.
+    async fn member(kept: Arc<Mutex<Option<Value>>>) -> String {
+        let (put, got) = (Arc::clone(&kept), kept);
+        let put = async move |Json(question): Json<Value>| {
+            *put.lock() = Some(question);
+            "{}"
+        };
+        let range = async move || {
+            let found = got.lock().clone().map(
+                |put| json!({ "key": put["key"], "value": put["value"], "mod_revision": "2" }),
+            );
+            let found: Vec<_> = found.into_iter().collect();
+            Json(json!({ "header": { "cluster_id": "1", "revision": "2" }, "kvs": found }))
+        };
+        let routes = Router::new()
+            .route("/v3/lease/grant", post(async || r#"{"ID":"1"}"#))
+            .route("/v3/kv/put", post(put))
+            .route("/v3/kv/range", post(range));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        format!("etcd://{address}")
+    }
+
+    #[tokio::test]
+    async fn a_report_over_which_an_earlier_one_was_written_is_told_again() {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let kept = Arc::new(Mutex::new(None));
+        let location = EtcdLocation::parse(&member(Arc::clone(&kept)).await).unwrap();
+        let client = EtcdClient::new(location, TlsFiles::default()).unwrap();
+        let etcd = client.of(Identity { chain_id: 7, genesis_hash: B256::ZERO, namespace: 7 });
+        let report = |number| Report {
+            replica: StoreId::try_from("a".to_owned()).unwrap(),
+            number,
+            hash: B256::repeat_byte(1),
+            l1_origin: None,
+            source: Source::Espresso,
+        };
+        etcd.report(&report(5)).await.unwrap();
+        let earlier = kept.lock().clone();
+        etcd.report(&report(6)).await.unwrap();
+        let last = kept.lock().take();
+        assert_ne!(last, earlier);
+        // It comes late, or the lease ends under which it was written.
+        for late in [earlier, None] {
+            (*kept.lock()).clone_from(&late);
+            etcd.report(&report(6)).await.unwrap();
+            assert_eq!(*kept.lock(), late, "not told again without a reason");
+            etcd.reports().await.unwrap();
+            etcd.report(&report(6)).await.unwrap();
+            assert_eq!(*kept.lock(), last);
+            assert_eq!(etcd.reports().await.unwrap(), [report(6)]);
+        }
     }
 }
