@@ -8,9 +8,9 @@ use std::{
 
 use clap::Args;
 use jiff::Timestamp;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 
-use super::{exit::Failure, flags::StoreFlags, replicas::served_path};
+use super::{exit::Failure, flags::StoreFlags, replicas::served_path, shared};
 use crate::{
     config::Stores,
     store::{
@@ -55,10 +55,10 @@ pub(super) fn run(arguments: &Move, out: &mut impl Write) -> Result<(), Failure>
     let stores = Stores::read(&arguments.flags.0.gather())?;
     let from = place("--from", &arguments.from, &stores)?;
     let to = place("--to", &arguments.to, &stores)?;
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
+    let runtime = shared::runtime()?;
     let identity = identity(&[&from, &to], &stores.path)?;
-    let from = Side::read(from, identity, &runtime)?;
-    let to = Side::read(to, identity, &runtime)?;
+    let from = Side::read(from, identity, runtime)?;
+    let to = Side::read(to, identity, runtime)?;
     let head = from.record().ok_or_else(|| Failure::failed("there is no head to move (--from)"))?;
     from.has_no_higher_head("--from")?;
     if head.audit.unproven {
@@ -88,12 +88,12 @@ pub(super) fn run(arguments: &Move, out: &mut impl Write) -> Result<(), Failure>
         }
     }
     // Both are held, so that nothing is written to either meanwhile.
-    let held = from.hold("--from", &runtime)?;
+    let held = from.hold("--from", runtime)?;
     if held.as_ref().is_some_and(|held| held.record().map(Record::order) != Some(head.order())) {
         return Err(Failure::failed("the head moved on meanwhile (--from); run this again"));
     }
-    let file = to.hold("--to", &runtime)?;
-    to.write(file, &head, &runtime)?;
+    let file = to.hold("--to", runtime)?;
+    to.write(file, &head, runtime)?;
     writeln!(out, "The head {} is now in {} as well.", head.number, to.name())?;
     writeln!(out, "Start the sidecars with that store; what --from has is left as it is.")?;
     Ok(())

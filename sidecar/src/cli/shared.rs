@@ -12,9 +12,12 @@ use crate::{
     },
 };
 
+/// How often a head is lowered that others have raised meanwhile.
+const TRIES: usize = 100;
+
 /// The published head of one chain.
 pub(super) struct Shared {
-    runtime: Runtime,
+    runtime: &'static Runtime,
     etcd: Etcd,
     identity: Identity,
 }
@@ -27,8 +30,14 @@ pub(super) fn find(stores: &Stores, identity: Option<Identity>) -> Result<Option
     let identity = identity.ok_or_else(|| {
         Failure::failed("the state file (store_path) does not say which chain it is of")
     })?;
+    Ok(Some(Shared { runtime: runtime()?, etcd: client.of(identity), identity }))
+}
+
+/// What a command asks with. It lives until the process ends, since its end would wait for what is
+/// still under way, such as a name that is looked up.
+pub(super) fn runtime() -> Result<&'static Runtime, Failure> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
-    Ok(Some(Shared { runtime, etcd: client.of(identity), identity }))
+    Ok(Box::leak(Box::new(runtime)))
 }
 
 /// A published head in words.
@@ -45,19 +54,29 @@ impl Shared {
         Ok(reading.published)
     }
 
-    /// Lowers the published head, in the next generation.
-    pub(super) fn lower(&self, published: &Published, number: u64) -> Result<(), Failure> {
-        let Published { revision, head } = published;
-        let generation = head.generation.saturating_add(1);
-        let mut next = SharedHead::new(self.identity, generation, number, head.source);
-        next.previous = Some(Previous { revision: *revision, hash: head.hash });
-        let lowered = self.runtime.block_on(self.etcd.advance(Some(*revision), &next));
-        match lowered.map_err(failed)? {
-            Advance::Done(_) => Ok(()),
-            Advance::Lost(_) => {
-                Err(Failure::failed("another head was published meanwhile; run this again"))
-            }
+    /// Lowers the published head, in the next generation. Replicas may go on publishing in the one
+    /// that was seen.
+    pub(super) fn lower(&self, seen: &Published, number: u64) -> Result<(), Failure> {
+        let generation = seen.head.generation;
+        let mut published = seen.clone();
+        for _ in 0..TRIES {
+            let Published { revision, head } = published;
+            let generation_after = generation.saturating_add(1);
+            let mut next = SharedHead::new(self.identity, generation_after, number, head.source);
+            next.previous = Some(Previous { revision, hash: head.hash });
+            let lowered = self.runtime.block_on(self.etcd.advance(Some(revision), &next));
+            let found = match lowered.map_err(failed)? {
+                Advance::Done(_) => return Ok(()),
+                Advance::Lost(reading) => reading.published,
+            };
+            let is_raised = |found: &Published| {
+                found.head.generation == generation && found.head.number >= number
+            };
+            published = found.filter(is_raised).ok_or_else(|| {
+                Failure::failed("the published head was lowered meanwhile; run store show")
+            })?;
         }
+        Err(Failure::failed("another head was published each time; run this again"))
     }
 }
 

@@ -79,32 +79,41 @@ pub struct Reset {
 pub fn run(command: &Command) -> Result<ExitCode, Failure> {
     let out = &mut io::stdout().lock();
     match command {
-        Command::Show(show) => {
-            let stores = Stores::read(&show.flags.0.gather())?;
-            let path = &stores.path;
-            let file = store::read(path)?.ok_or(StoreError::Absent { path: path.clone() })?;
-            let shared = shared::find(&stores, file.record.identity)?;
-            let published = shared.as_ref().map(shared::Shared::published).transpose()?.flatten();
-            if show.json {
-                let mut shown = as_json(path, &file);
-                if let (Some(_), Some(members)) = (&shared, shown.as_object_mut()) {
-                    members.insert("published".into(), json!(published.map(|found| found.head)));
-                }
-                writeln!(out, "{shown}")?;
-            } else {
-                out.write_all(as_text(path, &file).as_bytes())?;
-                if shared.is_some() {
-                    let text = published.map(|found| shared::describe(&found));
-                    let text = text.unwrap_or_else(|| "nothing".into());
-                    writeln!(out, "{:<15} {text}", "published")?;
-                }
-            }
-        }
+        Command::Show(arguments) => show(arguments, out)?,
         Command::Reset(reset) => reset_head(reset, out)?,
         Command::Move(arguments) => moving::run(arguments, out)?,
         Command::ClearUnproven(clear) => clear_unproven(clear, out)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The file is shown whether the engine answers or not.
+fn show(show: &Show, out: &mut impl Write) -> Result<(), Failure> {
+    let stores = Stores::read(&show.flags.0.gather())?;
+    let path = &stores.path;
+    let file = store::read(path)?.ok_or(StoreError::Absent { path: path.clone() })?;
+    let shared = shared::find(&stores, file.record.identity)?;
+    let published = shared.as_ref().map(shared::Shared::published);
+    if show.json {
+        let mut shown = as_json(path, &file);
+        if let (Some(published), Some(members)) = (&published, shown.as_object_mut()) {
+            let head = published.as_ref().ok().and_then(Option::as_ref).map(|found| &found.head);
+            members.insert("published".into(), json!(head));
+        }
+        writeln!(out, "{shown}")?;
+    } else {
+        out.write_all(as_text(path, &file).as_bytes())?;
+        let text = match &published {
+            Some(Ok(Some(found))) => Some(shared::describe(found)),
+            Some(Ok(None)) => Some("nothing".into()),
+            Some(Err(_)) => Some("unknown".into()),
+            None => None,
+        };
+        if let Some(text) = text {
+            writeln!(out, "{:<15} {text}", "published")?;
+        }
+    }
+    published.transpose().map(drop)
 }
 
 /// Whether the Go proxy can start from the file.

@@ -20,6 +20,7 @@ mod memory;
 mod migration;
 mod page;
 mod prove;
+mod published;
 mod scarcity;
 mod secrets;
 mod streams;
