@@ -47,30 +47,38 @@ struct Topic {
 #[derive(Debug, Default)]
 struct Told {
     by_stream: Vec<u64>,
-    /// Heights that were passed on: what the other streams tell of them is not new.
-    passed_on: VecDeque<u64>,
+    /// Heights that were passed on, and whether enough streams had told them: what a single one
+    /// tells of them is not new then. It may have been too early, so that enough streams are.
+    passed_on: VecDeque<(u64, bool)>,
 }
 
 impl Told {
-    /// Notes what a stream tells, and how many streams have told as much; none if it is not new.
-    fn note(&mut self, stream: usize, height: u64) -> Option<usize> {
+    /// Notes what a stream tells, and whether as many have told as much as are `needed`; none if it
+    /// is not new.
+    fn note(&mut self, stream: usize, height: u64, needed: usize) -> Option<bool> {
         let before = std::mem::replace(self.by_stream.get_mut(stream)?, height);
         if before == height {
             return None;
         }
         if height < before {
             // Other blocks with the same numbers.
-            self.passed_on.retain(|passed| *passed < height);
+            self.passed_on.retain(|(passed, _)| *passed < height);
         }
-        let reached = self.by_stream.iter().filter(|told| **told >= height).count();
-        (!self.passed_on.contains(&height)).then_some(reached)
+        let by_enough = self.by_stream.iter().filter(|told| **told >= height).count() >= needed;
+        let is_known =
+            |(passed, of_enough): &(u64, bool)| *passed == height && (*of_enough || !by_enough);
+        (!self.passed_on.iter().any(is_known)).then_some(by_enough)
     }
 
-    fn pass_on(&mut self, height: u64) {
+    fn is_passed_on(&self, height: u64) -> bool {
+        self.passed_on.iter().any(|(passed, _)| *passed == height)
+    }
+
+    fn pass_on(&mut self, height: u64, by_enough: bool) {
         if self.passed_on.len() == REMEMBERED {
             self.passed_on.pop_front();
         }
-        self.passed_on.push_back(height);
+        self.passed_on.push_back((height, by_enough));
     }
 }
 
@@ -178,8 +186,8 @@ pub struct Listener {
     target: Target,
     stream: usize,
     needed: usize,
-    /// What only this stream has told so far, and until when the others may; no height if it is
-    /// told then in any case.
+    /// The newest that only this stream has told so far, and until when the others may; no height
+    /// if it is told then in any case.
     pending: Option<(Option<u64>, Instant)>,
     bucket: Bucket,
     metrics: Metrics,
@@ -189,12 +197,21 @@ impl Listener {
     /// The stream tells a height. It counts at once if enough streams have told as much.
     pub(crate) fn told(&mut self, height: u64) {
         let Some(topic) = self.news.topic(self.target) else { return };
-        let Some(reached) = topic.told.lock().note(self.stream, height) else { return };
-        if reached >= self.needed {
-            self.ring(Some(height));
-        } else if self.pending.is_none() {
-            self.pending = Some((Some(height), Instant::now() + OTHERS));
+        let Some(by_enough) = topic.told.lock().note(self.stream, height, self.needed) else {
+            return;
+        };
+        // What was looked up is not new.
+        if height < self.from() {
+            return;
         }
+        if by_enough {
+            return self.ring(Some((height, true)));
+        }
+        self.pending = Some(match self.pending {
+            Some((None, until)) => (None, until),
+            Some((_, until)) => (Some(height), until),
+            None => (Some(height), Instant::now() + OTHERS),
+        });
     }
 
     /// Returns when the others have had their time, if something waits for them.
@@ -204,22 +221,23 @@ impl Listener {
             None => std::future::pending().await,
         }
         let Some((height, _)) = self.pending.take() else { return };
-        let is_passed_on = |height: &u64| {
+        let is_passed_on = |height| {
             let topic = self.news.topic(self.target);
-            topic.is_some_and(|topic| topic.told.lock().passed_on.contains(height))
+            topic.is_some_and(|topic| topic.told.lock().is_passed_on(height))
         };
-        if !height.as_ref().is_some_and(is_passed_on) {
-            self.ring(height);
+        if !height.is_some_and(is_passed_on) {
+            self.ring(height.map(|height| (height, false)));
         }
     }
 
-    /// Rings, or will as soon as this stream may again.
-    fn ring(&mut self, height: Option<u64>) {
+    /// Rings, or will as soon as this stream may again: for a height, and whether enough have told
+    /// it.
+    fn ring(&mut self, told: Option<(u64, bool)>) {
         match self.bucket.take(self.cadence()) {
             Ok(()) => {
                 self.pending = None;
-                if let Some((topic, height)) = self.news.topic(self.target).zip(height) {
-                    topic.told.lock().pass_on(height);
+                if let Some((topic, (height, by_enough))) = self.news.topic(self.target).zip(told) {
+                    topic.told.lock().pass_on(height, by_enough);
                 }
                 self.metrics.woken(self.target);
                 self.news.ring(self.target);
@@ -313,6 +331,43 @@ mod tests {
             first.told(height);
             assert!(rang(&news), "{height} again");
         }
+    }
+
+    /// A service that is ahead of the others, or lies.
+    #[tokio::test(start_paused = true)]
+    async fn what_one_stream_tells_too_early_is_told_again_by_the_others() {
+        let (news, [mut first, mut second, mut third]) = listeners(2);
+        first.told(11);
+        first.alone().await;
+        assert!(rang(&news));
+        tokio::time::advance(CADENCE / 2).await;
+        second.told(11);
+        assert!(rang(&news), "the look for the first one may have been too early");
+        third.told(11);
+        third.alone().now_or_never();
+        assert!(!rang(&news), "once");
+        // A look has found it meanwhile.
+        first.told(12);
+        first.alone().await;
+        assert!(rang(&news));
+        news.is_at(Target::Query, 13, Some(CADENCE));
+        second.told(12);
+        assert!(!rang(&news));
+        second.told(13);
+        third.told(13);
+        assert!(rang(&news));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_two_blocks_at_once_the_second_is_told_though_the_others_end() {
+        let (news, [mut first, mut second]) = listeners(2);
+        first.told(11);
+        second.told(11);
+        assert!(rang(&news));
+        first.told(12);
+        second.ended();
+        first.alone().await;
+        assert!(rang(&news));
     }
 
     #[tokio::test(start_paused = true)]
