@@ -12,7 +12,7 @@ const END: u8 = 1;
 
 pub(crate) const TREE: Tree = Tree::BLAKE3_4;
 
-/// The bytes that are encoded at once, in all shards: a long payload is encoded piece by piece.
+/// The bytes that are coded at once, in all shards: a long payload is coded piece by piece.
 const AT_ONCE: usize = 4 * 1024 * 1024;
 /// The code works on so many bytes of each shard by themselves.
 const CHUNK: usize = 64;
@@ -43,7 +43,7 @@ pub(crate) fn commit_by(
     if parity == 0 {
         return Some(TREE.root(data().map(value)));
     }
-    let piece = (at_once / count / CHUNK).max(1).saturating_mul(CHUNK).min(length);
+    let piece = piece(length, count, at_once);
     let arithmetic = Arithmetic::of(count);
     let encoder = DefaultRateEncoder::new(threshold, parity, piece, arithmetic, None);
     let mut encoder = encoder.ok()?;
@@ -72,28 +72,51 @@ pub(crate) fn commit_by(
     Some(TREE.root(data().map(value).chain(recovery)))
 }
 
+/// The bytes of each shard that are coded at once.
+fn piece(length: usize, count: usize, at_once: usize) -> usize {
+    (at_once / count.max(1) / CHUNK).max(1).saturating_mul(CHUNK).min(length)
+}
+
 /// The payload that shards of equal length, by position, decode to: as many as the threshold, of
 /// `count`. None when no payload has such shards.
 pub(crate) fn recover(shards: &BTreeMap<u32, &[u8]>, count: usize) -> Option<Vec<u8>> {
+    recover_by(shards, count, AT_ONCE)
+}
+
+/// The same, with so many bytes at once.
+pub(crate) fn recover_by(
+    shards: &BTreeMap<u32, &[u8]>,
+    count: usize,
+    at_once: usize,
+) -> Option<Vec<u8>> {
     let threshold = shards.len();
     let length = shards.values().next()?.len();
     if length == 0 || length % 2 == 1 || shards.values().any(|shard| shard.len() != length) {
         return None;
     }
     let (parity, arithmetic) = (count.checked_sub(threshold)?.max(1), Arithmetic::of(count));
-    let decoder = DefaultRateDecoder::new(threshold, parity, length, arithmetic, None);
+    let piece = piece(length, count, at_once);
+    let decoder = DefaultRateDecoder::new(threshold, parity, piece, arithmetic, None);
     let mut decoder = decoder.ok()?;
-    for (position, shard) in shards {
-        match (*position as usize).checked_sub(threshold) {
-            None => decoder.add_original_shard(*position as usize, shard).ok()?,
-            Some(parity) => decoder.add_recovery_shard(parity, shard).ok()?,
+    let mut payload = vec![0; threshold * length];
+    for begin in (0..length).step_by(piece) {
+        let end = length.min(begin + piece);
+        if end - begin < piece {
+            decoder.reset(threshold, parity, end - begin).ok()?;
         }
-    }
-    let decoded = decoder.decode().ok()?;
-    let mut payload = Vec::with_capacity(threshold * length);
-    for position in 0..threshold {
-        let given = shards.get(&u32::try_from(position).ok()?).copied();
-        payload.extend_from_slice(given.or_else(|| decoded.restored_original(position))?);
+        for (position, shard) in shards {
+            let part = shard.get(begin..end)?;
+            match (*position as usize).checked_sub(threshold) {
+                None => decoder.add_original_shard(*position as usize, part).ok()?,
+                Some(parity) => decoder.add_recovery_shard(parity, part).ok()?,
+            }
+        }
+        let decoded = decoder.decode().ok()?;
+        for (position, whole) in (0_u32..).zip(payload.chunks_exact_mut(length)) {
+            let given = shards.get(&position).and_then(|shard| shard.get(begin..end));
+            let part = given.or_else(|| decoded.restored_original(position as usize))?;
+            whole.get_mut(begin..end)?.copy_from_slice(part);
+        }
     }
     let end = payload.iter().rposition(|byte| *byte != 0)?;
     (payload.get(end) == Some(&END)).then(|| {

@@ -7,7 +7,11 @@ use reed_solomon_simd::{
     rate::{DefaultRateDecoder, DefaultRateEncoder, RateDecoder, RateEncoder},
 };
 
-use crate::{avidm_gf2::commit_by, erasure::Arithmetic};
+use super::encoder;
+use crate::{
+    avidm_gf2::{commit_by, recover_by},
+    erasure::Arithmetic,
+};
 
 fn arithmetics(count: usize) -> [Arithmetic; 2] {
     [Arithmetic::of(count), Arithmetic::Default(DefaultEngine::new())]
@@ -86,6 +90,26 @@ fn a_payload_is_committed_to_alike_piece_by_piece() {
             for at_once in [0, 1_000, 10_000, 100_000] {
                 let pieces = commit_by(&payload, count, threshold, at_once);
                 assert_eq!(pieces, whole, "{length} bytes in {count}, {at_once} at once");
+            }
+        }
+    }
+}
+
+#[test]
+fn shards_are_decoded_alike_piece_by_piece() {
+    for count in [1_usize, 2, 4, 10, 100] {
+        let threshold = count.div_ceil(3);
+        for length in [0, 1, 63, 640, 5_000, 20_001] {
+            let payload = shards(1, length + 1, count).concat().split_off(1);
+            let encoded = encoder::shards(&payload, count, encoder::honest);
+            // The first ones, the last ones, and some of both.
+            for lost in [0, count - threshold, threshold / 2] {
+                let known = (0..).zip(&encoded).skip(lost).take(threshold);
+                let known = known.map(|(position, shard)| (position, &**shard)).collect();
+                for at_once in [0, 1_000, 10_000, usize::MAX] {
+                    let decoded = recover_by(&known, count, at_once);
+                    assert_eq!(decoded.as_ref(), Some(&payload), "{length} in {count}, {at_once}");
+                }
             }
         }
     }
