@@ -258,7 +258,8 @@ mod tests {
             }
             let last = Instant::now();
             let pings = tokio::spawn(async move {
-                while sender.unbounded_send(Ok(Message::Ping(Vec::new().into()))).is_ok() {
+                for _ in 0..100 {
+                    drop(sender.unbounded_send(Ok(Message::Ping(Vec::new().into()))));
                     tokio::time::sleep(Duration::from_secs(10)).await;
                 }
             });
