@@ -193,6 +193,15 @@ impl Sidecar {
         self.get("/v1/status").await.unwrap().json()
     }
 
+    /// Waits until it gives that reason, by its code; answers the whole status.
+    pub async fn reason(&self, code: &str) -> Value {
+        until(&format!("the reason {code}"), PATIENCE, async || {
+            let status = self.status().await;
+            (status["reason_code"] == code).then_some(status)
+        })
+        .await
+    }
+
     /// The value of a series of `/metrics`, such as
     /// `espresso_verifier_batches_total{result="mismatch"}`; None while it is not exported or
     /// the sidecar does not answer.

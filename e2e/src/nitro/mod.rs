@@ -218,6 +218,7 @@ impl Rollup for Nitro {
     async fn finalize(&self, number: u64) -> bool {
         if self.node.end_of_batch(self.node.batches() - 1) < number {
             self.post_batch(number).await;
+            self.parent.finalize().await;
         }
         self.mine_orbit().await;
         self.follow_parent().await;

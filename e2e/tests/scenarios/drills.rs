@@ -73,11 +73,7 @@ impl Drill {
     }
 
     async fn shows(&self, code: &str, is_ready: bool) {
-        let status = until(&format!("the code {code}"), PATIENCE, async || {
-            let status = self.net.sidecar.status().await;
-            (status["reason_code"] == code).then_some(status)
-        })
-        .await;
+        let status = self.net.sidecar.reason(code).await;
         assert_eq!(status["head"]["status"], Status::Ok.as_str(), "{status}");
         let ready = self.net.sidecar.get("/readyz").await.unwrap();
         assert_eq!(ready.status == 200, is_ready, "{code}: {}", ready.text());

@@ -124,13 +124,6 @@ fn is_alone(height: u64) -> bool {
     [1, 5].contains(&(height % 6))
 }
 
-pub(crate) async fn code(net: &Devnet<Emulated>, code: &str) {
-    until(code, PATIENCE, async || {
-        (net.sidecar.status().await["reason_code"] == code).then_some(())
-    })
-    .await;
-}
-
 /// The only service lies about payloads: the head waits, with the reason, until it tells the
 /// truth.
 #[tokio::test(flavor = "multi_thread")]
@@ -143,7 +136,7 @@ async fn s20_a_lie_about_a_payload_alone_stops_the_head() {
         net.hotshot.set_fault(Some(Fault::Lie(lie)));
         post_two(&net).await;
         refused_for(&net, lie, reason).await;
-        code(&net, "answer_disproven").await;
+        net.sidecar.reason("answer_disproven").await;
         net.head_stays_at(head).await;
         net.hotshot.set_fault(None);
         net.head_reaches(head + 2).await;
@@ -285,7 +278,7 @@ async fn s20_a_wrongly_encoded_block_is_empty() {
         net.hotshot.encode_next(namespace(), encoding);
         net.batcher.post_batch(&batch, Shape::FourFields);
         net.mine_hotshot(3).await;
-        code(&net, "awaiting_batch").await;
+        net.sidecar.reason("awaiting_batch").await;
         net.head_stays_at(head).await;
         net.batcher.post_batch(&batch, Shape::FourFields);
         net.mine_hotshot(1).await;
@@ -301,7 +294,7 @@ async fn s20_a_wrongly_encoded_block_is_empty() {
     net.produce(1).await;
     net.head_stays_at(head).await;
     net.hotshot.set_proven(Proven::Apart);
-    code(&net, "awaiting_batch").await;
+    net.sidecar.reason("awaiting_batch").await;
     net.head_stays_at(head).await;
     watch.finish().await;
 }
@@ -370,7 +363,7 @@ async fn s20_headers_that_all_forge_end_in_unproven() {
     net.head_reaches(head + 1).await;
     show_on_l1(&net).await;
     net.tagged_is_refused("unproven").await;
-    code(&net, "unproven").await;
+    net.sidecar.reason("unproven").await;
     be_honest(&net);
     net.batcher.post(&blocks);
     net.mine_hotshot(1).await;
@@ -432,7 +425,7 @@ async fn s20_a_light_client_that_is_false_for_one_reading() {
         net.mine_hotshot(2).await;
         net.mine_l1_with_a_false_root().await;
         net.mine_l1(FINALITY_DEPTH).await;
-        code(&net, "checkpoint_contradicts").await;
+        net.sidecar.reason("checkpoint_contradicts").await;
         net.produce(1).await;
         show_on_l1(&net).await;
         net.head_reaches(head + 1).await;
@@ -456,7 +449,7 @@ async fn s20_a_light_client_that_stands_still() {
         net.mine_hotshot(500).await;
         net.sidecar.kill();
         net.sidecar.start().await;
-        code(&net, "awaiting_checkpoint").await;
+        net.sidecar.reason("awaiting_checkpoint").await;
         net.head_stays_at(head).await;
     }
     show_on_l1(&net).await;

@@ -2,7 +2,7 @@
 
 use finality_e2e::wait::{PATIENCE, until};
 
-use crate::proofs::{be_honest, code, forge, show_on_l1, with};
+use crate::proofs::{be_honest, forge, show_on_l1, with};
 
 const ROUNDS: u64 = 8;
 
@@ -20,7 +20,7 @@ async fn s20_killed_again_and_again_under_the_root() {
         let before = stored().await;
         net.produce(2).await;
         match round % 4 {
-            0 => code(&net, "awaiting_checkpoint").await,
+            0 => drop(net.sidecar.reason("awaiting_checkpoint").await),
             1 => show_on_l1(&net).await,
             2 => {
                 net.mine_hotshot(1).await;
@@ -78,7 +78,7 @@ async fn s20_forged_headers_and_kills_again_and_again() {
     for _ in 0..ROUNDS {
         net.sidecar.kill();
         net.sidecar.start().await;
-        code(&net, "unproven").await;
+        net.sidecar.reason("unproven").await;
         net.tagged_is_refused("unproven").await;
     }
     net.batcher.post(&blocks);

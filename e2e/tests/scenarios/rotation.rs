@@ -2,13 +2,8 @@
 
 use alloy_primitives::Bytes;
 use finality_e2e::{
-    batch::Shape,
-    batcher::OpRollup,
-    devnet::Devnet,
-    l1::FINALITY_DEPTH,
-    rollup::OriginPolicy,
+    batch::Shape, batcher::OpRollup, devnet::Devnet, l1::FINALITY_DEPTH, rollup::OriginPolicy,
     signer::Signer,
-    wait::{PATIENCE, until},
 };
 use serde_json::json;
 
@@ -111,25 +106,19 @@ async fn s11_an_l1_reorg_undoes_the_rotation() {
 async fn s11_the_fallback_batcher_is_active() {
     let net = Devnet::emulated().start().await;
     let watch = net.watch();
-    let reason = async |code: &str| {
-        until(code, PATIENCE, async || {
-            (net.sidecar.status().await["reason_code"] == code).then_some(())
-        })
-        .await;
-    };
-    reason("up_to_date").await;
+    net.sidecar.reason("up_to_date").await;
     net.build(3).await;
-    reason("awaiting_batch").await;
+    net.sidecar.reason("awaiting_batch").await;
     net.l1.set_active_is_espresso(false).await;
     net.mine_l1(FINALITY_DEPTH + 1).await;
-    reason("fallback_batcher_active").await;
+    net.sidecar.reason("fallback_batcher_active").await;
     // Ethereum's finality continues.
     let height = net.height().await;
     net.rollup.op_node.set_finalized(height);
     net.head_reaches(height).await;
     net.l1.set_active_is_espresso(true).await;
     net.mine_l1(FINALITY_DEPTH + 1).await;
-    reason("up_to_date").await;
+    net.sidecar.reason("up_to_date").await;
     net.produce(2).await;
     net.head_reaches(height + 2).await;
     net.assert_tagged_equals_direct().await;

@@ -9,13 +9,16 @@ use finality_e2e::{
     hotshot::{Fault, StreamFault},
     l1::FINALITY_DEPTH,
     new_heads::NewHeads,
-    rollup::Rollup,
+    rollup::{Poster, Rollup},
     wait::{PATIENCE, until},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s07_finalized_overtakes_while_hotshot_stalls() {
-    let net = Devnet::emulated().start().await;
+    finalized_overtakes_while_hotshot_stalls(&Devnet::emulated().start().await).await;
+}
+
+pub(crate) async fn finalized_overtakes_while_hotshot_stalls(net: &Devnet<impl Rollup>) {
     let watch = net.watch();
     net.produce(2).await;
     let head = net.head_reaches(net.height().await).await;
@@ -26,7 +29,7 @@ async fn s07_finalized_overtakes_while_hotshot_stalls() {
     net.batcher.post(&blocks);
     net.head_stays_at(head).await;
 
-    net.rollup.op_node.set_finalized(head + 3);
+    net.finalize(head + 3).await;
     net.head_reaches(head + 3).await;
     let report = net.sidecar.head().await.unwrap();
     assert_eq!((report.number, report.source), (head + 3, Source::Ethereum));
@@ -49,12 +52,6 @@ async fn s07_what_services_forgot_is_skipped_when_ethereum_has_overtaken() {
     let watch = net.watch();
     net.produce(2).await;
     let head = net.head_reaches(net.height().await).await;
-    let code = async |code: &str| {
-        until(code, PATIENCE, async || {
-            (net.sidecar.status().await["reason_code"] == code).then_some(())
-        })
-        .await;
-    };
 
     // The services forget batches before they are read.
     net.hotshot.set_fault(Some(Fault::Status(503)));
@@ -62,7 +59,7 @@ async fn s07_what_services_forgot_is_skipped_when_ethereum_has_overtaken() {
     net.mine_hotshot(30).await;
     net.hotshot.prune(15);
     net.hotshot.set_fault(None);
-    code("position_unavailable").await;
+    net.sidecar.reason("position_unavailable").await;
     net.head_stays_at(head).await;
 
     // Ethereum finalizes blocks on L1 blocks at which the light client knew a later height.
@@ -76,7 +73,7 @@ async fn s07_what_services_forgot_is_skipped_when_ethereum_has_overtaken() {
 
     // A service whose storage was lost.
     net.hotshot.reset();
-    code("position_unavailable").await;
+    net.sidecar.reason("position_unavailable").await;
     watch.finish().await;
 }
 

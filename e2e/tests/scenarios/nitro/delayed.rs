@@ -18,7 +18,7 @@ use finality_e2e::{
     wait::{PATIENCE, until},
 };
 
-use super::{MODES, posted, reason, turn};
+use super::{MODES, posted, turn};
 
 /// A deposit on the parent chain, in its next block.
 async fn deposit(net: &Devnet<Nitro>, wei: u64) {
@@ -73,7 +73,7 @@ async fn s22_nitro_delayed_message_is_not_final_yet() {
         let message = net.rollup.sequencer.next_message().await;
         assert!(message.is_delayed());
         put(&net, message).await;
-        reason(&net, "awaiting_parent_finality").await;
+        net.sidecar.reason("awaiting_parent_finality").await;
         net.head_stays_at(head).await;
         net.mine_l1(FINALITY_DEPTH).await;
         net.head_reaches(head + 1).await;
@@ -103,7 +103,7 @@ async fn s22_nitro_parent_chain_is_away() {
         net.head_reaches(head + 1).await;
         let delayed = net.rollup.sequencer.next_message().await;
         put(&net, delayed).await;
-        reason(&net, "parent_unavailable").await;
+        net.sidecar.reason("parent_unavailable").await;
         net.head_stays_at(head + 1).await;
         links.parent.set(Way::Open);
         net.head_reaches(head + 2).await;
@@ -127,7 +127,7 @@ async fn s22_nitro_logs_of_the_parent_chain_lag() {
         let delayed = net.rollup.sequencer.next_message().await;
         assert!(delayed.is_delayed());
         put(&net, delayed).await;
-        reason(&net, "parent_unavailable").await;
+        net.sidecar.reason("parent_unavailable").await;
         net.head_stays_at(head).await;
         orbit.set_logs_lag(false);
         net.head_reaches(head + 1).await;
@@ -148,7 +148,7 @@ async fn s22_nitro_delayed_message_has_other_content() {
     let content = content::deposit(Address::repeat_byte(0x66), U256::from(5_000));
     put(&net, Message { content, ..honest.clone() }).await;
     net.mine_l1(FINALITY_DEPTH).await;
-    reason(&net, "competing_fork").await;
+    net.sidecar.reason("competing_fork").await;
     net.head_stays_at(head).await;
     net.rollup.sequencer.fork_above(head);
     put(&net, honest).await;
@@ -177,7 +177,7 @@ async fn s22_nitro_delayed_message_has_another_hash() {
             Posting::V0 => "parent_unavailable",
             _ => "competing_fork",
         };
-        reason(&net, code).await;
+        net.sidecar.reason(code).await;
         net.head_stays_at(head).await;
         net.finalize(head + 1).await;
         net.head_reaches(head + 1).await;
@@ -222,7 +222,7 @@ async fn s22_nitro_delayed_message_is_lost() {
         net.head_reaches(head + 1).await;
         let behind = net.rollup.sequencer.user_message().await;
         put(&net, behind).await;
-        reason(&net, "superseded").await;
+        net.sidecar.reason("superseded").await;
         net.head_stays_at(head + 1).await;
         net.finalize(head + 2).await;
         net.head_reaches(head + 2).await;

@@ -1,6 +1,6 @@
 //! What happens to a Nitro chain's operator: restarts, stalls, strangers, keys that change.
 
-use finality_core::head::{Mode, Source, Status};
+use finality_core::head::Status;
 use finality_e2e::{
     devnet::Devnet,
     nitro::payloads,
@@ -9,7 +9,7 @@ use finality_e2e::{
 };
 
 use super::{MODES, Way, posted, turn};
-use crate::kill::killed_again_and_again;
+use crate::{kill::killed_again_and_again, stall::finalized_overtakes_while_hotshot_stalls};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_killed_again_and_again() {
@@ -22,27 +22,7 @@ async fn s22_nitro_killed_again_and_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_finalized_overtakes_while_hotshot_stalls() {
-    let net = Devnet::nitro().start().await;
-    let watch = net.watch();
-    net.produce(2).await;
-    let head = net.head_reaches(net.height().await).await;
-    net.mine_l1(6).await;
-    let blocks = net.build(6).await;
-    net.batcher.post(&blocks);
-    net.head_stays_at(head).await;
-
-    net.finalize(head + 3).await;
-    net.head_reaches(head + 3).await;
-    let report = net.sidecar.head().await.unwrap();
-    assert_eq!((report.number, report.source), (head + 3, Source::Ethereum));
-    assert_eq!((report.mode, report.status), (Mode::Espresso, Status::Ok));
-    net.assert_tagged_equals_direct().await;
-    net.head_stays_at(head + 3).await;
-
-    net.mine_hotshot(1).await;
-    net.head_reaches(head + 6).await;
-    net.report("source espresso", |report| report.source == Source::Espresso).await;
-    watch.finish().await;
+    finalized_overtakes_while_hotshot_stalls(&Devnet::nitro().start().await).await;
 }
 
 /// A `finalized` that the parent chain does not confirm is not admitted.

@@ -32,14 +32,6 @@ async fn turn(net: &Devnet<Nitro>, (posting, require): Way) {
     net.sidecar.restart_with("--nitro-require", require).await;
 }
 
-/// Waits until the sidecar gives that reason for not moving on.
-async fn reason(net: &Devnet<Nitro>, code: &str) {
-    until(&format!("the reason {code}"), PATIENCE, async || {
-        (net.sidecar.status().await["reason_code"] == code).then_some(())
-    })
-    .await;
-}
-
 /// Waits until the verifier has seen that the node's block differs; the head stays.
 async fn mismatch_is_noticed(net: &Devnet<Nitro>, head: u64) {
     until("a mismatch to be counted", PATIENCE, async || {

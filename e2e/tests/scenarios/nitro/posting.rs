@@ -6,7 +6,7 @@ use finality_e2e::{
     wait::{PATIENCE, until},
 };
 
-use super::{MODES, posted, reason, turn};
+use super::{MODES, posted, turn};
 use crate::advance::head_follows;
 
 /// V0 and V1 with each signature, and with both.
@@ -80,7 +80,7 @@ async fn s22_nitro_hash_is_required_of_a_chain_without() {
     let head = net.head_reaches(net.height().await).await;
     net.batcher.set_posting(Posting::Signature);
     net.produce(2).await;
-    reason(&net, "hash_unsigned").await;
+    net.sidecar.reason("hash_unsigned").await;
     net.head_stays_at(head).await;
     net.batcher.set_posting(Posting::SignatureV2);
     let chain = net.rollup.sequencer.chain();

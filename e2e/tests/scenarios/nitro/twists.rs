@@ -8,7 +8,7 @@ use finality_e2e::{
     nitro::{Nitro, block::Block, feed::FeedMessage, poster::Posting, twists},
 };
 
-use super::{mismatch_is_noticed, posted, reason, turn};
+use super::{mismatch_is_noticed, posted, turn};
 
 /// Every kind of twisted copy of a block's message.
 fn twisted(net: &Devnet<Nitro>, block: &Block) -> Vec<FeedMessage> {
@@ -153,7 +153,7 @@ async fn s22_nitro_signed_hash_is_not_overruled() {
         net.batcher.post_feed(&[hidden]);
         net.mine_hotshot(1).await;
         let code = if require == "hash" { "hash_unsigned" } else { "hash_hidden" };
-        reason(&net, code).await;
+        net.sidecar.reason(code).await;
         net.head_stays_at(head).await;
         net.batcher.post(&blocks);
         net.mine_hotshot(1).await;
