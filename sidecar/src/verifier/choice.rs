@@ -17,8 +17,9 @@ pub enum Choice<'a, R: Rollup> {
     Chosen(Position, &'a BatchOf<R>),
     /// The block below must be read first.
     Below,
-    /// This must be asked first.
-    Ask(R::Question),
+    /// This must be asked first. If it is open nevertheless, it may be of no matter once dropped
+    /// candidates are read again from that height.
+    Ask(R::Question, Option<u64>),
     /// Candidates were dropped because the budget was full: read again from this height first.
     Reread(u64),
     /// Nothing to decide on yet.
@@ -30,7 +31,7 @@ impl<R: Rollup> std::fmt::Debug for Choice<'_, R> {
         match self {
             Self::Chosen(position, batch) => write!(f, "Chosen({position:?}, {batch:?})"),
             Self::Below => f.write_str("Below"),
-            Self::Ask(question) => write!(f, "Ask({question:?})"),
+            Self::Ask(question, reread) => write!(f, "Ask({question:?}, {reread:?})"),
             Self::Reread(height) => write!(f, "Reread({height})"),
             Self::Stalled(stall) => write!(f, "Stalled({stall:?})"),
         }
@@ -81,12 +82,14 @@ impl<'a, R: Rollup> Undecided<'a, R> {
         false
     }
 
-    fn outcome(self, number: u64) -> Choice<'a, R> {
+    /// A copy that decides may be among the dropped, if there are any.
+    fn outcome(self, number: u64, reread: Option<u64>) -> Choice<'a, R> {
         let question = self.question.map(|(_, question)| question).or(self.question_of_others);
-        match (question, self.waiting) {
-            (Some(question), _) => Choice::Ask(question),
-            (None, Some(waiting)) => Choice::Stalled(Stall::of(number, waiting)),
-            (None, None) => Choice::Stalled(Stall::AwaitingBatch { number }),
+        match (question, reread, self.waiting) {
+            (Some(question), ..) => Choice::Ask(question, reread),
+            (None, Some(height), _) => Choice::Reread(height),
+            (None, None, Some(waiting)) => Choice::Stalled(Stall::of(number, waiting)),
+            (None, None, None) => Choice::Stalled(Stall::AwaitingBatch { number }),
         }
     }
 }
@@ -127,7 +130,7 @@ pub fn choose<'a, R: Rollup>(
                 });
                 first.take(rollup, candidate, verdict);
                 if !has_copies {
-                    return first.outcome(number);
+                    return first.outcome(number, None);
                 }
                 undecided = Some(first);
             }
@@ -139,7 +142,9 @@ pub fn choose<'a, R: Rollup>(
         }
     }
     match (undecided, dropped) {
-        (Some(undecided), _) => undecided.outcome(number),
+        (Some(undecided), dropped) => {
+            undecided.outcome(number, dropped.map(|dropped| dropped.height))
+        }
         (None, Some(dropped)) => Choice::Reread(dropped.height),
         (None, None) if other_fork + orphaned_origin + unauthorized > 0 => {
             Choice::Stalled(Stall::CompetingFork {

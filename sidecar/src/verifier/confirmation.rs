@@ -133,6 +133,7 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             let wanted = matches!(stall, Stall::AwaitingBatch { .. } | Stall::CompetingFork { .. })
                 || matches!(stall, Stall::StoreUnwritable(_) | Stall::Unproven { .. })
                 || stall.may_end_by_a_copy()
+                || matches!(stall, Stall::Mismatch { number, .. } if self.has_copies(number))
                 || self.candidates.has_room();
             let confirmed = self.confirmed_number();
             let read = if wanted { self.read_range(confirmed).await } else { Ok(false) };
@@ -150,6 +151,11 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         }
         self.checkpoint().await?;
         Ok(None)
+    }
+
+    /// Whether a copy that is not read yet may prove the block that differs from what is read.
+    fn has_copies(&self, number: u64) -> bool {
+        self.candidates.of(number).any(|(_, batch)| self.rollup.are_copies(batch, batch))
     }
 
     /// What it means that HotShot, as far as it is read, has no batch for the next block.
@@ -348,18 +354,24 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             let compared = self.compare(&[chosen], below, block, l1).await;
             return compared.map_err(|failed| failed.halt::<R>(chosen, block.hash()));
         }
-        let mut copies = copies_of(&*self.rollup, &self.candidates, chosen);
-        copies.retain(|(position, _)| self.audit.covers(position.height));
-        match (
-            self.compare(&copies, below, block, l1).await,
-            self.candidates.dropped_for(chosen.1.facts.number()),
-        ) {
-            (Ok(verified), _) => Ok(verified),
-            // A copy may be among the dropped.
-            (Err(failed), Some(dropped)) if failed.may_end_by_a_copy() => {
-                Err(Halt::Reread(dropped.height))
+        let number = chosen.1.facts.number();
+        let copies = copies_of(&*self.rollup, &self.candidates, chosen);
+        let covers = |(position, _): &Candidate<'_, R>| self.audit.covers(position.height);
+        let (copies, uncovered): (Vec<_>, Vec<_>) = copies.into_iter().partition(covers);
+        let failed = match self.compare(&copies, below, block, l1).await {
+            Ok(verified) => return Ok(verified),
+            Err(failed) if !failed.may_end_by_a_copy() => {
+                return Err(failed.halt::<R>(chosen, block.hash()));
             }
-            (Err(failed), _) => Err(failed.halt::<R>(chosen, block.hash())),
+            Err(failed) => failed,
+        };
+        // A copy that proves it may be among the dropped, or not be covered yet.
+        match (self.candidates.dropped_for(number), uncovered.first()) {
+            (Some(dropped), _) => Err(Halt::Reread(dropped.height)),
+            (None, Some((position, _))) => {
+                Err(Halt::Uncovered(self.audit.uncovered(number, position.height)))
+            }
+            (None, None) => Err(failed.halt::<R>(chosen, block.hash())),
         }
     }
 

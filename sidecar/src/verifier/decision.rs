@@ -30,10 +30,13 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
                     let read = self.rollup.below(tip, &self.node).await;
                     *below = Some(found(tip.number, read)?);
                 }
-                Choice::Ask(question) => {
+                Choice::Ask(question, reread) => {
                     let number = tip.number.saturating_add(1);
                     let open = self.ask_once(&mut asked, question, l1).await;
-                    open.map_err(|waiting| Halt::Stalled(Stall::of(number, waiting)))?;
+                    open.map_err(|waiting| match reread {
+                        Some(height) => Halt::Reread(height),
+                        None => Halt::Stalled(Stall::of(number, waiting)),
+                    })?;
                 }
                 Choice::Reread(height) => return Err(Halt::Reread(height)),
                 Choice::Stalled(stall) => return Err(Halt::Stalled(stall)),

@@ -120,7 +120,11 @@ impl Stall {
     pub(super) const fn may_end_by_a_copy(&self) -> bool {
         matches!(
             self,
-            Self::HashUnsigned { .. } | Self::HashHidden { .. } | Self::Superseded { .. }
+            Self::HashUnsigned { .. }
+                | Self::HashHidden { .. }
+                | Self::Superseded { .. }
+                | Self::AwaitingParentFinality { .. }
+                | Self::ParentUnavailable { .. }
         )
     }
 

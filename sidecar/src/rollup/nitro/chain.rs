@@ -1,10 +1,7 @@
 //! The rules of a Nitro chain: which copies decide, what they prove, and what the parent chain has
 //! finalized.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
 use alloy_primitives::B256;
 use parking_lot::Mutex;
@@ -41,9 +38,9 @@ pub struct NitroChain<P> {
     genesis: Option<u64>,
     known: OnceLock<Known>,
     inbox: DelayedInbox,
-    /// Blocks whose first message contradicts the parent chain: it was sequenced before a reorg of
-    /// the parent chain, and so were those behind it.
-    contradicted: Mutex<BTreeSet<u64>>,
+    /// Messages that contradict the parent chain: they were sequenced before a reorg of it, and so
+    /// were those behind them.
+    contradicted: Mutex<Vec<Batch<Facts, Copy>>>,
 }
 
 /// What the node says of the chain.
@@ -206,20 +203,22 @@ impl<P: ParentSource> NitroChain<P> {
     }
 
     fn is_superseded(&self, number: u64) -> bool {
-        self.contradicted.lock().range(..number).next().is_some()
+        self.contradicted.lock().iter().any(|batch| batch.facts.number < number)
     }
 
-    /// A block is proven: what contradicts below is behind.
-    fn is_past(&self, number: u64) {
+    /// A block is proven by one of these copies: what contradicts below is behind, and what is one
+    /// of them was a twist.
+    fn is_past(&self, number: u64, copies: &[&Batch<Facts, Copy>]) {
         let mut contradicted = self.contradicted.lock();
-        *contradicted = contradicted.split_off(&number);
+        contradicted.retain(|batch| batch.facts.number >= number && !copies.contains(&batch));
     }
 
-    fn contradicts(&self, number: u64) {
+    fn contradicts(&self, batch: &Batch<Facts, Copy>) {
         let mut contradicted = self.contradicted.lock();
-        contradicted.insert(number);
-        while contradicted.len() > CONTRADICTED {
-            contradicted.pop_first();
+        if !contradicted.contains(batch) {
+            let first = contradicted.len().saturating_sub(CONTRADICTED - 1);
+            contradicted.drain(..first);
+            contradicted.push(*batch);
         }
     }
 }
@@ -344,7 +343,7 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
             Err(Uncompared::Waits(waiting)) => Judgment::Waits(waiting),
             Ok(None) => Judgment::Waits(not_found(index)),
             _ => {
-                self.contradicts(batch.facts.number);
+                self.contradicts(batch);
                 Judgment::Out(OutOfPlay::Orphaned)
             }
         }
@@ -398,7 +397,7 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
             self.delayed(DelayedPlace { index, timestamp })?;
         }
         let verified = |copy, proven| {
-            self.is_past(number);
+            self.is_past(number, copies);
             let hash = Some(block.hash);
             let head = HeadBlock { number, hash, l1_origin: None };
             Ok(Verified { copy, block: head, proven, below: Below::from(block) })
@@ -472,9 +471,6 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
         _: (&impl L1Source, &mut View),
     ) -> (Option<HeadBlock>, Option<Refused>) {
         let verdict = finality::judge(known, finalized, self.chain_id(), trusted, node).await;
-        match verdict {
-            Ok(block) => (Some(block), None),
-            Err(refused) => (admitted, Some(refused)),
-        }
+        (verdict.0.or(admitted), verdict.1)
     }
 }

@@ -19,6 +19,10 @@ pub struct Settled {
     batches: Option<Result<(BlockId, u64), UpstreamError>>,
     /// The highest block that is in one of them.
     proven: Option<BlockId>,
+    /// The first block that is in none of them yet, and the last one, and the batches that have
+    /// them, as the node says. The first is kept when the node calls later ones final: else the
+    /// parent chain might always be behind.
+    ahead: Vec<(BlockId, u64)>,
 }
 
 /// Why the node's `finalized` is not admitted.
@@ -56,6 +60,9 @@ impl Settled {
         trusted: bool,
         node: &impl NodeSource<NitroBlock>,
     ) -> Result<HeadBlock, Unsettled> {
+        if let Some(not_posted) = self.is_ahead(block).filter(|_| !trusted) {
+            return Err(not_posted);
+        }
         let answered = node.chain_id().await?;
         if answered != chain_id {
             return Err(Unsettled::OtherChain(answered));
@@ -76,30 +83,62 @@ impl Settled {
         }
         Ok(HeadBlock { number: block.number, hash: Some(block.hash), l1_origin: None })
     }
+
+    /// Whether a block is known to be in none of the batches that the parent chain has.
+    fn is_ahead(&self, block: BlockId) -> Option<Unsettled> {
+        let (_, batch) = *self.ahead.iter().find(|(ahead, _)| *ahead == block)?;
+        let (finalized, count) = self.batches.clone()?.ok()?;
+        (batch >= count).then_some(Unsettled::NotPosted { block, batch, count, finalized })
+    }
+
+    /// The highest block that was ahead when the node called it final, and whose batch is there by
+    /// now, if the node calls a later block final.
+    fn overtaken(&mut self, finalized: BlockId) -> Option<BlockId> {
+        let blocks = self.ahead.iter().map(|(block, _)| *block);
+        let overtaken = blocks.filter(|block| block.number < finalized.number);
+        let overtaken = overtaken.filter(|block| self.is_ahead(*block).is_none());
+        let highest = overtaken.max_by_key(|block| block.number)?;
+        self.ahead.retain(|(block, _)| block.number > highest.number);
+        Some(highest)
+    }
 }
 
 fn unasked() -> UpstreamError {
     UpstreamError::Distrusted("it was not asked yet".into())
 }
 
+/// The block that the node calls final, or the one that it called so before, if it is admitted, and
+/// why the first one is not.
 pub(super) async fn judge(
     known: &mut Settled,
     finalized: BlockId,
     chain_id: u64,
     trusted: bool,
     node: &impl NodeSource<NitroBlock>,
-) -> Result<HeadBlock, Refused> {
-    let admitted = known.admit(finalized, chain_id, trusted, node).await;
-    if admitted.is_ok() && !trusted {
-        known.proven = Some(finalized);
-    }
-    admitted.map_err(|unsettled| {
-        let problem = unsettled.to_string();
-        match unsettled {
-            Unsettled::NotPosted { block, .. } => Refused::Unproven { block, problem },
-            _ => Refused::Otherwise(problem),
+) -> (Option<HeadBlock>, Option<Refused>) {
+    let proven = |block: BlockId| (!trusted).then_some(block);
+    let unsettled = match known.admit(finalized, chain_id, trusted, node).await {
+        Ok(block) => {
+            (known.proven, known.ahead) = (proven(finalized).or(known.proven), Vec::new());
+            return (Some(block), None);
         }
-    })
+        Err(unsettled) => unsettled,
+    };
+    let mut admitted = None;
+    if let Some(block) = known.overtaken(finalized) {
+        admitted = known.admit(block, chain_id, trusted, node).await.ok();
+        known.proven = admitted.and_then(|_| proven(block)).or(known.proven);
+    }
+    let problem = unsettled.to_string();
+    let refused = match unsettled {
+        Unsettled::NotPosted { block, batch, .. } => {
+            known.ahead.truncate(1);
+            known.ahead.push((block, batch));
+            Refused::Unproven { block, problem }
+        }
+        _ => Refused::Otherwise(problem),
+    };
+    (admitted, Some(refused))
 }
 
 impl Finality for Settled {

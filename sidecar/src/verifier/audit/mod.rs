@@ -391,12 +391,12 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         };
         let batches = self.find_batches(height, blocks.payloads).await?;
         let candidates: Vec<_> = batches.admitted.iter().map(|(at, batch)| (*at, batch)).collect();
-        let Some(has_head) = self.have_head(head, &candidates).await else {
+        let Some(found) = self.find_head(head, &candidates).await else {
             // It can be told in another round.
             self.audit.is_due = true;
             return Ok(());
         };
-        if has_head {
+        if found.is_some() {
             self.audit.ledger.head_is_proven(height);
             self.withdraw_doubt(About::Head);
             return Ok(());
@@ -481,25 +481,24 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         self.set_unproven(false).await
     }
 
-    /// Whether the head's batch is among these; none if that cannot be told. A batch that does not
-    /// name its block is compared with the node's.
-    pub(super) async fn have_head(
+    /// Where the head's batch is among these, if it is; none if that cannot be told. Batches that do
+    /// not name their block are compared with the node's, with those that do.
+    pub(super) async fn find_head(
         &self,
         head: HeadBlock,
         batches: &[Candidate<'_, R>],
-    ) -> Option<bool> {
+    ) -> Option<Option<Position>> {
         let mut of_head = batches.to_vec();
         of_head.retain(|(_, batch)| batch.facts.number() == head.number);
-        let names_it = |(_, batch): &Candidate<'_, R>| {
+        let names_it = |(_, batch): &&Candidate<'_, R>| {
             batch.facts.hash().is_some() && batch.facts.hash() == head.hash
         };
-        if of_head.iter().any(names_it) {
-            return Some(true);
+        if let Some((position, _)) = of_head.iter().find(names_it) {
+            return Some(Some(*position));
         }
-        of_head.retain(|(_, batch)| batch.facts.hash().is_none());
-        let Some(number) = head.number.checked_sub(1).filter(|_| !of_head.is_empty()) else {
-            return Some(false);
-        };
+        let is_unnamed = |(_, batch): &Candidate<'_, R>| batch.facts.hash().is_none();
+        let number = head.number.checked_sub(1).filter(|_| of_head.iter().any(is_unnamed));
+        let Some(number) = number else { return Some(None) };
         let below = HeadBlock { number, hash: None, l1_origin: None };
         let block = self.node.block(head.number).await.ok()??;
         let below = self.rollup.below(&below, &self.node).await.ok()??;
@@ -507,8 +506,8 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             return None;
         }
         match self.compare(&of_head, &below, &block, &mut View::default()).await {
-            Ok(_) => Some(true),
-            Err(Failed::Differs(_)) => Some(false),
+            Ok((position, _)) => Some(Some(position)),
+            Err(Failed::Differs(_)) => Some(None),
             Err(Failed::Waits(_)) => None,
         }
     }
@@ -518,11 +517,10 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         let Some(head) = self.keeper.block().filter(|_| self.keeper.audit().unproven) else {
             return;
         };
-        for (position, batch) in batches {
-            if self.have_head(head, &[(*position, batch)]).await == Some(true) {
-                let (height, found) = (position.height, self.audit.found);
-                self.audit.found = Some(found.map_or(height, |found| found.min(height)));
-            }
+        let batches: Vec<_> = batches.iter().map(|(at, batch)| (*at, batch)).collect();
+        if let Some(Some(Position { height, .. })) = self.find_head(head, &batches).await {
+            let found = self.audit.found;
+            self.audit.found = Some(found.map_or(height, |found| found.min(height)));
         }
     }
 

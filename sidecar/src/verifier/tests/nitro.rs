@@ -1,13 +1,7 @@
 //! A chain of Nitro through the loop: blocks that Nitro's own ArbOS produced, with twisted copies
 //! posted before each message.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use finality_core::head::HeadReport;
@@ -41,8 +35,8 @@ struct Node {
     chain_id: u64,
     blocks: Arc<Vec<NitroBlock>>,
     finalized: Arc<Mutex<Option<u64>>>,
-    /// The batch that it says has its blocks.
-    batch: Arc<AtomicU64>,
+    /// The last block of each batch, as it says, and how often it was asked.
+    batches: Arc<Mutex<(Vec<u64>, usize)>>,
     /// The first block, as it says; nothing if it has no such method.
     first: Arc<Mutex<Result<Option<u64>, UpstreamError>>>,
 }
@@ -99,7 +93,12 @@ impl NodeSource<NitroBlock> for Node {
         let word = |number: u64| Bytes::from(U256::from(number).to_be_bytes::<32>());
         match data.len() {
             4 => self.first.lock().clone().map(|first| first.map_or_else(Bytes::new, word)),
-            _ => Ok(word(self.batch.load(Ordering::Relaxed))),
+            _ => {
+                let (batches, asked) = &mut *self.batches.lock();
+                *asked += 1;
+                let number: u64 = U256::from_be_slice(&data[4..]).to();
+                Ok(word(batches.iter().take_while(|last| **last < number).count() as u64))
+            }
         }
     }
 }
@@ -111,6 +110,7 @@ struct Chain {
     store: MemoryStore,
     tenure: BatcherTenure,
     require: NitroRequire,
+    proofs: HotshotProofs,
     node: Node,
     parent: Parent,
     outside: Outside,
@@ -142,16 +142,18 @@ impl Chain {
         let outside = Outside::default();
         posted.into_iter().for_each(|payloads| outside.post(payloads));
         let (blocks, finalized) = (Arc::new(blocks), Arc::default());
-        let (batch, first) = (Arc::default(), Arc::new(Mutex::new(Ok(None))));
-        let node = Node { chain_id, blocks, finalized, batch, first };
+        let (batches, first) = (Arc::default(), Arc::new(Mutex::new(Ok(None))));
+        let node = Node { chain_id, blocks, finalized, batches, first };
         let store = MemoryStore::default();
-        let (verifier, board, head) = start(&node, &parent, &outside, &store, (require, tenure));
-        Self { verifier, board, head, store, tenure, require, node, parent, outside }
+        let proofs = HotshotProofs::Off;
+        let options = (require, tenure, proofs);
+        let (verifier, board, head) = start(&node, &parent, &outside, &store, options);
+        Self { verifier, board, head, store, tenure, require, proofs, node, parent, outside }
     }
 
     fn restart(&mut self) {
         self.store = self.store.reopen();
-        let options = (self.require, self.tenure);
+        let options = (self.require, self.tenure, self.proofs);
         (self.verifier, self.board, self.head) =
             start(&self.node, &self.parent, &self.outside, &self.store, options);
     }
@@ -170,7 +172,7 @@ fn start(
     parent: &Parent,
     outside: &Outside,
     store: &MemoryStore,
-    (require, tenure): (NitroRequire, BatcherTenure),
+    (require, tenure, proofs): (NitroRequire, BatcherTenure, HotshotProofs),
 ) -> (Running, Arc<Board>, PublishedHead) {
     let metrics = Metrics::new();
     let (keeper, head) = HeadKeeper::new(store.clone(), metrics.clone());
@@ -194,7 +196,7 @@ fn start(
         initial_hotshot_height: Some(0),
         budget: BUDGET,
         trust_node_finalized: false,
-        proofs: HotshotProofs::Off,
+        proofs,
     };
     // Verification starts at genesis once the node has said that it has nothing final.
     (Verifier::new(parts, options), board, head)
@@ -279,16 +281,38 @@ async fn a_delayed_message_is_waited_for_until_the_parent_chain_has_finalized_it
     assert_eq!(chain.settle().await, (Some(10), "up_to_date"));
 }
 
-/// The copy that names the hash comes last, and the budget is full before it.
+/// The copies that prove blocks come last, and the budget is full before them.
 #[tokio::test(start_paused = true)]
-async fn reading_goes_on_for_a_copy_that_names_the_hash() {
+async fn reading_goes_on_for_a_copy_that_proves_the_block() {
+    let each = |payloads: Vec<Vec<u8>>| payloads.into_iter().map(|it| vec![it]).collect::<Vec<_>>();
     let (_, _, unnamed, _) = golden_chain(Scheme::Signature);
+    let unnamed = each(unnamed.into_iter().map(|[_, payload]| payload).collect());
     let (_, _, named, _) = golden_chain(Scheme::SignatureV2);
-    let unnamed: Vec<_> = unnamed.into_iter().map(|[_, payload]| vec![payload]).collect();
-    let named: Vec<_> = named.into_iter().map(|[_, payload]| vec![payload]).collect();
-    let mut chain = Chain::of([unnamed, named].concat(), NitroRequire::Hash);
-    chain.verifier.candidates = Candidates::new(6);
-    assert_eq!(chain.settle().await, (Some(10), "up_to_date"));
+    let (hidden, named): (Vec<_>, Vec<_>) =
+        named.into_iter().map(|[twisted, payload]| (twisted, payload)).unzip();
+    let (hidden, named) = (each(hidden), each(named));
+    let (old, new): (Vec<_>, Vec<_>) = chain_after_a_reorg()
+        .into_iter()
+        .map(|mut posted| {
+            let new = posted.pop().unwrap();
+            (posted, vec![new])
+        })
+        .unzip();
+    for (case, first, then, require, waits) in [
+        ("unsigned", unnamed, named.clone(), NitroRequire::Hash, "hash_unsigned"),
+        ("hidden", hidden, named, NitroRequire::Inputs, "hash_hidden"),
+        ("old", old, new, NitroRequire::Hash, ""),
+    ] {
+        let mut chain = Chain::of(first.clone(), require);
+        chain.settle().await;
+        let code = chain.board.findings().stall.code();
+        assert!(waits.is_empty() || code == waits, "{case} {code}");
+        for budget in [2, 6] {
+            let mut chain = Chain::of([first.clone(), then.clone()].concat(), require);
+            chain.verifier.candidates = Candidates::new(budget);
+            assert_eq!(chain.settle().await, (Some(10), "up_to_date"), "{case} {budget}");
+        }
+    }
 }
 
 /// What nobody known has signed: garbage, and what others have signed, changed or cut.
@@ -346,10 +370,106 @@ async fn what_the_node_calls_finalized_must_be_in_a_batch_on_the_parent_chain() 
     *chain.parent.batches.lock() = 1;
     assert_eq!(chain.settle().await, (Some(4), "hash_unsigned"));
     assert_eq!(chain.board.findings().node.finalized_proven.map(|block| block.number), Some(4));
-    // The node says that it is in another batch now, which the parent chain does not have.
-    chain.node.batch.store(1, Ordering::Relaxed);
+    // The next one is in another batch, which the parent chain does not have.
+    chain.node.batches.lock().0 = vec![4];
     *chain.node.finalized.lock() = Some(6);
     assert_eq!(chain.settle().await.0, Some(4));
+}
+
+/// The node reads the parent chain, too, and is a batch ahead each time.
+#[tokio::test(start_paused = true)]
+async fn what_was_final_to_the_node_is_admitted_when_the_parent_chain_has_it() {
+    let mut chain = Chain::new(Scheme::Signature, NitroRequire::Hash, false);
+    chain.node.batches.lock().0 = vec![2, 4, 6, 8];
+    for (finalized, batches, expected) in
+        [(2, 0, None), (4, 0, None), (6, 1, Some(2)), (8, 2, Some(4)), (9, 3, Some(6))]
+    {
+        *chain.node.finalized.lock() = Some(finalized);
+        *chain.parent.batches.lock() = batches;
+        assert_eq!(chain.settle().await.0, expected);
+        let asked = chain.node.batches.lock().1;
+        assert_eq!(chain.settle().await.0, expected);
+        assert_eq!(chain.node.batches.lock().1, asked, "it was refused before");
+    }
+    *chain.parent.batches.lock() = 5;
+    assert_eq!(chain.settle().await.0, Some(9));
+}
+
+/// A copy of a sequencer's message that reads as the next delayed one, but contradicts it.
+fn contradicting(below: &Below, parent: &Parent) -> Vec<(u64, MessageHeader)> {
+    let index = below.delayed_messages_read;
+    let time = parent.messages().get(&index).map(|message| message.timestamp);
+    time.map(|time| claimed(index + 1, time)).into_iter().collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_message_of_before_a_reorg_supersedes_what_is_behind_it() {
+    let other = |at: usize| {
+        move |blocks: &mut Vec<NitroBlock>| {
+            blocks[at].hash = B256::repeat_byte(1);
+        }
+    };
+    let tenure = BatcherTenure::always(signer());
+    let mut old = Chain::with(chain_after_a_reorg(), NitroRequire::Hash, tenure, other(5));
+    assert_eq!(old.settle().await, (Some(4), "superseded"));
+
+    let (_, _, _, parent) = golden_chain(Scheme::SignatureV2);
+    let mut posted = embedded_chain(|below| contradicting(below, &parent));
+    let rest = posted.split_off(3);
+    let honest = posted[2].split_off(1);
+    let mut chain = Chain::with(posted, NitroRequire::Hash, tenure, other(4));
+    // As long as there is nothing else, it is asked whether the twist is on the parent chain.
+    assert_eq!(chain.settle().await, (Some(2), "competing_fork"));
+    [vec![honest], rest].concat().into_iter().for_each(|payloads| chain.outside.post(payloads));
+    assert_eq!(chain.settle().await, (Some(3), "mismatch"));
+}
+
+/// The budget is full of what is for the blocks below.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_waits_holds_back_no_dropped_one() {
+    let unknown = |below: &Below| vec![claimed(below.delayed_messages_read + 1, 5)];
+    let mut posted = embedded_chain(unknown);
+    posted.swap(0, 1);
+    let mut chain = Chain::of(posted, NitroRequire::Hash);
+    chain.verifier.candidates = Candidates::new(3);
+    assert_eq!(chain.settle().await, (Some(10), "up_to_date"));
+}
+
+/// What would prove the block is not under the light client's root yet.
+#[tokio::test(start_paused = true)]
+async fn a_covered_twist_is_no_mismatch_before_its_message_is_covered() {
+    let (_, _, posted, _) = golden_chain(Scheme::Signature);
+    let (_, _, named, _) = golden_chain(Scheme::SignatureV2);
+    let elsewhere =
+        |golden: usize| vec![vec![posted[golden][1].clone()], vec![named[golden][1].clone()]];
+    let mut chain = Chain::of(elsewhere(0), NitroRequire::Hash);
+    chain.proofs = HotshotProofs::Root;
+    chain.restart();
+    chain.verifier.round().await.unwrap();
+    chain.verifier.audit.start(1);
+    assert_eq!(chain.settle().await, (None, "awaiting_checkpoint"));
+    chain.verifier.audit.start(2);
+    assert_eq!(chain.settle().await.0, Some(1));
+}
+
+/// Each asks the parent chain at another time.
+#[tokio::test(start_paused = true)]
+async fn at_most_sixteen_questions_are_asked_for_a_block_in_a_walk() {
+    let many = |below: &Below| {
+        let count = below.delayed_messages_read + 1;
+        (0..40).map(|more| claimed(count, 5 + more)).collect()
+    };
+    let posted = embedded_chain(many).swap_remove(0);
+    let (twists, honest) = posted.split_at(40);
+    let mut chain = Chain::of(vec![twists.to_vec()], NitroRequire::Hash);
+    for _ in 0..4 {
+        let before = chain.parent.asked();
+        chain.verifier.round().await.unwrap();
+        assert!(chain.parent.asked() - before <= 16);
+    }
+    assert_eq!(chain.parent.asked(), 40);
+    chain.outside.post(honest.to_vec());
+    assert_eq!(chain.settle().await.0, Some(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -412,9 +532,16 @@ async fn the_message_of_the_head_is_found_again_without_a_hash() {
     let at = Position::start_of(9);
     let mut other = batches[9];
     other.content.header.timestamp += 1;
-    for (batch, expected) in [(&batches[9], true), (&batches[8], false), (&other, false)] {
-        assert_eq!(chain.verifier.have_head(head, &[(at, batch)]).await, Some(expected));
+    for (batch, expected) in [(&batches[9], Some(at)), (&batches[8], None), (&other, None)] {
+        assert_eq!(chain.verifier.find_head(head, &[(at, batch)]).await, Some(expected));
     }
     let elsewhere = HeadBlock { hash: Some(B256::ZERO), ..head };
-    assert_eq!(chain.verifier.have_head(elsewhere, &[(at, &batches[9])]).await, None);
+    assert_eq!(chain.verifier.find_head(elsewhere, &[(at, &batches[9])]).await, None);
+    // What names another hash forbids what proves the inputs alone.
+    let mut named = batches[9];
+    named.facts.block_hash = Some(B256::ZERO);
+    for copies in [[&batches[9], &named], [&named, &batches[9]]] {
+        let copies = copies.map(|batch| (at, batch));
+        assert_eq!(chain.verifier.find_head(head, &copies).await, Some(None));
+    }
 }

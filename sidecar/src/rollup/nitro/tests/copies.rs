@@ -5,7 +5,9 @@ use serde_json::Value;
 use super::{super::*, fixture::Parent, fixture::*, *};
 use crate::{
     config::NitroRequire as Require,
-    rollup::{Difference, Proven, Rollup, Uncompared, Waiting},
+    head::HeadBlock,
+    rollup::{Difference, Position, Proven, Rollup, Uncompared, Waiting},
+    verifier::Candidates,
 };
 
 /// A sequencer's message whose `signatureV2` covers the hash of another block, in each of the forms
@@ -100,6 +102,52 @@ fn of_too_many_copies_the_one_that_nothing_was_moved_in_is_kept() {
     let mut long = golden.feed.clone();
     long.block_metadata.extend([0; 99]);
     assert_eq!(plain, copy(&long, Scheme::Signature, golden.chain_id));
+}
+
+/// Anybody may post the signature of one scheme as that of the other: the digest is the same.
+#[test]
+fn copies_with_one_digest_under_two_schemes_are_one() {
+    let [_, golden] = delayed_and_not();
+    let chain = golden.chain(Require::Hash);
+    let named = golden.copy(Scheme::SignatureV2);
+    let mut other = golden.copy(Scheme::Signature);
+    other.content.message = B256::repeat_byte(1);
+    other.content.header.timestamp += 1;
+    assert!(!chain.are_copies(&named, &other));
+    other.content.digests = [named.content.digests[1], None];
+    assert!(chain.are_copies(&named, &other) && chain.are_copies(&other, &named));
+    let proof = compare(&chain, &[other, named], &golden.below, &golden.block);
+    assert_eq!(proof, Ok(Proven::Hash));
+}
+
+#[test]
+fn of_a_message_at_most_64_copies_are_kept_and_the_best() {
+    let [_, golden] = delayed_and_not();
+    let chain = golden.chain(Require::Hash);
+    let copy_with = |metadata: usize| {
+        let mut feed = golden.feed.clone();
+        feed.block_metadata.extend(vec![0; metadata]);
+        let mut kept = copy(&feed, Scheme::SignatureV2, golden.chain_id);
+        kept.content.digests = golden.copy(Scheme::SignatureV2).content.digests;
+        kept
+    };
+    let number = golden.block.number;
+    let tip = HeadBlock { number: number - 1, hash: None, l1_origin: None };
+    let mut candidates = Candidates::<NitroChain<Parent>>::new(1_000);
+    // The first has its place, however bad it is; worse ones come before better ones.
+    let lengths: Vec<_> = [900].into_iter().chain(100..170).chain([99, 0, 500]).collect();
+    for (at, metadata) in lengths.iter().enumerate() {
+        let batch = copy_with(*metadata);
+        if candidates.make_room(&chain, &batch) {
+            candidates.insert(Position::start_of(at as u64), batch, &tip, |_| true);
+        }
+    }
+    let of = |metadata: usize| {
+        Position::start_of(lengths.iter().position(|length| *length == metadata).unwrap() as u64)
+    };
+    let kept: Vec<_> = candidates.of(number).map(|(position, _)| position).collect();
+    let expected: Vec<_> = [900].into_iter().chain(100..161).chain([99, 0]).map(of).collect();
+    assert_eq!(kept, expected);
 }
 
 #[test]

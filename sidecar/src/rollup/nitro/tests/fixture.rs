@@ -51,6 +51,8 @@ pub(crate) struct Parent {
     pub(super) is_down: bool,
     /// How often it was asked.
     calls: Arc<Mutex<u64>>,
+    /// How often it was asked for a message.
+    asked: Arc<Mutex<u64>>,
 }
 
 impl ParentSource for Parent {
@@ -73,6 +75,7 @@ impl ParentSource for Parent {
         _: BlockId,
     ) -> Result<Option<DelayedMessage>, UpstreamError> {
         *self.calls.lock() += 1;
+        *self.asked.lock() += 1;
         let message = self.messages.lock().get(&place.index).cloned();
         Ok(message.filter(|message| message.timestamp == place.timestamp))
     }
@@ -393,17 +396,14 @@ pub(crate) fn embedded_chain(
     posted.collect()
 }
 
-/// What is posted for the same blocks if the parent chain has had a reorg: before each delayed
-/// message the one of before it, which was delivered at another time and has another block.
+/// What is posted for the same blocks if the parent chain has had a reorg: before each message the
+/// one of before it, which has another block; a delayed one was delivered at another time.
 pub(crate) fn chain_after_a_reorg() -> Vec<Vec<Vec<u8>>> {
     let all = all_golden().into_iter().take(10);
     let posted = all.map(|golden| {
-        let honest = golden.payload(Scheme::SignatureV2, |_| {});
         let mut old = golden.feed.clone();
-        if old.message.header.request_id.is_none() {
-            return vec![honest];
-        }
-        old.message.header.timestamp -= 1;
+        let header = &mut old.message.header;
+        header.timestamp -= u64::from(header.request_id.is_some());
         old.block_hash = Some(B256::repeat_byte(1));
         let signature = BASE64_STANDARD.encode(sign(old.signed_digest_v2(golden.chain_id)));
         let old = golden.payload(Scheme::SignatureV2, |json| {
@@ -411,7 +411,7 @@ pub(crate) fn chain_after_a_reorg() -> Vec<Vec<Vec<u8>>> {
             json["blockHash"] = B256::repeat_byte(1).to_string().into();
             json["message"]["message"]["header"]["timestamp"] = old.message.header.timestamp.into();
         });
-        vec![old, honest]
+        vec![old, golden.payload(Scheme::SignatureV2, |_| {})]
     });
     posted.collect()
 }
@@ -433,6 +433,16 @@ impl Parent {
     /// How often it was asked.
     pub(crate) fn calls(&self) -> u64 {
         *self.calls.lock()
+    }
+
+    /// How often it was asked for a message.
+    pub(crate) fn asked(&self) -> u64 {
+        *self.asked.lock()
+    }
+
+    /// The messages that are final.
+    pub(crate) fn messages(&self) -> BTreeMap<u64, DelayedMessage> {
+        self.messages.lock().clone()
     }
 
     /// Takes what is not final away.

@@ -239,6 +239,11 @@ fn a_stranger_ends_a_v1_payload_after_sixteen_signatures() {
     let posted = nitro.admit(&mixed).unwrap();
     assert_eq!(posted.iter().filter(|message| message.is_ok()).count(), 1);
     let refused = nitro.admit(&payload(16)).unwrap_err();
+    for strangers in [17, 100] {
+        let many = payload(strangers);
+        assert_eq!(recoveries(|| nitro.admit(&many).is_err()), (true, 16));
+        assert_eq!(recoveries(|| nitro.authenticate(&many).is_err()), (true, 16));
+    }
     // Each has one signature: what it lacks is not what is wrong with it.
     assert_eq!(refused.reason(), "signer", "{refused}");
     // The seventeenth is the second of a message.
