@@ -3,6 +3,8 @@
 //! `cargo xtask fuzz` runs them with libFuzzer; the sidecar's tests include this file and run the
 //! corpus and mutations of it.
 
+mod nitro_choice;
+
 use std::{cell::RefCell, collections::BTreeMap, io::Write, sync::LazyLock};
 
 use espresso_proofs::{
@@ -21,16 +23,19 @@ use finality_sidecar::{
     store::StateFile,
 };
 
+pub use nitro_choice::nitro_choice;
+
 /// Name and function of a target.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the corpus has a folder for each.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("op_payload", op_payload),
     ("op_batch", op_batch),
     ("info_deposit", info_deposit),
     ("nitro_payload", nitro_payload),
     ("nitro_message", nitro_message),
+    ("nitro_choice", nitro_choice),
     ("namespace_range", namespace_range),
     ("namespace_answer", namespace_answer),
     ("namespace_payload", namespace_payload),

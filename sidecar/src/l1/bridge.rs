@@ -5,7 +5,7 @@ use alloy_primitives::{Address, B256, Bytes, U256, b256};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Endpoint, L1, State, number};
+use super::{Endpoint, L1, State, number, search::Search};
 use crate::{
     eth::{BlockId, quantity},
     upstream::{Upstream, UpstreamError},
@@ -168,7 +168,8 @@ impl<E: ParentEndpoint> L1<E> {
     }
 
     /// The message of a bridge's delayed inbox with an index, if it is in a block that was made at
-    /// this time, up to a final block.
+    /// this time, up to a final block, and that block's number. It is looked for around a block
+    /// that is near.
     ///
     /// # Errors
     /// [`UpstreamError`].
@@ -177,11 +178,12 @@ impl<E: ParentEndpoint> L1<E> {
         bridge: Address,
         index: u64,
         timestamp: u64,
+        near: u64,
         finalized: BlockId,
-    ) -> Result<Option<DelayedMessage>, UpstreamError> {
-        let from = self.first_made_at(timestamp, finalized.number).await?;
+    ) -> Result<Option<(u64, DelayedMessage)>, UpstreamError> {
+        let from = self.first_made_at(timestamp, near, finalized.number).await?;
         let next = timestamp.saturating_add(1);
-        let until = self.first_made_at(next, finalized.number).await?.saturating_sub(1);
+        let until = self.first_made_at(next, from, finalized.number).await?.saturating_sub(1);
         if from > until {
             return Ok(None);
         }
@@ -213,7 +215,7 @@ impl<E: ParentEndpoint> L1<E> {
                 call.as_ref().and_then(|call| bytes(call.strip_prefix(&FROM_ORIGIN_CALL)?))
             }
         };
-        Ok(Some(DelayedMessage {
+        let message = DelayedMessage {
             kind,
             sender: Address::from_word(sender.into()),
             block_number: made.l1_number(),
@@ -221,23 +223,25 @@ impl<E: ParentEndpoint> L1<E> {
             base_fee: U256::from_be_bytes(*base_fee),
             data_hash: data_hash.into(),
             data,
-        }))
+        };
+        Ok(Some((at, message)))
     }
 
     /// The first block that was made at a time or later; the one after the last if there is none.
-    async fn first_made_at(&self, timestamp: u64, last: u64) -> Result<u64, UpstreamError> {
-        let (mut first, mut end) = (0, last.saturating_add(1));
-        while first < end {
-            let middle = first + (end - first) / 2;
-            let made = self.made(middle).await?.ok_or_else(|| {
-                UpstreamError::Distrusted(format!("it does not have its block {middle}"))
+    async fn first_made_at(
+        &self,
+        timestamp: u64,
+        near: u64,
+        last: u64,
+    ) -> Result<u64, UpstreamError> {
+        let mut search = Search::new(near, last);
+        while let Some(at) = search.next() {
+            let made = self.made(at).await?.ok_or_else(|| {
+                UpstreamError::Distrusted(format!("it does not have its block {at}"))
             })?;
-            match made.timestamp < timestamp {
-                true => first = middle + 1,
-                false => end = middle,
-            }
+            search.saw(made.timestamp >= timestamp);
         }
-        Ok(first)
+        Ok(search.found())
     }
 
     async fn made(&self, number: u64) -> Result<Option<Made>, UpstreamError> {

@@ -10,6 +10,7 @@ mod endpoint;
 mod light_client;
 mod panel;
 mod reading;
+mod search;
 mod view;
 
 use std::{sync::Arc, time::Duration};

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// A candidate for the next block, and where it is.
-pub(super) type Candidate<'a, R> = (Position, &'a BatchOf<R>);
+pub type Candidate<'a, R> = (Position, &'a BatchOf<R>);
 
 /// The next number's outcome.
 pub enum Choice<'a, R: Rollup> {
@@ -160,7 +160,7 @@ pub fn choose<'a, R: Rollup>(
 
 /// The candidates that stand or fall with the chosen one, and with each other; the chosen one is
 /// the first.
-pub(super) fn copies_of<'a, R: Rollup>(
+pub fn copies_of<'a, R: Rollup>(
     rollup: &R,
     candidates: &'a Candidates<R>,
     chosen: Candidate<'a, R>,

@@ -57,7 +57,7 @@ use stall::{ChangeLog, Since};
 
 pub use batchers::NO_AUTHENTICATOR;
 pub use candidates::{BUDGET, Candidates};
-pub use choice::{Choice, choose};
+pub use choice::{Candidate, Choice, choose, copies_of};
 pub use findings::{Board, Findings};
 pub use progress::CatchUp;
 pub use stall::{Person, Stall, StallKind};

@@ -129,7 +129,8 @@ impl Stall {
     }
 
     /// Why the block with a number waits.
-    pub(super) fn of(number: u64, waiting: Waiting) -> Self {
+    #[must_use]
+    pub fn of(number: u64, waiting: Waiting) -> Self {
         match waiting {
             Waiting::BatcherHistory(origin) => Self::AwaitingBatcherHistory { number, origin },
             Waiting::L1Finality { origin, finalized } => {

@@ -8,6 +8,8 @@ mod targets;
 
 use std::{fs, path::Path};
 
+use proptest::prelude::*;
+
 /// A small generator: the same mutations in every run.
 struct Random(u64);
 
@@ -78,6 +80,17 @@ fn every_target_survives_its_corpus_and_mutations_of_it() {
                 target(&changed);
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn of_the_messages_of_nitro_the_first_group_decides(
+        schedule in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        targets::nitro_choice(&schedule);
     }
 }
 

@@ -78,12 +78,12 @@ impl<P: ParentSource> NitroChain<P> {
 
     #[cfg(test)]
     pub(super) fn known_as(self, chain_id: u64) -> Self {
-        self.is(chain_id, 0);
+        self.begin(chain_id, 0);
         self
     }
 
-    /// From now on it is this chain.
-    fn is(&self, chain_id: u64, genesis: u64) {
+    /// From now on it is this chain, with this first block.
+    pub fn begin(&self, chain_id: u64, genesis: u64) {
         let signers = self.signers.clone();
         self.known.get_or_init(|| Known { reader: Nitro::with(chain_id, signers), genesis });
     }
@@ -133,7 +133,8 @@ impl<P: ParentSource> NitroChain<P> {
         }
     }
 
-    pub(super) async fn ask_parent(&self, place: DelayedPlace) {
+    /// Asks the parent chain for a message, and keeps the answer for a while.
+    pub async fn ask_parent(&self, place: DelayedPlace) {
         self.inbox.ask(place, self.chain_id(), &self.parent).await;
     }
 
@@ -259,7 +260,7 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
             let problem = format!("the node does not have block {number} (genesis_block)");
             return Err(ChainError::Unknown(problem));
         };
-        self.is(chain_id, number);
+        self.begin(chain_id, number);
         Ok(Chain {
             genesis: BlockId { number, hash: block.hash },
             genesis_l1: None,

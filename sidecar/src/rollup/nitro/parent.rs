@@ -24,14 +24,16 @@ pub struct Parent<E = Upstream> {
     sequencer_inbox: Address,
     chain_id: OnceCell<u64>,
     finalized: Mutex<Option<(Instant, BlockId, u64)>>,
+    /// The block with the delayed message that was found last: the next one is near.
+    found: Mutex<Option<u64>>,
 }
 
 impl<E: ParentEndpoint> Parent<E> {
     /// The parent chain with a rollup's contracts.
     #[must_use]
     pub fn new(chain: L1<E>, bridge: Address, sequencer_inbox: Address) -> Self {
-        let (chain_id, finalized) = (OnceCell::new(), Mutex::default());
-        Self { chain, bridge, sequencer_inbox, chain_id, finalized }
+        let (chain_id, finalized, found) = (OnceCell::new(), Mutex::default(), Mutex::default());
+        Self { chain, bridge, sequencer_inbox, chain_id, finalized, found }
     }
 }
 
@@ -58,7 +60,12 @@ impl<E: ParentEndpoint> ParentSource for Parent<E> {
         DelayedPlace { index, timestamp }: DelayedPlace,
         finalized: BlockId,
     ) -> Result<Option<DelayedMessage>, UpstreamError> {
-        self.chain.delayed_message(self.bridge, index, timestamp, finalized).await
+        let near = self.found.lock().unwrap_or(finalized.number);
+        let found = self.chain.delayed_message(self.bridge, index, timestamp, near, finalized);
+        Ok(found.await?.map(|(block, message)| {
+            *self.found.lock() = Some(block);
+            message
+        }))
     }
 
     async fn batch_count(&self, block: BlockId) -> Result<u64, UpstreamError> {
