@@ -2,7 +2,7 @@
 
 use std::{fmt, iter};
 
-use alloy_primitives::{B256, Keccak256};
+use alloy_primitives::B256;
 
 /// The contents of a namespace in one HotShot block: payloads, as its posters sent them.
 #[derive(Clone, Default)]
@@ -72,11 +72,11 @@ impl NamespaceBlock {
     /// What two blocks share if they have the same payloads.
     #[must_use]
     pub fn digest(&self) -> B256 {
-        let mut hasher = Keccak256::new();
-        hasher.update(self.ranges.len().to_le_bytes());
-        self.payloads().for_each(|payload| hasher.update(payload.len().to_le_bytes()));
-        self.payloads().for_each(|payload| hasher.update(payload));
-        hasher.finalize()
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.ranges.len().to_le_bytes());
+        self.payloads().for_each(|payload| _ = hasher.update(&payload.len().to_le_bytes()));
+        self.payloads().for_each(|payload| _ = hasher.update(payload));
+        B256::from(*hasher.finalize().as_bytes())
     }
 }
 

@@ -81,7 +81,7 @@ mod tests {
         const LAST: u64 = 400_000_000;
         for near in [0, 7, LAST / 2, LAST] {
             assert_eq!(found(near, near, LAST), (near, if near == 0 { 1 } else { 2 }));
-            for distance in [1, 10, 1_000, 100_000] {
+            for distance in [1_u64, 10, 1_000, 100_000] {
                 let most = 2 * u64::from(u64::BITS - distance.leading_zeros()) + 2;
                 for first in [near.saturating_sub(distance), (near + distance).min(LAST + 1)] {
                     let (block, looks) = found(first, near, LAST);

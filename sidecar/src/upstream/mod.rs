@@ -342,11 +342,12 @@ async fn read_bounded(
     limit: usize,
     failed: impl Fn(reqwest::Error) -> UpstreamError,
 ) -> Result<Bytes, UpstreamError> {
-    // A length that is told is not needed, but saves reading in vain.
-    if response.content_length().is_some_and(|length| length > limit as u64) {
+    // A length that is told is not needed, but saves reading in vain, and moving what was read.
+    let length = response.content_length().map_or(Some(0), |length| length.try_into().ok());
+    let Some(length) = length.filter(|length| *length <= limit) else {
         return Err(UpstreamError::TooLarge { limit });
-    }
-    let mut body = BytesMut::new();
+    };
+    let mut body = BytesMut::with_capacity(length);
     while let Some(chunk) = response.chunk().await.map_err(&failed)? {
         if body.len() + chunk.len() > limit {
             return Err(UpstreamError::TooLarge { limit });

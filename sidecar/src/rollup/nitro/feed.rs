@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use alloy_primitives::{Address, B256, Keccak256, U256, keccak256};
+use alloy_primitives::{Address, B256, U256, keccak256};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::value::RawValue;
@@ -66,41 +66,67 @@ impl FeedMessage {
 
     /// What `signature` is over, as Nitro signs up to 3.9. It covers neither the hash of the block
     /// nor the metadata.
-    #[must_use]
-    pub fn signed_digest(&self, chain_id: u64) -> B256 {
+    pub(super) fn signed(&self, chain_id: u64) -> Vec<u8> {
         let Message { position, delayed_messages_read, .. } = self.message;
-        let mut preimage = DOMAIN.to_vec();
+        let mut signed = DOMAIN.to_vec();
         for number in [position, chain_id, delayed_messages_read] {
-            preimage.extend(number.to_be_bytes());
+            signed.extend(number.to_be_bytes());
         }
-        self.message.encode_incoming(&mut preimage);
-        keccak256(preimage)
+        self.message.encode_incoming(&mut signed);
+        signed
     }
 
     /// What `signatureV2` is over, as Nitro signs since 3.10. Parts of different lengths stand
-    /// beside each other without their lengths, so several messages have the same digest.
+    /// beside each other without their lengths, so several messages are signed by the same bytes.
+    pub(super) fn signed_v2(&self, chain_id: u64) -> Vec<u8> {
+        let Message { position, delayed_messages_read, header, content, .. } = &self.message;
+        let mut signed = DOMAIN.to_vec();
+        signed.extend(chain_id.to_be_bytes());
+        signed.extend(position.to_be_bytes());
+        if let Some(hash) = self.block_hash {
+            signed.extend(hash);
+        }
+        signed.extend(&self.block_metadata);
+        signed.extend(delayed_messages_read.to_be_bytes());
+        signed.push(header.kind.0);
+        signed.extend(header.poster);
+        signed.extend(header.block_number.to_be_bytes());
+        signed.extend(header.timestamp.to_be_bytes());
+        if let Some(id) = header.request_id {
+            signed.extend(id);
+        }
+        signed.extend(header.l1_base_fee.to_be_bytes_trimmed_vec());
+        signed.extend(content.as_ref());
+        signed
+    }
+
+    /// Keccak-256 of what `signature` is over.
+    #[must_use]
+    pub fn signed_digest(&self, chain_id: u64) -> B256 {
+        keccak256(self.signed(chain_id))
+    }
+
+    /// Keccak-256 of what `signatureV2` is over.
     #[must_use]
     pub fn signed_digest_v2(&self, chain_id: u64) -> B256 {
-        let Message { position, delayed_messages_read, header, content, .. } = &self.message;
-        let mut hasher = Keccak256::new();
-        hasher.update(DOMAIN);
-        hasher.update(chain_id.to_be_bytes());
-        hasher.update(position.to_be_bytes());
-        if let Some(hash) = self.block_hash {
-            hasher.update(hash);
+        keccak256(self.signed_v2(chain_id))
+    }
+}
+
+/// The digest that was computed last: copies under one signature are signed by the same bytes.
+#[derive(Debug, Default)]
+pub(super) struct LastDigest {
+    bytes: Vec<u8>,
+    digest: B256,
+}
+
+impl LastDigest {
+    /// Keccak-256 of these bytes.
+    pub(super) fn of(&mut self, bytes: Vec<u8>) -> B256 {
+        if self.bytes.is_empty() || self.bytes != bytes {
+            (self.digest, self.bytes) = (keccak256(&bytes), bytes);
         }
-        hasher.update(&self.block_metadata);
-        hasher.update(delayed_messages_read.to_be_bytes());
-        hasher.update([header.kind.0]);
-        hasher.update(header.poster);
-        hasher.update(header.block_number.to_be_bytes());
-        hasher.update(header.timestamp.to_be_bytes());
-        if let Some(id) = header.request_id {
-            hasher.update(id);
-        }
-        hasher.update(header.l1_base_fee.to_be_bytes_trimmed_vec());
-        hasher.update(content);
-        hasher.finalize()
+        self.digest
     }
 }
 

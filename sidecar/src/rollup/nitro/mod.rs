@@ -19,9 +19,9 @@ mod transaction;
 
 use alloy_primitives::{Address, B256};
 
+use self::{feed::LastDigest, recoveries::Recoveries};
 use super::Rejected;
 use crate::batchers::KnownBatchers;
-use recoveries::Recoveries;
 
 pub use block::{Below, NitroBlock};
 pub use chain::NitroChain;
@@ -37,6 +37,21 @@ pub use signed::Undecodable;
 
 /// How many signatures of a V1 payload are tried until one is a known signer's.
 const STRANGERS: usize = 16;
+
+/// What the signatures of a V1 payload may cost.
+#[derive(Debug)]
+struct Budget {
+    /// How many are recovered at most.
+    recoveries: usize,
+    /// By scheme.
+    digests: [LastDigest; 2],
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { recoveries: STRANGERS, digests: Default::default() }
+    }
+}
 
 /// A Nitro chain, with the addresses whose signatures are read.
 #[derive(Debug, Clone)]
@@ -134,17 +149,17 @@ impl Nitro {
             }
             Payload::V1(parts) => parts,
         };
-        let (mut first, mut recoveries) = (None, STRANGERS);
+        let (mut first, mut budget) = (None, Budget::default());
         for message in parts.messages()? {
             let (signatures, refused) = match message {
-                Ok(feed) => self.signatures(&feed, &mut recoveries),
+                Ok(feed) => self.signatures(&feed, &mut budget),
                 Err(rejected) => (Vec::new(), vec![rejected]),
             };
             if !signatures.is_empty() {
                 return Ok(());
             }
             first = first.or(refused.into_iter().next());
-            if recoveries == 0 {
+            if budget.recoveries == 0 {
                 break;
             }
         }
@@ -156,7 +171,7 @@ impl Nitro {
         messages: impl Iterator<Item = Result<FeedMessage, Rejected>>,
     ) -> Result<Vec<Result<Posted<'a>, Refused>>, Rejected> {
         let mut posted = Vec::new();
-        let (mut known, mut recoveries) = (false, STRANGERS);
+        let (mut known, mut budget) = (false, Budget::default());
         for message in messages {
             let feed = match message {
                 Ok(feed) => feed,
@@ -165,9 +180,11 @@ impl Nitro {
                     continue;
                 }
             };
-            let (signatures, refused) = self.signatures(&feed, &mut recoveries);
+            let (signatures, refused) = self.signatures(&feed, &mut budget);
             known |= !signatures.is_empty();
-            recoveries = if known { usize::MAX } else { recoveries };
+            if known {
+                budget.recoveries = usize::MAX;
+            }
             let position = Some(feed.message.position);
             posted.push(match refused.into_iter().next() {
                 Some(rejected) if signatures.is_empty() => Err(Refused { position, rejected }),
@@ -176,7 +193,7 @@ impl Nitro {
                     Posted::new(feed.message, feed.block_hash, metadata, signatures)
                 }
             });
-            if recoveries == 0 {
+            if budget.recoveries == 0 {
                 break;
             }
         }
@@ -187,25 +204,27 @@ impl Nitro {
         }
     }
 
-    /// The signatures of a message of the feed: by known signers, and why others do not count. So
-    /// many are recovered at most.
+    /// The signatures of a message of the feed: by known signers, and why others do not count.
     fn signatures(
         &self,
         feed: &FeedMessage,
-        recoveries: &mut usize,
+        Budget { recoveries, digests }: &mut Budget,
     ) -> (Vec<Signed>, Vec<Rejected>) {
-        type Digest = fn(&FeedMessage, u64) -> B256;
-        let both: [(Scheme, &[u8], Digest); 2] = [
-            (Scheme::Signature, &feed.signature, FeedMessage::signed_digest),
-            (Scheme::SignatureV2, &feed.signature_v2, FeedMessage::signed_digest_v2),
-        ];
+        type Bytes = fn(&FeedMessage, u64) -> Vec<u8>;
+        let both: [(Scheme, &[u8], Bytes, &mut LastDigest); 2] = {
+            let [first, second] = digests;
+            [
+                (Scheme::Signature, &feed.signature, FeedMessage::signed, first),
+                (Scheme::SignatureV2, &feed.signature_v2, FeedMessage::signed_v2, second),
+            ]
+        };
         let (mut signatures, mut refused) = (Vec::new(), Vec::new());
-        for (scheme, signature, digest) in both {
+        for (scheme, signature, bytes, last) in both {
             if signature.is_empty() || *recoveries == 0 {
                 continue;
             }
             *recoveries -= 1;
-            match self.signed(scheme, signature, digest(feed, self.chain_id)) {
+            match self.signed(scheme, signature, last.of(bytes(feed, self.chain_id))) {
                 Ok(signed) => signatures.push(signed),
                 Err(rejected) => refused.push(rejected),
             }

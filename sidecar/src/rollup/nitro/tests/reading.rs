@@ -163,7 +163,7 @@ fn what_arbos_made_of_ten_messages_comes_out_for_three_versions() {
             let entry = Message::decode(case["position"].as_u64().unwrap(), &rlp).unwrap();
             assert_eq!(entry, feed.message, "{name}");
 
-            let (signatures, _) = nitro.signatures(&feed, &mut 2);
+            let (signatures, _) = nitro.signatures(&feed, &mut Budget::default());
             assert_eq!(signatures, [Signed { scheme: Scheme::SignatureV2, signer, digest }]);
             let delayed =
                 case["feed_json"]["message"]["message"]["header"]["requestId"].is_string();
@@ -187,13 +187,13 @@ fn twisted_copies_have_the_same_digest_and_break_the_form() {
     let signer: Address = parsed(&case["signer"]);
     let nitro = Nitro::new(chain_id, [signer]);
     let original = feed(&case["original"]);
-    let (signatures, _) = nitro.signatures(&original, &mut 2);
+    let (signatures, _) = nitro.signatures(&original, &mut Budget::default());
     assert_eq!(signatures.len(), 1);
     assert_eq!(original.message.origin(), Ok(Origin::Sequencer));
     for variant in case["variants"].as_array().unwrap() {
         let twisted = feed(&variant["message"]);
         assert_ne!(twisted.message, original.message);
-        assert_eq!(nitro.signatures(&twisted, &mut 2).0, signatures);
+        assert_eq!(nitro.signatures(&twisted, &mut Budget::default()).0, signatures);
         let rejected = twisted.message.origin().unwrap_err();
         assert_eq!(rejected.reason(), "consistency", "{}", variant["name"]);
     }
@@ -201,7 +201,10 @@ fn twisted_copies_have_the_same_digest_and_break_the_form() {
     let pair = &case["block_hash_variant"];
     let (original, variant) = (feed(&pair["original"]), feed(&pair["variant"]));
     assert!(original.block_hash.is_some() && variant.block_hash.is_none());
-    assert_eq!(nitro.signatures(&original, &mut 2).0, nitro.signatures(&variant, &mut 2).0);
+    assert_eq!(
+        nitro.signatures(&original, &mut Budget::default()).0,
+        nitro.signatures(&variant, &mut Budget::default()).0
+    );
     assert_eq!(variant.message.origin(), Ok(Origin::Sequencer));
 }
 
