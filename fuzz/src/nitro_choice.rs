@@ -4,7 +4,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
@@ -40,9 +43,13 @@ const START_BLOCK: [u8; 4] = [0x6b, 0xf6, 0xa4, 0x2d];
 
 /// The parent chain: so many messages of the delayed inbox are final.
 #[derive(Debug, Clone)]
-struct Parent(Arc<Mutex<u64>>);
+struct Parent(Arc<AtomicU64>);
 
 impl Parent {
+    fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     fn message(index: u64) -> DelayedMessage {
         DelayedMessage {
             kind: MessageKind::ETH_DEPOSIT.0,
@@ -58,7 +65,7 @@ impl Parent {
 
 impl ParentSource for Parent {
     async fn finalized(&self) -> Result<(BlockId, u64), UpstreamError> {
-        Ok((BlockId { number: *self.0.lock().unwrap(), hash: B256::ZERO }, 0))
+        Ok((BlockId { number: self.count(), hash: B256::ZERO }, 0))
     }
 
     async fn delayed_count(&self, block: BlockId) -> Result<u64, UpstreamError> {
@@ -313,7 +320,7 @@ impl World {
                 posted.swap(last, choices.next(last as u64 + 1) as usize);
             }
         }
-        let parent = Parent(Arc::new(Mutex::new(choices.next(DELAYED + 1))));
+        let parent = Parent(Arc::new(AtomicU64::new(choices.next(DELAYED + 1))));
         let chain = NitroChain::new(parent.clone(), None, require);
         chain.begin(CHAIN_ID, 0);
         let mut view = View::new(Ok(None));
@@ -528,11 +535,11 @@ impl Walk<'_> {
                 Step::Reread(_) => self.reread = None,
                 Step::Waits(_) if self.read() => {}
                 Step::Waits(code) => {
-                    let is_all_final = *self.world.parent.0.lock().unwrap() >= DELAYED;
+                    let is_all_final = self.world.parent.count() >= DELAYED;
                     if is_all_final {
                         return self.world.stopped(self.next(), &code);
                     }
-                    *self.world.parent.0.lock().unwrap() += 1;
+                    self.world.parent.0.fetch_add(1, Ordering::Relaxed);
                     tokio::time::advance(std::time::Duration::from_secs(2)).await;
                 }
             }
