@@ -481,8 +481,8 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         self.set_unproven(false).await
     }
 
-    /// Where the head's batch is among these, if it is; none if that cannot be told. Batches that do
-    /// not name their block are compared with the node's, with those that do.
+    /// Where the head's batch is among these, if it is; none if that cannot be told. Batches that
+    /// do not name their block are compared with the node's, with those that do.
     pub(super) async fn find_head(
         &self,
         head: HeadBlock,
