@@ -106,6 +106,8 @@ impl<R: Rollup> Builder<Parts<R>> {
         let urls: Vec<_> = std::iter::once(&*hotshot).chain(&services).map(Hotshot::url).collect();
         let batcher = rollup.poster(Arc::clone(&hotshot));
         let mut flags = rollup.sidecar(&l1);
+        // A list that is given twice would be both.
+        flags.retain(|(flag, _)| more.iter().all(|(set, _)| set != flag));
         flags.extend(more);
         let mut settings = sidecar::Settings {
             program: Tools::from_env().unwrap_or_else(|error| panic!("{error}")).sidecar,

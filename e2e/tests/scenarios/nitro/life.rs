@@ -105,6 +105,7 @@ async fn keys_have_ranges((posting, require): Way) {
     net.batcher.set_signer(second);
     net.produce(1).await;
     net.head_stays_at(head).await;
+    net.sidecar.reason("awaiting_batch").await;
     net.batcher.set_signer(first);
     let chain = net.rollup.sequencer.chain();
     net.batcher.post(&chain[chain.len() - 1..]);
@@ -118,6 +119,7 @@ async fn keys_have_ranges((posting, require): Way) {
     // Too late.
     net.produce(1).await;
     net.head_stays_at(head + 1).await;
+    net.sidecar.reason("awaiting_batch").await;
     net.batcher.set_signer(second);
     let chain = net.rollup.sequencer.chain();
     net.batcher.post(&chain[chain.len() - 1..]);
