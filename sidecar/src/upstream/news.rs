@@ -36,6 +36,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Topic {
     is_new: AtomicBool,
+    /// Whether as many streams as must agree have told of the same.
+    is_agreed: AtomicBool,
     /// Milliseconds between two changes, by what was looked up; zero while that is not known.
     cadence: AtomicU64,
     /// What a stream should begin with.
@@ -53,8 +55,8 @@ struct Told {
 }
 
 impl Told {
-    /// Notes what a stream tells, and whether as many have told as much as are `needed`; none if it
-    /// is not new.
+    /// Notes what a stream tells, and says whether as many have told as much as are `needed`; none
+    /// if it has told it before.
     fn note(&mut self, stream: usize, height: u64, needed: usize) -> Option<bool> {
         let before = std::mem::replace(self.by_stream.get_mut(stream)?, height);
         if before == height {
@@ -64,14 +66,13 @@ impl Told {
             // Other blocks with the same numbers.
             self.passed_on.retain(|(passed, _)| *passed < height);
         }
-        let by_enough = self.by_stream.iter().filter(|told| **told >= height).count() >= needed;
-        let is_known =
-            |(passed, of_enough): &(u64, bool)| *passed == height && (*of_enough || !by_enough);
-        (!self.passed_on.iter().any(is_known)).then_some(by_enough)
+        Some(self.by_stream.iter().filter(|told| **told >= height).count() >= needed)
     }
 
-    fn is_passed_on(&self, height: u64) -> bool {
-        self.passed_on.iter().any(|(passed, _)| *passed == height)
+    /// Whether a height was passed on, by enough streams or by any.
+    fn is_passed_on(&self, height: u64, by_enough: bool) -> bool {
+        let mut passed_on = self.passed_on.iter().filter(|(passed, _)| *passed == height);
+        passed_on.any(|(_, of_enough)| *of_enough || !by_enough)
     }
 
     fn pass_on(&mut self, height: u64, by_enough: bool) {
@@ -98,6 +99,12 @@ impl News {
         self.topic(target).is_some_and(|topic| topic.is_new.swap(false, Ordering::AcqRel))
     }
 
+    /// Whether as many streams as must agree have told of the same, once.
+    #[must_use]
+    pub fn take_agreed(&self, target: Target) -> bool {
+        self.topic(target).is_some_and(|topic| topic.is_agreed.swap(false, Ordering::AcqRel))
+    }
+
     /// Returns when something of these is said to be new, which it then still is.
     pub async fn wait(&self, targets: &[Target]) {
         loop {
@@ -110,8 +117,15 @@ impl News {
         }
     }
 
-    /// Says that something is new.
+    /// Says that something is new, as many streams as must agree.
     pub fn ring(&self, target: Target) {
+        if let Some(topic) = self.topic(target) {
+            topic.is_agreed.store(true, Ordering::Release);
+        }
+        self.wake(target);
+    }
+
+    fn wake(&self, target: Target) {
         let Some(topic) = self.topic(target) else { return };
         topic.is_new.store(true, Ordering::Release);
         self.0.bell.notify_one();
@@ -197,11 +211,18 @@ impl Listener {
     /// The stream tells a height. It counts at once if enough streams have told as much.
     pub(crate) fn told(&mut self, height: u64) {
         let Some(topic) = self.news.topic(self.target) else { return };
-        let Some(by_enough) = topic.told.lock().note(self.stream, height, self.needed) else {
-            return;
+        let (by_enough, is_known) = {
+            let mut told = topic.told.lock();
+            let Some(by_enough) = told.note(self.stream, height, self.needed) else { return };
+            // A look at L1 does not tell whether it was too early: one for each block is enough.
+            let again = by_enough && self.target == Target::Query;
+            (by_enough, told.is_passed_on(height, again))
         };
+        if by_enough {
+            topic.is_agreed.store(true, Ordering::Release);
+        }
         // What was looked up is not new.
-        if height < self.from() {
+        if is_known || height < self.from() {
             return;
         }
         if by_enough {
@@ -223,7 +244,7 @@ impl Listener {
         let Some((height, _)) = self.pending.take() else { return };
         let is_passed_on = |height| {
             let topic = self.news.topic(self.target);
-            topic.is_some_and(|topic| topic.told.lock().is_passed_on(height))
+            topic.is_some_and(|topic| topic.told.lock().is_passed_on(height, false))
         };
         if !height.is_some_and(is_passed_on) {
             self.ring(height.map(|height| (height, false)));
@@ -240,7 +261,7 @@ impl Listener {
                     topic.told.lock().pass_on(height, by_enough);
                 }
                 self.metrics.woken(self.target);
-                self.news.ring(self.target);
+                self.news.wake(self.target);
             }
             Err(until) => self.pending = Some((None, until)),
         }
@@ -356,6 +377,25 @@ mod tests {
         second.told(13);
         third.told(13);
         assert!(rang(&news));
+    }
+
+    /// Each look at L1 costs, and hardly any finds something new.
+    #[tokio::test(start_paused = true)]
+    async fn of_l1_each_block_is_told_once_and_whether_the_others_agree() {
+        let news = News::default();
+        news.is_at(Target::L1, 1, Some(CADENCE));
+        let mut listeners = [(); 2].map(|()| news.listener(Target::L1, 2, Metrics::new()));
+        let [first, second] = &mut listeners;
+        for height in 11..20 {
+            tokio::time::advance(CADENCE).await;
+            first.told(height);
+            first.alone().await;
+            assert!(news.take(Target::L1) && !news.take_agreed(Target::L1), "{height}");
+            if height > 15 {
+                second.told(height);
+                assert!(!news.take(Target::L1) && news.take_agreed(Target::L1), "{height}");
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -311,6 +311,9 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         if self.news.take(Target::L1) {
             self.pace.l1_woken();
         }
+        if self.news.take_agreed(Target::L1) {
+            self.pace.l1_agreed();
+        }
         if self.news.take(Target::Node) {
             self.pace.node_woken();
         }

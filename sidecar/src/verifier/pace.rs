@@ -33,6 +33,8 @@ pub(super) struct Pace {
     l1_woken: bool,
     /// When a stream last told of an L1 block.
     l1_heard: Option<Instant>,
+    /// The same for as many as must agree: a single one may tell at any time but the right one.
+    l1_agreed: Option<Instant>,
     l1_cadence: Duration,
     /// When the contract of the batchers last gave no answer.
     contract_failed: Option<Instant>,
@@ -60,6 +62,7 @@ impl Pace {
             l1_awaited: false,
             l1_woken: false,
             l1_heard: None,
+            l1_agreed: None,
             l1_cadence: longest,
             contract_failed: None,
             finality: None,
@@ -130,7 +133,8 @@ impl Pace {
     }
 
     fn l1_at(&self) -> Instant {
-        let told = self.l1_heard.is_some_and(|at| at.elapsed() < self.l1_cadence * MISSED);
+        let told = if self.l1_awaited { self.l1_agreed } else { self.l1_heard };
+        let told = told.is_some_and(|at| at.elapsed() < self.l1_cadence * MISSED);
         let pause = match (self.l1_hurry, told, self.l1_awaited) {
             (true, ..) => self.longest,
             (false, true, _) => self.l1_cadence * 2,
@@ -161,6 +165,10 @@ impl Pace {
 
     pub(super) fn l1_woken(&mut self) {
         (self.l1_woken, self.l1_heard) = (true, Some(Instant::now()));
+    }
+
+    pub(super) fn l1_agreed(&mut self) {
+        self.l1_agreed = Some(Instant::now());
     }
 
     /// Whether the contract of the batchers may be asked, if it must.
@@ -457,15 +465,20 @@ mod tests {
         let mut next = |awaited, told| {
             pace.l1_read(false);
             pace.l1_awaited(awaited);
-            if told {
+            if told > 0 {
                 pace.l1_woken();
                 pace.l1_read(false);
             }
+            if told > 1 {
+                pace.l1_agreed();
+            }
             pace.l1_at() - Instant::now()
         };
-        assert_eq!(next(false, false), SLOT);
-        assert_eq!(next(true, false), SLOT / LOOKS);
-        assert_eq!(next(true, true), SLOT * 2, "the stream tells when");
+        assert_eq!(next(false, 0), SLOT);
+        assert_eq!(next(true, 0), SLOT / LOOKS);
+        assert_eq!(next(true, 1), SLOT / LOOKS, "a single one may lie");
+        assert_eq!(next(false, 1), SLOT * 2);
+        assert_eq!(next(true, 2), SLOT * 2, "the streams tell when");
         tokio::time::advance(SLOT * MISSED).await;
         let mut next = || {
             pace.l1_read(false);
