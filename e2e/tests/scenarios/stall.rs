@@ -213,7 +213,7 @@ mod real {
     async fn s07_real_streams_that_lie_flood_stall_or_die_cost_freshness_alone() {
         let heads = NewHeads::start().await;
         let net = Devnet::real()
-            .sidecar("--verification-interval", POLLED)
+            .sidecar("--verification-interval", "1s")
             .sidecar("--l1-ws", &heads.url())
             .sidecar("--node-execution-ws", &heads.url());
         streams_cost_freshness_alone(&net.start().await, &heads).await;
@@ -245,9 +245,6 @@ mod real {
         watch.finish().await;
     }
 }
-
-/// Often enough that polling finds a block soon, and seldom enough that streams find it before.
-const POLLED: &str = "500ms";
 
 /// What dependencies were asked so far.
 async fn calls<R: Rollup>(net: &Devnet<R>) -> f64 {
@@ -313,7 +310,7 @@ async fn streams_cost_freshness_alone<R: Rollup>(net: &Devnet<R>, heads: &NewHea
 async fn s07_streams_that_lie_flood_stall_or_die_cost_freshness_alone() {
     let heads = NewHeads::start().await;
     let net = Devnet::emulated()
-        .sidecar("--verification-interval", POLLED)
+        .sidecar("--verification-interval", "1s")
         .sidecar("--l1-ws", &heads.url())
         .sidecar("--node-execution-ws", &heads.url());
     streams_cost_freshness_alone(&net.start().await, &heads).await;
@@ -322,7 +319,7 @@ async fn s07_streams_that_lie_flood_stall_or_die_cost_freshness_alone() {
 /// A single L1 endpoint tells of its blocks at its HTTP address.
 #[tokio::test(flavor = "multi_thread")]
 async fn s07_l1_tells_when_to_read_it() {
-    let net = Devnet::emulated().sidecar("--verification-interval", POLLED).start().await;
+    let net = Devnet::emulated().sidecar("--verification-interval", "1s").start().await;
     let watch = net.watch();
     let before = told(&net, "l1").await;
     until("L1 to be heard", PATIENCE, async || {

@@ -61,6 +61,9 @@ pub(super) async fn sequencer_loses_above(net: &Devnet<Real>, number: u64) {
     let sequencer = &net.rollup.sequencer;
     sequencer.op_node.stop().await;
     sequencer.op_geth.rpc().call("debug_setHead", json!([hex(number)])).await;
+    // This process would give the blocks that it has built last again, whatever waits to be in them.
+    sequencer.op_geth.stop().await;
+    sequencer.op_geth.start(&[]).await;
     net.rollup.users.come_late().await;
     sequencer.op_node.start(&[]).await;
 }
