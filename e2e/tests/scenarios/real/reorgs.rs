@@ -61,7 +61,7 @@ pub(super) async fn sequencer_loses_above(net: &Devnet<Real>, number: u64) {
     let sequencer = &net.rollup.sequencer;
     sequencer.op_node.stop().await;
     sequencer.op_geth.rpc().call("debug_setHead", json!([hex(number)])).await;
-    // This process would give the blocks that it has built last again, whatever waits to be in them.
+    // The old process would give what it has built last again, whatever waits to be in a block.
     sequencer.op_geth.stop().await;
     sequencer.op_geth.start(&[]).await;
     net.rollup.users.come_late().await;
