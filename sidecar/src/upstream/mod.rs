@@ -347,7 +347,7 @@ async fn read_bounded(
     let Some(length) = length.filter(|length| *length <= limit) else {
         return Err(UpstreamError::TooLarge { limit });
     };
-    let mut body = BytesMut::with_capacity(length);
+    let mut body = BytesMut::with_capacity(length.max(question::room(limit)));
     while let Some(chunk) = response.chunk().await.map_err(&failed)? {
         if body.len() + chunk.len() > limit {
             return Err(UpstreamError::TooLarge { limit });

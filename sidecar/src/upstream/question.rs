@@ -21,6 +21,19 @@ pub const LARGE: usize = 32 * 1024 * 1024;
 /// A block of the node's, read alone: what a batch of 10 MB holds, in hexadecimal digits.
 pub const LONGEST_BLOCK: usize = 24 * 1024 * 1024;
 
+/// The room that is reserved for an answer of at most so many bytes.
+///
+/// One that is read alone gets [`LARGE`] at once, of which only what arrives becomes resident.
+/// glibc maps that much apart and gives it back as soon as it is freed; when anything shorter is
+/// freed, it keeps twice as much from then on, for each thread.
+pub(super) const fn room(limit: usize) -> usize {
+    match limit {
+        ..LONGEST_BLOCK => 0,
+        LONGEST_BLOCK..LARGE => LARGE,
+        LARGE.. => limit,
+    }
+}
+
 /// What an answer may be.
 #[derive(Debug, Clone, Copy)]
 pub struct Question {
@@ -76,6 +89,9 @@ const LONG_MEMBERS: [&[u8]; 3] = [b"input", b"payload", b"ns_payload"];
 /// that is in the wrong place, several times as long; and nothing else in an answer can make it
 /// hold much more than the answer's own length.
 pub(super) fn drop_long_texts(body: &mut BytesMut) {
+    if body.len() <= SMALL {
+        return;
+    }
     // Whether the last text names a member that we read, and where it ends.
     let (mut is_ours, mut from) = (false, 0);
     while let Some((start, end)) = next_text(body, from) {
