@@ -8,7 +8,7 @@ use futures::{StreamExt, stream};
 
 use super::{
     FeedSource, L1Source, NodeSource, Verifier,
-    confirmation::{BLOCKS_IN_FLIGHT, BLOCKS_PER_SAVE, Confirmed, Halt, Walk},
+    confirmation::{BLOCKS_IN_FLIGHT, Confirmed, Halt, Walk},
 };
 use crate::{
     head::HeadBlock,
@@ -16,6 +16,9 @@ use crate::{
     rollup::{BatchOf, Facts as _, Position, Proven, Rollup},
     upstream::UpstreamError,
 };
+
+/// Blocks that are compared before what the light client covers is looked at again.
+const AT_ONCE: u64 = 256;
 
 /// A batch, and the block that it names.
 struct Named<R: Rollup> {
@@ -63,7 +66,7 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             next = self.following(tip, l1).await;
         }
         let (first, latest) = (tip.number.saturating_add(1), self.node_latest.unwrap_or(0));
-        let run = self.candidates.run_length(first, BLOCKS_PER_SAVE);
+        let run = self.candidates.run_length(first, AT_ONCE);
         let run = run.min(latest.saturating_sub(tip.number));
         let blocks = stream::iter(first..first.saturating_add(run))
             .map(|number| self.node.short_block(number))
@@ -78,7 +81,7 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             tip = named.block;
             next = self.following(tip, l1).await;
         }
-        let is_full = equal.len() as u64 == BLOCKS_PER_SAVE;
+        let is_full = equal.len() as u64 == AT_ONCE;
         equal.into_iter().for_each(|position| self.candidates.note_compared(position));
         is_full
     }

@@ -26,7 +26,7 @@ use crate::{
 /// The longest round: the answers of L1 and the node must not get stale meanwhile.
 const ROUND_LENGTH: Duration = Duration::from_secs(2);
 /// Blocks confirmed before the head is saved and published.
-pub(super) const BLOCKS_PER_SAVE: u64 = 256;
+pub(super) const BLOCKS_PER_SAVE: u64 = 1024;
 /// The same as a time, for slow nodes.
 const TIME_PER_SAVE: Duration = Duration::from_millis(500);
 /// Blocks requested from the node at once.
