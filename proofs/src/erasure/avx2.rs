@@ -64,7 +64,11 @@ impl Avx2 {
             return Some(Self { simd, rows });
         }
         let rows: Arc<[Row]> = (0..count).map(Row::at).collect();
-        *ROWS.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&rows));
+        let mut known = ROWS.write().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have made more meanwhile.
+        if known.as_ref().is_none_or(|known| known.len() < count) {
+            *known = Some(Arc::clone(&rows));
+        }
         Some(Self { simd, rows })
     }
 
