@@ -11,6 +11,7 @@
     reason = "a benchmark ends at the first thing that is not as expected"
 )]
 
+mod bare;
 mod follow;
 mod modes;
 mod pollers;
@@ -92,6 +93,7 @@ fn main() {
             let way = serde_json::from_str(way).unwrap();
             runtime.block_on(follow::run(url, number(target), way));
         }
+        ["bare", url] => bare::run(&runtime, url),
         ["catch-up"] => print(&catch_up(&runtime, 1)),
         ["catch-up", "--quick"] => print(&catch_up(&runtime, 10)),
         ["modes"] => print(&modes::all(1)),

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
+    bare::Bare,
     services::{Content, Services},
     support::{PATIENCE, http, process::Sidecar},
 };
@@ -39,6 +40,8 @@ pub(crate) struct Steady {
     /// From the moment before node and query service have a block to the poller's answer.
     visible_after_ms: Percentiles,
     cpu_ms_per_block: f64,
+    /// Of a bare program that asks and writes as much, between two blocks of the same run.
+    bare_cpu_ms_per_block: f64,
     cpu_share_of_a_core: f64,
     rss_mib: f64,
     peak_rss_mib: f64,
@@ -73,9 +76,14 @@ pub(crate) fn measure(setting: Setting) -> Steady {
     let folder = tempfile::tempdir().unwrap();
     let sidecar = Sidecar::start(folder.path(), &services.arguments, &[]);
     let heads = poll(sidecar.address.clone());
-    let advance = |number: u64| {
+    let mut bare = Bare::start(&services);
+    let (bare_id, sidecar_id) = (bare.id(), sidecar.id());
+    let mut advance = |number: u64| {
         let share = 0.5 + (number * 37 % 100) as f64 / 100.0;
-        thread::sleep(Duration::from_millis(block_time_ms).mul_f64(share));
+        let half = Duration::from_millis(block_time_ms).mul_f64(share / 2.0);
+        thread::sleep(half);
+        bare.read(number - 1);
+        thread::sleep(half);
         let shown = Instant::now();
         post(&services.url, "/advance");
         loop {
@@ -88,10 +96,11 @@ pub(crate) fn measure(setting: Setting) -> Steady {
     for number in 2..=warm_up + 1 {
         advance(number);
     }
-    let before = (cpu_seconds(sidecar.id()), Counts::of(&sidecar), Instant::now());
-    let times = (warm_up + 2..=warm_up + blocks + 1).map(advance).collect();
-    let after = (cpu_seconds(sidecar.id()), Counts::of(&sidecar), before.2.elapsed());
-    let cpu = after.0 - before.0;
+    let cpu_so_far = || (cpu_seconds(sidecar_id), cpu_seconds(bare_id));
+    let before = (cpu_so_far(), Counts::of(&sidecar), Instant::now());
+    let times = (warm_up + 2..=warm_up + blocks + 1).map(&mut advance).collect();
+    let after = (cpu_so_far(), Counts::of(&sidecar), before.2.elapsed());
+    let (cpu, bare_cpu) = (after.0.0 - before.0.0, after.0.1 - before.0.1);
     let per_block = |after: BTreeMap<String, f64>, before: &BTreeMap<String, f64>| {
         let new = after.into_iter().map(|(name, count)| {
             let count = count - before.get(&name).copied().unwrap_or(0.0);
@@ -106,6 +115,7 @@ pub(crate) fn measure(setting: Setting) -> Steady {
         block_time_ms,
         visible_after_ms: Percentiles::of(times),
         cpu_ms_per_block: cpu * 1000.0 / blocks as f64,
+        bare_cpu_ms_per_block: bare_cpu * 1000.0 / blocks as f64,
         cpu_share_of_a_core: cpu / after.2.as_secs_f64(),
         rss_mib: sidecar.memory("VmRSS") as f64 / 1024.0,
         peak_rss_mib: sidecar.memory("VmHWM") as f64 / 1024.0,
