@@ -64,8 +64,8 @@ impl Parent {
 }
 
 impl ParentSource for Parent {
-    async fn finalized(&self) -> Result<(BlockId, u64), UpstreamError> {
-        Ok((BlockId { number: self.count(), hash: B256::ZERO }, 0))
+    async fn finalized(&self) -> Result<(Option<BlockId>, u64), UpstreamError> {
+        Ok((Some(BlockId { number: self.count(), hash: B256::ZERO }), 0))
     }
 
     async fn delayed_count(&self, block: BlockId) -> Result<u64, UpstreamError> {

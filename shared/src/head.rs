@@ -143,8 +143,8 @@ pub struct ProvenPosition {
 pub struct BlockProof {
     /// Of the last one: `hash`, or `inputs` where what came of its inputs is the node's word.
     pub proven: String,
-    /// The lowest HotShot height since which it is `hash` throughout, as far as the sidecar knows
-    /// since its start. Null if the last one is not.
+    /// The lowest HotShot height since which it is `hash` throughout, as far as the sidecar knows.
+    /// Null if the last one is not.
     pub hash_since: Option<u64>,
 }
 

@@ -182,13 +182,17 @@ impl Dependencies {
     }
 
     fn nitro(&self, config: &Config) -> NitroChain<Parent> {
+        NitroChain::new(self.parent(config), config.genesis_block, config.nitro_require)
+    }
+
+    /// The parent chain of a Nitro chain, with its contracts.
+    pub(super) fn parent(&self, config: &Config) -> Parent {
         let interval = config.verification_interval;
         let l1 = || L1::new(self.l1_clients.clone(), interval);
         let chain = self.parent.clone().unwrap_or_else(l1);
         let bridge = config.bridge_address.unwrap_or_default();
         let sequencer_inbox = config.sequencer_inbox_address.unwrap_or_default();
-        let parent = Parent::new(chain, bridge, sequencer_inbox);
-        NitroChain::new(parent, config.genesis_block, config.nitro_require)
+        Parent::new(chain, bridge, sequencer_inbox)
     }
 
     fn verifier_of<R: Rollup>(

@@ -97,7 +97,7 @@ impl HeadKeeper {
             cut_off: false,
             unproven: record.as_ref().is_some_and(|record| record.audit.unproven),
             proven: None,
-            block_proof: None,
+            block_proof: record.as_ref().and_then(|record| record.audit.block.clone()),
             espresso: None,
             ethereum: None,
             updated_at: saved_at,
@@ -256,14 +256,6 @@ impl HeadKeeper {
         self.show_proven();
     }
 
-    /// Shows what is proven of blocks.
-    pub fn show_block_proof(&self, proof: Option<BlockProof>) {
-        let is_news = self.view.shown().block_proof != proof;
-        if is_news {
-            self.view.change(|shown| shown.block_proof = proof);
-        }
-    }
-
     fn show_proven(&self) {
         let hotshot_height = self.audit.audited;
         let proven = self.proofs.map(|mode| ProvenPosition { mode: mode.into(), hotshot_height });
@@ -302,7 +294,7 @@ impl HeadKeeper {
     }
 
     /// Espresso confirmed a block above the head, or the head's own block, whose hash was not
-    /// known.
+    /// known; this is proven of it.
     ///
     /// # Errors
     /// Those of the store; the head is then unchanged.
@@ -311,17 +303,22 @@ impl HeadKeeper {
         block: HeadBlock,
         hotshot_height: u64,
         restart_height: u64,
+        proof: Option<BlockProof>,
     ) -> Result<(), StoreError> {
-        let before = self.audit.head_height.replace(hotshot_height);
+        let before = (
+            self.audit.head_height.replace(hotshot_height),
+            std::mem::replace(&mut self.audit.block, proof.clone()),
+        );
         let saved = self.save(block, Source::Espresso, Some(restart_height)).await;
         if saved.is_err() {
-            self.audit.head_height = before;
+            (self.audit.head_height, self.audit.block) = before;
         }
         saved?;
         let position = EspressoPosition { number: block.number, hotshot_height };
         self.publish(block, Source::Espresso, Status::Ok, |shown| {
             shown.mode = Mode::Espresso;
             shown.espresso = Some(position);
+            shown.block_proof = proof;
         });
         Ok(())
     }

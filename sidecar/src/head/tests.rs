@@ -20,13 +20,13 @@ async fn a_head_is_visible_only_after_it_was_saved() {
     let (mut keeper, watcher) = HeadKeeper::new(store, Metrics::new());
     keeper.bind(identity()).unwrap();
     assert!(watcher.borrow().is_none());
-    keeper.confirm(block(5), 50, 40).await.unwrap();
+    keeper.confirm(block(5), 50, 40, None).await.unwrap();
     let report = watcher.borrow().clone().unwrap();
     assert_eq!((report.number, report.mode, report.source), (5, Mode::Espresso, Source::Espresso));
     assert_eq!(report.espresso, Some(EspressoPosition { number: 5, hotshot_height: 50 }));
 
     disk.set_writes(Writes::Fail);
-    assert!(keeper.confirm(block(6), 51, 41).await.is_err());
+    assert!(keeper.confirm(block(6), 51, 41, None).await.is_err());
     assert!(keeper.finalize(block(9), None, Status::Ok).await.is_err());
     assert_eq!(watcher.borrow().as_ref().unwrap().number, 5);
     assert_eq!(keeper.block(), Some(block(5)));
@@ -38,14 +38,14 @@ async fn the_time_of_a_head_is_that_of_its_number() {
     let disk = MemoryStore::default();
     let (mut keeper, _watcher) = HeadKeeper::new(disk.clone(), Metrics::new());
     keeper.bind(identity()).unwrap();
-    keeper.confirm(block(5), 50, 40).await.unwrap();
+    keeper.confirm(block(5), 50, 40, None).await.unwrap();
     assert_eq!((keeper.identity(), keeper.store_problem()), (Some(identity()), None));
     let since = keeper.updated_at();
     keeper.checkpoint(Some(60)).await.unwrap();
     assert_eq!((keeper.updated_at(), keeper.restart_height()), (since, Some(60)));
     let on_disk = disk.on_disk().unwrap();
     assert_eq!((on_disk.updated_at, on_disk.restart_height), (since, Some(60)));
-    keeper.confirm(block(6), 51, 41).await.unwrap();
+    keeper.confirm(block(6), 51, 41, None).await.unwrap();
     assert!(keeper.updated_at() > since);
 }
 
@@ -55,7 +55,7 @@ async fn how_far_hotshot_was_compared_is_shown_with_the_head_and_outlives_it() {
     let (mut keeper, watcher) = HeadKeeper::new(disk.clone(), Metrics::new());
     keeper.bind(identity()).unwrap();
     keeper.show_proofs("payload");
-    keeper.confirm(block(5), 50, 40).await.unwrap();
+    keeper.confirm(block(5), 50, 40, None).await.unwrap();
     let shown = |keeper: &mut HeadKeeper, audited| {
         keeper.set_audited(audited, Vec::new());
         watcher.borrow().as_ref().unwrap().proven.as_ref().unwrap().hotshot_height
@@ -74,7 +74,7 @@ async fn the_height_for_the_go_proxy_is_that_of_heads_that_ethereum_made_final()
     let disk = MemoryStore::default();
     let (mut keeper, _watcher) = HeadKeeper::new(disk.clone(), Metrics::new());
     keeper.bind(identity()).unwrap();
-    keeper.confirm(block(5), 50, 40).await.unwrap();
+    keeper.confirm(block(5), 50, 40, None).await.unwrap();
     assert_eq!(disk.on_disk().unwrap().fallback_height, None);
     keeper.finalize(block(6), Some(41), Status::Ok).await.unwrap();
     assert_eq!(disk.on_disk().unwrap().fallback_height, Some(40));

@@ -15,6 +15,8 @@ use crate::{
 const DELAYED_COUNT: &str = "0xeca067ad";
 /// Call data of `batchCount()`.
 const BATCH_COUNT: &str = "0x06f13056";
+/// Call data of `bridge()`.
+const BRIDGE: &str = "0xe78cea92";
 /// The selector of `sendL2MessageFromOrigin(bytes)`.
 const FROM_ORIGIN_CALL: [u8; 4] = [0x1f, 0xe9, 0x27, 0xcf];
 /// `MessageDelivered(uint256,bytes32,address,uint8,address,bytes32,uint256,uint64)`.
@@ -151,6 +153,22 @@ impl<E: ParentEndpoint> L1<E> {
     /// [`UpstreamError`].
     pub async fn batch_count(&self, inbox: Address, block: BlockId) -> Result<u64, UpstreamError> {
         self.count(inbox, BATCH_COUNT, block, "sequencer_inbox_address").await
+    }
+
+    /// The bridge that a sequencer inbox belongs to, as it says.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn bridge_of(
+        &self,
+        inbox: Address,
+        block: BlockId,
+    ) -> Result<Address, UpstreamError> {
+        let answer = self.view(inbox, BRIDGE, State::Of(block)).await?;
+        let word = B256::try_from(answer.as_ref()).map_err(|_| {
+            UpstreamError::Malformed(format!("{inbox} names no bridge (sequencer_inbox_address)"))
+        })?;
+        Ok(Address::from_word(word))
     }
 
     async fn count(
@@ -292,6 +310,7 @@ mod tests {
         let selector = |signature: &str| format!("0x{}", hex::encode(&keccak256(signature)[..4]));
         assert_eq!(selector("delayedMessageCount()"), DELAYED_COUNT);
         assert_eq!(selector("batchCount()"), BATCH_COUNT);
+        assert_eq!(selector("bridge()"), BRIDGE);
         assert_eq!(keccak256("sendL2MessageFromOrigin(bytes)")[..4], FROM_ORIGIN_CALL);
         let delivered =
             "MessageDelivered(uint256,bytes32,address,uint8,address,bytes32,uint256,uint64)";

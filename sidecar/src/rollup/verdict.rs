@@ -54,8 +54,8 @@ pub enum Waiting {
     ParentFinality {
         /// The index.
         index: u64,
-        /// The parent chain's final block.
-        finalized: BlockId,
+        /// The parent chain's final block, once it is known.
+        finalized: Option<BlockId>,
     },
     /// The parent chain gave no answer about the message with this index.
     Parent {

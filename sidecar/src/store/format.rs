@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{B256, keccak256};
-use finality_core::head::Source;
+use finality_core::head::{BlockProof, Source};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use thiserror::Error;
 
@@ -102,6 +102,8 @@ struct OurFile {
     unaudited_headers: Vec<HeaderMark>,
     #[serde(default, skip_serializing_if = "is_false")]
     unproven: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    block: Option<BlockProof>,
     #[serde(default, skip_serializing_if = "is_zero")]
     generation: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,6 +146,7 @@ impl OurFile {
             head_hotshot_height: record.audit.head_height,
             unaudited_headers: record.audit.owed.clone(),
             unproven: record.audit.unproven,
+            block: record.audit.block.clone(),
             generation: record.generation,
             store_id: id,
             moment: record.moment,
@@ -303,6 +306,7 @@ fn read(mut file: OurFile) -> Result<StateFile, FormatError> {
             head_height: file.head_hotshot_height,
             owed: file.unaudited_headers.clone(),
             unproven: file.unproven,
+            block: file.block,
         },
     };
     Ok(StateFile { record, id: file.store_id })

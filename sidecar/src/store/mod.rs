@@ -25,7 +25,7 @@ use std::{
 };
 
 use alloy_primitives::B256;
-use finality_core::head::Source;
+use finality_core::head::{BlockProof, Source};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -125,6 +125,9 @@ pub struct Audit {
     pub owed: Vec<HeaderMark>,
     /// Whether the head was seen not to be in HotShot as the light client has it.
     pub unproven: bool,
+    /// What is proven of the head's block by what HotShot has of it; none if Ethereum made it the
+    /// head.
+    pub block: Option<BlockProof>,
 }
 
 /// What a store is known by, wherever it moves: a number drawn when it was made.

@@ -1,7 +1,7 @@
 //! Records for tests.
 
 use alloy_primitives::B256;
-use finality_core::head::Source;
+use finality_core::head::{BlockProof, Source};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -78,8 +78,19 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
     });
     let mark = (any::<u64>(), hashes()).prop_map(|(height, root)| HeaderMark { height, root });
     let height = || prop::option::of(any::<u64>());
-    let audit = (height(), height(), prop::collection::vec(mark, 0..3), any::<bool>()).prop_map(
-        |(audited, head_height, owed, unproven)| Audit { audited, head_height, owed, unproven },
+    let proof = (any::<bool>(), height()).prop_map(|(is_hash, hash_since)| BlockProof {
+        proven: if is_hash { "hash" } else { "inputs" }.into(),
+        hash_since,
+    });
+    let marks = prop::collection::vec(mark, 0..3);
+    let audit = (height(), height(), marks, any::<bool>(), prop::option::of(proof)).prop_map(
+        |(audited, head_height, owed, unproven, block)| Audit {
+            audited,
+            head_height,
+            owed,
+            unproven,
+            block,
+        },
     );
     (
         any::<u64>(),

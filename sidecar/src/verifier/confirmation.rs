@@ -487,7 +487,7 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         }
         let restart = self.restart_height(tip.number).unwrap_or(hotshot_height);
         self.head_moves_to(hotshot_height);
-        let result = self.keeper.confirm(tip, hotshot_height, restart).await;
+        let result = self.keeper.confirm(tip, hotshot_height, restart, proof.shown()).await;
         self.note_save(&result);
         match result {
             Err(error @ StoreError::Regression { .. }) => {
@@ -496,7 +496,6 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             result => result.map_err(|error| Stall::StoreUnwritable(error.to_string()))?,
         }
         self.findings.block = proof;
-        self.keeper.show_block_proof(proof.shown());
         self.metrics.block_proof(proof.hash_since);
         let discarded = self.candidates.discard_up_to(tip.number) as u64;
         for _ in 0..count {

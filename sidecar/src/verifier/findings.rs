@@ -128,11 +128,21 @@ pub struct ProofFindings {
 pub struct BlockProof {
     /// Of the block that HotShot confirmed last: `hash` or `inputs`; null before the first one.
     pub proven: Option<&'static str>,
-    /// The lowest HotShot height since which it is `hash` throughout, as far as this process knows.
+    /// The lowest HotShot height since which it is `hash` throughout, as far as is known.
     pub hash_since: Option<u64>,
 }
 
 impl BlockProof {
+    /// What was stored.
+    pub(super) fn stored(proof: Option<&head::BlockProof>) -> Self {
+        let known = proof.and_then(|proof| {
+            let all: [&'static str; 2] = [Proven::Hash.into(), Proven::Inputs.into()];
+            let proven = all.into_iter().find(|proven| *proven == proof.proven)?;
+            Some(Self { proven: Some(proven), hash_since: proof.hash_since })
+        });
+        known.unwrap_or_default()
+    }
+
     /// As `/v1/head` shows it.
     pub(super) fn shown(self) -> Option<head::BlockProof> {
         let hash_since = self.hash_since;

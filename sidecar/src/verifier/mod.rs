@@ -50,7 +50,7 @@ use audit::Audit;
 use batchers::Batchers;
 use feed::Feed;
 use finality::FinalityReading;
-use findings::Lag;
+use findings::{BlockProof, Lag};
 use pace::Pace;
 use skip::Skip;
 use stall::{ChangeLog, Since};
@@ -208,6 +208,8 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
         keeper.show_proofs(options.proofs.into());
         let mut findings = Findings::default();
         findings.node.finalized_trusted = options.trust_node_finalized;
+        findings.block = BlockProof::stored(keeper.audit().block.as_ref());
+        metrics.block_proof(findings.block.hash_since);
         let last_store_error = keeper.store_problem();
         if let Some(error) = &last_store_error {
             tracing::error!(error, "the head cannot be saved");

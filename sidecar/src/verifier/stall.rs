@@ -81,7 +81,7 @@ pub enum Stall {
     L1NoMajority { number: u64, origin: BlockId, problem: String },
     /// The next block has read a message of the delayed inbox that the parent chain has not
     /// finalized.
-    AwaitingParentFinality { number: u64, index: u64, finalized: BlockId },
+    AwaitingParentFinality { number: u64, index: u64, finalized: Option<BlockId> },
     /// The parent chain gave no answer about that message.
     ParentUnavailable { number: u64, index: u64, problem: String },
     /// Nothing on HotShot signs the hash of the next block, which must be proven.
@@ -264,7 +264,7 @@ impl fmt::Display for Stall {
             Self::AwaitingParentFinality { number, index, finalized } => write!(
                 f,
                 "block {number} waits for the parent chain to finalize delayed message {index}; it is final up to {}",
-                finalized.number
+                finalized.map_or("a block not known yet".into(), |block| block.number.to_string())
             ),
             Self::ParentUnavailable { number, index, problem } => write!(
                 f,

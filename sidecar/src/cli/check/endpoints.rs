@@ -8,11 +8,15 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::dependencies::Clients,
+    config::RollupKind,
     espresso::{QueryService, is_unserved},
     eth::BlockId,
     l1::{self, Endpoint as _},
     node::{Block, Execution, Node},
-    rollup::op::{RollupConfig, SyncStatus},
+    rollup::{
+        nitro::{NitroBlock, genesis_block},
+        op::{RollupConfig, SyncStatus},
+    },
     upstream::{Upstream, UpstreamError},
 };
 
@@ -39,6 +43,9 @@ pub(super) struct Endpoint {
     /// Whether a query service shows what is under the light client's root, where that is compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) block_state: Option<bool>,
+    /// The first block of Nitro, by a Nitro node's configuration of its chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) genesis_block: Option<u64>,
     /// What it did not answer.
     pub(super) missing: Vec<Missing>,
     /// What it will be asked, by purpose.
@@ -74,6 +81,7 @@ impl Endpoint {
             safe_head_database: None,
             state_depth: None,
             block_state: None,
+            genesis_block: None,
             missing: Vec::new(),
             calls_per_hour: None,
             finalized: None,
@@ -112,25 +120,33 @@ impl Endpoint {
 
 /// Asks every endpoint, all at once. `is_audited` says whether HotShot is compared with the light
 /// client.
-pub(super) async fn ask(clients: &Clients, is_audited: bool) -> Vec<Endpoint> {
+pub(super) async fn ask(clients: &Clients, rollup: RollupKind, is_audited: bool) -> Vec<Endpoint> {
     let execution = clients.node.iter().chain(&clients.unrouted);
-    let asked = execution.map(|client| ask_execution(client).boxed());
+    let asked = execution.map(|client| ask_execution(client, rollup).boxed());
     let asked = asked.chain(clients.consensus.iter().map(|client| ask_consensus(client).boxed()));
-    let asked = asked.chain(clients.l1.iter().map(|client| ask_l1(client).boxed()));
+    let l1 = clients.l1.iter().chain(clients.parent.iter().flatten());
+    let asked = asked.chain(l1.map(|client| ask_l1(client).boxed()));
     let asked =
         asked.chain(clients.query.iter().map(|client| ask_query(client, is_audited).boxed()));
     join_all(asked).await
 }
 
-async fn ask_execution(client: &Upstream) -> Endpoint {
+async fn ask_execution(client: &Upstream, rollup: RollupKind) -> Endpoint {
     let mut found = Endpoint::of(client);
     let node = Node::new(Execution::from(client.clone()));
     found.chain_id = found.needs("eth_chainId", node.chain_id().await);
     found.latest = found.needs_timed("eth_blockNumber", node.latest()).await;
     if let Some(latest) = found.latest {
-        found.needs("eth_getBlockByNumber", node.block::<Block>(latest).await);
+        let block = match rollup {
+            RollupKind::Op => node.block::<Block>(latest).await.map(drop),
+            RollupKind::Nitro => node.block::<NitroBlock>(latest).await.map(drop),
+        };
+        found.needs("eth_getBlockByNumber", block);
     }
     found.needs("eth_getBlockByNumber finalized", node.finalized().await);
+    if rollup == RollupKind::Nitro {
+        found.genesis_block = found.needs("NodeInterface", genesis_block(&node).await).flatten();
+    }
     found.version = version(client, "web3_clientVersion").await;
     found
 }

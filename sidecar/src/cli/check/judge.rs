@@ -35,12 +35,23 @@ pub enum Found {
     NoSafeHeadDatabase,
     /// op-node calls blocks finalized that L1 has not finalized.
     ExecutionLayerSync,
+    /// A Nitro node has no NodeInterface.
+    NoNodeInterface,
+    /// There is no bridge of Arbitrum at the address.
+    NoBridge,
+    /// There is no sequencer inbox of Arbitrum at the address.
+    NoSequencerInbox,
+    /// The sequencer inbox belongs to another bridge.
+    OtherBridge,
 }
 
 impl Found {
     /// All codes.
     pub const CODES: &[&str] = Self::VARIANTS;
 }
+
+/// The settings of which a majority must agree.
+const VOTERS: [&str; 3] = ["l1_rpc", "parent_rpc", "query_service_url"];
 
 fn remark(found: Found, setting: &'static str, text: impl Into<String>) -> Remark {
     Remark::new(found.into(), Some(setting), text.into())
@@ -62,8 +73,11 @@ pub(super) fn of_endpoints(endpoints: &[Endpoint]) -> Vec<Remark> {
             problems.push(Remark { url: Some(endpoint.url.clone()), ..other });
         }
     }
-    problems.extend(["l1_rpc", "query_service_url"].into_iter().filter_map(|setting| {
+    problems.extend(VOTERS.into_iter().filter_map(|setting| {
         let all: Vec<_> = of_setting(endpoints, setting).collect();
+        if all.is_empty() {
+            return None;
+        }
         let usable = all.iter().filter(|endpoint| {
             endpoint.missing.is_empty() && other_chain(endpoints, endpoint).is_none()
         });
@@ -89,6 +103,7 @@ fn other_chain(endpoints: &[Endpoint], endpoint: &Endpoint) -> Option<(u64, u64)
     let expected = match endpoint.setting {
         // One that all name is not another one: that of the node counts.
         "l1_rpc" => rollup().map(|rollup| rollup.l1_chain_id),
+        "parent_rpc" => first("parent_rpc"),
         _ => first("node_execution_rpc"),
     }?;
     endpoint.chain_id.filter(|is| *is != expected).map(|is| (is, expected))
@@ -97,7 +112,7 @@ fn other_chain(endpoints: &[Endpoint], endpoint: &Endpoint) -> Option<(u64, u64)
 /// What follows from the number of voters, and from what op-node says.
 pub(super) fn notes(endpoints: &[Endpoint], findings: &Findings) -> Vec<Remark> {
     let mut notes = Vec::new();
-    for setting in ["l1_rpc", "query_service_url"] {
+    for setting in VOTERS {
         match of_setting(endpoints, setting).count() {
             1 => notes.push(remark(
                 Found::SingleVoter,
@@ -201,6 +216,19 @@ pub(super) fn of_state(stall: &Stall, report: &Report) -> (Option<Remark>, Optio
     ) && !report.problems.is_empty();
     let follows = follows || report.problems.iter().any(|known| known.code == stall.code());
     (remark(setting).filter(|_| !follows), None)
+}
+
+/// What a Nitro chain's nodes lack.
+pub(super) fn of_nitro_nodes(endpoints: &[Endpoint]) -> impl Iterator<Item = Remark> {
+    let nodes = endpoints.iter().filter(|endpoint| {
+        let is_node = ["node_execution_rpc", "node_unrouted_rpc"].contains(&endpoint.setting);
+        is_node && endpoint.missing.is_empty() && endpoint.genesis_block.is_none()
+    });
+    nodes.map(|endpoint| {
+        let text = "it has no NodeInterface, so what Ethereum has finalized cannot be told";
+        let url = Some(endpoint.url.clone());
+        Remark { url, ..remark(Found::NoNodeInterface, endpoint.setting, text) }
+    })
 }
 
 /// Whether the light client and HotShot fit together.

@@ -3,6 +3,7 @@
 mod endpoints;
 mod judge;
 mod namespace;
+mod parent;
 mod rehearsal;
 mod report;
 
@@ -13,6 +14,7 @@ use tokio::runtime::Runtime;
 
 use self::{
     endpoints::Endpoint,
+    namespace::Reader,
     rehearsal::Rehearsal,
     report::{LightClient, Remark, Report, Stored},
 };
@@ -23,7 +25,7 @@ use super::{
 };
 use crate::{
     batchers::BatcherSource,
-    config::{Config, HotshotProofs},
+    config::{Config, HotshotProofs, RollupKind},
     l1::FinalizedState,
     store::{self, DryStore, Identity, Store as _, engine::Engine as _},
     telemetry::Metrics,
@@ -100,7 +102,8 @@ async fn ask(
 ) -> anyhow::Result<Report> {
     let is_audited =
         config.hotshot_proofs != HotshotProofs::Off && config.light_client_address.is_some();
-    let endpoints = endpoints::ask(&Clients::new(config, &Metrics::new())?, is_audited).await;
+    let endpoints =
+        endpoints::ask(&Clients::new(config, &Metrics::new())?, config.rollup, is_audited).await;
     let problems = judge::of_endpoints(&endpoints);
     let rehearsal = Rehearsal::start(Clients::new(config, &Metrics::new())?, config, store);
     rehearsal.settle(config.verification_interval, !problems.is_empty()).await;
@@ -111,7 +114,24 @@ async fn ask(
     if let Some(chain) = findings.chain {
         let services = rehearsal.dependencies.services(chain.namespace);
         let tenures = &report.batchers.tenures;
-        report.namespace = namespace::read(&services, chain.namespace, tenures).await;
+        let said = report.endpoints.iter().find_map(|endpoint| endpoint.genesis_block);
+        let reader = match config.rollup {
+            RollupKind::Op => Reader::op(tenures),
+            RollupKind::Nitro => {
+                let genesis = config.genesis_block.or(said).unwrap_or(0);
+                Reader::nitro(chain.chain_id, genesis, tenures)
+            }
+        };
+        report.namespace = namespace::read(&services, chain.namespace, &reader).await;
+    }
+    if config.rollup == RollupKind::Nitro {
+        report.problems.extend(judge::of_nitro_nodes(&report.endpoints));
+        let parent = rehearsal.dependencies.parent(config);
+        let bridge = config.bridge_address.unwrap_or_default();
+        let asked = parent::ask(&parent, bridge, config.verification_interval);
+        let (parent, problems) = asked.await;
+        report.parent = Some(parent);
+        report.problems.extend(problems);
     }
     judge(&mut report, &findings, config);
     report.problems.extend(ask_engine(config, &findings).await);
@@ -147,6 +167,7 @@ fn begin(
         namespace: None,
         batchers: findings.batchers.clone(),
         light_client: None,
+        parent: None,
         proofs: findings.proofs.clone(),
         store,
         first_head: findings.head.as_deref().cloned(),

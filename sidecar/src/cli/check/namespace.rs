@@ -1,5 +1,7 @@
 //! The newest batch in the namespace.
 
+use std::collections::BTreeSet;
+
 use alloy_primitives::Address;
 use espresso_proofs::NamespaceBlock;
 use serde::Serialize;
@@ -9,6 +11,7 @@ use crate::{
     espresso::QueryServices,
     rollup::{
         Rejected,
+        nitro::Nitro,
         op::{Form as _, Op},
     },
     upstream::UpstreamError,
@@ -24,6 +27,8 @@ pub(super) struct Namespace {
     /// The HotShot blocks that were read: from the first to the second, which is excluded.
     pub(super) read: (u64, u64),
     pub(super) last_batch: Option<LastBatch>,
+    /// The authorized batchers whose batches were seen there.
+    pub(super) signers: BTreeSet<Address>,
     /// A signer in these blocks that is not an authorized batcher.
     pub(super) other_signer: Option<Address>,
 }
@@ -36,16 +41,53 @@ pub(super) struct LastBatch {
     pub(super) signer: Address,
 }
 
-/// Reads the namespace backwards until a batch of one of these batchers is found.
-pub(super) async fn read(
-    services: &QueryServices,
-    id: u32,
-    batchers: &[BatcherTenure],
-) -> Option<Namespace> {
+/// Who reads what is posted.
+pub(super) enum Reader {
+    /// The OP Stack.
+    Op(Op),
+    /// Nitro, with the number of its first block.
+    Nitro(Nitro, u64),
+}
+
+impl Reader {
+    pub(super) fn op(batchers: &[BatcherTenure]) -> Self {
+        Self::Op(Op::new(batchers.iter().map(|tenure| tenure.batcher)))
+    }
+
+    pub(super) fn nitro(chain_id: u64, genesis: u64, batchers: &[BatcherTenure]) -> Self {
+        let signers = batchers.iter().map(|tenure| tenure.batcher);
+        Self::Nitro(Nitro::new(chain_id, signers), genesis)
+    }
+
+    /// The numbers of the batches in a payload, and their signers.
+    fn batches(&self, payload: &[u8]) -> Result<Vec<(u64, Address)>, Rejected> {
+        match self {
+            Self::Op(rollup) => {
+                rollup.admit(payload).map(|batch| vec![(batch.facts.number, batch.signer)])
+            }
+            Self::Nitro(rollup, genesis) => {
+                let posted = rollup.admit(payload)?.into_iter().flatten();
+                let batches = posted.filter_map(|posted| {
+                    let number = posted.message.position.checked_add(*genesis)?;
+                    Some((number, posted.signatures.first()?.signer))
+                });
+                Ok(batches.collect())
+            }
+        }
+    }
+}
+
+/// Reads the namespace backwards until a batch of an authorized batcher is found.
+pub(super) async fn read(services: &QueryServices, id: u32, rollup: &Reader) -> Option<Namespace> {
     let height = services.height().await.ok()?;
     let mut span = services.range_limit().await.ok()?.max(1);
-    let rollup = Op::new(batchers.iter().map(|tenure| tenure.batcher));
-    let mut found = Namespace { id, read: (height, height), last_batch: None, other_signer: None };
+    let mut found = Namespace {
+        id,
+        read: (height, height),
+        last_batch: None,
+        signers: BTreeSet::new(),
+        other_signer: None,
+    };
     for _ in 0..REQUESTS {
         let (until, _) = found.read;
         let from = until.saturating_sub(span);
@@ -55,7 +97,7 @@ pub(super) async fn read(
         match services.range(from, until).await {
             Ok(blocks) => {
                 found.read.0 = from;
-                found.look_through(&rollup, from, &blocks.payloads);
+                found.look_through(rollup, from, &blocks.payloads);
                 if found.last_batch.is_some() {
                     break;
                 }
@@ -72,13 +114,15 @@ pub(super) async fn read(
 }
 
 impl Namespace {
-    fn look_through(&mut self, rollup: &Op, from: u64, blocks: &[NamespaceBlock]) {
+    fn look_through(&mut self, rollup: &Reader, from: u64, blocks: &[NamespaceBlock]) {
         for (block, hotshot_height) in blocks.iter().zip(from..) {
             for payload in block.payloads() {
-                match rollup.admit(payload) {
-                    Ok(batch) => {
-                        let (number, signer) = (batch.facts.number, batch.signer);
-                        self.last_batch = Some(LastBatch { hotshot_height, number, signer });
+                match rollup.batches(payload) {
+                    Ok(batches) => {
+                        for (number, signer) in batches {
+                            self.last_batch = Some(LastBatch { hotshot_height, number, signer });
+                            self.signers.insert(signer);
+                        }
                     }
                     Err(Rejected::UnauthorizedSigner(signer)) => self.other_signer = Some(signer),
                     Err(_) => {}

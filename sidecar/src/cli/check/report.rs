@@ -7,7 +7,7 @@ use finality_core::head::HeadReport;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{endpoints::Endpoint, namespace::Namespace};
+use super::{endpoints::Endpoint, namespace::Namespace, parent::ParentChain};
 use crate::{
     eth::BlockId,
     verifier::findings::{BatcherFindings, Chain, ProofFindings},
@@ -26,6 +26,9 @@ pub(super) struct Report {
     pub(super) namespace: Option<Namespace>,
     pub(super) batchers: BatcherFindings,
     pub(super) light_client: Option<LightClient>,
+    /// The parent chain of a Nitro chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) parent: Option<ParentChain>,
     pub(super) proofs: ProofFindings,
     pub(super) store: Stored,
     /// The head that `run` would serve first.
@@ -121,6 +124,7 @@ impl Report {
             ("namespace", self.namespace.as_ref().map_or_else(unknown, ToString::to_string)),
             ("batchers", self.batchers()),
         ];
+        rows.extend(self.parent.as_ref().map(|parent| ("parent chain", parent.to_string())));
         rows.extend(self.light_client.as_ref().map(|client| ("light client", client.to_string())));
         rows.extend([
             ("hotshot_proofs", self.proofs()),
@@ -172,6 +176,7 @@ impl fmt::Display for Endpoint {
                 if kept { "safe-head database" } else { "no safe-head database" }.into()
             }),
             self.state_depth.map(|depth| format!("state of {depth} blocks below the final one")),
+            self.genesis_block.map(|number| format!("first block {number}")),
             self.block_state
                 .map(|served| if served { "block-state" } else { "no block-state" }.into()),
             latency_ms.map(|took| format!("{took} ms")),

@@ -309,7 +309,7 @@ impl Member {
             running.keeper.walked(number, hash(fork, number));
         }
         self.node.latest.fetch_max(number, Ordering::Relaxed);
-        running.keeper.confirm(block(fork, number), number, number).await.unwrap();
+        running.keeper.confirm(block(fork, number), number, number, None).await.unwrap();
     }
 }
 
@@ -691,7 +691,7 @@ async fn a_file_above_the_published_head_is_written_once() {
     let mut member = Member::new();
     let (mut alone, _) = HeadKeeper::new(member.verified.clone(), Metrics::new());
     alone.bind(IDENTITY).unwrap();
-    alone.confirm(block(0, 7), 7, 7).await.unwrap();
+    alone.confirm(block(0, 7), 7, 7, None).await.unwrap();
     let mut lower = SharedHead::new(IDENTITY, 0, 4, Source::Espresso);
     lower.hash = Some(hash(0, 4));
     engine.write(None, &lower);
@@ -739,7 +739,7 @@ async fn what_is_verified_since_a_start_needs_no_word_of_the_node() {
     members[0].node.latest.store(0, Ordering::Relaxed);
     let keeper = &mut members[0].running.as_mut().unwrap().keeper;
     keeper.walked(6, hash(0, 6));
-    keeper.confirm(block(0, 6), 6, 6).await.unwrap();
+    keeper.confirm(block(0, 6), 6, 6, None).await.unwrap();
     pass(100).await;
     let report = members[0].report().unwrap();
     assert_eq!((report.number, report.status), (6, Status::Ok));

@@ -14,8 +14,11 @@ use crate::{eth::BlockId, l1::DelayedMessage, upstream::UpstreamError};
 
 /// The parent chain, where bridge, inbox and sequencer inbox are.
 pub trait ParentSource: Send + Sync + 'static {
-    /// The newest final block, and how often a final block turned out to be wrong.
-    fn finalized(&self) -> impl Future<Output = Result<(BlockId, u64), UpstreamError>> + Send;
+    /// The newest final block, unless that must be said once more, and how often a final block
+    /// turned out to be wrong.
+    fn finalized(
+        &self,
+    ) -> impl Future<Output = Result<(Option<BlockId>, u64), UpstreamError>> + Send;
 
     /// How many messages the bridge has after a block.
     fn delayed_count(
@@ -104,7 +107,7 @@ pub(super) enum Known {
     /// The bridge has it by its count, but it is not found in the blocks of that time.
     NotFound,
     /// It is not on the parent chain up to its final block.
-    NotFinal(BlockId),
+    NotFinal(Option<BlockId>),
     /// The parent chain gave no answer.
     Unanswered(UpstreamError),
 }
@@ -165,8 +168,9 @@ impl DelayedInbox {
         if std::mem::replace(&mut *self.epoch.lock(), epoch) != epoch {
             self.known.lock().clear();
         }
+        let Some(finalized) = finalized else { return Ok(Known::NotFinal(None)) };
         if parent.delayed_count(finalized).await? <= place.index {
-            return Ok(Known::NotFinal(finalized));
+            return Ok(Known::NotFinal(Some(finalized)));
         }
         match parent.delayed_message(place, finalized).await? {
             Some(message) => {

@@ -15,8 +15,10 @@ use crate::{
 /// What is known of the parent chain.
 #[derive(Debug, Default)]
 pub struct Settled {
-    /// The parent chain's final block, and how many batches it has there.
+    /// The parent chain's final block, and how many batches it has there; nothing while that is not
+    /// known.
     batches: Option<Result<(BlockId, u64), UpstreamError>>,
+    is_asked: bool,
     /// The highest block that is in one of them.
     proven: Option<BlockId>,
     /// The first block that is in none of them yet, and the last one, and the batches that have
@@ -30,6 +32,8 @@ pub struct Settled {
 enum Unsettled {
     #[error("the parent chain cannot be read (parent_rpc): {0}")]
     Parent(UpstreamError),
+    #[error("what the parent chain has finalized is not known yet, so {0} is not admitted")]
+    Unread(BlockId),
     #[error("{0}")]
     Node(#[from] UpstreamError),
     #[error("the node is of chain {0} now (node_execution_rpc)")]
@@ -47,10 +51,11 @@ enum Unsettled {
 impl Settled {
     pub(super) async fn ask(&mut self, parent: &impl ParentSource) {
         let batches = async {
-            let (finalized, _) = parent.finalized().await?;
-            Ok((finalized, parent.batch_count(finalized).await?))
+            let Some(finalized) = parent.finalized().await?.0 else { return Ok(None) };
+            Ok(Some((finalized, parent.batch_count(finalized).await?)))
         };
-        self.batches = Some(batches.await);
+        self.batches = batches.await.transpose();
+        self.is_asked = true;
     }
 
     async fn admit(
@@ -68,8 +73,8 @@ impl Settled {
             return Err(Unsettled::OtherChain(answered));
         }
         if !trusted {
-            let batches = self.batches.clone().unwrap_or_else(|| Err(unasked()));
             // The node's answer is of its present state: it is asked after the parent chain.
+            let batches = self.batches.clone().ok_or(Unsettled::Unread(block))?;
             let (finalized, count) = batches.map_err(Unsettled::Parent)?;
             let batch = interface::batch_of(block.number, node).await;
             let batch = batch.map_err(|error| Unsettled::NoBatch(block, error))?;
@@ -103,10 +108,6 @@ impl Settled {
     }
 }
 
-fn unasked() -> UpstreamError {
-    UpstreamError::Distrusted("it was not asked yet".into())
-}
-
 /// The block that the node calls final, or the one that it called so before, if it is admitted, and
 /// why the first one is not.
 pub(super) async fn judge(
@@ -136,6 +137,7 @@ pub(super) async fn judge(
             known.ahead.push((block, batch));
             Refused::Unproven { block, problem }
         }
+        Unsettled::Unread(block) => Refused::Unproven { block, problem },
         _ => Refused::Otherwise(problem),
     };
     (admitted, Some(refused))
@@ -147,7 +149,7 @@ impl Finality for Settled {
     }
 
     fn is_unanswered(&self) -> bool {
-        matches!(self.batches, Some(Err(_)))
+        self.is_asked && !matches!(self.batches, Some(Ok(_)))
     }
 
     fn is_only_genesis(&self, _: BlockId) -> bool {

@@ -30,7 +30,7 @@ pub(super) async fn batch_of(
 ///
 /// # Errors
 /// [`UpstreamError`].
-pub(super) async fn genesis_block(
+pub async fn genesis_block(
     node: &impl NodeSource<NitroBlock>,
 ) -> Result<Option<u64>, UpstreamError> {
     match node.view(NODE_INTERFACE, GENESIS_BLOCK.into()).await {

@@ -29,6 +29,7 @@ pub use copy::{Copy, Facts, Transactions};
 pub use delayed::{Delayed, DelayedPlace, ParentSource};
 pub use feed::FeedMessage;
 pub use finality::Settled;
+pub use interface::genesis_block;
 pub use message::{BatchData, Message, MessageHeader, MessageKind, Origin, SEQUENCER};
 pub use parent::Parent;
 pub use parse::{Parsed, Report, Unparsable, parse};

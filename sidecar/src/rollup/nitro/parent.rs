@@ -37,18 +37,38 @@ impl<E: ParentEndpoint> Parent<E> {
     }
 }
 
+impl<E: ParentEndpoint> Parent<E> {
+    /// The chain.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn chain_id(&self) -> Result<u64, UpstreamError> {
+        Ok(*self.chain_id.get_or_try_init(|| self.chain.chain_id()).await?)
+    }
+
+    /// The bridge that the sequencer inbox names, after a block.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn named_bridge(&self, block: BlockId) -> Result<Address, UpstreamError> {
+        self.chain.bridge_of(self.sequencer_inbox, block).await
+    }
+}
+
 impl<E: ParentEndpoint> ParentSource for Parent<E> {
-    async fn finalized(&self) -> Result<(BlockId, u64), UpstreamError> {
+    async fn finalized(&self) -> Result<(Option<BlockId>, u64), UpstreamError> {
         let known = *self.finalized.lock();
         if let Some((_, block, epoch)) = known.filter(|(at, ..)| at.elapsed() < AGAIN) {
-            return Ok((block, epoch));
+            return Ok((Some(block), epoch));
         }
-        let chain_id = *self.chain_id.get_or_try_init(|| self.chain.chain_id()).await?;
+        let chain_id = self.chain_id().await?;
         let reading = self.chain.read(chain_id).await?;
-        let missing = || UpstreamError::Distrusted("it has no final block yet".into());
-        let block = reading.finalized.ok_or_else(missing)?;
+        let Some(block) = reading.finalized else {
+            let missing = UpstreamError::Distrusted("it has no final block yet".into());
+            return if reading.unconfirmed { Ok((None, reading.epoch)) } else { Err(missing) };
+        };
         *self.finalized.lock() = Some((Instant::now(), block, reading.epoch));
-        Ok((block, reading.epoch))
+        Ok((Some(block), reading.epoch))
     }
 
     async fn delayed_count(&self, block: BlockId) -> Result<u64, UpstreamError> {

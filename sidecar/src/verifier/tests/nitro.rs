@@ -513,6 +513,53 @@ async fn a_node_with_another_first_block_than_the_store_is_refused() {
     assert!(matches!(refused, StoreError::OtherChain { .. }), "{refused:?}");
 }
 
+/// A single endpoint must say twice what is final: until then nothing is wrong.
+#[tokio::test(start_paused = true)]
+async fn a_parent_chain_that_is_not_read_yet_is_waited_for() {
+    let mut chain = Chain::new(Scheme::SignatureV2, NitroRequire::Hash, false);
+    *chain.parent.is_unread.lock() = true;
+    assert_eq!(chain.settle().await, (Some(3), "awaiting_parent_finality"));
+    let mut other = Chain::new(Scheme::SignatureV2, NitroRequire::Hash, false);
+    (*other.parent.is_unread.lock(), *other.node.finalized.lock()) = (true, Some(4));
+    *other.parent.batches.lock() = 1;
+    assert_eq!(other.settle().await, (None, "finality_unproven"));
+    for chain in [&mut chain, &mut other] {
+        *chain.parent.is_unread.lock() = false;
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(chain.settle().await, (Some(10), "up_to_date"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_proven_of_blocks_is_known_after_a_restart() {
+    for (scheme, shown) in
+        [(Scheme::SignatureV2, ("hash", Some(0))), (Scheme::Signature, ("inputs", None))]
+    {
+        let mut chain = Chain::new(scheme, NitroRequire::Inputs, false);
+        assert_eq!(chain.settle().await.0, Some(10));
+        let proof = |chain: &Chain| {
+            let head = chain.head.borrow().clone().unwrap();
+            let found = chain.board.findings().block;
+            let block = head.block.clone().map(|block| (block.proven, block.hash_since));
+            assert_eq!(block, found.proven.map(|proven| (proven.to_owned(), found.hash_since)));
+            block
+        };
+        let expected = Some((shown.0.to_owned(), shown.1));
+        assert_eq!(proof(&chain), expected);
+        chain.restart();
+        assert_eq!(proof(&chain), expected, "from the start");
+        assert_eq!(chain.settle().await, (Some(10), "up_to_date"));
+        assert_eq!(proof(&chain), expected);
+        // As an earlier sidecar has stored it.
+        let mut record = chain.store.on_disk().unwrap();
+        record.audit.block = None;
+        chain.store = MemoryStore::with(record);
+        chain.restart();
+        assert_eq!(chain.settle().await, (Some(10), "up_to_date"));
+        assert_eq!(proof(&chain), None);
+    }
+}
+
 /// A message that does not name its block is known again by the node's block.
 #[tokio::test(start_paused = true)]
 async fn the_message_of_the_head_is_found_again_without_a_hash() {

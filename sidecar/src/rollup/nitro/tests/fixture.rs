@@ -49,6 +49,8 @@ pub(crate) struct Parent {
     /// How many batches there are.
     pub(crate) batches: Arc<Mutex<u64>>,
     pub(super) is_down: bool,
+    /// Whether what is final must be said once more.
+    pub(crate) is_unread: Arc<Mutex<bool>>,
     /// How often it was asked.
     calls: Arc<Mutex<u64>>,
     /// How often it was asked for a message.
@@ -56,11 +58,12 @@ pub(crate) struct Parent {
 }
 
 impl ParentSource for Parent {
-    async fn finalized(&self) -> Result<(BlockId, u64), UpstreamError> {
+    async fn finalized(&self) -> Result<(Option<BlockId>, u64), UpstreamError> {
         *self.calls.lock() += 1;
         match self.is_down {
             true => Err(UpstreamError::Connection("it is down".into())),
-            false => Ok((BlockId { number: 9, hash: B256::ZERO }, 0)),
+            false if *self.is_unread.lock() => Ok((None, 0)),
+            false => Ok((Some(BlockId { number: 9, hash: B256::ZERO }), 0)),
         }
     }
 
