@@ -220,7 +220,7 @@ async fn verify(mut keeper: HeadKeeper, node: Arc<Node>, world: Arc<World>) {
             reached = Some(number);
         }
         if let Some(number) = reached {
-            keeper.confirm(block(number), number, number).await.unwrap();
+            keeper.confirm(block(number), number, number, None).await.unwrap();
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
