@@ -1,9 +1,11 @@
 //! What is wrong, and what is only worth knowing, by what was found.
 
+use alloy_primitives::Address;
 use strum::{IntoStaticStr, VariantNames};
 
 use super::{
     endpoints::Endpoint,
+    parent::ParentChain,
     report::{LightClient, Remark, Report},
 };
 use crate::{
@@ -231,6 +233,35 @@ pub(super) fn of_nitro_nodes(endpoints: &[Endpoint]) -> impl Iterator<Item = Rem
     })
 }
 
+/// What is wrong with the parent chain of a Nitro chain, or with its contracts there.
+pub(super) fn of_parent(parent: &ParentChain, bridge: Address) -> Vec<Remark> {
+    let unread =
+        |error: &UpstreamError| Remark::new(error.code(), Some("parent_rpc"), error.to_string());
+    // Where there is no such contract, nothing answers.
+    let without = |error: &UpstreamError, found, setting| match error {
+        UpstreamError::Malformed(text) => remark(found, setting, text.clone()),
+        error => unread(error),
+    };
+    let mut problems: Vec<_> = parent.unread.iter().map(unread).collect();
+    problems.extend(
+        parent
+            .without_bridge
+            .as_ref()
+            .map(|error| without(error, Found::NoBridge, "bridge_address")),
+    );
+    problems.extend(
+        parent
+            .without_inbox
+            .as_ref()
+            .map(|error| without(error, Found::NoSequencerInbox, "sequencer_inbox_address")),
+    );
+    problems.extend(parent.bridge.filter(|named| *named != bridge).map(|named| {
+        let text = format!("the sequencer inbox belongs to the bridge {named}");
+        remark(Found::OtherBridge, "bridge_address", text)
+    }));
+    problems
+}
+
 /// Whether the light client and HotShot fit together.
 pub(super) fn of_light_client(client: &LightClient, hotshot: Option<u64>) -> Option<Remark> {
     const SETTING: &str = "light_client_address";
@@ -275,6 +306,34 @@ pub(super) fn of_namespace(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_parent_chain_has_a_code_and_a_setting() {
+        let bridge = Address::repeat_byte(1);
+        let right = || ParentChain { bridge: Some(bridge), ..ParentChain::default() };
+        let down = || Some(UpstreamError::Connection(String::new()));
+        let nothing = || Some(UpstreamError::Malformed(String::new()));
+        let other = Some(Address::repeat_byte(2));
+        for (parent, expected) in [
+            (right(), None),
+            (ParentChain { unread: down(), ..right() }, Some(("connection", "parent_rpc"))),
+            (ParentChain { without_bridge: down(), ..right() }, Some(("connection", "parent_rpc"))),
+            (
+                ParentChain { without_bridge: nothing(), ..right() },
+                Some(("no_bridge", "bridge_address")),
+            ),
+            (
+                ParentChain { without_inbox: nothing(), ..right() },
+                Some(("no_sequencer_inbox", "sequencer_inbox_address")),
+            ),
+            (ParentChain { bridge: other, ..right() }, Some(("other_bridge", "bridge_address"))),
+        ] {
+            let found = of_parent(&parent, bridge);
+            let found: Vec<_> =
+                found.iter().map(|remark| (remark.code, remark.setting.unwrap())).collect();
+            assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+        }
+    }
 
     #[test]
     fn no_code_means_two_things() {

@@ -128,10 +128,9 @@ async fn ask(
         report.problems.extend(judge::of_nitro_nodes(&report.endpoints));
         let parent = rehearsal.dependencies.parent(config);
         let bridge = config.bridge_address.unwrap_or_default();
-        let asked = parent::ask(&parent, bridge, config.verification_interval);
-        let (parent, problems) = asked.await;
+        let parent = parent::ask(&parent, config.verification_interval).await;
+        report.problems.extend(judge::of_parent(&parent, bridge));
         report.parent = Some(parent);
-        report.problems.extend(problems);
     }
     judge(&mut report, &findings, config);
     report.problems.extend(ask_engine(config, &findings).await);

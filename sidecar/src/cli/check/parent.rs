@@ -6,7 +6,6 @@ use alloy_primitives::Address;
 use serde::Serialize;
 use tokio::time::sleep;
 
-use super::{judge::Found, report::Remark};
 use crate::{
     eth::BlockId,
     rollup::nitro::{Parent, ParentSource as _},
@@ -27,45 +26,34 @@ pub(super) struct ParentChain {
     pub(super) batches: Option<u64>,
     /// The bridge that the sequencer inbox names.
     pub(super) bridge: Option<Address>,
+    /// Why nothing is known.
+    #[serde(skip)]
+    pub(super) unread: Option<UpstreamError>,
+    /// Why the bridge is not.
+    #[serde(skip)]
+    pub(super) without_bridge: Option<UpstreamError>,
+    /// Why the sequencer inbox is not.
+    #[serde(skip)]
+    pub(super) without_inbox: Option<UpstreamError>,
 }
 
-/// Asks the parent chain. Returns what is wrong, too.
-pub(super) async fn ask(
-    parent: &Parent,
-    bridge: Address,
-    interval: Duration,
-) -> (ParentChain, Vec<Remark>) {
-    let (mut found, mut problems) = (ParentChain::default(), Vec::new());
+/// Asks the parent chain.
+pub(super) async fn ask(parent: &Parent, interval: Duration) -> ParentChain {
+    let mut found = ParentChain::default();
     let block = match read(parent, interval, &mut found).await {
         Ok(block) => block,
-        Err(error) => {
-            problems.push(Remark::new(error.code(), Some("parent_rpc"), error.to_string()));
-            return (found, problems);
-        }
-    };
-    // Where there is no such contract, nothing answers.
-    let wrong = |error: UpstreamError, code: Found, setting| match error {
-        UpstreamError::Malformed(text) => Remark::new(code.into(), Some(setting), text),
-        error => Remark::new(error.code(), Some("parent_rpc"), error.to_string()),
+        Err(error) => return ParentChain { unread: Some(error), ..found },
     };
     match parent.delayed_count(block).await {
         Ok(count) => found.delayed_messages = Some(count),
-        Err(error) => problems.push(wrong(error, Found::NoBridge, "bridge_address")),
+        Err(error) => found.without_bridge = Some(error),
     }
     let inbox = async { Ok((parent.batch_count(block).await?, parent.named_bridge(block).await?)) };
     match inbox.await {
-        Ok((batches, named)) => {
-            (found.batches, found.bridge) = (Some(batches), Some(named));
-            if named != bridge {
-                let text = format!("the sequencer inbox belongs to the bridge {named}");
-                problems.push(Remark::new(Found::OtherBridge.into(), Some("bridge_address"), text));
-            }
-        }
-        Err(error) => {
-            problems.push(wrong(error, Found::NoSequencerInbox, "sequencer_inbox_address"));
-        }
+        Ok((batches, bridge)) => (found.batches, found.bridge) = (Some(batches), Some(bridge)),
+        Err(error) => found.without_inbox = Some(error),
     }
-    (found, problems)
+    found
 }
 
 async fn read(
