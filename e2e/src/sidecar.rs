@@ -92,8 +92,26 @@ impl Sidecar {
     /// # Panics
     /// When it is running already.
     pub fn spawn(&self) {
+        self.service.start(self.arguments("run", &[]));
+    }
+
+    /// What `check` finds with its settings, some of them changed.
+    ///
+    /// # Panics
+    /// When it answers no report.
+    pub async fn check(&self, changed: &[(&'static str, String)]) -> Value {
+        let mut command = tokio::process::Command::new(&self.settings.program);
+        command.env_clear().current_dir(&self.folder).args(self.arguments("check", changed));
+        let ended = command.args(["--json", "--count=0s"]).output().await.unwrap();
+        serde_json::from_slice(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"))
+    }
+
+    /// A command with its settings.
+    fn arguments(&self, command: &str, changed: &[(&'static str, String)]) -> Vec<String> {
         let settings = &self.settings;
         let mut more = self.changed.lock().unwrap().clone();
+        more.retain(|(known, _)| changed.iter().all(|(flag, _)| flag != known));
+        more.extend(changed.iter().cloned());
         let is_set = |more: &[(&str, String)], flag: &str| more.iter().any(|(set, _)| *set == flag);
         let others = settings.more.iter().filter(|(flag, _)| !is_set(&more, flag));
         let others: Vec<_> = others.cloned().collect();
@@ -110,13 +128,13 @@ impl Sidecar {
             ("--request-timeout", REQUEST_TIMEOUT.into()),
             ("--log-format", "text".into()),
         ];
-        let mut arguments = vec!["run".to_owned()];
+        let mut arguments = vec![command.to_owned()];
         let consensus = settings.node_consensus_rpc.clone();
         let values = values.into_iter().chain(consensus.map(|url| ("--node-consensus-rpc", url)));
         let values = values.filter(|(flag, _)| !is_set(&more, flag));
         arguments.extend(values.flat_map(|(flag, value)| [flag.to_owned(), value]));
         arguments.extend(more.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]));
-        self.service.start(arguments);
+        arguments
     }
 
     /// Starts the process and waits until it answers.

@@ -64,9 +64,10 @@ pub fn bridge() -> String {
     )
 }
 
-/// An inbox: a call with a selector alone answers a counter, such as `batchCount()`, and one with
-/// one word sets it. `sendL2MessageFromOrigin(bytes)` delivers an L2 message of its sender. Any
-/// other call is a devnet's own: three words for the bridge, and the data as the event has it.
+/// An inbox: `bridge()` answers the bridge, a call with any other selector alone a counter, such as
+/// `batchCount()`, and one with one word sets it. `sendL2MessageFromOrigin(bytes)` delivers an L2
+/// message of its sender. Any other call is a devnet's own: three words for the bridge, and the
+/// data as the event has it.
 ///
 /// ```text
 ///         if CALLDATASIZE == 4 goto count
@@ -74,7 +75,8 @@ pub fn bridge() -> String {
 ///         if selector == sendL2MessageFromOrigin(bytes) goto origin
 ///         memory = words 0 to 2     index = CALL(bridge, memory)
 ///         LOG2(the rest, keccak("InboxMessageDelivered(…)"), index)
-/// count:  return SLOAD(0)
+/// count:  if selector == bridge() return bridge
+///         return SLOAD(0)
 /// set:    SSTORE(0, word 0)
 /// origin: memory = 3, CALLER, keccak(data)     index = CALL(bridge, memory)
 ///         LOG2(nothing, keccak("InboxMessageDeliveredFromOrigin(…)"), index)
@@ -84,14 +86,16 @@ pub fn inbox() -> String {
     let origin = hex::encode(send_from_origin());
     let delivered = hex::encode(inbox_message_delivered());
     let from_origin = hex::encode(inbox_message_delivered_from_origin());
-    let call = format!("6020 5f 6060 5f 5f 73{} 5a f1 50 5f51", hex::encode(BRIDGE));
+    let (named, bridge) = (hex::encode(selector("bridge()")), hex::encode(BRIDGE));
+    let call = format!("6020 5f 6060 5f 5f 73{bridge} 5a f1 50 5f51");
     format!(
         "36 6004 14 @count 57
          36 6020 14 @set 57
          5f35 60e0 1c 63{origin} 14 @origin 57
          6060 5f 5f 37 {call}
          6060 36 03  80 6060 5f 37  7f{delivered} 90 5f a2 00
-         :count 5f54 5f52 6020 5f f3
+         :count 5f35 60e0 1c 63{named} 14 @bridge 57 5f54 5f52 6020 5f f3
+         :bridge 73{bridge} 5f52 6020 5f f3
          :set 5f35 5f55 00
          :origin 6024 35  80 6044 5f 37  5f 20  6040 52  6003 5f52  33 6020 52 {call}
          7f{from_origin} 5f 5f a2 00"

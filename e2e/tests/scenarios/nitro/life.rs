@@ -1,12 +1,16 @@
 //! What happens to a Nitro chain's operator: restarts, stalls, strangers, keys that change.
 
+use std::collections::BTreeSet;
+
+use alloy_primitives::Address;
 use finality_core::head::Status;
 use finality_e2e::{
     devnet::Devnet,
-    nitro::payloads,
+    nitro::{contracts, payloads},
     signer::Signer,
     wait::{PATIENCE, until},
 };
+use serde_json::{Value, json};
 
 use super::{MODES, Way, posted, turn};
 use crate::{kill::killed_again_and_again, stall::finalized_overtakes_while_hotshot_stalls};
@@ -23,6 +27,52 @@ async fn s22_nitro_killed_again_and_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_finalized_overtakes_while_hotshot_stalls() {
     finalized_overtakes_while_hotshot_stalls(&Devnet::nitro().start().await).await;
+}
+
+/// Code and setting of what `check` finds to be wrong.
+fn problems(report: &Value) -> BTreeSet<(String, String)> {
+    let problems = report["problems"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    problems.iter().map(|problem| (text(&problem["code"]), text(&problem["setting"]))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s22_nitro_check_says_what_is_wrong() {
+    let net = Devnet::nitro().start().await;
+    net.head_reaches(net.height().await).await;
+    let report = net.sidecar.check(&[]).await;
+    assert_eq!(report["ok"], true, "{report}");
+    assert_eq!(report["endpoints"][0]["genesis_block"], net.rollup.rules().genesis);
+    assert_eq!(report["parent"]["bridge"], json!(contracts::BRIDGE));
+    assert!(report["parent"]["batches"].as_u64() > Some(0), "{report}");
+    assert!(report["parent"]["chain_id"].is_u64(), "{report}");
+    assert_eq!(report["namespace"]["signers"], json!([Signer::batcher().address()]));
+    assert!(
+        report["namespace"]["last_batch"]["number"].as_u64() >= Some(net.rollup.rules().genesis)
+    );
+
+    let nobody = Address::repeat_byte(0x77).to_string();
+    let nowhere = "http://127.0.0.1:1".to_owned();
+    for (flag, value, found) in [
+        ("--bridge-address", nobody.clone(), ("no_bridge", "bridge_address")),
+        ("--bridge-address", nobody.clone(), ("other_bridge", "bridge_address")),
+        (
+            "--sequencer-inbox-address",
+            nobody.clone(),
+            ("no_sequencer_inbox", "sequencer_inbox_address"),
+        ),
+        ("--batcher-addresses", nobody, ("no_batch", "namespace")),
+        ("--genesis-block", "77".into(), ("config_mismatch", "")),
+        ("--parent-rpc", nowhere, ("connection", "parent_rpc")),
+    ] {
+        let report = net.sidecar.check(&[(flag, value)]).await;
+        let found = (found.0.to_owned(), found.1.to_owned());
+        assert!(problems(&report).contains(&found), "{found:?}: {report}");
+    }
+    net.rollup.node.set_node_interface(false);
+    let report = net.sidecar.check(&[]).await;
+    let found = ("no_node_interface".to_owned(), "node_execution_rpc".to_owned());
+    assert!(problems(&report).contains(&found), "{report}");
 }
 
 /// A `finalized` that the parent chain does not confirm is not admitted.
