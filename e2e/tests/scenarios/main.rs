@@ -30,6 +30,7 @@ mod edge_watching;
 mod edge_websocket;
 mod envoy_restart;
 mod fixtures;
+mod freshness;
 mod kill;
 mod l1_reorg;
 mod malicious_feed;
