@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tracing::Level;
 
 use super::{world::*, *};
-use crate::store::memory::MemoryStore;
+use crate::{store::memory::MemoryStore, verifier::confirmation::BLOCKS_PER_SAVE};
 
 /// Heads with the codes beside them.
 type Seen = Arc<Mutex<Vec<(Option<u64>, &'static str)>>>;
@@ -27,14 +27,16 @@ fn watch(world: &World, runner: &Runner) -> Seen {
 
 #[tokio::test]
 async fn a_head_published_in_mid_round_takes_the_reason_of_the_last_round_away() {
-    let world = World::new(600);
+    // What was confirmed is saved before all of it is.
+    let last = 2 * BLOCKS_PER_SAVE;
+    let world = World::new(last);
     let mut runner = world.verifier(&MemoryStore::default());
     runner.run_until_idle().await;
     assert_eq!(runner.stall(), Stall::AwaitingBatch { number: 1 });
-    world.post_all(MAIN, 1..=600);
+    world.post_all(MAIN, 1..=last);
     let seen = watch(&world, &runner);
     assert_eq!(runner.round().await, Round::Idle, "all of it is confirmed in one round");
-    assert_eq!(runner.stall(), Stall::UpToDate { number: 600 });
+    assert_eq!(runner.stall(), Stall::UpToDate { number: last });
     let mut seen = seen.lock().clone();
     seen.dedup();
     assert_eq!(seen[0], (None, "awaiting_batch"), "of the last round, like the head");
