@@ -26,6 +26,13 @@ static TAKEN: LazyLock<Mutex<HashMap<u16, File>>> = LazyLock::new(Mutex::default
 /// When none is left.
 #[must_use]
 pub fn free_port() -> u16 {
+    let (port, _) = listen();
+    port
+}
+
+/// A port as [`free_port`] finds it, still bound: a program that is just being started elsewhere in
+/// this process holds a listener for a moment after it is dropped here.
+fn listen() -> (u16, TcpListener) {
     let mut taken = TAKEN.lock().unwrap();
     let span = u32::from(LAST - FIRST);
     let start = std::process::id().wrapping_mul(97) % span;
@@ -35,10 +42,10 @@ pub fn free_port() -> u16 {
             continue;
         }
         if let Some(lock) = lock(port)
-            && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+            && let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         {
             taken.insert(port, lock);
-            return port;
+            return (port, listener);
         }
     }
     panic!("no free port between {FIRST} and {LAST}");
@@ -63,10 +70,13 @@ impl Server {
     /// Serves `router` on a free port.
     ///
     /// # Panics
-    /// When the port cannot be bound.
+    /// When no port is left.
+    #[expect(clippy::unused_async, reason = "it needs a runtime")]
     pub async fn start(router: Router) -> Self {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        let (port, listener) = listen();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         let task = tokio::spawn(async move {
             let _ = axum::serve(listener, router).await;
         });
