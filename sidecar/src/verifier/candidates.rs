@@ -108,6 +108,9 @@ impl<R: Rollup> Candidates<R> {
     /// way, but never the first, which has its place in HotShot's order.
     pub fn make_room(&mut self, rollup: &R, batch: &BatchOf<R>) -> bool {
         let number = batch.facts.number();
+        if self.of(number).any(|(_, kept)| kept == batch) {
+            return true;
+        }
         let copies = self.of(number).filter(|(_, kept)| rollup.are_copies(kept, batch));
         let (mut count, mut worst) = (0, None::<(Position, &BatchOf<R>)>);
         for (position, kept) in copies {

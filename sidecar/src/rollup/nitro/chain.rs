@@ -1,7 +1,10 @@
 //! The rules of a Nitro chain: which copies decide, what they prove, and what the parent chain has
 //! finalized.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    cmp::Reverse,
+    sync::{Arc, OnceLock},
+};
 
 use alloy_primitives::B256;
 use parking_lot::Mutex;
@@ -80,6 +83,12 @@ impl<P: ParentSource> NitroChain<P> {
     pub(super) fn known_as(self, chain_id: u64) -> Self {
         self.begin(chain_id, 0);
         self
+    }
+
+    /// How many messages are known to contradict the parent chain.
+    #[cfg(test)]
+    pub(super) fn contradicted(&self) -> usize {
+        self.contradicted.lock().len()
     }
 
     /// From now on it is this chain, with this first block.
@@ -207,21 +216,33 @@ impl<P: ParentSource> NitroChain<P> {
         self.contradicted.lock().iter().any(|batch| batch.facts.number < number)
     }
 
-    /// A block is proven by one of these copies: what contradicts below is behind, and what is one
-    /// of them was a twist.
+    /// A block is proven by one of these copies: what contradicts below is behind, and what is of
+    /// their group was a twist.
     fn is_past(&self, number: u64, copies: &[&Batch<Facts, Copy>]) {
+        let is_twist = |batch: &Batch<Facts, Copy>| copies.iter().any(|copy| is_twin(copy, batch));
         let mut contradicted = self.contradicted.lock();
-        contradicted.retain(|batch| batch.facts.number >= number && !copies.contains(&batch));
+        contradicted.retain(|batch| batch.facts.number >= number && !is_twist(batch));
     }
 
+    /// Of each group one is enough. Where there are too many, the lowest tell the least: what is
+    /// above them is not behind for as long.
     fn contradicts(&self, batch: &Batch<Facts, Copy>) {
         let mut contradicted = self.contradicted.lock();
-        if !contradicted.contains(batch) {
-            let first = contradicted.len().saturating_sub(CONTRADICTED - 1);
-            contradicted.drain(..first);
-            contradicted.push(*batch);
+        if contradicted.iter().any(|known| is_twin(known, batch)) {
+            return;
+        }
+        contradicted.push(*batch);
+        if contradicted.len() > CONTRADICTED {
+            let numbers = contradicted.iter().map(|batch| batch.facts.number).enumerate();
+            let lowest = numbers.min_by_key(|(at, number)| (*number, Reverse(*at)));
+            lowest.map(|(at, _)| contradicted.remove(at));
         }
     }
+}
+
+/// Whether two messages are for one block and of one group.
+fn is_twin(one: &Batch<Facts, Copy>, other: &Batch<Facts, Copy>) -> bool {
+    one.facts.number == other.facts.number && one.content.is_of_one_group(&other.content)
 }
 
 /// Not found is no contradiction: what tells of logs may lag, and a twist may name another time.

@@ -112,6 +112,12 @@ pub(super) enum Known {
     Unanswered(UpstreamError),
 }
 
+impl Known {
+    const fn is_found(&self) -> bool {
+        matches!(self, Self::Final(_))
+    }
+}
+
 /// What the parent chain has said, for a while.
 #[derive(Debug, Default)]
 pub(super) struct DelayedInbox {
@@ -153,7 +159,9 @@ impl DelayedInbox {
         let mut all = self.known.lock();
         all.insert(place, (known, Instant::now()));
         while all.len() > KEPT {
-            let oldest = all.iter().min_by_key(|(_, (_, at))| *at).map(|(place, _)| *place);
+            // What was found tells of all that claims its index.
+            let oldest = all.iter().min_by_key(|(_, (known, at))| (known.is_found(), *at));
+            let oldest = oldest.map(|(place, _)| *place);
             oldest.map(|oldest| all.remove(&oldest));
         }
     }

@@ -145,9 +145,19 @@ fn of_a_message_at_most_64_copies_are_kept_and_the_best() {
     let of = |metadata: usize| {
         Position::start_of(lengths.iter().position(|length| *length == metadata).unwrap() as u64)
     };
-    let kept: Vec<_> = candidates.of(number).map(|(position, _)| position).collect();
+    let kept = |candidates: &Candidates<_>| -> Vec<_> {
+        candidates.of(number).map(|(position, _)| position).collect()
+    };
     let expected: Vec<_> = [900].into_iter().chain(100..161).chain([99, 0]).map(of).collect();
-    assert_eq!(kept, expected);
+    assert_eq!(kept(&candidates), expected);
+    // What is there already takes nobody's room.
+    for (at, metadata) in [(1_000, 0), (1_001, 99), (1_002, 0)] {
+        let batch = copy_with(metadata);
+        if candidates.make_room(&chain, &batch) {
+            candidates.insert(Position::start_of(at), batch, &tip, |_| true);
+        }
+    }
+    assert_eq!(kept(&candidates), expected);
 }
 
 #[test]
