@@ -16,7 +16,7 @@ use finality_sidecar::{
     config::NitroRequire,
     eth::BlockId,
     head::HeadBlock,
-    l1::{DelayedMessage, View},
+    l1::{DelayedMessage, Sought, View},
     node::Transaction,
     rollup::{
         Batch, Payloads, Position, Proven, Rollup as _, Uncompared,
@@ -76,9 +76,17 @@ impl ParentSource for Parent {
         &self,
         place: DelayedPlace,
         _: BlockId,
-    ) -> Result<Option<DelayedMessage>, UpstreamError> {
+    ) -> Result<Sought<DelayedMessage>, UpstreamError> {
         let message = Self::message(place.index);
-        Ok(Some(message).filter(|message| message.timestamp == place.timestamp))
+        Ok(match message.timestamp == place.timestamp {
+            true => Sought::Found(message),
+            false => Sought::Elsewhere,
+        })
+    }
+
+    /// Before the next message; long after the last one.
+    async fn made_at(&self, block: BlockId) -> Result<u64, UpstreamError> {
+        Ok(if block.number < DELAYED { TIME + 10 * block.number - 5 } else { u64::MAX })
     }
 
     async fn batch_count(&self, _: BlockId) -> Result<u64, UpstreamError> {
@@ -347,14 +355,6 @@ impl World {
             && content.content.is_none_or(|content| content == message.data_hash)
     }
 
-    /// Whether the parent chain never tells of a copy's message: it claims another time.
-    fn is_lost(&self, copy: &Kept) -> bool {
-        let read = self.blocks[copy.facts.number as usize - 1].delayed_messages_read;
-        copy.content.origin == Origin::DelayedInbox
-            && copy.content.delayed_messages_read == read + 1
-            && (read >= DELAYED || copy.content.header.timestamp != Parent::message(read).timestamp)
-    }
-
     /// The copies that stand or fall with the first one that counts.
     fn deciding(&self, number: u64) -> Vec<&Kept> {
         let mut rest = self.of(number);
@@ -400,14 +400,11 @@ impl World {
         let group = self.deciding(number);
         let proves = |copy: &&Kept| copy.facts.block_hash == Some(block.hash);
         let is_proven = group.iter().any(proves);
-        // A message of another group that may be the first one for all that is known.
-        let is_held_back =
-            self.of(number).iter().any(|copy| self.is_lost(copy) && !group.contains(copy));
-        // Nor does a parent chain say more that has no such message.
+        // A parent chain says no more that has no such message.
         let read = self.blocks[number as usize - 1].delayed_messages_read;
         let is_beyond = block.delayed_messages_read > read && read >= DELAYED;
         assert!(
-            !is_proven || is_held_back || is_beyond,
+            !is_proven || is_beyond,
             "stopped at {number} by {code}, though a copy proves it: {:#?}",
             self.of(number)
         );

@@ -46,6 +46,18 @@ pub struct DelayedMessage {
     pub data: Option<Bytes>,
 }
 
+/// What is found of a message in the blocks that were made at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sought<T> {
+    /// It is there.
+    Found(T),
+    /// It is not there: there are no such blocks, or the bridge's count did not reach over its
+    /// index in them.
+    Elsewhere,
+    /// No event tells of it, nor does the count say that there is none: what tells of logs may lag.
+    Untold,
+}
+
 /// A block of the parent chain, as far as it says when it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -185,9 +197,9 @@ impl<E: ParentEndpoint> L1<E> {
         })
     }
 
-    /// The message of a bridge's delayed inbox with an index, if it is in a block that was made at
-    /// this time, up to a final block, and that block's number. It is looked for around a block
-    /// that is near.
+    /// The message of a bridge's delayed inbox with an index, which the bridge has at a final
+    /// block, if it is in a block that was made at this time, and that block's number. It is looked
+    /// for around a block that is near.
     ///
     /// # Errors
     /// [`UpstreamError`].
@@ -198,16 +210,19 @@ impl<E: ParentEndpoint> L1<E> {
         timestamp: u64,
         near: u64,
         finalized: BlockId,
-    ) -> Result<Option<(u64, DelayedMessage)>, UpstreamError> {
+    ) -> Result<Sought<(u64, DelayedMessage)>, UpstreamError> {
         let from = self.first_made_at(timestamp, near, finalized.number).await?;
         let next = timestamp.saturating_add(1);
         let until = self.first_made_at(next, from, finalized.number).await?.saturating_sub(1);
         if from > until {
-            return Ok(None);
+            return Ok(Sought::Elsewhere);
         }
         let topics = |signature| [signature, B256::from(U256::from(index))];
         let delivered = self.events(bridge, topics(DELIVERED), from, until).await?;
-        let Some(event) = delivered.first() else { return Ok(None) };
+        let Some(event) = delivered.first() else {
+            let is_elsewhere = self.is_outside(bridge, index, from, until).await?;
+            return Ok(if is_elsewhere { Sought::Elsewhere } else { Sought::Untold });
+        };
         let malformed = |what| UpstreamError::Malformed(format!("delayed message {index}: {what}"));
         let (words, []) = event.data.as_chunks::<32>() else {
             return Err(malformed("no event of a bridge (bridge_address)"));
@@ -242,7 +257,38 @@ impl<E: ParentEndpoint> L1<E> {
             data_hash: data_hash.into(),
             data,
         };
-        Ok(Some((at, message)))
+        Ok(Sought::Found((at, message)))
+    }
+
+    /// Whether a bridge is known to have got the message with an index before or after the blocks
+    /// `from..=until`: by its count, for which no logs are needed. An endpoint may not have the
+    /// state of old blocks any more.
+    async fn is_outside(
+        &self,
+        bridge: Address,
+        index: u64,
+        from: u64,
+        until: u64,
+    ) -> Result<bool, UpstreamError> {
+        let after = self.count_at(bridge, until).await?;
+        if after.is_some_and(|count| count <= index) {
+            return Ok(true);
+        }
+        let Some(before) = from.checked_sub(1) else { return Ok(false) };
+        Ok(self.count_at(bridge, before).await?.is_some_and(|count| count > index))
+    }
+
+    /// The count of a bridge's delayed inbox after the block with a number; none if it is not known
+    /// any more.
+    async fn count_at(&self, bridge: Address, number: u64) -> Result<Option<u64>, UpstreamError> {
+        let Some(hash) = self.hash_at(number).await? else { return Ok(None) };
+        match self.view(bridge, DELAYED_COUNT, State::Of(BlockId { number, hash })).await {
+            // Before there was a bridge.
+            Ok(answer) if answer.is_empty() => Ok(Some(0)),
+            Ok(answer) => Ok(<&[u8; 32]>::try_from(answer.as_ref()).ok().and_then(self::number)),
+            Err(UpstreamError::Rpc { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The first block that was made at a time or later; the one after the last if there is none.

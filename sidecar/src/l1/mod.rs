@@ -27,7 +27,7 @@ use panel::Panel;
 use reading::Memory;
 
 pub use batch_authenticator::{BatchAuthenticatorError, BatcherHistory};
-pub use bridge::{DelayedMessage, Event, Made, ParentEndpoint};
+pub use bridge::{DelayedMessage, Event, Made, ParentEndpoint, Sought};
 pub use depth::state_depth;
 pub use endpoint::{Endpoint, Log, Look};
 pub use light_client::{FinalizedState, LightClientError};

@@ -31,6 +31,10 @@ struct Chain {
     /// Return data by call data; an empty answer when there is none.
     contract: BTreeMap<String, String>,
     reverts: bool,
+    /// The blocks in which a bridge got its messages; it was made in the first.
+    delivered: Vec<u64>,
+    /// The first block whose state it has.
+    oldest: u64,
     /// What `eth_getLogs` returns, if it returns something.
     logs: Option<Vec<Value>>,
     asked: Vec<Value>,
@@ -60,7 +64,20 @@ impl Chain {
                 let number = number.filter(|number| *number <= self.latest);
                 json!({"result": number.map(|number| json!({
                     "number": format!("{number:#x}"), "hash": hash(self.fork, self.fork_at, number),
+                    "timestamp": format!("{:#x}", 10 * number),
                 }))})
+            }
+            "eth_call" if params[0]["data"] == "0xeca067ad" => {
+                let block: B256 = params[1]["blockHash"].as_str().unwrap().parse().unwrap();
+                let is_it = |number: &u64| hash(self.fork, self.fork_at, *number) == block;
+                let number = (0..=self.latest).find(is_it).unwrap();
+                match self.delivered.iter().filter(|at| **at <= number).count() {
+                    _ if number < self.oldest => {
+                        json!({"error": {"code": -32000, "message": "missing trie node"}})
+                    }
+                    0 => json!({"result": "0x"}),
+                    count => json!({"result": format!("0x{count:064x}")}),
+                }
             }
             "eth_call" => match self.contract.get(params[0]["data"].as_str().unwrap()) {
                 Some(data) => json!({"result": data}),
@@ -115,6 +132,8 @@ impl World {
                 down: false,
                 contract: BTreeMap::new(),
                 reverts: false,
+                delivered: Vec::new(),
+                oldest: 0,
                 logs: None,
                 asked: Vec::new(),
             }));
@@ -209,6 +228,43 @@ async fn where_l1_lacks_the_state_the_light_client_s_newest_event_has_the_height
     world.chain(0).logs = None;
     assert!(world.l1.light_client(CONTRACT, main(900)).await.is_err());
     assert_eq!(world.l1.timestamp(main(900)).await, Ok(1234));
+}
+
+/// A block is made every ten seconds.
+#[tokio::test]
+async fn a_delayed_message_is_elsewhere_if_the_bridge_s_count_says_so() {
+    let world = World::new(1).await;
+    {
+        let mut chain = world.chain(0);
+        (chain.delivered, chain.logs) = (vec![20, 30, 30, 50], Some(Vec::new()));
+    }
+    let sought = async |index, timestamp| {
+        let found = world.l1.delayed_message(CONTRACT, index, timestamp, 90, main(90)).await;
+        found.unwrap()
+    };
+    for (index, delivered) in [(0, 20), (1, 30), (2, 30), (3, 50)] {
+        // Logs that say nothing are no proof.
+        assert_eq!(sought(index, 10 * delivered).await, Sought::Untold, "{index}");
+        // Before and behind, between two blocks, and before the first and after the last one.
+        for timestamp in [10 * (delivered - 1), 10 * (delivered + 1), 10 * delivered + 1, 901] {
+            assert_eq!(sought(index, timestamp).await, Sought::Elsewhere, "{index} {timestamp}");
+        }
+    }
+    for timestamp in [0, 100, u64::MAX] {
+        assert_eq!(sought(3, timestamp).await, Sought::Elsewhere);
+    }
+    // Where there is no state any more, nothing says so.
+    world.chain(0).oldest = 45;
+    for (timestamp, expected) in [
+        (200, Sought::Untold),
+        (440, Sought::Untold),
+        (450, Sought::Elsewhere),
+        (501, Sought::Elsewhere),
+    ] {
+        assert_eq!(sought(3, timestamp).await, expected, "{timestamp}");
+    }
+    world.chain(0).down = true;
+    assert!(world.l1.delayed_message(CONTRACT, 3, 450, 90, main(90)).await.is_err());
 }
 
 #[tokio::test]

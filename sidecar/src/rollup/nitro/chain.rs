@@ -13,7 +13,7 @@ use super::{
     Below, Copy, Facts, Nitro, NitroBlock, Origin,
     compare::{self, Unequal},
     copy::{self, batch_of},
-    delayed::{self, Delayed, DelayedInbox, DelayedPlace, ParentSource},
+    delayed::{Delayed, DelayedInbox, DelayedPlace, Known, ParentSource},
     finality::{self, Settled},
     interface,
 };
@@ -39,7 +39,7 @@ pub struct NitroChain<P> {
     require: NitroRequire,
     /// The number of the first block, if it is set.
     genesis: Option<u64>,
-    known: OnceLock<Known>,
+    known: OnceLock<Begun>,
     inbox: DelayedInbox,
     /// Messages that contradict the parent chain: they were sequenced before a reorg of it, and so
     /// were those behind them.
@@ -48,10 +48,19 @@ pub struct NitroChain<P> {
 
 /// What the node says of the chain.
 #[derive(Debug)]
-struct Known {
+struct Begun {
     reader: Nitro,
     /// The number of the first block, position 0.
     genesis: u64,
+}
+
+/// What the parent chain tells of a message that its bridge has.
+enum Told {
+    Message(Arc<Delayed>),
+    /// It was not delivered at that time.
+    Elsewhere,
+    /// Whether it was delivered at that time.
+    Nothing,
 }
 
 /// The chain before Nitro had blocks of another kind.
@@ -94,7 +103,7 @@ impl<P: ParentSource> NitroChain<P> {
     /// From now on it is this chain, with this first block.
     pub fn begin(&self, chain_id: u64, genesis: u64) {
         let signers = self.signers.clone();
-        self.known.get_or_init(|| Known { reader: Nitro::with(chain_id, signers), genesis });
+        self.known.get_or_init(|| Begun { reader: Nitro::with(chain_id, signers), genesis });
     }
 
     pub(super) fn chain_id(&self) -> u64 {
@@ -117,26 +126,24 @@ impl<P: ParentSource> NitroChain<P> {
         }
     }
 
-    fn known(&self) -> Result<&Known, Rejected> {
+    fn known(&self) -> Result<&Begun, Rejected> {
         let unknown = || Rejected::Structure("the chain is not known yet".into());
         self.known.get().ok_or_else(unknown)
     }
 
-    /// The message of the delayed inbox at a place; none if the bridge has it, but it is not found
-    /// there.
-    fn delayed(
-        &self,
-        place: DelayedPlace,
-    ) -> Result<Option<Arc<Delayed>>, Uncompared<DelayedPlace>> {
+    /// The message of the delayed inbox at a place, which the bridge has by its count.
+    fn delayed(&self, place: DelayedPlace) -> Result<Told, Uncompared<DelayedPlace>> {
         let index = place.index;
         match self.inbox.get(place) {
             None => Err(Uncompared::Ask(place)),
-            Some(delayed::Known::Final(message)) => Ok(Some(message)),
-            Some(delayed::Known::NotFound) => Ok(None),
-            Some(delayed::Known::NotFinal(finalized)) => {
+            Some(Known::Final(message)) => Ok(Told::Message(message)),
+            Some(Known::Elsewhere) => Ok(Told::Elsewhere),
+            Some(Known::Untold) => Ok(Told::Nothing),
+            Some(Known::NotFinal(finalized)) => {
+                let finalized = finalized.map(|(block, _)| block);
                 Err(Uncompared::Waits(Waiting::ParentFinality { index, finalized }))
             }
-            Some(delayed::Known::Unanswered(problem)) => {
+            Some(Known::Unanswered(problem)) => {
                 Err(Uncompared::Waits(Waiting::Parent { index, problem: problem.to_string() }))
             }
         }
@@ -173,8 +180,15 @@ impl<P: ParentSource> NitroChain<P> {
         let delayed = match compare::place(batch.facts.number, block, below)? {
             Some(index) if batch.content.delayed_messages_read == block.delayed_messages_read => {
                 let timestamp = batch.content.header.timestamp;
-                let found = self.delayed(DelayedPlace { index, timestamp })?;
-                Some(found.ok_or_else(|| Uncompared::Waits(not_found(index)))?)
+                match self.delayed(DelayedPlace { index, timestamp })? {
+                    Told::Message(message) => Some(message),
+                    Told::Nothing => return Err(Uncompared::Waits(not_found(index))),
+                    Told::Elsewhere => {
+                        let problem = format!("no delayed message {index} was delivered then");
+                        let number = block.number;
+                        return Err(Difference::Malformed { number, problem }.into());
+                    }
+                }
             }
             _ => None,
         };
@@ -245,7 +259,7 @@ fn is_twin(one: &Batch<Facts, Copy>, other: &Batch<Facts, Copy>) -> bool {
     one.facts.number == other.facts.number && one.content.is_of_one_group(&other.content)
 }
 
-/// Not found is no contradiction: what tells of logs may lag, and a twist may name another time.
+/// That is no contradiction: what tells of logs may lag.
 fn not_found(index: u64) -> Waiting {
     let problem = "the bridge's event is not found in the blocks of the message's time".into();
     Waiting::Parent { index, problem }
@@ -304,7 +318,7 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
         payload: &[u8],
         l1_finalized: Option<u64>,
     ) -> impl IntoIterator<Item = Result<Batch<Facts, Copy>, Rejected>> {
-        let Known { reader, genesis } = match self.known() {
+        let Begun { reader, genesis } = match self.known() {
             Ok(known) => known,
             Err(rejected) => return vec![Err(rejected)],
         };
@@ -359,11 +373,13 @@ impl<P: ParentSource> Rollup for NitroChain<P> {
             (Origin::DelayedInbox, Some(1)) => {}
             _ => return Judgment::Out(OutOfPlay::OtherFork),
         }
-        match self.delayed(DelayedPlace { index, timestamp: copy.header.timestamp }) {
-            Ok(Some(message)) if message.contradicts(copy).is_none() => Judgment::Decides,
+        let place = DelayedPlace { index, timestamp: copy.header.timestamp };
+        let is_excluded = self.inbox.get(place).is_some_and(|known| known.excludes(place));
+        match self.delayed(place) {
+            Ok(Told::Message(message)) if message.contradicts(copy).is_none() => Judgment::Decides,
             Err(Uncompared::Ask(place)) => Judgment::Ask(place),
-            Err(Uncompared::Waits(waiting)) => Judgment::Waits(waiting),
-            Ok(None) => Judgment::Waits(not_found(index)),
+            Err(Uncompared::Waits(waiting)) if !is_excluded => Judgment::Waits(waiting),
+            Ok(Told::Nothing) => Judgment::Waits(not_found(index)),
             _ => {
                 self.contradicts(batch);
                 Judgment::Out(OutOfPlay::Orphaned)

@@ -10,7 +10,11 @@ use super::{
     Copy, Message, MessageHeader, MessageKind, Transactions,
     copy::{self, parsed},
 };
-use crate::{eth::BlockId, l1::DelayedMessage, upstream::UpstreamError};
+use crate::{
+    eth::BlockId,
+    l1::{DelayedMessage, Sought},
+    upstream::UpstreamError,
+};
 
 /// The parent chain, where bridge, inbox and sequencer inbox are.
 pub trait ParentSource: Send + Sync + 'static {
@@ -26,13 +30,16 @@ pub trait ParentSource: Send + Sync + 'static {
         block: BlockId,
     ) -> impl Future<Output = Result<u64, UpstreamError>> + Send;
 
-    /// The message with an index, if it is in a block that was made at this time, up to a final
-    /// block.
+    /// When a block was made, seconds since the epoch.
+    fn made_at(&self, block: BlockId) -> impl Future<Output = Result<u64, UpstreamError>> + Send;
+
+    /// The message with an index, which the bridge has at a final block, if it is in a block that
+    /// was made at this time.
     fn delayed_message(
         &self,
         place: DelayedPlace,
         finalized: BlockId,
-    ) -> impl Future<Output = Result<Option<DelayedMessage>, UpstreamError>> + Send;
+    ) -> impl Future<Output = Result<Sought<DelayedMessage>, UpstreamError>> + Send;
 
     /// How many batches the sequencer inbox has after a block.
     fn batch_count(
@@ -104,15 +111,35 @@ impl Delayed {
 pub(super) enum Known {
     /// It is on the parent chain, at or below its final block.
     Final(Arc<Delayed>),
-    /// The bridge has it by its count, but it is not found in the blocks of that time.
-    NotFound,
-    /// It is not on the parent chain up to its final block.
-    NotFinal(Option<BlockId>),
+    /// The bridge has it, but not in the blocks of that time.
+    Elsewhere,
+    /// The bridge has it by its count, but no event tells of it in the blocks of that time.
+    Untold,
+    /// It is not on the parent chain up to its final block, which was made at this time.
+    NotFinal(Option<(BlockId, u64)>),
     /// The parent chain gave no answer.
     Unanswered(UpstreamError),
 }
 
 impl Known {
+    /// Whether the parent chain, as far as it is final, has no such message at that time.
+    pub(super) const fn excludes(&self, DelayedPlace { timestamp, .. }: DelayedPlace) -> bool {
+        match self {
+            Self::Elsewhere => true,
+            Self::NotFinal(Some((_, made_at))) => timestamp < *made_at,
+            _ => false,
+        }
+    }
+
+    /// For how long it tells something.
+    fn age(&self) -> Duration {
+        match self {
+            Self::Final(message) if message.transactions.is_some() => FINAL_AGAIN,
+            Self::Elsewhere => FINAL_AGAIN,
+            _ => AGAIN,
+        }
+    }
+
     const fn is_found(&self) -> bool {
         matches!(self, Self::Final(_))
     }
@@ -134,18 +161,16 @@ const KEPT: usize = 128;
 
 impl DelayedInbox {
     /// What is known of a message; none if it must be asked for. There is one with an index, so
-    /// what is known of it at one time tells of all, unless it was not found there.
+    /// what is known of it at one time tells of all, unless it is not there.
     pub(super) fn get(&self, place: DelayedPlace) -> Option<Known> {
         let all = self.known.lock();
         let of_index = |timestamp| DelayedPlace { timestamp, ..place };
-        let fresh = all.range(of_index(0)..=of_index(u64::MAX)).filter(|(_, (known, at))| {
-            let is_whole = matches!(known, Known::Final(it) if it.transactions.is_some());
-            at.elapsed() < if is_whole { FINAL_AGAIN } else { AGAIN }
-        });
+        let of_index = all.range(of_index(0)..=of_index(u64::MAX));
+        let fresh = of_index.filter(|(_, (known, at))| at.elapsed() < known.age());
         let rank = |at: &DelayedPlace, known: &Known| match known {
             Known::Final(_) => Some(0),
             _ if *at == place => Some(1),
-            Known::NotFound => None,
+            Known::Elsewhere | Known::Untold => None,
             Known::NotFinal(_) | Known::Unanswered(_) => Some(2),
         };
         let ranked = fresh.filter_map(|(at, (known, _))| Some((rank(at, known)?, known)));
@@ -178,13 +203,15 @@ impl DelayedInbox {
         }
         let Some(finalized) = finalized else { return Ok(Known::NotFinal(None)) };
         if parent.delayed_count(finalized).await? <= place.index {
-            return Ok(Known::NotFinal(Some(finalized)));
+            let made_at = parent.made_at(finalized).await?;
+            return Ok(Known::NotFinal(Some((finalized, made_at))));
         }
-        match parent.delayed_message(place, finalized).await? {
-            Some(message) => {
-                Ok(Known::Final(Arc::new(Delayed::of(place.index, &message, chain_id))))
+        Ok(match parent.delayed_message(place, finalized).await? {
+            Sought::Found(message) => {
+                Known::Final(Arc::new(Delayed::of(place.index, &message, chain_id)))
             }
-            None => Ok(Known::NotFound),
-        }
+            Sought::Elsewhere => Known::Elsewhere,
+            Sought::Untold => Known::Untold,
+        })
     }
 }

@@ -9,7 +9,7 @@ use tokio::{sync::OnceCell, time::Instant};
 use super::delayed::{DelayedPlace, ParentSource};
 use crate::{
     eth::BlockId,
-    l1::{DelayedMessage, L1, ParentEndpoint},
+    l1::{DelayedMessage, L1, ParentEndpoint, Sought},
     upstream::{Upstream, UpstreamError},
 };
 
@@ -71,6 +71,10 @@ impl<E: ParentEndpoint> ParentSource for Parent<E> {
         Ok((Some(block), reading.epoch))
     }
 
+    async fn made_at(&self, block: BlockId) -> Result<u64, UpstreamError> {
+        self.chain.timestamp(block).await
+    }
+
     async fn delayed_count(&self, block: BlockId) -> Result<u64, UpstreamError> {
         self.chain.delayed_count(self.bridge, block).await
     }
@@ -79,13 +83,17 @@ impl<E: ParentEndpoint> ParentSource for Parent<E> {
         &self,
         DelayedPlace { index, timestamp }: DelayedPlace,
         finalized: BlockId,
-    ) -> Result<Option<DelayedMessage>, UpstreamError> {
+    ) -> Result<Sought<DelayedMessage>, UpstreamError> {
         let near = self.found.lock().unwrap_or(finalized.number);
-        let found = self.chain.delayed_message(self.bridge, index, timestamp, near, finalized);
-        Ok(found.await?.map(|(block, message)| {
-            *self.found.lock() = Some(block);
-            message
-        }))
+        let sought = self.chain.delayed_message(self.bridge, index, timestamp, near, finalized);
+        Ok(match sought.await? {
+            Sought::Found((block, message)) => {
+                *self.found.lock() = Some(block);
+                Sought::Found(message)
+            }
+            Sought::Elsewhere => Sought::Elsewhere,
+            Sought::Untold => Sought::Untold,
+        })
     }
 
     async fn batch_count(&self, block: BlockId) -> Result<u64, UpstreamError> {

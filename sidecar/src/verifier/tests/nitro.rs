@@ -19,7 +19,8 @@ use crate::{
         nitro::{
             Below, MessageHeader, NitroBlock, NitroChain, Scheme,
             tests::fixture::{
-                Parent, chain_after_a_reorg, claimed, embedded_chain, golden_chain, signer,
+                Parent, chain_after_a_loss, chain_after_a_reorg, claimed, embedded_chain,
+                golden_chain, signer,
             },
         },
     },
@@ -248,6 +249,7 @@ async fn no_embedded_message_keeps_its_own_from_the_head() {
 #[tokio::test(start_paused = true)]
 async fn messages_whose_events_are_not_found_are_waited_for() {
     let mut chain = Chain::new(Scheme::SignatureV2, NitroRequire::Hash, true);
+    *chain.parent.lags.lock() = true;
     let messages = chain.parent.take();
     let elsewhere = messages.clone().into_iter().map(|(index, mut message)| {
         message.timestamp += 1;
@@ -266,6 +268,20 @@ async fn messages_whose_events_are_not_found_are_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn messages_of_before_a_reorg_of_the_parent_chain_are_passed_over() {
     let mut chain = Chain::of(chain_after_a_reorg(), NitroRequire::Hash);
+    assert_eq!(chain.settle().await, (Some(10), "up_to_date"));
+}
+
+/// The sequencer's own messages come instead of what the parent chain has lost: nothing that is
+/// asked for them tells that it is lost.
+#[tokio::test(start_paused = true)]
+async fn messages_that_the_parent_chain_has_lost_hold_back_no_others() {
+    let mut chain = Chain::of(chain_after_a_loss(1_700_000_000), NitroRequire::Hash);
+    // What may come yet is waited for.
+    let (head, code) = chain.settle().await;
+    assert_eq!(code, "awaiting_parent_finality");
+    assert!(head > Some(1), "{head:?}");
+    *chain.parent.made_at.lock() = 1_700_000_001;
+    tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(chain.settle().await, (Some(10), "up_to_date"));
 }
 

@@ -49,12 +49,26 @@ fn a_delayed_message_is_what_the_parent_chain_has() {
         // The bridge has the hash of what was posted.
         assert_eq!(other(&|it| it.data = None), Judgment::Decides);
         assert_eq!(other(&|it| it.data = Some(vec![1].into())), Judgment::Decides);
-        let absent = is_waiting(other(&|it| it.timestamp += 1));
-        assert!(matches!(absent, Waiting::Parent { .. }), "not found is no contradiction");
+        assert_eq!(other(&|it| it.timestamp += 1), out);
+        let untold = is_waiting(verdict(&|parent| {
+            parent.messages.lock().get_mut(&index).unwrap().timestamp += 1;
+            *parent.lags.lock() = true;
+        }));
+        assert!(matches!(untold, Waiting::Parent { .. }), "what tells of logs may lag");
         let down = is_waiting(verdict(&|parent| parent.is_down = true));
         assert!(matches!(down, Waiting::Parent { .. }));
         let early = is_waiting(verdict(&|parent| parent.messages.lock().clear()));
         assert!(matches!(early, Waiting::ParentFinality { .. }));
+        // The final block has not read it, and is of the same time or of a later one.
+        let final_at = |made_at: u64| {
+            verdict(&|parent| {
+                parent.messages.lock().clear();
+                *parent.made_at.lock() = made_at;
+            })
+        };
+        let timestamp = kept.content.header.timestamp;
+        assert!(matches!(final_at(timestamp), Judgment::Waits(Waiting::ParentFinality { .. })));
+        assert_eq!(final_at(timestamp + 1), out);
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     config::NitroRequire as Require,
     eth::BlockId,
     head::HeadBlock,
-    l1::{DelayedMessage, View},
+    l1::{DelayedMessage, Sought, View},
     rollup::{Batch, Judgment, Payloads, Proven, Rollup, Uncompared, recover},
     upstream::UpstreamError,
 };
@@ -49,6 +49,10 @@ pub(crate) struct Parent {
     /// How many batches there are.
     pub(crate) batches: Arc<Mutex<u64>>,
     pub(super) is_down: bool,
+    /// Whether no event tells of what is not at its time.
+    pub(crate) lags: Arc<Mutex<bool>>,
+    /// When its final block was made.
+    pub(crate) made_at: Arc<Mutex<u64>>,
     /// Whether what is final must be said once more.
     pub(crate) is_unread: Arc<Mutex<bool>>,
     /// How often it was asked.
@@ -76,11 +80,20 @@ impl ParentSource for Parent {
         &self,
         place: DelayedPlace,
         _: BlockId,
-    ) -> Result<Option<DelayedMessage>, UpstreamError> {
+    ) -> Result<Sought<DelayedMessage>, UpstreamError> {
         *self.calls.lock() += 1;
         *self.asked.lock() += 1;
         let message = self.messages.lock().get(&place.index).cloned();
-        Ok(message.filter(|message| message.timestamp == place.timestamp))
+        Ok(match message.filter(|message| message.timestamp == place.timestamp) {
+            Some(message) => Sought::Found(message),
+            None if *self.lags.lock() => Sought::Untold,
+            None => Sought::Elsewhere,
+        })
+    }
+
+    async fn made_at(&self, _: BlockId) -> Result<u64, UpstreamError> {
+        *self.calls.lock() += 1;
+        Ok(*self.made_at.lock())
     }
 
     async fn batch_count(&self, _: BlockId) -> Result<u64, UpstreamError> {
@@ -402,17 +415,45 @@ pub(crate) fn embedded_chain(
 /// What is posted for the same blocks if the parent chain has had a reorg: before each message the
 /// one of before it, which has another block; a delayed one was delivered at another time.
 pub(crate) fn chain_after_a_reorg() -> Vec<Vec<Vec<u8>>> {
+    superseded_chain(|_, old| {
+        let header = &mut old.message.header;
+        header.timestamp -= u64::from(header.request_id.is_some());
+    })
+}
+
+/// What is posted for the same blocks if the parent chain has lost a message that the sequencer had
+/// read before each of them, delivered at this time.
+pub(crate) fn chain_after_a_loss(timestamp: u64) -> Vec<Vec<Vec<u8>>> {
+    superseded_chain(|below, old| {
+        let count = below.delayed_messages_read + 1;
+        let message = &mut old.message;
+        (message.delayed_messages_read, message.header) = claimed(count, timestamp);
+    })
+}
+
+/// What is posted for the same blocks, each after a message that the sequencer has signed for
+/// another block before.
+fn superseded_chain(change: impl Fn(&Below, &mut FeedMessage)) -> Vec<Vec<Vec<u8>>> {
     let all = all_golden().into_iter().take(10);
     let posted = all.map(|golden| {
         let mut old = golden.feed.clone();
-        let header = &mut old.message.header;
-        header.timestamp -= u64::from(header.request_id.is_some());
+        change(&golden.below, &mut old);
         old.block_hash = Some(B256::repeat_byte(1));
         let signature = BASE64_STANDARD.encode(sign(old.signed_digest_v2(golden.chain_id)));
         let old = golden.payload(Scheme::SignatureV2, |json| {
+            let header = old.message.header;
             json["signatureV2"] = signature.clone().into();
             json["blockHash"] = B256::repeat_byte(1).to_string().into();
-            json["message"]["message"]["header"]["timestamp"] = old.message.header.timestamp.into();
+            json["message"]["delayedMessagesRead"] = old.message.delayed_messages_read.into();
+            let fields = &mut json["message"]["message"]["header"];
+            fields["kind"] = header.kind.0.into();
+            fields["sender"] = header.poster.to_string().into();
+            fields["blockNumber"] = header.block_number.into();
+            fields["timestamp"] = header.timestamp.into();
+            fields["requestId"] = header.request_id.map(|id| id.to_string()).into();
+            if header.l1_base_fee.is_zero() {
+                fields["baseFeeL1"] = 0.into();
+            }
         });
         vec![old, golden.payload(Scheme::SignatureV2, |_| {})]
     });
