@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The longest round: the answers of L1 and the node must not get stale meanwhile.
-const ROUND_LENGTH: Duration = Duration::from_secs(2);
+pub(super) const ROUND_LENGTH: Duration = Duration::from_secs(2);
 /// Blocks confirmed before the head is saved and published.
 pub(super) const BLOCKS_PER_SAVE: u64 = 1024;
 /// The same as a time, for slow nodes.
@@ -386,7 +386,7 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
     ) -> Result<(Position, Verified<R::Below>), Failed> {
         let number = block.number();
         let batches: Vec<_> = copies.iter().map(|(_, batch)| *batch).collect();
-        let (mut read, mut asked) = (BTreeMap::new(), Vec::new());
+        let (mut read, mut asked) = (BTreeMap::new(), Default::default());
         loop {
             let at = match self.rollup.compare(&batches, Payloads::new(&read), below, block) {
                 Ok(verified) => match copies.get(verified.copy) {

@@ -486,6 +486,18 @@ async fn at_most_sixteen_questions_are_asked_for_a_block_in_a_walk() {
     assert_eq!(chain.parent.asked(), 40);
     chain.outside.post(honest.to_vec());
     assert_eq!(chain.settle().await.0, Some(1));
+
+    // What Ethereum has finalized meanwhile waits for none that begins after two seconds.
+    let mut chain = Chain::of(vec![twists.to_vec()], NitroRequire::Hash);
+    *chain.parent.delay.lock() = Duration::from_millis(700);
+    for _ in 0..20 {
+        let before = chain.parent.asked();
+        chain.verifier.round().await.unwrap();
+        assert!(chain.parent.asked() - before <= 3);
+    }
+    assert_eq!(chain.parent.asked(), 40);
+    chain.outside.post(honest.to_vec());
+    assert_eq!(chain.settle().await.0, Some(1));
 }
 
 #[tokio::test(start_paused = true)]

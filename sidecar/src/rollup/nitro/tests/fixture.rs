@@ -1,7 +1,7 @@
 //! Blocks that Nitro's own ArbOS produced, their messages as they are posted, and their parent
 //! chain.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use alloy_primitives::{U256, hex, keccak256};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -51,6 +51,8 @@ pub(crate) struct Parent {
     pub(super) is_down: bool,
     /// Whether no event tells of what is not at its time.
     pub(crate) lags: Arc<Mutex<bool>>,
+    /// How long it looks for a message.
+    pub(crate) delay: Arc<Mutex<Duration>>,
     /// When its final block was made.
     pub(crate) made_at: Arc<Mutex<u64>>,
     /// Whether what is final must be said once more.
@@ -83,6 +85,10 @@ impl ParentSource for Parent {
     ) -> Result<Sought<DelayedMessage>, UpstreamError> {
         *self.calls.lock() += 1;
         *self.asked.lock() += 1;
+        let delay = *self.delay.lock();
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         let message = self.messages.lock().get(&place.index).cloned();
         Ok(match message.filter(|message| message.timestamp == place.timestamp) {
             Some(message) => Sought::Found(message),
