@@ -142,7 +142,7 @@ fn subsequence(listed: &[B256], parsed: &[B256]) -> Result<(), Unequal> {
 }
 
 /// The call data of a block's first transaction.
-fn start_block(copy: &Copy, block: &NitroBlock, below: &Below) -> Vec<u8> {
+pub(super) fn start_block(copy: &Copy, block: &NitroBlock, below: &Below) -> Vec<u8> {
     let time_passed = block.timestamp.saturating_sub(below.timestamp);
     let numbers = [copy.header.block_number, block.number, time_passed].map(U256::from);
     let [l1_block_number, number, time_passed] = numbers;

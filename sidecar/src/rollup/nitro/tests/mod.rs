@@ -5,6 +5,7 @@ mod copies;
 mod deciding;
 pub(crate) mod fixture;
 mod reading;
+mod verdicts;
 
 use alloy_primitives::Bytes;
 use serde_json::Value;
