@@ -3,13 +3,12 @@
 use std::{borrow::Cow, ops::Range};
 
 use alloy_primitives::B256;
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, de::Error as _};
-use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::{
     Header, HeaderError, NamespaceBlock, PathError, Reason, UnsupportedVersion,
+    base64::decode_base64,
     bounded::read_list,
     committee::{CommitteeSizeError, ProvenSize, check_size},
     merkle::Path,
@@ -19,7 +18,7 @@ use crate::{
 
 /// What a service says of a namespace in a block. The transactions that it lists beside the proof
 /// are not looked at.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
 pub struct Answer {
     proof: Option<Proof>,
 }
@@ -287,22 +286,11 @@ impl Place<'_> {
     }
 }
 
-impl<'de> Deserialize<'de> for Answer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Element<'a> {
-            #[serde(borrow)]
-            proof: Option<&'a RawValue>,
-        }
-        let Element { proof } = Element::deserialize(deserializer)?;
-        let proof = proof.map(|proof| serde_json::from_str(proof.get()));
-        Ok(Self { proof: proof.transpose().map_err(D::Error::custom)? })
-    }
-}
-
 fn base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
     let Text(text) = Text::deserialize(deserializer)?;
-    STANDARD.decode(&*text).map_err(D::Error::custom)
+    let mut bytes = Vec::new();
+    decode_base64(&text, &mut bytes).map_err(D::Error::custom)?;
+    Ok(bytes)
 }

@@ -28,6 +28,7 @@ mod answer;
 #[cfg(feature = "avidm")]
 mod avidm;
 mod avidm_gf2;
+mod base64;
 mod block_path;
 mod block_tree;
 mod bounded;
@@ -47,6 +48,7 @@ mod tagged_base64;
 mod tests;
 mod wrong_encoding;
 
+pub use self::base64::decode_base64;
 pub use answer::{Answer, Evidence, NamespaceError};
 pub use block_path::{BlockPath, BlockPathError};
 pub use block_tree::{BlockTree, BlockTreeRoot};

@@ -5,14 +5,19 @@
 
 use std::{borrow::Cow, fmt};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{
+        DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
+        value::MapAccessDeserializer,
+    },
 };
 use serde_json::value::RawValue;
 
-use crate::NamespaceBlock;
+use crate::{
+    NamespaceBlock,
+    base64::{decode_base64, stands_for},
+};
 
 /// Reads the answer for `count` blocks and checks its consistency; nothing in it is proven.
 ///
@@ -106,28 +111,38 @@ impl<'de> Visitor<'de> for Element {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let (mut proof, mut block) = (None::<&RawValue>, None);
+        let (mut proof, mut block, mut is_compared) = (Proof::Absent, None, false);
         while let Some(member) = members.next_key()? {
             match member {
-                ElementMember::Proof => proof = members.next_value()?,
+                ElementMember::Proof => (proof, is_compared) = (members.next_value()?, false),
                 ElementMember::Transactions if block.is_some() => {
                     return Err(A::Error::duplicate_field("transactions"));
                 }
                 ElementMember::Transactions => {
-                    let Self { namespace } = self;
-                    block = Some(members.next_value_seed(Transactions { namespace })?);
+                    let (namespace, proven) = (self.namespace, proof.block());
+                    is_compared = proven.is_some();
+                    block = Some(members.next_value_seed(Transactions { namespace, proven })?);
                 }
                 ElementMember::Other => _ = members.next_value::<IgnoredAny>()?,
             }
         }
         let block = block.ok_or_else(|| A::Error::missing_field("transactions"))?;
-        check_proof(proof, &block).map_err(A::Error::custom)?;
+        if !is_compared {
+            proof.check(&block).map_err(A::Error::custom)?;
+        }
         Ok(block)
     }
 }
 
-/// The form of the proof depends on the block's dispersal scheme; older API versions give it bare,
-/// which shows nothing.
+/// What stands beside the transactions.
+enum Proof<'a> {
+    Absent,
+    /// Older versions of the API give it bare, which shows nothing.
+    Bare,
+    /// The form depends on the block's dispersal scheme.
+    Tagged(Box<Proofs<'a>>),
+}
+
 #[derive(Deserialize)]
 struct Proofs<'a> {
     #[serde(borrow, rename = "V1")]
@@ -146,34 +161,107 @@ struct NamespaceProof<'a> {
     ns_payload: Cow<'a, str>,
 }
 
-fn check_proof(proof: Option<&RawValue>, block: &NamespaceBlock) -> Result<(), String> {
-    let Some(proof) = proof else {
-        let is_empty = block.is_empty();
-        return if is_empty { Ok(()) } else { Err("transactions without a proof".into()) };
-    };
-    if !proof.get().starts_with('{') {
-        return Ok(());
+impl NamespaceProof<'_> {
+    fn payload(&self) -> Result<Vec<u8>, String> {
+        let mut payload = Vec::new();
+        decode_base64(&self.ns_payload, &mut payload).map_err(|error| format!("proof: {error}"))?;
+        Ok(payload)
     }
-    let proofs: Proofs<'_> =
-        serde_json::from_str(proof.get()).map_err(|error| format!("proof: {error}"))?;
-    // The block was dispersed wrongly, so the namespace counts as empty.
-    let is_incorrect = proofs.v1_incorrect.is_some() || proofs.v2_incorrect.is_some();
-    if is_incorrect && !block.is_empty() {
-        return Err("transactions in a wrongly dispersed block".into());
-    }
-    for proof in [proofs.v1, proofs.v2].into_iter().flatten() {
-        let payload =
-            STANDARD.decode(&*proof.ns_payload).map_err(|error| format!("proof: {error}"))?;
-        if is_in(block, payload) == Some(false) {
-            return Err("the transactions are not those of the proof".into());
-        }
-    }
-    Ok(())
 }
 
-/// The transactions of one block.
+const NOT_PROVEN: &str = "the transactions are not those of the proof";
+
+impl Proof<'_> {
+    /// What the namespace has by its bytes, if they are well-formed.
+    fn block(&self) -> Option<NamespaceBlock> {
+        let Self::Tagged(proofs) = self else { return None };
+        let proof = match &**proofs {
+            Proofs { v1_incorrect: Some(_), .. } | Proofs { v2_incorrect: Some(_), .. } => None,
+            Proofs { v1: Some(proof), v2: None, .. } | Proofs { v1: None, v2: Some(proof), .. } => {
+                Some(proof)
+            }
+            _ => None,
+        };
+        proof?
+            .payload()
+            .ok()
+            .filter(|payload| is_well_formed(payload))
+            .map(NamespaceBlock::of_payload)
+    }
+
+    fn check(&self, block: &NamespaceBlock) -> Result<(), String> {
+        let proofs = match self {
+            Self::Absent if !block.is_empty() => return Err("transactions without a proof".into()),
+            Self::Absent | Self::Bare => return Ok(()),
+            Self::Tagged(proofs) => proofs,
+        };
+        // The block was dispersed wrongly, so the namespace counts as empty.
+        let is_incorrect = proofs.v1_incorrect.is_some() || proofs.v2_incorrect.is_some();
+        if is_incorrect && !block.is_empty() {
+            return Err("transactions in a wrongly dispersed block".into());
+        }
+        for proof in [&proofs.v1, &proofs.v2].into_iter().flatten() {
+            if is_in(block, proof.payload()?) == Some(false) {
+                return Err(NOT_PROVEN.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Proof<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyProof)
+    }
+}
+
+struct AnyProof;
+
+impl<'de> Visitor<'de> for AnyProof {
+    type Value = Proof<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a proof")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Self::Value, A::Error> {
+        Proofs::deserialize(MapAccessDeserializer::new(members)).map(Box::new).map(Proof::Tagged)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        while elements.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Proof::Bare)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Proof::Absent)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Proof::Bare)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Proof::Bare)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Proof::Bare)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Proof::Bare)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Proof::Bare)
+    }
+}
+
+/// The transactions of one block, which must be those of the proof if that was read before.
 struct Transactions {
     namespace: u32,
+    proven: Option<NamespaceBlock>,
 }
 
 #[derive(Deserialize)]
@@ -200,35 +288,57 @@ impl<'de> Visitor<'de> for Transactions {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        let mut proven = self.proven.as_ref().map(NamespaceBlock::payloads);
         while let Some(Transaction { namespace, payload }) = elements.next_element()? {
             if namespace != self.namespace {
                 let problem = format_args!("a transaction of namespace {namespace}");
                 return Err(A::Error::custom(problem));
             }
-            let decoded = STANDARD.decode_vec(&*payload, &mut bytes);
-            decoded.map_err(|error| A::Error::custom(format_args!("payload: {error}")))?;
-            let too_long = |_| A::Error::custom("payloads of more than 4 GiB");
-            ends.push(u32::try_from(bytes.len()).map_err(too_long)?);
+            let Some(proven) = &mut proven else {
+                let decoded = decode_base64(&payload, &mut bytes);
+                decoded.map_err(|error| A::Error::custom(format_args!("payload: {error}")))?;
+                let too_long = |_| A::Error::custom("payloads of more than 4 GiB");
+                ends.push(u32::try_from(bytes.len()).map_err(too_long)?);
+                continue;
+            };
+            if !proven.next().is_some_and(|bytes| stands_for(&payload, bytes)) {
+                return Err(A::Error::custom(NOT_PROVEN));
+            }
         }
-        Ok(NamespaceBlock::one_after_the_other(bytes, &ends))
+        match proven.map(|mut rest| rest.next()) {
+            Some(Some(_)) => Err(A::Error::custom(NOT_PROVEN)),
+            _ => {
+                Ok(self.proven.unwrap_or_else(|| NamespaceBlock::one_after_the_other(bytes, &ends)))
+            }
+        }
     }
 }
 
-/// Whether a namespace payload has these payloads: u32 count, as many u32 end offsets, then the
-/// bodies, all little endian. None for a malformed one: builders may write those, and here it
-/// stands beside the list that a service made of it.
+/// Whether a namespace's bytes are these payloads. None for malformed ones: builders may write
+/// those, and here they stand beside the list that a service made of them.
 fn is_in(block: &NamespaceBlock, payload: Vec<u8>) -> Option<bool> {
-    let (count, rest) = payload.split_first_chunk::<4>()?;
-    let table_length = usize::try_from(u32::from_le_bytes(*count)).ok()?.checked_mul(4)?;
-    let (table, bodies) = rest.split_at_checked(table_length)?;
-    let ends = table.as_chunks::<4>().0.iter().map(|end| u32::from_le_bytes(*end));
-    let last = usize::try_from(ends.clone().next_back().unwrap_or(0)).ok()?;
-    let is_well_formed = ends.clone().is_sorted() && last == bodies.len();
-    is_well_formed.then(|| NamespaceBlock::of_payload(payload) == *block)
+    is_well_formed(&payload).then(|| NamespaceBlock::of_payload(payload) == *block)
+}
+
+/// Whether a namespace's bytes are u32 count, as many u32 end offsets, then the bodies, all little
+/// endian.
+fn is_well_formed(payload: &[u8]) -> bool {
+    let parts = || {
+        let (count, rest) = payload.split_first_chunk::<4>()?;
+        let table_length = usize::try_from(u32::from_le_bytes(*count)).ok()?.checked_mul(4)?;
+        let (table, bodies) = rest.split_at_checked(table_length)?;
+        Some((table.as_chunks::<4>().0, bodies))
+    };
+    parts().is_some_and(|(table, bodies)| {
+        let ends = table.iter().map(|end| u32::from_le_bytes(*end));
+        let last = ends.clone().next_back().unwrap_or(0);
+        ends.is_sorted() && usize::try_from(last).is_ok_and(|last| last == bodies.len())
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, engine::general_purpose::STANDARD};
     use serde_json::{Value, json};
 
     use super::*;
@@ -267,9 +377,13 @@ mod tests {
 
     #[test]
     fn a_bare_proof_of_the_old_api_is_accepted() {
-        let body = json!([{"proof": {"anything": 1},
-            "transactions": [{"namespace": 12_648_430, "payload": "AA=="}]}]);
-        assert!(read(&body, 1).unwrap()[0].payloads().eq([[0]]));
+        for proof in
+            [json!({"anything": 1}), json!("text"), json!([[]]), json!(1), json!(-1.5), json!(true)]
+        {
+            let body = json!([{"proof": proof,
+                "transactions": [{"namespace": 12_648_430, "payload": "AA=="}]}]);
+            assert!(read(&body, 1).unwrap()[0].payloads().eq([[0]]));
+        }
     }
 
     #[test]
@@ -304,5 +418,38 @@ mod tests {
             assert_eq!(is_in(&NamespaceBlock::default(), payload.to_vec()), None);
         }
         assert_eq!(is_in(&NamespaceBlock::default(), vec![0; 4]), Some(true));
+    }
+
+    #[test]
+    fn proof_and_transactions_agree_in_either_order() {
+        let payload = [&[2, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0][..], b"abc"].concat();
+        let texts = |payloads: &[&str]| -> String {
+            let transaction = |payload: &&str| {
+                json!({"namespace": 12_648_430, "payload": STANDARD.encode(payload)}).to_string()
+            };
+            payloads.iter().map(transaction).collect::<Vec<_>>().join(",")
+        };
+        let read = |payload: &[u8], payloads: &[&str]| {
+            let proof =
+                format!(r#""proof":{{"V1":{{"ns_payload":"{}"}}}}"#, STANDARD.encode(payload));
+            let list = format!(r#""transactions":[{}]"#, texts(payloads));
+            let both = [format!("[{{{proof},{list}}}]"), format!("[{{{list},{proof}}}]")];
+            let [first, second] = both.map(|body| read_range(body.as_bytes(), 12_648_430, 1).ok());
+            assert_eq!(first, second, "{payloads:?}");
+            first.map(|blocks| blocks[0].payloads().map(<[u8]>::to_vec).collect::<Vec<_>>())
+        };
+        assert_eq!(read(&payload, &["a", "bc"]), Some(vec![b"a".to_vec(), b"bc".to_vec()]));
+        for other in [&["a", "bd"][..], &["a"], &["ab", "c"], &["a", "bc", ""], &["abc"], &[]] {
+            assert_eq!(read(&payload, other), None, "{other:?}");
+        }
+        // Malformed bytes beside a list show nothing.
+        let malformed = [&payload[..], b"d"].concat();
+        assert_eq!(read(&malformed, &["a"]), Some(vec![b"a".to_vec()]));
+        let twice = format!(
+            r#"[{{"proof":{{"V1":{{"ns_payload":"{0}"}}}},"transactions":[{1}],"proof":{{"V1":{{"ns_payload":"AAAAAA=="}}}}}}]"#,
+            STANDARD.encode(&payload),
+            texts(&["a", "bc"])
+        );
+        assert!(read_range(twice.as_bytes(), 12_648_430, 1).is_err(), "the last proof counts");
     }
 }
