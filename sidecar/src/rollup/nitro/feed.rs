@@ -1,13 +1,13 @@
 //! A message as Nitro's feed publishes it, in JSON, and what its signatures cover.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Display};
 
 use alloy_primitives::{Address, B256, U256, keccak256};
-use base64::{Engine, prelude::BASE64_STANDARD};
+use espresso_proofs::decode_base64;
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::value::RawValue;
 
-use super::message::{BatchData, Message, MessageHeader, MessageKind};
+use super::message::{BatchData, Message, MessageHeader, MessageKind, Origin};
 use crate::rollup::{Rejected, SIGNATURE_LENGTH};
 
 /// What every signature of the feed covers first.
@@ -34,34 +34,7 @@ impl FeedMessage {
     /// # Errors
     /// [`Rejected::Structure`].
     pub fn read(json: &[u8]) -> Result<Self, Rejected> {
-        let feed: Feed = serde_json::from_slice(json)
-            .map_err(|error| Rejected::Structure(format!("feed message: {error}")))?;
-        let Metadata { message: incoming, delayed_messages_read } = feed.message;
-        let header = incoming.header;
-        let message = Message {
-            position: feed.sequence_number,
-            delayed_messages_read,
-            header: MessageHeader {
-                kind: MessageKind(header.kind),
-                poster: header.sender,
-                block_number: header.block_number,
-                timestamp: header.timestamp,
-                request_id: header.request_id,
-                l1_base_fee: header.base_fee_l1,
-            },
-            content: Cow::Owned(incoming.l2_msg),
-            batch_gas: incoming.batch_gas_cost,
-            batch_data: incoming
-                .batch_data_tokens
-                .map(|Tokens { length, nonzeros }| BatchData { length, nonzeros }),
-        };
-        Ok(Self {
-            message,
-            block_hash: feed.block_hash,
-            block_metadata: feed.block_metadata,
-            signature: feed.signature,
-            signature_v2: feed.signature_v2,
-        })
+        Encoded::read(json)?.decode()
     }
 
     /// What `signature` is over, as Nitro signs up to 3.9. It covers neither the hash of the block
@@ -113,6 +86,60 @@ impl FeedMessage {
     }
 }
 
+/// A message as its JSON has it: of the bytes in it none are decoded yet.
+pub(super) struct Encoded<'a>(Feed<'a>);
+
+impl<'a> Encoded<'a> {
+    /// Reads the JSON.
+    ///
+    /// # Errors
+    /// [`Rejected::Structure`].
+    pub(super) fn read(json: &'a [u8]) -> Result<Self, Rejected> {
+        let text = str::from_utf8(json).map_err(structure)?;
+        serde_json::from_str(text).map(Self).map_err(structure)
+    }
+
+    /// Where the message stands in the feed.
+    pub(super) const fn position(&self) -> u64 {
+        self.0.sequence_number
+    }
+
+    /// Where the message comes from.
+    ///
+    /// # Errors
+    /// As [`Message::origin`].
+    pub(super) fn origin(&self) -> Result<Origin, Rejected> {
+        let Metadata { message, delayed_messages_read } = &self.0.message;
+        message.header.read().origin(*delayed_messages_read)
+    }
+
+    /// The message.
+    ///
+    /// # Errors
+    /// [`Rejected::Structure`].
+    pub(super) fn decode(self) -> Result<FeedMessage, Rejected> {
+        let Self(feed) = self;
+        let Metadata { message: incoming, delayed_messages_read } = feed.message;
+        let message = Message {
+            position: feed.sequence_number,
+            delayed_messages_read,
+            header: incoming.header.read(),
+            content: Cow::Owned(bytes(incoming.l2_msg)?),
+            batch_gas: incoming.batch_gas_cost,
+            batch_data: incoming
+                .batch_data_tokens
+                .map(|Tokens { length, nonzeros }| BatchData { length, nonzeros }),
+        };
+        Ok(FeedMessage {
+            message,
+            block_hash: feed.block_hash,
+            block_metadata: bytes(feed.block_metadata)?,
+            signature: signature(feed.signature)?,
+            signature_v2: signature(feed.signature_v2)?,
+        })
+    }
+}
+
 /// The digest that was computed last: copies under one signature are signed by the same bytes.
 #[derive(Debug, Default)]
 pub(super) struct LastDigest {
@@ -132,31 +159,33 @@ impl LastDigest {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Feed {
+struct Feed<'a> {
     sequence_number: u64,
-    message: Metadata,
-    #[serde(default, deserialize_with = "signature")]
-    signature: Vec<u8>,
-    #[serde(default, deserialize_with = "signature")]
-    signature_v2: Vec<u8>,
-    #[serde(default, deserialize_with = "bytes")]
-    block_metadata: Vec<u8>,
+    #[serde(borrow)]
+    message: Metadata<'a>,
+    #[serde(borrow)]
+    signature: Option<Base64<'a>>,
+    #[serde(borrow)]
+    signature_v2: Option<Base64<'a>>,
+    #[serde(borrow)]
+    block_metadata: Option<Base64<'a>>,
     block_hash: Option<B256>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Metadata {
-    message: Incoming,
+struct Metadata<'a> {
+    #[serde(borrow)]
+    message: Incoming<'a>,
     delayed_messages_read: u64,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Incoming {
+struct Incoming<'a> {
     header: IncomingHeader,
-    #[serde(deserialize_with = "bytes")]
-    l2_msg: Vec<u8>,
+    #[serde(borrow, deserialize_with = "required")]
+    l2_msg: Option<Base64<'a>>,
     batch_gas_cost: Option<u64>,
     batch_data_tokens: Option<Tokens>,
 }
@@ -179,6 +208,34 @@ struct Tokens {
     nonzeros: u64,
 }
 
+/// A text in standard base64 with its padding.
+#[derive(Deserialize)]
+struct Base64<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl IncomingHeader {
+    const fn read(&self) -> MessageHeader {
+        MessageHeader {
+            kind: MessageKind(self.kind),
+            poster: self.sender,
+            block_number: self.block_number,
+            timestamp: self.timestamp,
+            request_id: self.request_id,
+            l1_base_fee: self.base_fee_l1,
+        }
+    }
+}
+
+fn structure(problem: impl Display) -> Rejected {
+    Rejected::Structure(format!("feed message: {problem}"))
+}
+
+/// A member that may be null, but not absent.
+fn required<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    reader: D,
+) -> Result<Option<T>, D::Error> {
+    Option::deserialize(reader)
+}
+
 /// An integer in decimal digits, or null for none. JSON readers for numbers end at 64 bits.
 fn base_fee<'de, D: Deserializer<'de>>(reader: D) -> Result<U256, D::Error> {
     let digits = <&RawValue>::deserialize(reader)?.get();
@@ -191,14 +248,17 @@ fn base_fee<'de, D: Deserializer<'de>>(reader: D) -> Result<U256, D::Error> {
     U256::from_str_radix(digits, 10).map_err(|_| D::Error::custom("the base fee is above 256 bits"))
 }
 
-/// Standard base64 with its padding, or null for nothing.
-fn bytes<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<u8>, D::Error> {
-    let text = Option::<Cow<'de, str>>::deserialize(reader)?;
-    BASE64_STANDARD.decode(text.unwrap_or_default().as_bytes()).map_err(D::Error::custom)
+/// What a text stands for; nothing if there is none.
+fn bytes(text: Option<Base64<'_>>) -> Result<Vec<u8>, Rejected> {
+    let mut bytes = Vec::new();
+    if let Some(Base64(text)) = text {
+        decode_base64(&text, &mut bytes).map_err(structure)?;
+    }
+    Ok(bytes)
 }
 
 /// The bytes of a signature; nothing if they have another length.
-fn signature<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<u8>, D::Error> {
-    let bytes = bytes(reader)?;
+fn signature(text: Option<Base64<'_>>) -> Result<Vec<u8>, Rejected> {
+    let bytes = bytes(text)?;
     Ok(if bytes.len() == SIGNATURE_LENGTH { bytes } else { Vec::new() })
 }

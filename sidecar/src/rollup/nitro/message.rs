@@ -87,32 +87,12 @@ pub enum Origin {
 }
 
 impl Message<'_> {
-    /// Where the message comes from. The form is exact: under `signatureV2` bytes of the content
-    /// can be moved into the request id or the base fee without another signature.
+    /// Where the message comes from.
     ///
     /// # Errors
-    /// [`Rejected::Inconsistent`] if the sequencer makes no such message.
+    /// As [`MessageHeader::origin`].
     pub fn origin(&self) -> Result<Origin, Rejected> {
-        let MessageHeader { kind, poster, request_id, l1_base_fee, .. } = self.header;
-        let index =
-            self.delayed_messages_read.checked_sub(1).map(|index| B256::from(U256::from(index)));
-        match request_id {
-            Some(id) if Some(id) == index => Ok(Origin::DelayedInbox),
-            Some(id) => Err(Rejected::Inconsistent(format!(
-                "request id {id} after {} delayed messages",
-                self.delayed_messages_read
-            ))),
-            None if kind != MessageKind::L2 => {
-                Err(Rejected::Inconsistent(format!("kind {} without a request id", kind.0)))
-            }
-            None if poster != SEQUENCER => {
-                Err(Rejected::Inconsistent(format!("poster {poster} without a request id")))
-            }
-            None if !l1_base_fee.is_zero() => {
-                Err(Rejected::Inconsistent(format!("base fee {l1_base_fee} without a request id")))
-            }
-            None => Ok(Origin::Sequencer),
-        }
+        self.header.origin(self.delayed_messages_read)
     }
 
     /// Writes what the feed's first signature covers: the message without its position and count.
@@ -168,6 +148,33 @@ impl Message<'_> {
 }
 
 impl MessageHeader {
+    /// Where the message comes from, with so many messages of the delayed inbox read. The form is
+    /// exact: under `signatureV2` bytes of the content can be moved into the request id or the base
+    /// fee without another signature.
+    ///
+    /// # Errors
+    /// [`Rejected::Inconsistent`] if the sequencer makes no such message.
+    pub fn origin(&self, delayed_messages_read: u64) -> Result<Origin, Rejected> {
+        let &Self { kind, poster, request_id, l1_base_fee, .. } = self;
+        let index = delayed_messages_read.checked_sub(1).map(|index| B256::from(U256::from(index)));
+        match request_id {
+            Some(id) if Some(id) == index => Ok(Origin::DelayedInbox),
+            Some(id) => Err(Rejected::Inconsistent(format!(
+                "request id {id} after {delayed_messages_read} delayed messages"
+            ))),
+            None if kind != MessageKind::L2 => {
+                Err(Rejected::Inconsistent(format!("kind {} without a request id", kind.0)))
+            }
+            None if poster != SEQUENCER => {
+                Err(Rejected::Inconsistent(format!("poster {poster} without a request id")))
+            }
+            None if !l1_base_fee.is_zero() => {
+                Err(Rejected::Inconsistent(format!("base fee {l1_base_fee} without a request id")))
+            }
+            None => Ok(Origin::Sequencer),
+        }
+    }
+
     fn decode(mut fields: &[u8]) -> Result<Self, alloy_rlp::Error> {
         let header = Self {
             kind: MessageKind(u8::decode(&mut fields)?),

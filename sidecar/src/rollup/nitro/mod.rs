@@ -36,7 +36,8 @@ pub use parse::{Parsed, Report, Unparsable, parse};
 pub use payload::{Entries, MAX_MESSAGES, MAX_PAYLOAD, MAX_RLP, Parts, Payload};
 pub use signed::Undecodable;
 
-/// How many signatures of a V1 payload are tried until one is a known signer's.
+/// How many signatures of a V1 payload are tried until one is a known signer's, and how many of each
+/// scheme after that that are not.
 const STRANGERS: usize = 16;
 
 /// What the signatures of a V1 payload may cost.
@@ -44,13 +45,16 @@ const STRANGERS: usize = 16;
 struct Budget {
     /// How many are recovered at most.
     recoveries: usize,
+    /// By scheme: how many of them may be strangers'. Beside a known signer's they tell nothing,
+    /// and anybody can put them there.
+    strangers: [usize; 2],
     /// By scheme.
     digests: [LastDigest; 2],
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { recoveries: STRANGERS, digests: Default::default() }
+        Self { recoveries: STRANGERS, strangers: [STRANGERS; 2], digests: Default::default() }
     }
 }
 
@@ -154,7 +158,7 @@ impl Nitro {
         for message in parts.messages()? {
             let (signatures, refused) = match message {
                 Ok(feed) => self.signatures(&feed, &mut budget),
-                Err(rejected) => (Vec::new(), vec![rejected]),
+                Err(Refused { rejected, .. }) => (Vec::new(), vec![rejected]),
             };
             if !signatures.is_empty() {
                 return Ok(());
@@ -169,15 +173,15 @@ impl Nitro {
 
     fn admit_feed<'a>(
         &self,
-        messages: impl Iterator<Item = Result<FeedMessage, Rejected>>,
+        messages: impl Iterator<Item = Result<FeedMessage, Refused>>,
     ) -> Result<Vec<Result<Posted<'a>, Refused>>, Rejected> {
         let mut posted = Vec::new();
         let (mut known, mut budget) = (false, Budget::default());
         for message in messages {
             let feed = match message {
                 Ok(feed) => feed,
-                Err(rejected) => {
-                    posted.push(Err(Refused { position: None, rejected }));
+                Err(refused) => {
+                    posted.push(Err(refused));
                     continue;
                 }
             };
@@ -209,25 +213,27 @@ impl Nitro {
     fn signatures(
         &self,
         feed: &FeedMessage,
-        Budget { recoveries, digests }: &mut Budget,
+        Budget { recoveries, strangers, digests }: &mut Budget,
     ) -> (Vec<Signed>, Vec<Rejected>) {
         type Bytes = fn(&FeedMessage, u64) -> Vec<u8>;
-        let both: [(Scheme, &[u8], Bytes, &mut LastDigest); 2] = {
-            let [first, second] = digests;
-            [
-                (Scheme::Signature, &feed.signature, FeedMessage::signed, first),
-                (Scheme::SignatureV2, &feed.signature_v2, FeedMessage::signed_v2, second),
-            ]
-        };
+        let both: [(Scheme, &[u8], Bytes); 2] = [
+            (Scheme::Signature, &feed.signature, FeedMessage::signed),
+            (Scheme::SignatureV2, &feed.signature_v2, FeedMessage::signed_v2),
+        ];
         let (mut signatures, mut refused) = (Vec::new(), Vec::new());
-        for (scheme, signature, bytes, last) in both {
-            if signature.is_empty() || *recoveries == 0 {
+        for (((scheme, signature, bytes), strangers), last) in
+            both.into_iter().zip(strangers).zip(digests)
+        {
+            if signature.is_empty() || *recoveries == 0 || *strangers == 0 {
                 continue;
             }
             *recoveries -= 1;
             match self.signed(scheme, signature, last.of(bytes(feed, self.chain_id))) {
                 Ok(signed) => signatures.push(signed),
-                Err(rejected) => refused.push(rejected),
+                Err(rejected) => {
+                    *strangers -= 1;
+                    refused.push(rejected);
+                }
             }
         }
         if signatures.is_empty() && refused.is_empty() {

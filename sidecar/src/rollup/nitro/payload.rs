@@ -2,7 +2,11 @@
 
 use alloy_primitives::keccak256;
 
-use super::{feed::FeedMessage, message::Message};
+use super::{
+    Refused,
+    feed::{Encoded, FeedMessage},
+    message::Message,
+};
 use crate::rollup::{Rejected, SIGNATURE_LENGTH};
 
 /// The longest payload that is read.
@@ -117,14 +121,23 @@ impl<'a> Parts<'a> {
         if texts.is_empty() { Err(structure("no message".into())) } else { Ok(texts) }
     }
 
-    /// The messages; one that cannot be read is one for itself.
+    /// The messages; one that cannot be read, or that the sequencer does not make so, is refused
+    /// alone. Of such a one nothing else is decoded.
     ///
     /// # Errors
     /// As [`Self::texts`].
     pub fn messages(
         self,
-    ) -> Result<impl Iterator<Item = Result<FeedMessage, Rejected>> + use<'a>, Rejected> {
-        Ok(self.texts()?.into_iter().map(FeedMessage::read))
+    ) -> Result<impl Iterator<Item = Result<FeedMessage, Refused>> + use<'a>, Rejected> {
+        Ok(self.texts()?.into_iter().map(|text| {
+            let message = Encoded::read(text).map_err(|rejected| (None, rejected));
+            let message = message.and_then(|message| {
+                let position = Some(message.position());
+                let message = message.origin().and_then(|_| message.decode());
+                message.map_err(|rejected| (position, rejected))
+            });
+            message.map_err(|(position, rejected)| Refused { position, rejected })
+        }))
     }
 }
 

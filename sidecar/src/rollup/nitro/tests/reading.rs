@@ -283,22 +283,53 @@ fn a_signature_is_recovered_once_for_all_that_it_covers() {
     let chain_id = golden["chain_id"].as_u64().unwrap();
     let nitro = Nitro::new(chain_id, [parsed(&golden["sequencer_key_address"])]);
     let honest = &golden["cases"][0]["feed_json"];
-    let copies: Vec<_> = (1..=8).map(|length| twisted(honest, length)).collect();
     let digest = |json: &Value| feed(json).signed_digest_v2(chain_id);
-    assert!(copies.iter().all(|copy| digest(copy) == digest(honest)));
-    let texts: Vec<_> = copies.iter().chain([honest]).map(Value::to_string).collect();
+    // Those that break the form: their signature is not even looked at.
+    let broken: Vec<_> = (1..=8).map(|length| twisted(honest, length)).collect();
+    assert!(broken.iter().all(|copy| digest(copy) == digest(honest)));
+    let texts: Vec<_> = broken.iter().map(Value::to_string).collect();
+    let refused = || nitro.admit(&v1(&texts)).unwrap_err().reason();
+    assert_eq!(recoveries(refused), ("consistency", 0));
+    // Those that keep it.
+    let mut hidden = honest.clone();
+    let (hash, metadata) = (bytes(&honest["blockHash"]), feed(honest).block_metadata);
+    hidden["blockMetadata"] = BASE64_STANDARD.encode([&hash[..], &metadata].concat()).into();
+    hidden["blockHash"] = Value::Null;
+    assert_eq!(digest(&hidden), digest(honest));
+    let texts = [texts, vec![hidden.to_string(), honest.to_string()]].concat();
     let payloads: Vec<_> = texts.chunks(3).map(v1).collect();
     let admitted = || -> usize {
-        let posted = payloads.iter().map(|payload| nitro.admit(payload).unwrap());
+        let posted = payloads.iter().filter_map(|payload| nitro.admit(payload).ok());
         posted.flatten().filter(Result::is_ok).count()
     };
-    assert_eq!(recoveries(admitted), (1, 1));
-    assert_eq!(recoveries(admitted), (1, 0), "read again");
+    assert_eq!(recoveries(admitted), (2, 1));
+    assert_eq!(recoveries(admitted), (2, 0), "read again");
     // The same signature over something else is a stranger's, of which nothing is kept.
-    let bad = v1(&[texts[0].replace("1700000001", "1700000002")]);
+    let bad = v1(&[honest.to_string().replace("1700000001", "1700000002")]);
     for _ in 0..3 {
         assert_eq!(recoveries(|| nitro.admit(&bad).is_err()), (true, 1));
     }
+}
+
+#[test]
+fn what_strangers_sign_beside_a_known_signer_is_not_recovered_for_ever() {
+    let golden = &golden()[0];
+    let chain_id = golden["chain_id"].as_u64().unwrap();
+    let nitro = Nitro::new(chain_id, [parsed(&golden["sequencer_key_address"])]);
+    let honest = &golden["cases"][0]["feed_json"];
+    let beside: Vec<_> = (1..=100)
+        .map(|last: u8| {
+            let mut signature = feed(honest).signature_v2;
+            signature[40] ^= last;
+            let mut copy = honest.clone();
+            copy["signature"] = BASE64_STANDARD.encode(signature).into();
+            copy.to_string()
+        })
+        .collect();
+    let payload = v1(&beside);
+    let admitted = || nitro.admit(&payload).unwrap().iter().filter(|it| it.is_ok()).count();
+    assert_eq!(recoveries(admitted), (100, 17), "all by the second signature");
+    assert_eq!(recoveries(admitted), (100, 16), "which is known then");
 }
 
 #[test]
