@@ -6,7 +6,7 @@
 //! what a batcher signed, so of identical batches only the first is kept. Reading a HotShot block
 //! again puts its batches at their old positions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use alloy_primitives::Address;
 
@@ -32,7 +32,8 @@ struct Dropped {
 
 /// The candidates.
 pub struct Candidates<R: Rollup> {
-    by_number: BTreeMap<u64, BTreeMap<Position, BatchOf<R>>>,
+    /// By number, and in HotShot order.
+    batches: BTreeMap<(u64, Position), Box<BatchOf<R>>>,
     numbers: BTreeMap<Position, u64>,
     /// What each signer has; its last one is the next that it loses.
     by_signer: BTreeMap<Address, BTreeSet<(u64, Position)>>,
@@ -58,7 +59,7 @@ impl<R: Rollup> Candidates<R> {
     #[must_use]
     pub const fn new(budget: usize) -> Self {
         Self {
-            by_number: BTreeMap::new(),
+            batches: BTreeMap::new(),
             numbers: BTreeMap::new(),
             by_signer: BTreeMap::new(),
             compared: BTreeSet::new(),
@@ -90,7 +91,7 @@ impl<R: Rollup> Candidates<R> {
         self.remove(number, position);
         self.numbers.insert(position, number);
         self.by_signer.entry(batch.signer).or_default().insert((number, position));
-        self.by_number.entry(number).or_default().insert(position, batch);
+        self.batches.insert((number, position), Box::new(batch));
         if self.len() > self.budget && self.strict_above.replace(*tip) != Some(*tip) {
             self.retain(can_follow);
         }
@@ -135,22 +136,17 @@ impl<R: Rollup> Candidates<R> {
 
     /// Forgets the batches that do not pass.
     pub fn retain(&mut self, pass: impl Fn(&BatchOf<R>) -> bool) {
-        let all = self.by_number.iter();
-        let all = all.flat_map(|(number, batches)| batches.iter().map(move |it| (*number, it)));
-        let failed = all.filter(|(_, (_, batch))| !pass(batch));
-        let failed: Vec<_> = failed.map(|(number, (position, _))| (number, *position)).collect();
+        let failed = self.batches.iter().filter(|(_, batch)| !pass(batch));
+        let failed: Vec<_> = failed.map(|(place, _)| *place).collect();
         for (number, position) in failed {
             self.remove(number, position);
         }
     }
 
     fn remove(&mut self, number: u64, position: Position) {
-        let Some(batches) = self.by_number.get_mut(&number) else { return };
-        let Some(batch) = batches.remove(&position) else { return };
-        if batches.is_empty() {
-            self.by_number.remove(&number);
+        if let Some(batch) = self.batches.remove(&(number, position)) {
+            self.unlist(number, position, &batch);
         }
-        self.unlist(number, position, &batch);
     }
 
     /// Completes the removal of a batch that is no longer listed by its number.
@@ -185,25 +181,26 @@ impl<R: Rollup> Candidates<R> {
 
     /// Forgets every batch up to a number, and returns how many those were.
     pub fn discard_up_to(&mut self, number: u64) -> usize {
-        let kept = number
-            .checked_add(1)
-            .map_or_else(BTreeMap::new, |next| self.by_number.split_off(&next));
-        let discarded = std::mem::replace(&mut self.by_number, kept);
-        let mut count = 0;
-        for (position, batch) in discarded.into_values().flatten() {
-            self.unlist(batch.facts.number(), position, &batch);
-            count += 1;
+        let next = number.checked_add(1).map(|next| (next, Position::start_of(0)));
+        let kept = next.map_or_else(BTreeMap::new, |next| self.batches.split_off(&next));
+        let discarded = std::mem::replace(&mut self.batches, kept);
+        let count = discarded.len();
+        for ((number, position), batch) in discarded {
+            self.unlist(number, position, &batch);
         }
         count
     }
 
+    /// What is kept from a number on.
+    fn from(&self, number: u64) -> btree_map::Range<'_, (u64, Position), Box<BatchOf<R>>> {
+        self.batches.range((number, Position::start_of(0))..)
+    }
+
     /// The candidates for a number, in HotShot order.
     pub fn of(&self, number: u64) -> impl Iterator<Item = (Position, &BatchOf<R>)> {
-        self.by_number
-            .get(&number)
-            .into_iter()
-            .flatten()
-            .map(|(position, batch)| (*position, batch))
+        self.from(number)
+            .take_while(move |((of, _), _)| *of == number)
+            .map(|((_, position), batch)| (*position, &**batch))
     }
 
     /// Whether the node's block was found equal to the batch at a position.
@@ -227,12 +224,15 @@ impl<R: Rollup> Candidates<R> {
     /// The number of consecutive numbers from `first` on that have a candidate, at most `limit`.
     #[must_use]
     pub fn run_length(&self, first: u64, limit: u64) -> u64 {
-        let run = self
-            .by_number
-            .range(first..)
-            .zip(first..)
-            .take_while(|((have, _), want)| *have == want);
-        run.take(usize::try_from(limit).unwrap_or(usize::MAX)).count() as u64
+        let mut length = 0;
+        for ((number, _), _) in self.from(first) {
+            match number.checked_sub(first) {
+                Some(above) if above == length && length < limit => length += 1,
+                Some(above) if above < length => {}
+                _ => break,
+            }
+        }
+        length
     }
 
     /// The height from which reading must resume so that no batch above `number` is missed, if
