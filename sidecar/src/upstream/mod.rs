@@ -1,12 +1,14 @@
 //! A dependency of the sidecar over HTTP: bounded answers, a time limit, back-off, and its health.
 
 mod batch;
+mod body;
 mod error;
 mod failover;
 mod heads;
 mod health;
 mod hedge;
 mod json_rpc;
+mod long_texts;
 mod news;
 mod question;
 mod socket;
@@ -17,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alloy_primitives::bytes::{Bytes, BytesMut};
+use alloy_primitives::bytes::Bytes;
 use finality_core::headers;
 use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -31,6 +33,7 @@ use crate::{
         traces,
     },
 };
+pub(crate) use body::SPARE;
 use error::colon;
 use health::{Health, Pause};
 
@@ -188,7 +191,11 @@ impl Upstream {
         );
         let exchanged = self.exchange(request, question).instrument(span.clone()).await;
         let result = match exchanged {
-            Ok(body) => read(&body),
+            Ok(body) => {
+                let result = read(&body);
+                body::take_back(body, question.limit);
+                result
+            }
             Err(error) => Err(error),
         };
         let result = result.map_err(|error| error.presentable(url));
@@ -243,7 +250,7 @@ impl Upstream {
         if response.status() != StatusCode::OK {
             return Err(self.refusal(response, question).await);
         }
-        let body = read_bounded(response, question.limit, failed).await?;
+        let body = body::read(response, question.limit, failed).await?;
         if starts_like_json(&body) {
             Ok(body)
         } else {
@@ -335,27 +342,6 @@ fn retry_after(response: &Response) -> Option<Duration> {
         }
     };
     Some(wait.min(LONGEST_RETRY_AFTER))
-}
-
-async fn read_bounded(
-    mut response: Response,
-    limit: usize,
-    failed: impl Fn(reqwest::Error) -> UpstreamError,
-) -> Result<Bytes, UpstreamError> {
-    // A length that is told is not needed, but saves reading in vain, and moving what was read.
-    let length = response.content_length().map_or(Some(0), |length| length.try_into().ok());
-    let Some(length) = length.filter(|length| *length <= limit) else {
-        return Err(UpstreamError::TooLarge { limit });
-    };
-    let mut body = BytesMut::with_capacity(length.max(question::room(limit)));
-    while let Some(chunk) = response.chunk().await.map_err(&failed)? {
-        if body.len() + chunk.len() > limit {
-            return Err(UpstreamError::TooLarge { limit });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    question::drop_long_texts(&mut body);
-    Ok(body.freeze())
 }
 
 #[cfg(test)]

@@ -42,6 +42,15 @@ pub(super) struct Feed<F> {
     problem: Option<Stall>,
 }
 
+/// Blocks that were read.
+struct Read {
+    from: u64,
+    until: u64,
+    /// Whether they were requested in this round.
+    is_new: bool,
+    answer: Result<Blocks, UpstreamError>,
+}
+
 /// Payloads of blocks this far below HotShot's height are not late any more.
 const SETTLED: u64 = 10;
 
@@ -102,11 +111,35 @@ impl<F: FeedSource> Feed<F> {
         self.source.l1_finalized(height).await.ok().flatten()
     }
 
-    /// Starts as many requests as may be in flight.
+    /// Starts as many requests as may be in flight; none if the next block is read alone.
     fn fetch_ahead(&mut self) {
+        if self.ahead.is_long() {
+            return;
+        }
         let limit = self.range_limit.unwrap_or(u64::MAX);
         let height = self.height.unwrap_or(0);
         self.ahead.fill(&self.source, self.cursor, height, limit, self.proven_below);
+    }
+
+    /// Reads the next blocks, if there are any: one alone if it is long, else what was requested.
+    async fn read_next(&mut self) -> Option<Read> {
+        if self.ahead.is_long() && Some(self.cursor) < self.height {
+            self.ahead.forget();
+            let (from, until) = (self.cursor, self.cursor.saturating_add(1));
+            let answer = self.source.block_alone(from).await;
+            return Some(Read { from, until, is_new: true, answer });
+        }
+        self.fetch_ahead();
+        let range = self.ahead.pop()?;
+        let Range { from, until, is_new, .. } = range;
+        let answer = match range.answer().await {
+            Err(UpstreamError::TooLarge { .. }) if until - from == 1 => {
+                self.ahead.forget();
+                self.source.block_alone(from).await
+            }
+            answer => answer,
+        };
+        Some(Read { from, until, is_new, answer })
     }
 
     /// From now on headers below this state's height are proven under its root. What is in flight
@@ -277,16 +310,8 @@ impl<R: Rollup, N: NodeSource<R::Block>, L: L1Source, F: FeedSource> Verifier<R,
             let Some(feed) = self.feed.as_mut().filter(|_| !self.audit.is_full()) else {
                 return Ok(false);
             };
-            feed.fetch_ahead();
-            let Some(range) = feed.ahead.pop() else { return Ok(false) };
-            let Range { from, until, is_new, .. } = range;
-            let answer = match range.answer().await {
-                Err(UpstreamError::TooLarge { .. }) if until - from == 1 => {
-                    feed.ahead.forget();
-                    feed.source.block_alone(from).await
-                }
-                answer => answer,
-            };
+            let Some(read) = feed.read_next().await else { return Ok(false) };
+            let Read { from, until, is_new, answer } = read;
             match answer {
                 Ok(Blocks { payloads, headers }) => {
                     feed.ahead.succeeded(until - from, &payloads);

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     l1::KEPT_HASHES,
-    upstream::{LARGE, LONGEST_BLOCK, LONGEST_NEWS, MEDIUM, SMALL},
+    upstream::{LARGE, LONGEST_BLOCK, LONGEST_NEWS, MEDIUM, SMALL, SPARE},
 };
 
 const MIB: usize = 1024 * 1024;
@@ -55,7 +55,7 @@ const HASHES: usize = KEPT_HASHES * 96;
 const ALWAYS: usize = HEADERS + HASHES + PROGRAM + CANDIDATES + L1_BLOCKS + STREAMS;
 
 const _: () = {
-    assert!(ALWAYS + RANGES + NODE_BLOCKS <= RESIDENT);
+    assert!(ALWAYS + SPARE + RANGES + NODE_BLOCKS <= RESIDENT);
     assert!(ALWAYS + HOTSHOT_BLOCK <= RESIDENT);
-    assert!(ALWAYS + NODE_BLOCKS + NODE_BLOCK <= RESIDENT);
+    assert!(ALWAYS + SPARE + NODE_BLOCKS + NODE_BLOCK <= RESIDENT);
 };

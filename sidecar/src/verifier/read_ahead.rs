@@ -6,15 +6,20 @@ use espresso_proofs::NamespaceBlock;
 use tokio::task::JoinHandle;
 
 use super::FeedSource;
-use crate::{espresso::Blocks, upstream::UpstreamError};
+use crate::{
+    espresso::Blocks,
+    upstream::{MEDIUM, UpstreamError},
+};
 
 /// The largest range, whatever the service allows.
 const MAX_RANGE: u64 = 500;
 /// The size of the first range, since the size of the blocks is not known yet.
 const FIRST_RANGE: u64 = 16;
 /// The target size of a range, in bytes of payload. The answer is almost three times as long:
-/// base64, twice. It must stay below [`upstream::MEDIUM`](crate::upstream::MEDIUM).
+/// base64, twice. It must stay below [`MEDIUM`].
 const RANGE_BYTES: usize = 256 * 1024;
+/// A block with more bytes of payload than this is longer than a range may be.
+const LONG_BLOCK: usize = MEDIUM * 3 / 8;
 /// The bytes of payload that may be in flight, estimated from the last range.
 const AHEAD_BYTES: usize = 2 * 1024 * 1024;
 /// The most requests in flight.
@@ -54,11 +59,13 @@ pub(super) struct ReadAhead {
     range: u64,
     /// The number of requests that may be in flight.
     depth: usize,
+    /// Whether the last block was too long for a range: so is the next one, probably.
+    is_long: bool,
 }
 
 impl Default for ReadAhead {
     fn default() -> Self {
-        Self { under_way: VecDeque::new(), range: FIRST_RANGE, depth: 1 }
+        Self { under_way: VecDeque::new(), range: FIRST_RANGE, depth: 1, is_long: false }
     }
 }
 
@@ -110,6 +117,11 @@ impl ReadAhead {
         self.under_way.pop_front()
     }
 
+    /// Whether the next block is to be read alone.
+    pub(super) const fn is_long(&self) -> bool {
+        self.is_long
+    }
+
     /// A range of `count` blocks was answered: more may be requested, as far as the bytes allow.
     pub(super) fn succeeded(&mut self, count: u64, blocks: &[NamespaceBlock]) {
         let bytes: usize = blocks.iter().map(NamespaceBlock::length).sum();
@@ -117,12 +129,14 @@ impl ReadAhead {
         self.range = self.range.saturating_mul(2).min(fitting).clamp(1, MAX_RANGE);
         let fitting = AHEAD_BYTES / bytes.max(1);
         self.depth = (self.depth * 2).min(fitting).clamp(1, MAX_UNDER_WAY);
+        self.is_long = count == 1 && bytes > LONG_BLOCK;
     }
 
     /// A range of `count` blocks failed: what follows it is of no use, and less is requested.
     pub(super) fn failed(&mut self, count: u64) {
         self.under_way.clear();
         self.depth = 1;
+        self.is_long = false;
         self.range = (count / 2).max(1);
     }
 }
@@ -156,6 +170,20 @@ mod tests {
                 assert!(range * ahead.depth <= 2 * AHEAD_BYTES || ahead.depth == 1, "{bytes}");
             }
         }
+    }
+
+    #[test]
+    fn after_a_long_block_the_next_is_read_alone() {
+        let mut ahead = ReadAhead::default();
+        for (bytes, is_long) in
+            [(LONG_BLOCK, false), (LONG_BLOCK + 1, true), (9_000_000, true), (100, false)]
+        {
+            ahead.succeeded(1, &answer(1, bytes));
+            assert_eq!(ahead.is_long(), is_long, "{bytes}");
+        }
+        ahead.succeeded(1, &answer(1, LONG_BLOCK + 1));
+        ahead.failed(1);
+        assert!(!ahead.is_long());
     }
 
     #[test]
