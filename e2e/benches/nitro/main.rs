@@ -3,8 +3,8 @@
 //! of strangers; and how soon a message that appears is the head.
 //!
 //! `cargo xtask bench nitro`, which measures the OP Stack first; with `--quick` a tenth of the
-//! blocks, with `steady` the last part alone. The sidecar is a process of its own on the same
-//! machine as the services, so that they share its processors.
+//! blocks, with `steady` or `twisted` that part alone. The sidecar is a process of its own on the
+//! same machine as the services, so that they share its processors.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -70,6 +70,11 @@ fn main() -> ExitCode {
         println!("{}", serde_json::to_string_pretty(&steady).unwrap());
         return ExitCode::SUCCESS;
     }
+    if is_given("twisted") {
+        let twisted = runtime.block_on(Twisted::measure(scale));
+        println!("{}", serde_json::to_string_pretty(&twisted).unwrap());
+        return ExitCode::SUCCESS;
+    }
     let report = runtime.block_on(report(scale));
     let text = serde_json::to_string_pretty(&report).unwrap();
     println!("{text}");
@@ -95,12 +100,28 @@ struct Report {
     bare_reader_blocks_per_second: f64,
     /// The OP Stack beside it.
     op: Option<Value>,
+    #[serde(flatten)]
+    twisted: Twisted,
+    hostile: Hostile,
+    steady: Vec<steady::Steady>,
+}
+
+#[derive(Debug, Serialize)]
+struct Twisted {
     twisted: Followed,
     /// The same blocks without the copies.
     untwisted: Followed,
     twisted_cpu_ratio: f64,
-    hostile: Hostile,
-    steady: Vec<steady::Steady>,
+}
+
+impl Twisted {
+    async fn measure(scale: usize) -> Self {
+        eprintln!("{} blocks with {COPIES} copies each", 3_000 / scale);
+        let untwisted = Services::start(3_000 / scale, Vec::new(), None).await.follow().await;
+        let twisted = Services::start(3_000 / scale, Vec::new(), Some(COPIES)).await.follow().await;
+        let twisted_cpu_ratio = twisted.cpu_us_per_block / untwisted.cpu_us_per_block;
+        Self { twisted, untwisted, twisted_cpu_ratio }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -127,9 +148,7 @@ async fn report(scale: usize) -> Report {
     let plain = Services::start(30_000 / scale, Vec::new(), None).await;
     let bare = plain.read().await;
     let followed = plain.follow().await;
-    eprintln!("{} blocks with {COPIES} copies each", 3_000 / scale);
-    let untwisted = Services::start(3_000 / scale, Vec::new(), None).await.follow().await;
-    let twisted = Services::start(3_000 / scale, Vec::new(), Some(COPIES)).await.follow().await;
+    let twisted = Twisted::measure(scale).await;
     let count = 100_000 / scale;
     eprintln!("{count} payloads of strangers");
     let hostile = Services::start(20, strangers(count), None).await.endure(count).await;
@@ -137,9 +156,7 @@ async fn report(scale: usize) -> Report {
         bare_reader_blocks_per_second: followed.blocks as f64 / bare.as_secs_f64(),
         plain: followed,
         op: op(),
-        twisted_cpu_ratio: twisted.cpu_us_per_block / untwisted.cpu_us_per_block,
         twisted,
-        untwisted,
         hostile,
         steady: steady::all(scale).await,
     }

@@ -36,8 +36,8 @@ pub use parse::{Parsed, Report, Unparsable, parse};
 pub use payload::{Entries, MAX_MESSAGES, MAX_PAYLOAD, MAX_RLP, Parts, Payload};
 pub use signed::Undecodable;
 
-/// How many signatures of a V1 payload are tried until one is a known signer's, and how many of each
-/// scheme after that that are not.
+/// How many signatures of a V1 payload are tried until one is a known signer's, and how many of
+/// strangers of each scheme in all.
 const STRANGERS: usize = 16;
 
 /// What the signatures of a V1 payload may cost.
