@@ -141,6 +141,11 @@ impl Sequencer {
 
     /// The next message with users' transactions.
     pub async fn user_message(&self) -> Message {
+        self.user_message_with(Bytes::new()).await
+    }
+
+    /// The same, where a user has chosen what the transactions carry.
+    pub async fn user_message_with(&self, input: Bytes) -> Message {
         let (parent, position) = (self.tip(), self.next_position());
         let latest = self.l1.latest().await;
         let header = Header {
@@ -151,7 +156,7 @@ impl Sequencer {
             request_id: None,
             base_fee: Some(U256::ZERO),
         };
-        let content = content::batch(&self.transactions(&parent, position));
+        let content = content::batch(&self.transactions(&parent, position, input));
         let delayed_read = parent.delayed_read();
         Message { position, delayed_read, header, content, batch_gas: None, batch_data: None }
     }
@@ -179,10 +184,10 @@ impl Sequencer {
     }
 
     /// Three transfers of each type; every sixth message has one that is dropped, too.
-    fn transactions(&self, parent: &Block, position: u64) -> Vec<Bytes> {
+    fn transactions(&self, parent: &Block, position: u64, input: Bytes) -> Vec<Bytes> {
         let value = position + (self.salt.load(Ordering::Relaxed) << 32);
         let (chain_id, gas_limit) = (self.rules().chain_id, GAS);
-        let (to, value, input) = (TxKind::Call(RECEIVER), U256::from(value), Bytes::new());
+        let (to, value) = (TxKind::Call(RECEIVER), U256::from(value));
         let (sender, caller) = (Signer::successor(), Signer::caller());
         let nonce = |signer: &Signer| parent.ledger.account(signer.address()).nonce;
         let first = nonce(&sender);

@@ -168,6 +168,14 @@ fn a_twisted_message_has_the_same_signature() {
         let pinned = twisted[3].as_ref().unwrap();
         assert_eq!(pinned.block_hash, None);
         assert_eq!(twists::metadata_into_hash(pinned).as_ref(), Some(&copy));
+
+        let mut carrier = copy.clone();
+        let content = [&copy.message.content[..], &copy.message.signed_tail(), b"end"].concat();
+        carrier.message.content = content.into();
+        let written = twists::written(&carrier, &copy.message).unwrap();
+        assert_eq!(written.digest_v2(rules.chain_id), carrier.digest_v2(rules.chain_id));
+        assert_eq!(written.message.header, copy.message.header);
+        assert_eq!(written.message.content, [&copy.message.content[..], b"end"].concat());
     });
     assert!(kinds.iter().all(|count| *count >= 3), "{kinds:?}");
 }

@@ -114,6 +114,24 @@ pub fn metadata_into_hash(copy: &FeedMessage) -> Option<FeedMessage> {
     Cut { block_hash: true, metadata: cut.metadata.checked_sub(32)?, ..cut }.apply(copy)
 }
 
+/// All that stands before another message, which a user has written into the content, becomes
+/// metadata: what is left is that message, in a form that the user has chosen.
+#[must_use]
+pub fn written(copy: &FeedMessage, other: &Message) -> Option<FeedMessage> {
+    let other_bytes = other.signed_tail();
+    let mut places = copy.message.content.windows(other_bytes.len());
+    let at = places.position(|bytes| bytes == other_bytes)?;
+    let cut = Cut::of(copy);
+    let request_id = if cut.request_id { 32 } else { 0 };
+    Cut {
+        metadata: cut.metadata + FIXED + request_id + cut.base_fee + at,
+        request_id: other.is_delayed(),
+        base_fee: other.header.base_fee.unwrap_or_default().byte_len(),
+        ..cut
+    }
+    .apply(copy)
+}
+
 /// The metadata gets longer or shorter, so that everything behind it moves: the number of delayed
 /// messages, kind, poster, block number, time.
 #[must_use]

@@ -28,7 +28,7 @@ async fn deposit(net: &Devnet<Nitro>, wei: u64) {
 }
 
 /// The sequencer takes all messages that wait in the delayed inbox, and they are posted.
-async fn take_all(net: &Devnet<Nitro>) -> u64 {
+pub(super) async fn take_all(net: &Devnet<Nitro>) -> u64 {
     loop {
         let message = net.rollup.sequencer.next_message().await;
         let is_delayed = message.is_delayed();
@@ -48,7 +48,7 @@ async fn put(net: &Devnet<Nitro>, message: Message) {
 }
 
 /// The next delayed message, which the sequencer may have read.
-async fn next_delayed(net: &Devnet<Nitro>) -> Message {
+pub(super) async fn next_delayed(net: &Devnet<Nitro>) -> Message {
     for _ in 0..20 {
         let message = net.rollup.sequencer.next_message().await;
         if message.is_delayed() {

@@ -32,6 +32,18 @@ async fn turn(net: &Devnet<Nitro>, (posting, require): Way) {
     net.sidecar.restart_with("--nitro-require", require).await;
 }
 
+/// The head is this block, of which so much is proven by what HotShot has: `hash` or `inputs`.
+async fn is_proven(net: &Devnet<Nitro>, number: u64, proven: &str) {
+    let report = net.report("the number", |report| report.number >= number).await;
+    assert_eq!(report.number, number);
+    assert_eq!(report.block.map(|block| block.proven).as_deref(), Some(proven));
+    until("the status to say the same", PATIENCE, async || {
+        let status = net.sidecar.status().await;
+        (status["head"]["number"] == number && status["block"]["proven"] == proven).then_some(())
+    })
+    .await;
+}
+
 /// Waits until the verifier has seen that the node's block differs; the head stays.
 async fn mismatch_is_noticed(net: &Devnet<Nitro>, head: u64) {
     until("a mismatch to be counted", PATIENCE, async || {

@@ -2,33 +2,69 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256, U256};
 use finality_e2e::{
     devnet::Devnet,
-    nitro::{Nitro, block::Block, feed::FeedMessage, poster::Posting, twists},
+    l1::FINALITY_DEPTH,
+    nitro::{
+        Nitro,
+        block::Block,
+        content,
+        feed::FeedMessage,
+        message::{Header, Kind, Message},
+        poster::Posting,
+        twists,
+    },
+    rollup::Rollup,
+    signer::Signer,
 };
 
-use super::{mismatch_is_noticed, posted, turn};
+use super::{
+    delayed::{next_delayed, take_all},
+    is_proven, mismatch_is_noticed, posted, turn,
+};
 
 /// Every kind of twisted copy of a block's message.
-fn twisted(net: &Devnet<Nitro>, block: &Block) -> Vec<FeedMessage> {
-    let copy = net.batcher.feed(block);
+fn twisted(copy: &FeedMessage) -> Vec<FeedMessage> {
     let mut all: Vec<_> = [
-        twists::into_base_fee(&copy, 1),
-        twists::into_base_fee(&copy, 32),
-        twists::into_request_id(&copy),
-        twists::into_both(&copy, 1),
-        twists::into_both(&copy, 32),
-        twists::hash_into_metadata(&copy),
+        twists::into_base_fee(copy, 1),
+        twists::into_base_fee(copy, 32),
+        twists::into_request_id(copy),
+        twists::into_both(copy, 1),
+        twists::into_both(copy, 32),
+        twists::hash_into_metadata(copy),
     ]
     .into_iter()
     .flatten()
     .collect();
-    all.extend((-2..20).filter_map(|by| twists::shifted(&copy, by)));
-    let pinned = twists::hash_into_metadata(&copy);
+    all.extend((-2..20).filter_map(|by| twists::shifted(copy, by)));
+    let pinned = twists::hash_into_metadata(copy);
     all.extend(pinned.and_then(|pinned| twists::into_request_id(&pinned)));
-    all.retain(|twisted| twisted != &copy);
+    all.retain(|twisted| twisted != copy);
     all
+}
+
+/// A message of the delayed inbox that a user has made up, after which so many are read.
+fn made_up(delayed_read: u64, timestamp: u64) -> Message {
+    let header = Header {
+        kind: Kind::DEPOSIT,
+        poster: Address::repeat_byte(0x66),
+        block_number: 1,
+        timestamp,
+        request_id: Some(B256::from(U256::from(delayed_read - 1))),
+        base_fee: Some(U256::from(7)),
+    };
+    let content = content::deposit(Address::repeat_byte(0x66), U256::from(5_000));
+    Message { position: 0, delayed_read, header, content, batch_gas: None, batch_data: None }
+}
+
+/// The sequencer makes a block whose users have written these messages into their transactions.
+async fn write(net: &Devnet<Nitro>, messages: &[Message]) -> Arc<Block> {
+    let input: Vec<u8> = messages.iter().flat_map(Message::signed_tail).collect();
+    let message = net.rollup.sequencer.user_message_with(input.into()).await;
+    let block = net.rollup.sequencer.put(message);
+    net.rollup.follow_sequencer();
+    block
 }
 
 /// Sixty-four of them: bytes of the content as base fee, also where the hash is hidden.
@@ -67,7 +103,7 @@ async fn the_head_goes_on(net: &Devnet<Nitro>, order: Order) {
     for _ in 0..14 {
         net.mine_l1(1).await;
         let blocks = net.build(1).await;
-        let mut copies = twisted(net, &blocks[0]);
+        let mut copies = twisted(&net.batcher.feed(&blocks[0]));
         let least = if blocks[0].message().is_delayed() { 5 } else { 20 };
         assert!(copies.len() >= least, "{}", copies.len());
         match order {
@@ -177,6 +213,88 @@ async fn s22_nitro_inputs_do_not_prove_the_state() {
     net.head_reaches(head + 1).await;
 }
 
+/// Twists of what the feed has come first and alone, for this block; then the honest copy, which is
+/// of another kind, so that no signature covers both. It decides, and nothing waits for Ethereum.
+async fn the_other_kind_decides(
+    net: &Devnet<Nitro>,
+    block: &Arc<Block>,
+    twisted: &[FeedMessage],
+    code: &str,
+) {
+    let head = block.header.number - 1;
+    assert!(!twisted.is_empty());
+    twisted.iter().for_each(|copy| net.batcher.post_feed(std::slice::from_ref(copy)));
+    net.mine_hotshot(1).await;
+    net.sidecar.reason(code).await;
+    net.head_stays_at(head).await;
+    net.batcher.post(std::slice::from_ref(block));
+    net.mine_hotshot(1).await;
+    net.head_reaches(head + 1).await;
+    is_proven(net, head + 1, "inputs").await;
+    assert!(net.rollup.node.highest_finalized() <= head);
+}
+
+/// The feed goes on, and is not what is posted: by the batch poster, or under `signature` alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn s22_nitro_twisted_alone_before_another_kind() {
+    let (poster, sequencer) = (Signer::batcher(), Signer::successor());
+    let keys = format!("{},{}", poster.address(), sequencer.address());
+    let net = posted(Posting::V0, "inputs").sidecar("--batcher-addresses", &keys).start().await;
+    let chain_id = net.rollup.rules().chain_id;
+    let feed = |block: &Block| FeedMessage::of(block).sign_v2(&sequencer, chain_id);
+    let written = |block: &Block, messages: &[Message]| -> Vec<_> {
+        messages.iter().map(|message| twists::written(&feed(block), message).unwrap()).collect()
+    };
+    for (posting, signer) in [(Posting::V0, poster), (Posting::Signature, sequencer)] {
+        net.batcher.set_posting(posting);
+        net.batcher.set_signer(signer);
+        let watch = net.watch();
+        net.mine_l1(FINALITY_DEPTH).await;
+        take_all(&net).await;
+
+        // Those that break the form, and the message itself with its hash hidden.
+        let block = write(&net, &[]).await;
+        let mut broken = twisted(&feed(&block));
+        broken.retain(|copy| copy.message != *block.message());
+        the_other_kind_decides(&net, &block, &broken, "awaiting_batch").await;
+        let block = write(&net, &[]).await;
+        let hidden = twists::hash_into_metadata(&feed(&block)).unwrap();
+        the_other_kind_decides(&net, &block, &[hidden], "hash_hidden").await;
+
+        // Those that keep the delayed form, and name the last index again or the next one. The
+        // bridge does not have that one yet.
+        let next = block.delayed_read() + 1;
+        let finalized = net.l1.finalized().await.timestamp;
+        let times = [1, net.rollup.genesis_origin().timestamp, finalized - 1];
+        let of_old = times.map(|time| made_up(next, time));
+        let made = [&of_old[..], &[made_up(next - 1, 1)]].concat();
+        let block = write(&net, &made).await;
+        the_other_kind_decides(&net, &block, &written(&block, &made), "competing_fork").await;
+
+        // It has it, at another time or with other content.
+        let user = Address::repeat_byte(0x22);
+        let inner = made_up(next, 3);
+        net.rollup.parent.deliver(Kind::L2, user, &inner.signed_tail()).await;
+        net.mine_l1(FINALITY_DEPTH + 1).await;
+        let honest = next_delayed(&net).await;
+        assert_eq!(honest.delayed_read, next);
+        let content = content::deposit(user, U256::from(5_000));
+        // What was told of the times before is still known.
+        let of_old = [2, finalized, finalized - 2].map(|time| made_up(next, time));
+        for made in [&of_old[..], &[Message { content, ..honest }]] {
+            let block = write(&net, made).await;
+            the_other_kind_decides(&net, &block, &written(&block, made), "competing_fork").await;
+        }
+
+        // The block is that of a delayed message, which has another one as its content.
+        let block = net.rollup.sequencer.put(next_delayed(&net).await);
+        net.rollup.follow_sequencer();
+        let made = written(&block, &[inner]);
+        the_other_kind_decides(&net, &block, &made, "competing_fork").await;
+        watch.finish().await;
+    }
+}
+
 /// Twisted copies alone prove nothing: the head waits for the honest one, whatever the node has.
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_twisted_alone() {
@@ -189,7 +307,7 @@ async fn s22_nitro_twisted_alone() {
         let blocks = net.build(1).await;
         let block = &blocks[0];
         // The node has the block that a twisted copy describes.
-        for copy in twisted(&net, block).into_iter().filter(|copy| {
+        for copy in twisted(&net.batcher.feed(block)).into_iter().filter(|copy| {
             let (twisted, honest) = (&copy.message, block.message());
             twisted.header.kind == honest.header.kind && twisted != honest
         }) {
