@@ -21,6 +21,8 @@ pub enum Posting {
     /// By the posting service, beside a Nitro since 3.10.
     #[default]
     SignatureV2,
+    /// The same from a backlog that was filled again, which has no hashes of blocks.
+    Refilled,
     /// With both signatures.
     Both,
 }
@@ -74,6 +76,9 @@ impl NitroPoster {
                 FeedMessage { block_hash: None, ..feed }.sign(&signer, self.chain_id)
             }
             Posting::SignatureV2 => feed.sign_v2(&signer, self.chain_id),
+            Posting::Refilled => {
+                FeedMessage { block_hash: None, ..feed }.sign_v2(&signer, self.chain_id)
+            }
             Posting::Both => feed.sign(&signer, self.chain_id).sign_v2(&signer, self.chain_id),
         }
     }

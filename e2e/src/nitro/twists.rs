@@ -114,6 +114,12 @@ pub fn metadata_into_hash(copy: &FeedMessage) -> Option<FeedMessage> {
     Cut { block_hash: true, metadata: cut.metadata.checked_sub(32)?, ..cut }.apply(copy)
 }
 
+/// What is signed first, whatever it is, becomes the hash of the block.
+#[must_use]
+pub fn signed_into_hash(copy: &FeedMessage) -> Option<FeedMessage> {
+    Cut { block_hash: true, metadata: 0, ..Cut::of(copy) }.apply(copy)
+}
+
 /// All that stands before another message, which a user has written into the content, becomes
 /// metadata: what is left is that message, in a form that the user has chosen.
 #[must_use]

@@ -20,6 +20,7 @@ use finality_e2e::{
 };
 
 use super::{
+    Way,
     delayed::{next_delayed, take_all},
     is_proven, mismatch_is_noticed, posted, turn,
 };
@@ -40,6 +41,7 @@ fn twisted(copy: &FeedMessage) -> Vec<FeedMessage> {
     all.extend((-2..20).filter_map(|by| twists::shifted(copy, by)));
     let pinned = twists::hash_into_metadata(copy);
     all.extend(pinned.and_then(|pinned| twists::into_request_id(&pinned)));
+    all.extend(twists::signed_into_hash(copy));
     all.retain(|twisted| twisted != copy);
     all
 }
@@ -67,6 +69,26 @@ async fn write(net: &Devnet<Nitro>, messages: &[Message]) -> Arc<Block> {
     block
 }
 
+/// A block whose users have written messages into its transactions, and copies that read as those:
+/// one of the sequencer's form, and of the delayed form from any time. What they name as the hash
+/// of the block is never that of one: where the honest copy names it, it is in their metadata.
+async fn written(net: &Devnet<Nitro>) -> (Arc<Block>, Vec<FeedMessage>) {
+    let own = net.rollup.sequencer.user_message().await;
+    let next = own.delayed_read + 1;
+    let messages = [own, made_up(next, 1), made_up(next, u64::MAX), made_up(next - 1, 1)];
+    let block = write(net, &messages).await;
+    let copy = net.batcher.feed(&block);
+    let copies = messages.iter().flat_map(|message| {
+        let copy = twists::written(&copy, message).unwrap();
+        match copy.block_hash {
+            Some(_) => vec![twists::hash_into_metadata(&copy).unwrap()],
+            None => vec![twists::metadata_into_hash(&copy).unwrap(), copy],
+        }
+    });
+    let copies = copies.collect();
+    (block, copies)
+}
+
 /// Sixty-four of them: bytes of the content as base fee, also where the hash is hidden.
 fn sixty_four(net: &Devnet<Nitro>, block: &Block) -> Vec<FeedMessage> {
     let copy = net.batcher.feed(block);
@@ -88,45 +110,69 @@ enum Order {
 
 /// What may be required of blocks whose hashes are signed.
 const REQUIRED: [&str; 2] = ["hash", "inputs"];
+/// The honest copies under `signatureV2`, with what is proven by them: the hash wherever it is
+/// there, whatever is required.
+const HONEST: [(Way, &str); 3] = [
+    ((Posting::SignatureV2, "hash"), "hash"),
+    ((Posting::SignatureV2, "inputs"), "hash"),
+    ((Posting::Refilled, "inputs"), "inputs"),
+];
 
 async fn the_head_follows(order: Order) {
     let net = Devnet::nitro().start().await;
-    for require in REQUIRED {
-        turn(&net, (Posting::SignatureV2, require)).await;
-        the_head_goes_on(&net, order).await;
+    for (way, proven) in HONEST {
+        turn(&net, way).await;
+        the_head_goes_on(&net, order, proven).await;
     }
 }
 
-async fn the_head_goes_on(net: &Devnet<Nitro>, order: Order) {
+async fn the_head_goes_on(net: &Devnet<Nitro>, order: Order, proven: &str) {
     let watch = net.watch();
     net.head_reaches(net.height().await).await;
     for _ in 0..14 {
         net.mine_l1(1).await;
         let blocks = net.build(1).await;
-        let mut copies = twisted(&net.batcher.feed(&blocks[0]));
-        let least = if blocks[0].message().is_delayed() { 5 } else { 20 };
+        let copies = twisted(&net.batcher.feed(&blocks[0]));
+        let least = if blocks[0].message().is_delayed() { 4 } else { 20 };
         assert!(copies.len() >= least, "{}", copies.len());
-        match order {
-            Order::Before => {
-                copies.iter().for_each(|copy| net.batcher.post_feed(std::slice::from_ref(copy)));
-                net.mine_hotshot(1).await;
-                net.batcher.post(&blocks);
-            }
-            Order::Behind => {
-                net.batcher.post(&blocks);
-                net.mine_hotshot(1).await;
-                net.batcher.post_feed(&copies);
-            }
-            Order::InOnePayload => {
-                copies.push(net.batcher.feed(&blocks[0]));
-                net.batcher.post_confirmed(&copies, &blocks);
-            }
-        }
-        net.mine_hotshot(1).await;
-        net.head_reaches(net.height().await).await;
+        post_beside(net, order, copies, &blocks).await;
+        is_proven(net, blocks[0].header.number, proven).await;
+    }
+    for _ in 0..2 {
+        let (block, copies) = written(net).await;
+        let number = block.header.number;
+        post_beside(net, order, copies, &[block]).await;
+        is_proven(net, number, proven).await;
     }
     net.assert_tagged_equals_direct().await;
     watch.finish().await;
+}
+
+/// Posts the twisted copies beside the honest ones of these blocks, until the head is there.
+async fn post_beside(
+    net: &Devnet<Nitro>,
+    order: Order,
+    mut copies: Vec<FeedMessage>,
+    blocks: &[Arc<Block>],
+) {
+    match order {
+        Order::Before => {
+            copies.iter().for_each(|copy| net.batcher.post_feed(std::slice::from_ref(copy)));
+            net.mine_hotshot(1).await;
+            net.batcher.post(blocks);
+        }
+        Order::Behind => {
+            net.batcher.post(blocks);
+            net.mine_hotshot(1).await;
+            net.batcher.post_feed(&copies);
+        }
+        Order::InOnePayload => {
+            copies.extend(blocks.iter().map(|block| net.batcher.feed(block)));
+            net.batcher.post_confirmed(&copies, blocks);
+        }
+    }
+    net.mine_hotshot(1).await;
+    net.head_reaches(net.height().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -242,7 +288,7 @@ async fn s22_nitro_twisted_alone_before_another_kind() {
     let net = posted(Posting::V0, "inputs").sidecar("--batcher-addresses", &keys).start().await;
     let chain_id = net.rollup.rules().chain_id;
     let feed = |block: &Block| FeedMessage::of(block).sign_v2(&sequencer, chain_id);
-    let written = |block: &Block, messages: &[Message]| -> Vec<_> {
+    let read_as = |block: &Block, messages: &[Message]| -> Vec<_> {
         messages.iter().map(|message| twists::written(&feed(block), message).unwrap()).collect()
     };
     for (posting, signer) in [(Posting::V0, poster), (Posting::Signature, sequencer)] {
@@ -269,7 +315,7 @@ async fn s22_nitro_twisted_alone_before_another_kind() {
         let of_old = times.map(|time| made_up(next, time));
         let made = [&of_old[..], &[made_up(next - 1, 1)]].concat();
         let block = write(&net, &made).await;
-        the_other_kind_decides(&net, &block, &written(&block, &made), "competing_fork").await;
+        the_other_kind_decides(&net, &block, &read_as(&block, &made), "competing_fork").await;
 
         // It has it, at another time or with other content.
         let user = Address::repeat_byte(0x22);
@@ -283,13 +329,13 @@ async fn s22_nitro_twisted_alone_before_another_kind() {
         let of_old = [2, finalized, finalized - 2].map(|time| made_up(next, time));
         for made in [&of_old[..], &[Message { content, ..honest }]] {
             let block = write(&net, made).await;
-            the_other_kind_decides(&net, &block, &written(&block, made), "competing_fork").await;
+            the_other_kind_decides(&net, &block, &read_as(&block, made), "competing_fork").await;
         }
 
         // The block is that of a delayed message, which has another one as its content.
         let block = net.rollup.sequencer.put(next_delayed(&net).await);
         net.rollup.follow_sequencer();
-        let made = written(&block, &[inner]);
+        let made = read_as(&block, &[inner]);
         the_other_kind_decides(&net, &block, &made, "competing_fork").await;
         watch.finish().await;
     }
@@ -299,18 +345,19 @@ async fn s22_nitro_twisted_alone_before_another_kind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn s22_nitro_twisted_alone() {
     let net = Devnet::nitro().start().await;
-    for require in REQUIRED {
-        turn(&net, (Posting::SignatureV2, require)).await;
+    for (way, proven) in HONEST {
+        turn(&net, way).await;
         let watch = net.watch();
         let head = net.head_reaches(net.height().await).await;
         net.mine_l1(1).await;
-        let blocks = net.build(1).await;
-        let block = &blocks[0];
-        // The node has the block that a twisted copy describes.
-        for copy in twisted(&net.batcher.feed(block)).into_iter().filter(|copy| {
+        let (block, written) = written(&net).await;
+        let mut copies = twisted(&net.batcher.feed(&block));
+        copies.retain(|copy| {
             let (twisted, honest) = (&copy.message, block.message());
             twisted.header.kind == honest.header.kind && twisted != honest
-        }) {
+        });
+        // The node has the block that a twisted copy describes.
+        for copy in copies.into_iter().chain(written) {
             net.rollup.sequencer.fork_above(head);
             net.rollup.sequencer.put(copy.message.clone());
             net.rollup.follow_sequencer();
@@ -318,6 +365,7 @@ async fn s22_nitro_twisted_alone() {
             net.mine_hotshot(1).await;
             net.head_stays_at(head).await;
         }
+        let blocks = [block];
         net.rollup.sequencer.follow(
             &[&net.rollup.sequencer.chain()[..usize::try_from(head).unwrap()], &blocks[..]]
                 .concat(),
@@ -326,6 +374,7 @@ async fn s22_nitro_twisted_alone() {
         net.batcher.post(&blocks);
         net.mine_hotshot(1).await;
         net.head_reaches(head + 1).await;
+        is_proven(&net, head + 1, proven).await;
         watch.finish().await;
     }
 }
