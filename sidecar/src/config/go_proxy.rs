@@ -150,8 +150,8 @@ pub const NAMES: &[Name] = &[
         "",
         "messages are compared with the node's blocks, and no feed is needed",
     ),
-    Name::elsewhere("nitro.wait_for_eth_finality", "true", NITRO_WAITS).switch(),
-    Name::elsewhere("nitro.wait_for_l1_finalization", "true", NITRO_WAITS).switch(),
+    Name::elsewhere("nitro.wait_for_eth_finality", "", NITRO_WAITS).switch(),
+    Name::elsewhere("nitro.wait_for_l1_finalization", "", NITRO_WAITS).switch(),
     Name::elsewhere(
         "nitro.eth_log_scan_block_range",
         "",
@@ -159,8 +159,8 @@ pub const NAMES: &[Name] = &[
     ),
 ];
 
-const NITRO_WAITS: &str = "a block with a delayed message always waits for the parent chain's \
-                           finality, and the others need not";
+const NITRO_WAITS: &str = "it is always so here that a block with a delayed message waits for the \
+                           parent chain's finality, and the others need not";
 
 /// What starts the names of those that mean something for Nitro alone.
 const OF_NITRO: &str = "nitro.";

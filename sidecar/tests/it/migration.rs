@@ -189,15 +189,20 @@ fn the_settings_of_nitro_are_taken_over() {
         r#"[{{"address":"{first}","from":5,"to":9}},
             {{"Address":"{second}","to":18446744073709551615}}]"#
     );
-    for (kind, keys) in [
-        (r#""mode":"nitro""#, "valid_signing_key_addresses"),
-        (r#""op":{"enable":false,"batcher_address":"0x1"}"#, "valid_batcher_addresses"),
+    for (kind, keys, waits) in [
+        (r#""mode":"nitro""#, "valid_signing_key_addresses", "wait_for_eth_finality\":true"),
+        (
+            r#""op":{"enable":false,"batcher_address":"0x1"}"#,
+            "valid_batcher_addresses",
+            "wait_for_eth_finality\":false",
+        ),
+        (r#""mode":"nitro""#, "valid_batcher_addresses", "wait_for_l1_finalization\":true"),
     ] {
         let text = format!(
             r#"{{{kind},"full_node_execution_rpc":"http://node","l1_rpc":"http://l1",
             "query_service_url":"http://query","nitro":{{"enable":true,"feed_url":"ws://feed",
             "bridge_address":"0x{bridge}","{keys}":{ranges},"namespace":33139,
-            "initial_hotshot_height":77,"wait_for_eth_finality":false}}}}"#,
+            "initial_hotshot_height":77,"{waits}}}}}"#,
             bridge = "33".repeat(20),
         );
         fs::write(folder.path().join("old.json"), text).unwrap();
@@ -214,7 +219,10 @@ fn the_settings_of_nitro_are_taken_over() {
         ]);
         let mut notes = ended.notes();
         notes.retain(|note| note.starts_with("nitro."));
-        assert_eq!(notes, ["nitro.feed_url", "nitro.wait_for_eth_finality"]);
+        let (waits, _) = waits.split_once('"').unwrap();
+        assert_eq!(notes, ["nitro.feed_url", &format!("nitro.{waits}")]);
+        let note = format!("nitro.{waits}) is ignored: it is always so here that ");
+        assert!(ended.out.contains(&note), "{}", ended.out);
     }
 }
 
