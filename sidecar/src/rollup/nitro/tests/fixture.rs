@@ -250,6 +250,8 @@ pub(super) fn genesis(golden: &Value) -> Below {
 pub(super) struct Golden {
     pub(super) json: Value,
     pub(super) block: NitroBlock,
+    /// Its transactions as the header's root has them.
+    pub(super) raw: Vec<Vec<u8>>,
     pub(super) feed: FeedMessage,
     pub(super) feed_json: Value,
     pub(super) below: Below,
@@ -374,7 +376,9 @@ pub(super) fn all_golden() -> Vec<Golden> {
             let block = block(&json).unwrap();
             let next = Below::from(&block);
             let feed_json = case["feed_json"].clone();
-            all.push(Golden { json, block, feed, feed_json, below, chain_id });
+            let transactions = case["block"]["transactions"].as_array().unwrap();
+            let raw = transactions.iter().map(|it| bytes(&it["raw"]).to_vec()).collect();
+            all.push(Golden { json, block, raw, feed, feed_json, below, chain_id });
             below = next;
         }
     }
