@@ -41,7 +41,9 @@ struct BatchSize {
     blocks: u64,
     blocks_per_second: f64,
     cpu_us_per_block: f64,
+    /// Of the verifier alone, and of a whole sidecar.
     peak_rss_mib: f64,
+    sidecar_peak_rss_mib: f64,
     bare_reader_blocks_per_second: f64,
     stages_us: Stages,
 }
@@ -161,6 +163,7 @@ fn batch_size(
         blocks_per_second: blocks as f64 / followed.seconds,
         cpu_us_per_block: followed.cpu_seconds * 1e6 / blocks as f64,
         peak_rss_mib: followed.peak_rss_mib,
+        sidecar_peak_rss_mib: steady::memory_up_to(&services, blocks),
         bare_reader_blocks_per_second: blocks as f64 / bare.as_secs_f64(),
         stages_us: stages,
     }

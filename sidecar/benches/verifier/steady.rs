@@ -124,6 +124,17 @@ pub(crate) fn measure(setting: Setting) -> Steady {
     }
 }
 
+/// The most memory, in MiB, that a whole sidecar without proofs takes on its way to a block.
+pub(crate) fn memory_up_to(services: &Services, number: u64) -> f64 {
+    let folder = tempfile::tempdir().unwrap();
+    let off = ["--hotshot-proofs=off".to_owned()];
+    let arguments = [&services.arguments[..], &off].concat();
+    let sidecar = Sidecar::start(folder.path(), &arguments, &[]);
+    let heads = poll(sidecar.address.clone());
+    while heads.recv_timeout(PATIENCE).unwrap().0 < number {}
+    sidecar.memory("VmHWM") as f64 / 1024.0
+}
+
 /// Polls on one connection, and tells each head and when it came.
 fn poll(address: String) -> mpsc::Receiver<(u64, Instant)> {
     let (sender, heads) = mpsc::channel();

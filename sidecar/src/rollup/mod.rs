@@ -10,7 +10,7 @@ mod signature;
 mod sources;
 mod verdict;
 
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Debug};
 
 use alloy_primitives::{Address, B256};
 use thiserror::Error;
@@ -360,7 +360,7 @@ pub enum Rejected {
     Structure(String),
     /// Parts of the batch contradict each other.
     #[error("consistency: {0}")]
-    Inconsistent(String),
+    Inconsistent(Cow<'static, str>),
 }
 
 impl Rejected {

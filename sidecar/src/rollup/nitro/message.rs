@@ -157,20 +157,14 @@ impl MessageHeader {
     pub fn origin(&self, delayed_messages_read: u64) -> Result<Origin, Rejected> {
         let &Self { kind, poster, request_id, l1_base_fee, .. } = self;
         let index = delayed_messages_read.checked_sub(1).map(|index| B256::from(U256::from(index)));
+        // Others can post thousands of such: what is wrong is said without what it is made of.
+        let refused = |problem| Err(Rejected::Inconsistent(Cow::Borrowed(problem)));
         match request_id {
             Some(id) if Some(id) == index => Ok(Origin::DelayedInbox),
-            Some(id) => Err(Rejected::Inconsistent(format!(
-                "request id {id} after {delayed_messages_read} delayed messages"
-            ))),
-            None if kind != MessageKind::L2 => {
-                Err(Rejected::Inconsistent(format!("kind {} without a request id", kind.0)))
-            }
-            None if poster != SEQUENCER => {
-                Err(Rejected::Inconsistent(format!("poster {poster} without a request id")))
-            }
-            None if !l1_base_fee.is_zero() => {
-                Err(Rejected::Inconsistent(format!("base fee {l1_base_fee} without a request id")))
-            }
+            Some(_) => refused("the request id is not that of its count of delayed messages"),
+            None if kind != MessageKind::L2 => refused("a kind that has a request id, without one"),
+            None if poster != SEQUENCER => refused("a poster with a request id, without one"),
+            None if !l1_base_fee.is_zero() => refused("a base fee without a request id"),
             None => Ok(Origin::Sequencer),
         }
     }

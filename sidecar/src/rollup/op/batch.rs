@@ -259,6 +259,7 @@ fn agree<T: PartialEq + std::fmt::Display>(
     if batch == theirs {
         Ok(())
     } else {
-        Err(Rejected::Inconsistent(format!("{what}: batch {batch}, {other} {theirs}")))
+        let problem = format!("{what}: batch {batch}, {other} {theirs}");
+        Err(Rejected::Inconsistent(problem.into()))
     }
 }
