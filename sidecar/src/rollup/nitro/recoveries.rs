@@ -57,7 +57,9 @@ impl Kept {
 
     fn insert(&mut self, key: Key, signer: Address) {
         if self.recent.len() >= KEPT {
-            self.older = std::mem::take(&mut self.recent);
+            // Their room is used again: growing anew each time would leave holes in memory.
+            std::mem::swap(&mut self.recent, &mut self.older);
+            self.recent.clear();
         }
         self.recent.insert(key, signer);
     }
