@@ -36,8 +36,8 @@ pub use parse::{Parsed, Report, Unparsable, parse};
 pub use payload::{Entries, MAX_MESSAGES, MAX_PAYLOAD, MAX_RLP, Parts, Payload};
 pub use signed::Undecodable;
 
-/// How many signatures of a V1 payload are tried until one is a known signer's, and how many of
-/// strangers of each scheme in all.
+/// How many signatures of a V1 payload are tried until one is a known signer's; and how many of
+/// strangers in a scheme, until that scheme is tried only where the other shows no known signer.
 const STRANGERS: usize = 16;
 
 /// What the signatures of a V1 payload may cost.
@@ -45,16 +45,22 @@ const STRANGERS: usize = 16;
 struct Budget {
     /// How many are recovered at most.
     recoveries: usize,
-    /// By scheme: how many of them may be strangers'. Beside a known signer's they tell nothing,
-    /// and anybody can put them there.
-    strangers: [usize; 2],
-    /// By scheme.
-    digests: [LastDigest; 2],
+    /// By scheme: `signature`, and `signatureV2`.
+    schemes: [Spent; 2],
+}
+
+/// What the signatures of one scheme have cost.
+#[derive(Debug, Default)]
+struct Spent {
+    /// How many were strangers'. Beside a known signer's they tell nothing, and anybody can put
+    /// them there.
+    strangers: usize,
+    digest: LastDigest,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { recoveries: STRANGERS, strangers: [STRANGERS; 2], digests: Default::default() }
+        Self { recoveries: STRANGERS, schemes: Default::default() }
     }
 }
 
@@ -213,25 +219,26 @@ impl Nitro {
     fn signatures(
         &self,
         feed: &FeedMessage,
-        Budget { recoveries, strangers, digests }: &mut Budget,
+        Budget { recoveries, schemes: [first, second] }: &mut Budget,
     ) -> (Vec<Signed>, Vec<Rejected>) {
         type Bytes = fn(&FeedMessage, u64) -> Vec<u8>;
-        let both: [(Scheme, &[u8], Bytes); 2] = [
-            (Scheme::Signature, &feed.signature, FeedMessage::signed),
-            (Scheme::SignatureV2, &feed.signature_v2, FeedMessage::signed_v2),
+        let mut both: [(Scheme, &[u8], Bytes, &mut Spent); 2] = [
+            (Scheme::Signature, &feed.signature, FeedMessage::signed, first),
+            (Scheme::SignatureV2, &feed.signature_v2, FeedMessage::signed_v2, second),
         ];
+        let is_spent = |spent: &Spent| spent.strangers >= STRANGERS;
+        both.sort_by_key(|(.., spent)| is_spent(spent));
         let (mut signatures, mut refused) = (Vec::new(), Vec::new());
-        for (((scheme, signature, bytes), strangers), last) in
-            both.into_iter().zip(strangers).zip(digests)
-        {
-            if signature.is_empty() || *recoveries == 0 || *strangers == 0 {
+        for (scheme, signature, bytes, spent) in both {
+            let is_needless = is_spent(spent) && !signatures.is_empty();
+            if signature.is_empty() || *recoveries == 0 || is_needless {
                 continue;
             }
             *recoveries -= 1;
-            match self.signed(scheme, signature, last.of(bytes(feed, self.chain_id))) {
+            match self.signed(scheme, signature, spent.digest.of(bytes(feed, self.chain_id))) {
                 Ok(signed) => signatures.push(signed),
                 Err(rejected) => {
-                    *strangers -= 1;
+                    spent.strangers += 1;
                     refused.push(rejected);
                 }
             }

@@ -332,6 +332,30 @@ fn what_strangers_sign_beside_a_known_signer_is_not_recovered_for_ever() {
     assert_eq!(recoveries(admitted), (100, 16), "which is known then");
 }
 
+/// Each message is judged alone: what strangers have signed between them is lost, and nothing else.
+#[test]
+fn however_many_strangers_stand_between_them_known_messages_are_read() {
+    let golden = &golden()[0];
+    let chain_id = golden["chain_id"].as_u64().unwrap();
+    let nitro = Nitro::new(chain_id, [parsed(&golden["sequencer_key_address"])]);
+    let [honest, last] = [0, 1].map(|case| golden["cases"][case]["feed_json"].clone());
+    let bad = honest.to_string().replace("1700000001", "1700000002");
+    let both = |mut json: Value, member: &str| {
+        let other = feed(&json).signature_v2;
+        json[member] = BASE64_STANDARD.encode([other[1..].to_vec(), vec![0]].concat()).into();
+        json.to_string()
+    };
+    let strangers = vec![bad; 40];
+    for last in [last.to_string(), both(last.clone(), "signature")] {
+        let texts = [vec![honest.to_string()], strangers.clone(), vec![last]].concat();
+        let payload = v1(&texts);
+        let posted = nitro.admit(&payload).unwrap();
+        let known: Vec<_> =
+            (0..).zip(&posted).filter(|(_, it)| it.is_ok()).map(|it| it.0).collect();
+        assert_eq!(known, [0, 41]);
+    }
+}
+
 #[test]
 fn payloads_and_messages_have_bounds() {
     let nitro = Nitro::new(1, [Address::repeat_byte(1)]);
