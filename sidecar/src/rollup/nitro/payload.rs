@@ -129,16 +129,17 @@ impl<'a> Parts<'a> {
     pub fn messages(
         self,
     ) -> Result<impl Iterator<Item = Result<FeedMessage, Refused>> + use<'a>, Rejected> {
-        Ok(self.texts()?.into_iter().map(|text| {
-            let message = Encoded::read(text).map_err(|rejected| (None, rejected));
-            let message = message.and_then(|message| {
-                let position = Some(message.position());
-                let message = message.origin().and_then(|_| message.decode());
-                message.map_err(|rejected| (position, rejected))
-            });
-            message.map_err(|(position, rejected)| Refused { position, rejected })
-        }))
+        Ok(self.texts()?.into_iter().map(message))
     }
+}
+
+/// The message in a text, if the sequencer makes it so.
+fn message(text: &[u8]) -> Result<FeedMessage, Refused> {
+    let at = |position| move |rejected| Refused { position, rejected };
+    let encoded = Encoded::read(text).map_err(at(None))?;
+    let position = Some(encoded.position());
+    encoded.origin().map_err(at(position))?;
+    encoded.decode().map_err(at(position))
 }
 
 fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
