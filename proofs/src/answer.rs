@@ -290,7 +290,5 @@ fn base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Erro
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
     let Text(text) = Text::deserialize(deserializer)?;
-    let mut bytes = Vec::new();
-    decode_base64(&text, &mut bytes).map_err(D::Error::custom)?;
-    Ok(bytes)
+    decode_base64(&text).map_err(D::Error::custom)
 }

@@ -12,12 +12,18 @@ static ENGINE: base64::engine::GeneralPurpose =
 /// So many characters of a text are compared at once.
 const PIECE: usize = 4096;
 
-/// Appends what a text stands for. Only the one text of some bytes is read: with padding, and
-/// without bits that are left over.
+/// What a text stands for. Only the one text of some bytes is read: with padding, and without bits
+/// that are left over.
 ///
 /// # Errors
-/// The text is not the base64 of any bytes. What was appended of it says nothing.
-pub fn decode_base64(text: &str, bytes: &mut Vec<u8>) -> Result<(), DecodeError> {
+/// The text is not the base64 of any bytes.
+pub fn decode_base64(text: &str) -> Result<Vec<u8>, DecodeError> {
+    ENGINE.decode(text)
+}
+
+/// Appends what a text stands for, as [`decode_base64`]. If it fails, what was appended says
+/// nothing.
+pub(crate) fn append_base64(text: &str, bytes: &mut Vec<u8>) -> Result<(), DecodeError> {
     ENGINE.decode_vec(text, bytes)
 }
 
@@ -42,7 +48,10 @@ mod tests {
     fn only_the_one_text_of_some_bytes_is_read() {
         let read = |text: &str| {
             let mut bytes = vec![7];
-            decode_base64(text, &mut bytes).ok().map(|()| bytes)
+            let appended = append_base64(text, &mut bytes).ok().map(|()| bytes);
+            let alone = decode_base64(text).ok();
+            assert_eq!(alone, appended.as_ref().map(|bytes| bytes[1..].to_vec()));
+            appended
         };
         assert_eq!(read(""), Some(vec![7]));
         assert_eq!(read("AQ=="), Some(vec![7, 1]));

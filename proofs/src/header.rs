@@ -1,13 +1,14 @@
 //! The header of a HotShot block.
 
 use alloy_primitives::B256;
-use base64::{DecodeError, Engine, engine::general_purpose::STANDARD};
+use base64::DecodeError;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::{
     BlockTreeRoot, Link, NamespaceTable, TableError, TaggedBase64, UnsupportedVersion, Version,
+    base64::decode_base64,
     bounded::read_list,
     commitment::{EncodedTable, HeaderParts},
     scheme::Scheme,
@@ -260,7 +261,7 @@ impl Header {
 }
 
 fn decoded(table: &EncodedTable) -> Result<Vec<u8>, HeaderError> {
-    STANDARD.decode(&table.bytes).map_err(HeaderError::Encoding)
+    decode_base64(&table.bytes).map_err(HeaderError::Encoding)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     NamespaceBlock,
-    base64::{decode_base64, stands_for},
+    base64::{append_base64, decode_base64, stands_for},
 };
 
 /// Reads the answer for `count` blocks and checks its consistency; nothing in it is proven.
@@ -162,10 +162,12 @@ struct NamespaceProof<'a> {
 }
 
 impl NamespaceProof<'_> {
-    fn payload(&self) -> Result<Vec<u8>, String> {
-        let mut payload = Vec::new();
-        decode_base64(&self.ns_payload, &mut payload).map_err(|error| format!("proof: {error}"))?;
-        Ok(payload)
+    /// What the namespace has by its bytes. None if they are malformed: builders may write such,
+    /// and here they stand beside the list that a service made of them.
+    fn block(&self) -> Result<Option<NamespaceBlock>, String> {
+        let payload = decode_base64(&self.ns_payload);
+        let payload = payload.map_err(|error| format!("proof: {error}"))?;
+        Ok(is_well_formed(&payload).then(|| NamespaceBlock::of_payload(payload)))
     }
 }
 
@@ -175,18 +177,13 @@ impl Proof<'_> {
     /// What the namespace has by its bytes, if they are well-formed.
     fn block(&self) -> Option<NamespaceBlock> {
         let Self::Tagged(proofs) = self else { return None };
-        let proof = match &**proofs {
+        match &**proofs {
             Proofs { v1_incorrect: Some(_), .. } | Proofs { v2_incorrect: Some(_), .. } => None,
             Proofs { v1: Some(proof), v2: None, .. } | Proofs { v1: None, v2: Some(proof), .. } => {
-                Some(proof)
+                proof.block().ok().flatten()
             }
             _ => None,
-        };
-        proof?
-            .payload()
-            .ok()
-            .filter(|payload| is_well_formed(payload))
-            .map(NamespaceBlock::of_payload)
+        }
     }
 
     fn check(&self, block: &NamespaceBlock) -> Result<(), String> {
@@ -201,7 +198,7 @@ impl Proof<'_> {
             return Err("transactions in a wrongly dispersed block".into());
         }
         for proof in [&proofs.v1, &proofs.v2].into_iter().flatten() {
-            if is_in(block, proof.payload()?) == Some(false) {
+            if proof.block()?.is_some_and(|proven| proven != *block) {
                 return Err(NOT_PROVEN.into());
             }
         }
@@ -295,7 +292,7 @@ impl<'de> Visitor<'de> for Transactions {
                 return Err(A::Error::custom(problem));
             }
             let Some(proven) = &mut proven else {
-                let decoded = decode_base64(&payload, &mut bytes);
+                let decoded = append_base64(&payload, &mut bytes);
                 decoded.map_err(|error| A::Error::custom(format_args!("payload: {error}")))?;
                 let too_long = |_| A::Error::custom("payloads of more than 4 GiB");
                 ends.push(u32::try_from(bytes.len()).map_err(too_long)?);
@@ -305,19 +302,12 @@ impl<'de> Visitor<'de> for Transactions {
                 return Err(A::Error::custom(NOT_PROVEN));
             }
         }
-        match proven.map(|mut rest| rest.next()) {
-            Some(Some(_)) => Err(A::Error::custom(NOT_PROVEN)),
-            _ => {
-                Ok(self.proven.unwrap_or_else(|| NamespaceBlock::one_after_the_other(bytes, &ends)))
-            }
+        if proven.is_some_and(|mut rest| rest.next().is_some()) {
+            return Err(A::Error::custom(NOT_PROVEN));
         }
+        let listed = || NamespaceBlock::one_after_the_other(bytes, &ends);
+        Ok(self.proven.unwrap_or_else(listed))
     }
-}
-
-/// Whether a namespace's bytes are these payloads. None for malformed ones: builders may write
-/// those, and here they stand beside the list that a service made of them.
-fn is_in(block: &NamespaceBlock, payload: Vec<u8>) -> Option<bool> {
-    is_well_formed(&payload).then(|| NamespaceBlock::of_payload(payload) == *block)
 }
 
 /// Whether a namespace's bytes are u32 count, as many u32 end offsets, then the bodies, all little
@@ -342,6 +332,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    /// Whether a namespace's bytes are these payloads; none if they are malformed.
+    fn is_in(block: &NamespaceBlock, payload: Vec<u8>) -> Option<bool> {
+        let proof = NamespaceProof { ns_payload: STANDARD.encode(payload).into() };
+        proof.block().unwrap().map(|proven| proven == *block)
+    }
 
     fn vectors() -> Value {
         serde_json::from_str(include_str!("../testdata/namespace_range.json")).unwrap()

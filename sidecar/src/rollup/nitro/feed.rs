@@ -250,11 +250,7 @@ fn base_fee<'de, D: Deserializer<'de>>(reader: D) -> Result<U256, D::Error> {
 
 /// What a text stands for; nothing if there is none.
 fn bytes(text: Option<Base64<'_>>) -> Result<Vec<u8>, Rejected> {
-    let mut bytes = Vec::new();
-    if let Some(Base64(text)) = text {
-        decode_base64(&text, &mut bytes).map_err(structure)?;
-    }
-    Ok(bytes)
+    text.map_or_else(|| Ok(Vec::new()), |Base64(text)| decode_base64(&text).map_err(structure))
 }
 
 /// The bytes of a signature; nothing if they have another length.
