@@ -111,11 +111,8 @@ impl<F: FeedSource> Feed<F> {
         self.source.l1_finalized(height).await.ok().flatten()
     }
 
-    /// Starts as many requests as may be in flight; none if the next block is read alone.
+    /// Starts as many requests as may be in flight.
     fn fetch_ahead(&mut self) {
-        if self.ahead.is_long() {
-            return;
-        }
         let limit = self.range_limit.unwrap_or(u64::MAX);
         let height = self.height.unwrap_or(0);
         self.ahead.fill(&self.source, self.cursor, height, limit, self.proven_below);

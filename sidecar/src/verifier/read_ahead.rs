@@ -71,7 +71,7 @@ impl Default for ReadAhead {
 
 impl ReadAhead {
     /// Requests the blocks from `cursor` on, below `height`, in ranges of at most `limit` blocks.
-    /// A range ends at `border`.
+    /// A range ends at `border`. None is requested if the next block is to be read alone.
     pub(super) fn fill<F: FeedSource>(
         &mut self,
         source: &Arc<F>,
@@ -80,6 +80,9 @@ impl ReadAhead {
         limit: u64,
         border: u64,
     ) {
+        if self.is_long {
+            return;
+        }
         if self.under_way.front().is_some_and(|range| range.from != cursor) {
             self.under_way.clear();
         }

@@ -17,6 +17,7 @@ use crate::{
     },
     store::memory::MemoryStore,
     telemetry::metrics::Target,
+    upstream::MEDIUM,
     verifier::Candidates,
 };
 
@@ -87,6 +88,28 @@ async fn what_is_too_long_to_be_read_beside_others_is_read_alone() {
     runner.run_until_idle().await;
     assert_eq!(runner.number(), 40);
     assert_eq!(world.calls("feed block alone"), 4);
+}
+
+/// Blocks that are long for what strangers have posted beside the batches.
+#[tokio::test(start_paused = true)]
+async fn after_a_long_block_the_next_is_asked_for_once() {
+    let world = World::new(40);
+    world.post_all(MAIN, 1..=40);
+    {
+        let mut state = world.change();
+        state.range_time = Duration::from_millis(10);
+        state.long_hotshot_blocks = (10..30).collect();
+        for height in 10..30 {
+            state.hotshot[height].push(vec![0; MEDIUM]);
+        }
+    }
+    let mut runner = world.verifier(&MemoryStore::default());
+    runner.run_until_idle().await;
+    assert_eq!(runner.number(), 40);
+    // One more is asked for alone behind the last long one.
+    assert_eq!(world.calls("feed block alone"), 21);
+    let ranges = world.calls("feed range");
+    assert!(ranges < 20, "{ranges}");
 }
 
 #[tokio::test(start_paused = true)]
