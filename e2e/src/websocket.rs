@@ -93,6 +93,12 @@ impl Connection {
         self.0.send(message).await.unwrap();
     }
 
+    /// Sends a message at which the server ends the connection, perhaps before the client has seen
+    /// all of it leave. [`Connection::next`] tells how it ended.
+    pub async fn send_last(&mut self, message: Message) {
+        let _ = self.0.send(message).await;
+    }
+
     /// Sends bytes as they are, whatever frames they are, and each by itself.
     ///
     /// # Panics

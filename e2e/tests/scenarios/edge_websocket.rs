@@ -79,7 +79,7 @@ async fn conversation(edge: &Edge, anvil: &Anvil, http: Http) {
 
     // A tagged message that is not JSON closes the connection; other clients are unaffected.
     let mut other = Connection::open(http, &edge.envoy.url()).await;
-    connection.send(Message::text(&tagged()[1..])).await;
+    connection.send_last(Message::text(&tagged()[1..])).await;
     let end = connection.next().await;
     assert!(matches!(end, None | Some(Ok(Message::Close(_)) | Err(_))), "{end:?}");
     let latest = call(&mut other, 6, "eth_blockNumber", json!([])).await;
@@ -143,7 +143,7 @@ async fn every_frame(edge: &Edge, http: Http) {
     connection.send(Message::text(tagged())).await;
     let unknown = r#"{"jsonrpc":"2.0","id":1,"method":"finality_refused_diverged"}"#;
     assert_eq!(connection.message().await, Message::text(unknown));
-    connection.send(Message::text(&tagged()[1..])).await;
+    connection.send_last(Message::text(&tagged()[1..])).await;
     let end = connection.next().await;
     assert!(
         matches!(end, Some(Ok(Message::Close(Some(frame)))) if frame.code == CloseCode::Policy)
