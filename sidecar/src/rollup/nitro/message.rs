@@ -161,10 +161,14 @@ impl MessageHeader {
         let refused = |problem| Err(Rejected::Inconsistent(Cow::Borrowed(problem)));
         match request_id {
             Some(id) if Some(id) == index => Ok(Origin::DelayedInbox),
-            Some(_) => refused("the request id is not that of its count of delayed messages"),
-            None if kind != MessageKind::L2 => refused("a kind that has a request id, without one"),
-            None if poster != SEQUENCER => refused("a poster with a request id, without one"),
-            None if !l1_base_fee.is_zero() => refused("a base fee without a request id"),
+            Some(_) => {
+                refused("the request id is not the index of the last delayed message that was read")
+            }
+            None if kind != MessageKind::L2 => refused("no request id, but the kind is not 3"),
+            None if poster != SEQUENCER => {
+                refused("no request id, but the poster is not the sequencer")
+            }
+            None if !l1_base_fee.is_zero() => refused("no request id, but a base fee"),
             None => Ok(Origin::Sequencer),
         }
     }
