@@ -82,6 +82,9 @@ impl Values {
             }
         }
         gathered.choose_batcher_source();
+        if is_nitro {
+            gathered.note_parent_chain();
+        }
         gathered
     }
 
@@ -116,6 +119,18 @@ impl Values {
         };
         if let Some(value) = self.values.remove(out) {
             self.notes.push(format!("{out} ({}) is ignored: {why}", value.source));
+        }
+    }
+
+    /// The Go proxy knows one chain below Nitro, that of the bridge. Here Ethereum may be another.
+    fn note_parent_chain(&mut self) {
+        let l1_rpc = self.get("l1_rpc").filter(|value| value.source.is_go_proxy());
+        if let (Some(value), None) = (l1_rpc, self.get("parent_rpc")) {
+            self.notes.push(format!(
+                "l1_rpc ({}) is taken for both chains: if the bridge is not on Ethereum, set \
+                 parent_rpc to its chain and l1_rpc to Ethereum",
+                value.source
+            ));
         }
     }
 }

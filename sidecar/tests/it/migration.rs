@@ -223,6 +223,15 @@ fn the_settings_of_nitro_are_taken_over() {
         assert_eq!(notes, ["nitro.feed_url", &format!("nitro.{waits}")]);
         let note = format!("nitro.{waits}) is ignored: it is always so here that ");
         assert!(ended.out.contains(&note), "{}", ended.out);
+
+        assert!(ended.notes().contains(&"l1_rpc"), "{}", ended.out);
+        let parent = ["--parent-rpc=http://parent", &inbox];
+        let ended = run_in(
+            folder.path(),
+            &[&["print-config", "--config", "old.json"], &parent[..]].concat(),
+        );
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{}", ended.out);
+        assert!(!ended.notes().contains(&"l1_rpc"), "{}", ended.out);
     }
 }
 
