@@ -246,7 +246,7 @@ async fn edge_more_connections_than_envoy_may_have_are_closed() {
     let mut third = TcpStream::connect(address).await.unwrap();
     // An end or a reset.
     assert!(matches!(third.read(&mut [0; 16]).await, Ok(0) | Err(_)));
-    assert_eq!(edge.envoy.stat(&overflow).await, 1);
+    edge.envoy.stat_becomes(&overflow, 1).await;
     open.clear();
     until("room for a connection", PATIENCE, async || {
         send(http().get(edge.envoy.url())).await.ok().map(|_| ())

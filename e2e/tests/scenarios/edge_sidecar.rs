@@ -86,7 +86,11 @@ async fn edge_sidecar_without_a_head_slow_and_wrong() {
     }
     edge.sidecar.say(Says::head(101));
     edge.resolves_to(Ok(101)).await;
-    assert_eq!(edge.envoy.filter_stat("head_number").await, 101);
+    // The worker that got the answer shows it after it shares it.
+    until("the metric", PATIENCE, async || {
+        (edge.envoy.filter_stat("head_number").await == 101).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
