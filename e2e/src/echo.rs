@@ -82,6 +82,15 @@ impl Echo {
         std::mem::take(&mut *self.log.requests.lock().unwrap())
     }
 
+    /// The requests among them whose end came. One that the filter refused while it was under way may
+    /// be seen to end later than the client has its refusal.
+    ///
+    /// # Panics
+    /// As [`Self::take_seen`].
+    pub fn take_complete(&self) -> Vec<Seen> {
+        self.take_seen().into_iter().filter(|seen| seen.complete).collect()
+    }
+
     /// Lets it answer what waits, and all that comes.
     pub fn release(&self) {
         self.log.released.send_replace(true);

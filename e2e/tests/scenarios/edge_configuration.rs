@@ -49,6 +49,10 @@ async fn edge_two_listeners_with_two_sidecars_do_not_mix_heads() {
     other.say(Says::head(8));
     both(Ok(100), Ok(8)).await;
     edge.sidecar.say(Says::Head { number: 101, status: "diverged", chain_id: 1 });
+    until("an answer of another chain", PATIENCE, async || {
+        (edge.envoy.filter_stat("answers_refused_chain_id_total").await > 0).then_some(())
+    })
+    .await;
     other.say(Says::head(9));
     both(Ok(100), Ok(9)).await;
     other.say(Says::Head { number: 9, status: "diverged", chain_id: 22_266_222 });

@@ -96,7 +96,7 @@ async fn edge_more_requests_than_the_node_gets_at_once_are_refused() {
             client = http2();
         }
         let request = client.post(format!("{}{HELD}", edge.envoy.url())).body(tagged());
-        held.spawn(send(request.header("content-type", "application/json").timeout(PATIENCE)));
+        held.spawn(send(request.header("content-type", "application/json").timeout(3 * PATIENCE)));
     }
     until("the node to be busy", PATIENCE, async || (active(&edge).await == AT_ONCE).then_some(()))
         .await;
@@ -222,8 +222,14 @@ async fn edge_without_memory_requests_are_refused() {
         })
     })
     .await;
-    let answer = send(http().get(edge.envoy.url())).await.unwrap();
-    assert_eq!((answer.status, answer.text()), (503, "envoy overloaded".into()));
+    // The workers are told one after the other.
+    until("the other worker", PATIENCE, async || {
+        let answer = send(http().get(edge.envoy.url())).await.unwrap();
+        (answer.status != 200).then(|| {
+            assert_eq!((answer.status, answer.text()), (503, "envoy overloaded".into()));
+        })
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

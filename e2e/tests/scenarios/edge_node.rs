@@ -39,7 +39,7 @@ async fn edge_a_client_may_use_any_host_name() {
                 .header("content-type", "application/json")
                 .header("host", "rpc.example.org:8545");
             assert_eq!(outcome(&send(request.body(tagged())).await.unwrap()), Ok(100));
-            assert_eq!(edge.node.take_seen().len(), 1);
+            assert_eq!(edge.node.take_complete().len(), 1);
         }
         let mut connection = Connection::open_by_name(&edge.envoy.url(), "rpc.example.org").await;
         connection.send(Message::text(untagged())).await;
@@ -157,7 +157,7 @@ async fn edge_a_node_behind_https_with_a_path() {
         node.take_seen();
         let answer = Client::new(format!("{}{sent}", edge.url())).post(tagged()).await.unwrap();
         assert_eq!(outcome(&answer), Ok(100), "{sent}");
-        let paths: Vec<_> = node.take_seen().into_iter().map(|seen| seen.path).collect();
+        let paths: Vec<_> = node.take_complete().into_iter().map(|seen| seen.path).collect();
         assert_eq!(paths, [expected]);
     }
     let mut connection = Connection::open(Http::One, &edge.url()).await;

@@ -6,6 +6,7 @@ use finality_e2e::{
     edge::Edge,
     envoy::Framing,
     fake_sidecar::Says,
+    wait::{PATIENCE, until},
 };
 
 const MIB: usize = 1024 * 1024;
@@ -26,7 +27,7 @@ fn batch(size: usize, tag: &str) -> String {
 
 async fn post(client: &reqwest::Client, edge: &Edge, body: reqwest::Body) -> Answer {
     let request = client.post(edge.envoy.url()).header("content-type", "application/json");
-    send(request.body(body)).await.unwrap()
+    send(request.timeout(PATIENCE).body(body)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +125,13 @@ async fn edge_long_bodies_that_are_refused() {
         let error = answer.result().unwrap_err();
         assert_eq!((answer.status, error.reason()), (status, Some(reason)), "{error}");
         assert_eq!(answer.head(), None);
-        for seen in edge.node.take_seen() {
+        // The node knows of the end of what it had later than the client.
+        let seen = until("the node to have the rest", PATIENCE, async || {
+            let seen = edge.node.take_seen();
+            (!known || !seen.is_empty()).then_some(seen)
+        })
+        .await;
+        for seen in seen {
             assert!(!seen.complete);
             assert!(!String::from_utf8_lossy(&seen.body).contains("\"espresso\""));
         }

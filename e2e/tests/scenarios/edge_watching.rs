@@ -26,13 +26,15 @@ async fn edge_access_log_shows_the_number_that_tags_became() {
     edge.resolves_to(Ok(12_345)).await;
     let answer = edge.client().post(untagged()).await.unwrap();
     assert_eq!(answer.status, 200);
+    let with_head = |line: &Value| line["head"] == json!("12345");
     let lines = until("both lines of the access log", PATIENCE, async || {
         let lines = access_log(&edge).split_off(before);
-        lines.iter().any(|line| line["head"].is_null()).then_some(lines)
+        let without = |line: &Value| line["head"].is_null() && line["status"] == 200;
+        let is_whole = lines.iter().any(without) && lines.iter().any(with_head);
+        is_whole.then_some(lines)
     })
     .await;
-    let with_head = lines.iter().find(|line| line["head"] == json!("12345"));
-    let line = with_head.unwrap_or_else(|| panic!("{lines:#?}"));
+    let line = lines.iter().find(|line| with_head(line)).unwrap();
     assert_eq!((&line["method"], &line["status"]), (&json!("POST"), &json!(200)));
     assert_eq!(line["received_bytes"], json!(tagged().len()));
     assert!(line["request_id"].is_string() && line["time"].is_string(), "{line}");

@@ -26,7 +26,7 @@ use finality_e2e::{
     wait::until,
 };
 use finality_sidecar::store::{
-    engine::{Engine as _, Previous, Quorum, SharedHead},
+    engine::{Advance, Engine as _, Previous, Quorum, SharedHead},
     etcd::{Etcd as Head, EtcdClient, EtcdLocation, TlsFiles},
 };
 use serde_json::{Value, json};
@@ -375,7 +375,7 @@ impl Chaos {
             head.previous = Some(Previous { revision: found.revision, hash: found.head.hash });
             self.record.add(Kind::Write, begin, None, (generation, number));
             let advanced = self.head.advance(Some(found.revision), &head).await;
-            advanced.is_ok().then_some(())
+            matches!(advanced, Ok(Advance::Done(_))).then_some(())
         })
         .await;
     }
