@@ -324,8 +324,18 @@ impl<R: Rollup> Devnet<R> {
         assert_eq!(answer.status, 200);
     }
 
-    /// Asserts that nothing moves the head: the verifier looks at everything once more, and a
-    /// client still sees the head at `number`.
+    /// Waits until the verifier has read all that HotShot has.
+    pub async fn all_is_read(&self) {
+        until("HotShot to be read", PATIENCE, async || {
+            let cursor = self.sidecar.status().await["hotshot"]["cursor"].as_u64()?;
+            (cursor >= self.hotshot.height()).then_some(())
+        })
+        .await;
+    }
+
+    /// Asserts that nothing moves the head: the verifier has a whole round, and a client still sees
+    /// the head at `number`. What the round looks at is no more than is due: see
+    /// [`Self::all_is_read`].
     ///
     /// # Panics
     /// When it moved.

@@ -36,7 +36,7 @@ use crate::{
     rollup::{OriginPolicy, Rollup},
     signer::Signer,
     tools::OpStack,
-    wait::{PATIENCE, until},
+    wait::until,
 };
 use genesis::{Forks, Genesis};
 use op_batcher::OpBatcher;
@@ -45,7 +45,10 @@ use op_node::{OpNode, Peer, SEQUENCER_KEY};
 use users::Users;
 
 /// How long a block may take from final on L1 to finalized at the sequencer's op-node.
-const FINALITY_DELAY: Duration = Duration::from_secs(10);
+const FINALITY_DELAY: Duration = Duration::from_secs(60);
+/// How long the full node may be without a block of the sequencer's: a scenario may stop it, delete
+/// its data and start it anew, and waits for each of these by itself.
+const RESYNC: Duration = Duration::from_secs(300);
 
 /// The real rollup.
 #[derive(Debug)]
@@ -124,7 +127,7 @@ impl Real {
     async fn extend(&self, chain: &mut Chain) {
         let number = chain.len() as u64 + 1;
         let what = format!("block {number} of the sequencer at the full node");
-        let json = until(&what, PATIENCE, async || self.common_block(number).await).await;
+        let json = until(&what, RESYNC, async || self.common_block(number).await).await;
         if chain.last().is_some_and(|last| last.hash != hash(&json["parentHash"])) {
             chain.pop();
             return;

@@ -32,6 +32,7 @@ async fn s02_l1_reorg_drops_origins() {
     let new = net.build(3).await;
     net.batcher.post(&new);
     net.mine_hotshot(1).await;
+    net.all_is_read().await;
     net.head_stays_at(confirmed).await;
     assert_ne!(
         block(&old, tip).batch.content.epoch_hash,

@@ -55,6 +55,7 @@ async fn unauthorized_garbage_and_far_future(net: &Devnet<impl OpRollup>) {
         let other = Transaction { namespace: namespace() + 1, payload, confirms: Vec::new() };
         net.hotshot.submit(other);
         net.mine_hotshot(1).await;
+        net.all_is_read().await;
         net.head_stays_at(batch.header.number - 1).await;
 
         net.batcher.post_batch(&batch, Shape::FourFields);
@@ -96,6 +97,7 @@ async fn batches_that_do_not_extend_the_head_are_skipped(net: &Devnet<impl OpRol
         net.batcher.post_batch(&wrong, Shape::FourFields);
     }
     net.mine_hotshot(1).await;
+    net.all_is_read().await;
     net.head_stays_at(number - 1).await;
 
     net.batcher.post_batch(&batch, Shape::ThreeFields);
@@ -124,6 +126,7 @@ async fn batch_that_differs_from_the_node(net: &Devnet<impl OpRollup>) {
         (net.sidecar.batches("mismatch").await > 0.0).then_some(())
     })
     .await;
+    net.all_is_read().await;
     net.head_stays_at(number - 1).await;
     let status = net.sidecar.status().await.to_string();
     assert!(status.contains(&batch.header.hash_slow().to_string()), "the node's hash: {status}");
@@ -153,6 +156,7 @@ async fn duplicates_and_disorder(net: &Devnet<impl OpRollup>) {
         net.batcher.post_batch(batch, Shape::FourFields);
         net.mine_hotshot(1).await;
     }
+    net.all_is_read().await;
     net.head_stays_at(start).await;
 
     // The missing one, and only with the twin of the batcher's signature.

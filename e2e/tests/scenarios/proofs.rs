@@ -95,7 +95,8 @@ async fn restart(net: &Devnet<Emulated>) {
     net.sidecar.kill();
     net.sidecar.start().await;
     let head = net.height().await;
-    net.head_reaches(head).await;
+    net.report("the head of before", |report| report.number == head && report.status.is_usable())
+        .await;
 }
 
 /// While the sidecar is stopped: two batches, and a header after them; with the lie about them from
@@ -278,6 +279,7 @@ async fn s20_a_wrongly_encoded_block_is_empty() {
         net.hotshot.encode_next(namespace(), encoding);
         net.batcher.post_batch(&batch, Shape::FourFields);
         net.mine_hotshot(3).await;
+        net.all_is_read().await;
         net.sidecar.reason("awaiting_batch").await;
         net.head_stays_at(head).await;
         net.batcher.post_batch(&batch, Shape::FourFields);

@@ -3,7 +3,7 @@
 use finality_core::head::{Mode, Source, Status};
 use finality_e2e::{
     devnet::Devnet,
-    emulated::op_node,
+    emulated::{Emulated, op_node},
     hotshot::Fault,
     l1::FINALITY_DEPTH,
     rollup::{Poster, Rollup},
@@ -74,6 +74,15 @@ async fn s07_what_services_forgot_is_skipped_when_ethereum_has_overtaken() {
     watch.finish().await;
 }
 
+/// Waits until what is finalized was read, from now on.
+async fn finality_is_read(net: &Devnet<Emulated>) {
+    let asked = net.rollup.op_node.sync_status_requests();
+    until("the sync status to be asked for twice", PATIENCE, async || {
+        (net.rollup.op_node.sync_status_requests() >= asked + 2).then_some(())
+    })
+    .await;
+}
+
 /// A `finalized` that op-node, L1 or the node itself does not confirm is not admitted.
 #[tokio::test(flavor = "multi_thread")]
 async fn s07_finalized_needs_admission() {
@@ -86,6 +95,7 @@ async fn s07_finalized_needs_admission() {
     // op-node reports less than the execution RPC.
     net.rollup.op_node.set_consensus_finalized(Some(head));
     net.rollup.op_node.set_finalized(head + 2);
+    finality_is_read(&net).await;
     net.head_stays_at(head).await;
     // op-node is starting, failing, silent.
     net.rollup.op_node.set_finalized(head);
@@ -93,21 +103,19 @@ async fn s07_finalized_needs_admission() {
     for fault in [op_node::Fault::NotReady, op_node::Fault::Status(500), op_node::Fault::Garbage] {
         net.rollup.op_node.set_consensus_fault(Some(fault));
         net.rollup.op_node.set_finalized(head + 3);
-        let asked = net.rollup.op_node.sync_status_requests();
-        until("the sync status to be asked for twice", PATIENCE, async || {
-            (net.rollup.op_node.sync_status_requests() >= asked + 2).then_some(())
-        })
-        .await;
+        finality_is_read(&net).await;
         // Lowered before the fault ends: a reading that goes down is ignored anyway.
         net.rollup.op_node.set_finalized(head);
         net.rollup.op_node.set_consensus_fault(None);
         net.head_stays_at(head).await;
     }
     net.rollup.op_node.forget_finalized();
+    finality_is_read(&net).await;
     net.head_stays_at(head).await;
     net.rollup.op_node.set_finalized(head + 4);
     net.head_reaches(head + 4).await;
     net.rollup.op_node.set_finalized(head);
+    finality_is_read(&net).await;
     net.head_stays_at(head + 4).await;
     watch.finish().await;
 }
@@ -174,8 +182,8 @@ async fn query_service_fails_in_every_way(net: &Devnet<impl Rollup>, believes_li
             net.head_reaches(head + 1).await;
             continue;
         }
-        let asked = net.hotshot.requests(route);
         net.produce(1).await;
+        let asked = net.hotshot.requests(route);
         until(&format!("two requests under {fault:?}"), PATIENCE, async || {
             (net.hotshot.requests(route) >= asked + 2).then_some(())
         })

@@ -4,6 +4,7 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     path::Path,
+    time::Instant,
 };
 
 use tempfile::TempDir;
@@ -95,11 +96,13 @@ fn a_drain_serves_on_and_a_second_signal_ends_it_at_once() {
 #[test]
 fn a_long_poll_is_answered_when_it_ends() {
     let folder = folder();
-    // The delay gives the request the time to be read, on a machine that is busy.
-    let delay = ["--shutdown-delay", "1s"];
-    let sidecar = start(folder.path(), &[&["--long-poll-limit", "1h"], &delay[..]].concat());
+    let sidecar = start(folder.path(), &["--long-poll-limit", "1h"]);
     let mut waiting = TcpStream::connect(&sidecar.address).unwrap();
     waiting.write_all(b"GET /v1/head?after=5&wait=1h HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let began = Instant::now();
+    while !sidecar.get("/metrics").body.contains("\nespresso_http_long_polls 1\n") {
+        assert!(began.elapsed() < PATIENCE, "it does not wait");
+    }
     sidecar.signal("TERM");
     let mut answer = String::new();
     waiting.read_to_string(&mut answer).unwrap();

@@ -271,6 +271,7 @@ async fn the_other_kind_decides(
     assert!(!twisted.is_empty());
     twisted.iter().for_each(|copy| net.batcher.post_feed(std::slice::from_ref(copy)));
     net.mine_hotshot(1).await;
+    net.all_is_read().await;
     net.sidecar.reason(code).await;
     net.head_stays_at(head).await;
     net.batcher.post(std::slice::from_ref(block));
@@ -363,6 +364,7 @@ async fn s22_nitro_twisted_alone() {
             net.rollup.follow_sequencer();
             net.batcher.post_feed(&[copy]);
             net.mine_hotshot(1).await;
+            net.all_is_read().await;
             net.head_stays_at(head).await;
         }
         let blocks = [block];

@@ -136,6 +136,7 @@ async fn s17_the_sequencer_loses_confirmed_blocks() {
     watch.node_may_differ(false);
     let contradictions = net.sidecar.metric("espresso_verifier_contradictions_total").await;
     assert_eq!(contradictions, Some(1.0));
+    net.head_reaches(head).await;
     net.assert_tagged_equals_direct().await;
     net.catch_up().await;
     net.produce(2).await;

@@ -72,8 +72,10 @@ pub(crate) fn serve(
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             if let Ok(request) = read(&mut stream) {
-                drop(stream.write_all(answer(&request).as_bytes()));
+                let answer = answer(&request);
+                // First, so that whoever has the answer finds the request.
                 drop(requests.send(request));
+                drop(stream.write_all(answer.as_bytes()));
             }
         }
     });
