@@ -164,17 +164,6 @@ impl Envoy {
         text.lines().find_map(value).unwrap_or(0)
     }
 
-    /// Waits for this value of a statistic that Envoy writes after what a client can see of it.
-    ///
-    /// # Panics
-    /// When it has another one for too long.
-    pub async fn stat_becomes(&self, name: &str, wanted: u64) {
-        until(&format!("{name} to be {wanted}"), PATIENCE, async || {
-            (self.stat(name).await == wanted).then_some(())
-        })
-        .await;
-    }
-
     /// The value of one of the filter's metrics, by its name without prefix.
     pub async fn filter_stat(&self, name: &str) -> u64 {
         self.stat(&format!("wasmcustom.finality_filter_{name}")).await

@@ -252,7 +252,11 @@ async fn edge_more_connections_than_envoy_may_have_are_closed() {
     let mut third = TcpStream::connect(address).await.unwrap();
     // An end or a reset.
     assert!(matches!(third.read(&mut [0; 16]).await, Ok(0) | Err(_)));
-    edge.envoy.stat_becomes(&overflow, 1).await;
+    // Envoy counts it after it has closed it.
+    until("it to be counted", PATIENCE, async || {
+        (edge.envoy.stat(&overflow).await == 1).then_some(())
+    })
+    .await;
     open.clear();
     until("room for a connection", PATIENCE, async || {
         send(http().get(edge.envoy.url())).await.ok().map(|_| ())

@@ -55,8 +55,8 @@ async fn streams_cost_freshness_alone<R: Rollup>(net: &Devnet<R>, heads: &NewHea
             .await;
         }
         let (calls, seconds) = go_on(net).await;
-        // Some are for the blocks, some for the time, of which a busy machine takes more.
-        let budget = 3.0 * usual.0 * (seconds / usual.1).max(1.0);
+        // Some are for the blocks, some for the time.
+        let budget = 2.0 * usual.0 * (seconds / usual.1).max(1.0);
         assert!(calls <= budget, "{fault:?}: {calls} calls in {seconds} s, usually {usual:?}");
         if matches!(fault, StreamFault::Stalls | StreamFault::Dies) {
             let before = told(net, "query").await;

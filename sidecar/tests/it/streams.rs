@@ -59,7 +59,8 @@ async fn follow(proofs: &str) -> BTreeMap<String, u64> {
     let calls = fakes.calls();
     let of = |names: &[&str]| names.iter().filter_map(|name| calls.get(*name)).sum::<u64>();
     // And what a start costs. How often the height is asked for depends on time, too.
-    let of_hotshot = of(&["headers", "range", "vid", "limits"]);
-    assert!(of_hotshot <= 2 * (BLOCKS + 3), "{calls:?}");
+    let of_blocks = of(&["headers", "range", "vid", "limits"]);
+    assert!(of_blocks <= 2 * (BLOCKS + 3), "{calls:?}");
+    assert!(of_blocks + of(&["height"]) <= 3 * (BLOCKS + 3), "{calls:?}");
     calls
 }
