@@ -124,12 +124,14 @@ impl Values {
 
     /// The Go proxy knows one chain below Nitro, that of the bridge. Here Ethereum may be another.
     fn note_parent_chain(&mut self) {
-        let l1_rpc = self.get("l1_rpc").filter(|value| value.source.is_go_proxy());
+        // The flag of `l1_rpc` has the same name there.
+        let is_old = |name: &str| self.get(name).is_some_and(|value| value.source.is_go_proxy());
+        let l1_rpc = self.get("l1_rpc").filter(|_| is_old("l1_rpc") || is_old("bridge_address"));
         if let (Some(value), None) = (l1_rpc, self.get("parent_rpc")) {
             self.notes.push(format!(
                 "l1_rpc ({}) is taken for both chains: if the bridge is not on Ethereum, set \
                  parent_rpc to its chain and l1_rpc to Ethereum",
-                value.source
+                value.source.describe("l1_rpc")
             ));
         }
     }
