@@ -82,8 +82,8 @@ impl Echo {
         std::mem::take(&mut *self.log.requests.lock().unwrap())
     }
 
-    /// The requests among them whose end came. One that the filter refused while it was under way
-    /// may be seen to end later than the client has its refusal.
+    /// The whole requests since the last call. One that was refused may end here after the client
+    /// has its refusal.
     ///
     /// # Panics
     /// As [`Self::take_seen`].

@@ -334,8 +334,8 @@ impl<R: Rollup> Devnet<R> {
     }
 
     /// Asserts that nothing moves the head: the verifier has a whole round, and a client still sees
-    /// the head at `number`. What the round looks at is no more than is due: see
-    /// [`Self::all_is_read`].
+    /// the head at `number`. A round reads only what is due: wait for [`Self::all_is_read`] first
+    /// if payloads must have been read.
     ///
     /// # Panics
     /// When it moved.
@@ -344,7 +344,8 @@ impl<R: Rollup> Devnet<R> {
         let report = self.sidecar.head().await.expect("the sidecar has a head");
         assert_eq!(report.number, number, "{report:?}");
         if report.status.is_usable() {
-            assert_eq!(self.head().await, Some(number));
+            // Envoy may not have heard yet that it is.
+            assert_eq!(self.head_reaches(number).await, number);
         }
     }
 

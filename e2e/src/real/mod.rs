@@ -45,7 +45,7 @@ use op_node::{OpNode, Peer, SEQUENCER_KEY};
 use users::Users;
 
 /// How long a block may take from final on L1 to finalized at the sequencer's op-node.
-const FINALITY_DELAY: Duration = Duration::from_secs(60);
+const FINALITY_DELAY: Duration = Duration::from_secs(10);
 /// How long the full node may be without a block of the sequencer's: a scenario may stop it, delete
 /// its data and start it anew, and waits for each of these by itself.
 const RESYNC: Duration = Duration::from_secs(300);

@@ -2,18 +2,13 @@
 
 use finality_core::head::{Mode, Source, Status};
 use finality_e2e::{
-    devnet::Devnet,
-    emulated::Emulated,
-    envoy::Framing,
-    l1_info::L1InfoFormat,
-    rollup::Rollup,
-    wait::{PATIENCE, until},
+    devnet::Devnet, emulated::Emulated, envoy::Framing, l1_info::L1InfoFormat, rollup::Rollup,
 };
 
 /// The head follows L2; answers it.
 pub(crate) async fn head_follows(net: &Devnet<impl Rollup>) -> u64 {
     // A sidecar that has just started may not have seen the node yet.
-    let first = until("a head", PATIENCE, async || net.head().await).await;
+    let first = net.head_reaches(0).await;
     let watch = net.watch();
     for _ in 0..4 {
         net.produce(4).await;

@@ -95,7 +95,7 @@ async fn edge_bodies_that_never_end_do_not_end_the_vm() {
 async fn edge_bodies_that_envoy_holds_do_not_end_the_vm() {
     for (framing, freshness) in [(Framing::Exact, "cached"), (Framing::Chunked, "strict")] {
         // The sidecar's answers wait, too, while the workers hold and free the bodies.
-        let members = format!(r#"{FAST}, "freshness": "{freshness}", "freshness_timeout": "20s""#);
+        let members = format!(r#"{FAST}, "freshness": "{freshness}", "freshness_timeout": "15s""#);
         let edge = Edge::builder().many_streams().framing(framing).filter(&members).start().await;
         edge.resolves_to(Ok(100)).await;
         let requests = attack(&edge);

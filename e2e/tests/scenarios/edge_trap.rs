@@ -70,12 +70,13 @@ async fn edge_a_module_that_traps_is_restarted_and_has_the_head() {
     edge.resolves_to(Ok(100)).await;
     // From now on only the data shared by the workers has 100.
     edge.sidecar.say(Says::head(99));
+    let logged = || edge.envoy.log().matches("unreachable").count();
     for trap in 1..=TRAPS {
+        let before = logged();
         // Envoy answers instead of the module.
         let answer = post(&edge, long()).await;
         assert_eq!(refusal(&answer), refused(503, -32603, "unavailable"));
-        let logged = edge.envoy.log().matches("unreachable").count();
-        assert!(u64::try_from(logged).unwrap() >= trap);
+        assert!(logged() > before);
         // Envoy restarts the module for the next request, but not twice in a second.
         until("tagged and untagged requests", PATIENCE, async || {
             for _ in 0..10 {

@@ -47,10 +47,17 @@ async fn streams_cost_freshness_alone<R: Rollup>(net: &Devnet<R>, heads: &NewHea
     for fault in [StreamFault::Lies, StreamFault::Stalls, StreamFault::Dies, StreamFault::Floods] {
         net.hotshot.set_stream_fault(Some(fault));
         heads.set_fault(Some(fault));
-        let before = told(net, "l1").await;
+        let (before, opened) = (told(net, "l1").await, net.hotshot.requests("stream"));
         if fault == StreamFault::Lies {
             until("lies to be heard", PATIENCE, async || {
                 (told(net, "l1").await > before).then_some(())
+            })
+            .await;
+        }
+        // The one that floods is left alone for a minute after that, so it comes last.
+        if fault == StreamFault::Floods {
+            until("a stream that floods", PATIENCE, async || {
+                (net.hotshot.requests("stream") > opened).then_some(())
             })
             .await;
         }

@@ -63,13 +63,13 @@ async fn the_batchers_key_changes(net: &Devnet<impl OpRollup>) {
     net.mine_l1(FINALITY_DEPTH).await;
     net.all_is_read().await;
     // Until the block's origin is known to be final, they may be what its batcher signed.
-    until("nothing to be kept", PATIENCE, async || {
+    let is_empty = async || {
         let status = net.sidecar.status().await;
-        (status["reason_code"] == "awaiting_batch" && status["candidates"]["count"] == 0)
-            .then_some(())
-    })
-    .await;
+        status["reason_code"] == "awaiting_batch" && status["candidates"]["count"] == 0
+    };
+    until("nothing to be kept", PATIENCE, async || is_empty().await.then_some(())).await;
     net.head_stays_at(tip).await;
+    assert!(is_empty().await);
     net.batcher.post_batch(&batch, Shape::FourFields);
     net.mine_hotshot(1).await;
     net.head_reaches(tip + 1).await;

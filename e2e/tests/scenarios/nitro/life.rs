@@ -131,6 +131,7 @@ async fn s22_nitro_strangers_and_garbage() {
         let entry = payloads::entry(message.position, b"no message at all");
         net.batcher.post_bytes(payloads::sealed(&Signer::batcher(), &entry));
         net.mine_hotshot(1).await;
+        net.all_is_read().await;
         net.head_stays_at(head).await;
         net.batcher.post(&blocks);
         net.mine_hotshot(1).await;
@@ -154,6 +155,7 @@ async fn keys_have_ranges((posting, require): Way) {
     // Too early.
     net.batcher.set_signer(second);
     net.produce(1).await;
+    net.all_is_read().await;
     net.head_stays_at(head).await;
     net.sidecar.reason("awaiting_batch").await;
     net.batcher.set_signer(first);
@@ -168,6 +170,7 @@ async fn keys_have_ranges((posting, require): Way) {
     net.mine_hotshot(1).await;
     // Too late.
     net.produce(1).await;
+    net.all_is_read().await;
     net.head_stays_at(head + 1).await;
     net.sidecar.reason("awaiting_batch").await;
     net.batcher.set_signer(second);

@@ -44,7 +44,6 @@ async fn el_synced(more: &[&str]) -> (Devnet<Real>, u64, u64) {
     .await;
     net.mine_l1(FINALITY_DEPTH).await;
     net.report("status ok", |report| report.status == Status::Ok).await;
-    net.head_reaches(head).await;
     net.head_stays_at(head).await;
     net.sidecar.reason("finality_unproven").await;
     (net, head, finalized)
